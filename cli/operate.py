@@ -68,7 +68,7 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
 
 
 def _value(part: Part[T]) -> T | None:
-    """The value of a part; what is missing is said."""
+    """The value of a part; what is missing is reported."""
     if part.missing:
         console.print(Text(f"missing: {part.missing}", style="yellow"))
     return part.value

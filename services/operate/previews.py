@@ -1,4 +1,4 @@
-"""What a sync of one Beteiligter would do: which fields go where. Values are EspoCRM's "Vorschau" to show, not ours."""
+"""What a sync of one Beteiligter would do: which fields go where. The values are for EspoCRM's own preview only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What may be shown of a text that others wrote: ids, numbers and technical words, no names. Pure.
 
-The board shows no personal data. What cannot be told from a name is replaced: a word that is not lower case ASCII and
+The board shows no personal data. What may be a name is replaced: a word that is not lower case ASCII and
 not one that we know.
 """
 

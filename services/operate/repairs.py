@@ -137,7 +137,7 @@ async def _plan_messages(
 
 
 async def apply(sources: Sources, repair: Repair, operator: Operator) -> Outcome:
-    """Do it, and write it into the audit. What fails is said in the outcome, and is in the audit as well."""
+    """Do it, and write it into the audit. What fails is in the outcome, and in the audit as well."""
     appliers: dict[Kind, Callable[[Sources, Repair], Awaitable[int]]] = {
         "sync": _sync,
         "retry": _sync,
@@ -148,7 +148,7 @@ async def apply(sources: Sources, repair: Repair, operator: Operator) -> Outcome
     }
     try:
         count = await appliers[repair.kind](sources, repair)
-    except Exception as error:  # noqa: BLE001 - however a repair fails, the operator and the audit are told
+    except Exception as error:  # noqa: BLE001 - however a repair fails, the operator and the audit learn of it
         outcome = Outcome(repair.kind, repair.target, "failed", 0, failure_code(error))
     else:
         result: ActionResult = "done" if count else "nothing_to_do"
