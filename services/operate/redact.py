@@ -14,6 +14,7 @@ from services.core import errors
 
 HIDDEN = "•••"
 MAX_LENGTH = 400
+LONGEST_KUERZEL = 8
 #: Of payloads and log lines: the members whose values are ids, numbers or our own words.
 SHOWN_MEMBERS = frozenset(
     {
@@ -41,6 +42,17 @@ _KNOWN = frozenset(
             "Hello",
             "Step",
         ),
+        *(
+            "Webhook",
+            "Create",
+            "Update",
+            "Delete",
+            "Action",
+            "Preview",
+            "Again",
+            "Proxy",
+        ),
+        *("Reset", "Next", "Call", "CRM", "BBL", "Resume"),
     }
 )
 #: A class of errors, an id, a time, a number, an event name or a topic, a path of technical words.
@@ -48,7 +60,7 @@ _TECHNICAL = re.compile(
     r"[A-Z][A-Za-z]+(?:Error|Exception|Timeout|Failed|Unavailable|Refused|Conflict|Busy|Missing|Found|Limited|Denied)"
     r"|[0-9a-f-]{8,40}|[0-9a-z]{17,40}"
     r"|\d[\d:.,TZ+-]*(?:ms|s|kB|MB|%)?"
-    r"|Var\d|/?[a-z0-9_]+(?:(?:::|[./_-])[a-zA-Z0-9_]+)*(?::\d+)?"
+    r"|Var\d|/?[a-z0-9_]+(?:[./_-][a-z0-9_][a-zA-Z0-9_]*)*"
 )
 _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,80}")
 _WORDS = re.compile(r"[^\s()\[\]{},;:]+|:+")
@@ -96,9 +108,14 @@ def _shown_member(name: object, value: Any) -> Any:
 
 
 def _shown_id(value: Any) -> Any:
-    if isinstance(value, str) and not _ID.fullmatch(value):
+    """An id, a Kürzel, a topic; what is a longer word and not technical may be a name."""
+    if not isinstance(value, str):
+        return _shown_scalar(value)
+    is_id = _ID.fullmatch(value) is not None
+    is_word = value.isalpha() and len(value) > LONGEST_KUERZEL
+    if not is_id or (is_word and redacted(value) != value):
         return HIDDEN
-    return _shown_scalar(value) if not isinstance(value, str) else value
+    return value
 
 
 def _shown_scalar(value: Any) -> Any:

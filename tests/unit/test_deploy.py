@@ -391,7 +391,9 @@ def test_the_workers_image_has_every_package() -> None:
     assert "HEALTHCHECK" in text
 
 
-@pytest.mark.parametrize("name", ["bitbylaw-engine", "bitbylaw-worker", "bitbylaw-board"])
+@pytest.mark.parametrize(
+    "name", ["bitbylaw-engine", "bitbylaw-worker", "bitbylaw-board"]
+)
 def test_the_units_start_what_exists_again_and_again(name: str) -> None:
     unit = configparser.ConfigParser(interpolation=None, strict=True)
     unit.optionxform = str  # type: ignore[method-assign,assignment]
