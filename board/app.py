@@ -175,7 +175,11 @@ def _query(request: web.Request) -> Query:
 
 def _html_handler(page: Page) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
-        view = await page.load(request.app[SOURCES], _query(request))
+        sources = request.app[SOURCES]
+        # What is paused is asked at the same time: both may wait for the same store.
+        view, _ = await asyncio.gather(
+            page.load(sources, _query(request)), shown_pauses(sources)
+        )
         return await _show(request, f"{page.name}.html", page.section, view=view)
 
     return handler
