@@ -25,6 +25,7 @@ from services.values.espocrm_query import DATE_TIME_FORMAT
 MAX_IDS = 500
 CONCURRENCY = 5
 SECONDS = 25.0
+DATE_TIME_PATTERN = r"^[0-9]{4}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9]$"
 
 
 def _is_date_time(text: str) -> str:
@@ -35,7 +36,14 @@ def _is_date_time(text: str) -> str:
 class ResetRequest(BaseModel):
     """What is asked: which records, and the new value (``YYYY-MM-DD HH:MM:SS`` in UTC, or null to empty the field)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"ids": ["67b2c1f3a9d40e5f1"], "next_call": "2026-12-01 08:00:00"}
+            ]
+        },
+    )
 
     entity_type: (
         Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,99}$")] | None
@@ -43,7 +51,14 @@ class ResetRequest(BaseModel):
     ids: list[Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,36}$")]] = Field(
         min_length=1, max_length=MAX_IDS
     )
-    next_call: Annotated[str, AfterValidator(_is_date_time)] | None
+    next_call: (
+        Annotated[
+            str,
+            AfterValidator(_is_date_time),
+            Field(json_schema_extra={"pattern": DATE_TIME_PATTERN}),
+        ]
+        | None
+    )
 
 
 async def reset_next_call(request: Any, context: Any) -> Answer:

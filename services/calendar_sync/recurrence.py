@@ -15,7 +15,12 @@ from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
 
-from services.calendar_sync.model import FOR_EVER, FOR_EVER_YEAR, Untranslatable
+from services.calendar_sync.model import (
+    FOR_EVER,
+    FOR_EVER_YEAR,
+    Untranslatable,
+    series_end,
+)
 from services.values.advoware_protocol import BERLIN, FIRST_YEAR
 
 _FREQUENCIES = {1: "DAILY", 2: "WEEKLY", 3: "MONTHLY", 4: "YEARLY"}
@@ -28,6 +33,8 @@ MAX_TURNUS = 999
 _OVER = "series that is over before it starts"
 _END_OF_DAY = time(23, 59, 59)
 _RULE_PREFIX = "RRULE:"
+_A_DAY = timedelta(days=1)
+_UNTIL_PART = re.compile(r";UNTIL=[^;]*")
 _UNTIL = re.compile(r"(?P<day>\d{8})(?:T(?P<clock>\d{6})(?P<utc>Z?))?", re.ASCII)
 #: The parts of a rule that do not say where the occurrences lie. The first day of the week matters only to rules with
 #: several weekdays.
@@ -201,6 +208,32 @@ def _last_of(
 
 def _day(moment: datetime | date) -> date:
     return moment.date() if isinstance(moment, datetime) else moment
+
+
+def has_occurrence_at(
+    rule: str, start: datetime | date, moment: datetime | date
+) -> bool:
+    """Whether a series (a RRULE line in our spelling, aware start or date) has an occurrence at that time."""
+    first, wanted = _aware(start), _aware(moment)
+    occurrences = rrulestr(_aware_rule(rule), dtstart=first)
+    near = occurrences.between(wanted - _A_DAY, wanted + _A_DAY, inc=True)
+    # In UTC, so that what falls into the skipped hour is found where it takes place.
+    return wanted.astimezone(UTC) in {moment.astimezone(UTC) for moment in near}
+
+
+def _aware(moment: datetime | date) -> datetime:
+    if isinstance(moment, datetime):
+        return moment.astimezone(BERLIN)
+    return datetime.combine(moment, time.min, BERLIN)
+
+
+def _aware_rule(rule: str) -> str:
+    """The rule for an aware start, which needs an end in UTC."""
+    text = rule.removeprefix(_RULE_PREFIX)
+    end = series_end(rule)
+    if end is None:
+        return text
+    return _UNTIL_PART.sub(f";UNTIL={_until(end, timed=True)}", text)
 
 
 # -- time zones -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from services.calendar_sync.model import (
     is_anonymised_hash,
     without_times,
 )
+from services.calendar_sync.recurrence import has_occurrence_at
 
 MAX_DELETIONS = 5
 
@@ -408,12 +409,21 @@ def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
     one, whole = occurrence.event, series.event
     if not isinstance(one, NormalisedEvent) or not isinstance(whole, NormalisedEvent):
         return True
-    if one.start != original_start(occurrence.record) or _length(one) != _length(whole):
+    slot = original_start(occurrence.record)
+    if one.start != slot or _length(one) != _length(whole):
+        return True
+    if not _is_slot(slot, whole):
         return True
     return any(
         occurrence.record.get(name) != series.record.get(name)
         for name in ("summary", "description", "location")
     )
+
+
+def _is_slot(slot: datetime | date, series: NormalisedEvent) -> bool:
+    """Whether the series still has an occurrence there; it may have been moved away from under a changed one."""
+    rule = series.recurrence
+    return rule is not None and has_occurrence_at(rule, series.start, slot)
 
 
 def _length(event: NormalisedEvent) -> timedelta:

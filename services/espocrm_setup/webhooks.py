@@ -21,6 +21,7 @@ from services.core.errors import (
     ValidationFailed,
 )
 from services.core.resources import Resources
+from services.core.write_guard import SentInAnyCase
 from services.espocrm import EspoCRMAPI
 from services.espocrm_setup.schema import WEBHOOKS
 from services.values.espocrm_query import SYSTEM, Record
@@ -108,6 +109,7 @@ async def install_webhooks(
         SetupFailed: EspoCRM refuses, cannot be reached, or is not configured.
     """
     async with Resources(settings) as resources:
+        resources.guard = SentInAnyCase()
         api = SetupAPI(resources=resources)
         try:
             base = _checked_base(public_url, settings)

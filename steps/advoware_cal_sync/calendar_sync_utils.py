@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationErr
 
 from services.api.access import admit_tool
 from services.api.errors import AccessDenied, error_answer, gateway_answer
+from services.api.models import StartRequest
 from services.calendar_sync import waiting
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore, RunResult
@@ -45,15 +46,6 @@ class EmployeeEvent(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kuerzel: StrictStr
-    full_content: StrictBool = True
-
-
-class StartRequest(BaseModel):
-    """The body of the manual start, both fields optional."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kuerzel: StrictStr = ALL
     full_content: StrictBool = True
 
 

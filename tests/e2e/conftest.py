@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from outside import Outside, outside
+from outside import ACTION_SECRET, Outside, outside
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared() -> AsyncIterator[Outside]:
     """One system for all tests that leave it as they found it."""
-    async with outside() as running:
+    async with outside(ESPOCRM_ACTION_SECRET=ACTION_SECRET) as running:
         yield running
 
 

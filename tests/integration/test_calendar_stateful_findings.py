@@ -442,3 +442,112 @@ def test_a_title_that_google_does_not_show_is_not_cleared_by_an_event_that_advow
     unseen = EnterTermin("SB", When(2)), SyncAll(), Surprise("google", "no title")
     ruled = Act("SB", 0, "other rule", When(2), variant=variant), SyncAll()
     run(world, LAST_CHANGE, *unseen, *ruled, Configure(write_protection=True))
+
+
+@pytest.mark.parametrize(
+    "surprise",
+    [
+        "for ever",
+        "no end",
+        "24:00",
+        "day one",
+        "german date",
+        "time as number",
+        "dauertermin as text",
+        "other kind",
+    ],
+)
+@pytest.mark.parametrize(("series", "all_day"), [("", False), ("monthly", True)])
+def test_a_create_of_unknown_fate_is_not_repeated_while_its_termin_is_shown_at_another_time(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    surprise: str,
+    series: Any,
+    all_day: bool,
+) -> None:
+    when = When(6, all_day=all_day, series=series)
+    lost = Trouble("advoware", "error_after", "POST", count=1)
+    entered = EnterEvent("SB", when), lost, SyncAll()
+    shown = Surprise("advoware", surprise)
+    run(
+        world,
+        LAST_CHANGE,
+        *entered,
+        shown,
+        SyncAll(),
+        Jump(1),
+        SyncAll(),
+        Jump(30),
+        SyncAll(),
+    )
+
+
+def test_a_series_of_unknown_fate_that_is_sometimes_shown_without_end_is_created_once(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = (
+        EnterTermin("AI", When(1, "00:00")),
+        EnterEvent("SB", When(6, "01:30", 3000)),
+        EnterEvent("SB", When(6, "10:00")),
+        EnterEvent("SB", When(6, all_day=True, series="monthly")),
+    )
+    lost = Trouble("advoware", "error_after", "POST|PATCH|PUT", skip=1, count=9)
+    shown = Surprise("advoware", "for ever", probability=0.3)
+    meanwhile = EnterEvent("AI", When(0, "10:00", 15))
+    again = Sync("SB", at=3, meanwhile=meanwhile)
+    runner, opened = world
+    start = datetime(2026, 3, 26, 8, tzinfo=UTC)
+    steps = (*entered, lost, SyncAll(), shown, again)
+    runner.run(play(opened, Scenario(start, LAST_CHANGE, steps, {})))
+
+
+@pytest.mark.parametrize(
+    ("series", "all_day", "exceptions"),
+    [
+        ("daily", False, "kept"),
+        ("weekly", False, "kept"),
+        ("weekly", True, "kept"),
+        ("weekly", False, "follow"),
+    ],
+)
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE])
+def test_an_occurrence_that_stays_where_its_series_was_is_an_exception(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    all_day: bool,
+    series: Any,
+    exceptions: str,
+) -> None:
+    before = When(0, "00:00", 15, all_day=all_day, series="daily")
+    after = When(2, "10:00", 15, all_day=all_day, series=series)
+    entered = EnterEvent("SB", before), SyncAll()
+    hidden = Act("SB", 7, "hide occurrence", When(6), variant=1), SyncAll()
+    moved = EditEvent("SB", 0, "move", after)
+    readings = {"exceptions": exceptions}
+    run(world, configuration, *entered, *hidden, moved, readings=readings)
+
+
+@pytest.mark.parametrize("exceptions", ["kept", "lost"])
+@pytest.mark.parametrize("all_day", [False, True])
+def test_an_occurrence_that_stays_where_a_termins_series_was_is_taken_back(
+    world: tuple[asyncio.Runner, CalendarWorld], all_day: bool, exceptions: str
+) -> None:
+    before = When(0, "10:00", 45, all_day=all_day, series="weekly")
+    after = When(2, "14:00", 45, all_day=all_day, series="weekly")
+    entered = EnterTermin("SB", before), SyncAll()
+    hidden = Act("SB", 7, "hide occurrence", When(6), variant=1), SyncAll()
+    moved = EditTermin(0, "move", after)
+    run(world, WRITING, *entered, *hidden, moved, readings={"exceptions": exceptions})
+
+
+@pytest.mark.parametrize("kind", ["other rule", "cancel occurrence", "other zone"])
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE, HIDDEN])
+def test_a_termin_handed_to_all_employees_is_advowares_whatever_stands_in_google(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    kind: Any,
+) -> None:
+    entered = EnterEvent("SB", When(4, series="daily")), SyncAll()
+    edited = Act("SB", 4, kind, When(3, series="daily"), variant=4), SyncAll()
+    run(
+        world, configuration, *entered, *edited, EditTermin(6, "anwalt", When(4), to="")
+    )

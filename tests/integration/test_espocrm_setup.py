@@ -14,6 +14,8 @@ import pytest
 
 from config import PROJECT_ROOT, Settings
 from sandbox.espocrm.app import EspoCRMTwin
+from services.core.pause import Scope, pause
+from services.core.resources import Resources
 from services.espocrm_setup.doctor import RUNNING, diagnose
 from services.espocrm_setup.schema import WEBHOOKS
 from services.espocrm_setup.webhooks import Check, SetupFailed, install_webhooks
@@ -206,6 +208,14 @@ async def test_a_webhook_that_is_off_is_switched_on_and_of_several_only_the_know
         known["id"]
     ]
     assert all(row["isActive"] for row in left)
+
+
+async def test_webhooks_are_installed_also_while_the_sync_is_paused(
+    settings: Settings,
+) -> None:
+    async with Resources(settings) as resources:
+        await pause(resources, Scope("all"), reason="Umstellung", who="cli:anna")
+    assert await install(settings) == ["created"] * 6
 
 
 async def test_webhooks_of_others_are_left_alone(settings: Settings, crm: Crm) -> None:

@@ -60,10 +60,18 @@ def why_untranslatable(termin: Termin, google: GoogleEvent) -> str | None:
 
 def may_be_created_by(intent: Intent, termin: Termin) -> bool:
     """Whether a create may have left this Termin, by its time of change and its day."""
-    if termin.fr_nr < 0 or termin.anwalt not in {intent.employee_kuerzel, None}:
-        return False
+    return is_changed_since(intent, termin) and is_on_day_of(intent, termin)
+
+
+def is_on_day_of(intent: Intent, termin: Termin) -> bool:
+    """Whether a Termin begins on the day of what was sent, as far as its day is known."""
     event = content_of(termin)
-    if event is not None and event.first_day != intent.first_day:
+    return event is None or event.first_day == intent.first_day
+
+
+def is_changed_since(intent: Intent, termin: Termin) -> bool:
+    """Whether a Termin of this employee, or of no known one, may have been changed since the create began."""
+    if termin.fr_nr < 0 or termin.anwalt not in {intent.employee_kuerzel, None}:
         return False
     earliest = intent.started_at - CLOCK_TOLERANCE
     return termin.changed_at is None or termin.changed_at >= earliest
@@ -74,10 +82,17 @@ def is_read_in_part(termin: Termin) -> bool:
     return isinstance(termin.event, Untranslatable) or termin.event.text is None
 
 
-def is_at_time_of(sent: NormalisedEvent | None, termin: Termin) -> bool:
-    """Whether a Termin is at the time of what was sent."""
+def resembles(sent: NormalisedEvent, termin: Termin) -> bool:
+    """Whether a Termin begins when the sent event does, or bears its title, however altered the rest is shown."""
     content = content_of(termin)
-    return sent is not None and content is not None and content.timing == sent.timing
+    if content is None:
+        return False
+    begins_then = content.timing[0] == sent.timing[0]
+    return begins_then or _is_title_of(sent.text, content.text)
+
+
+def _is_title_of(sent: str | None, stored: str | None) -> bool:
+    return bool(stored) and _is_rest_of(sent, stored)
 
 
 def is_altered(sent: NormalisedEvent, stored: NormalisedEvent | None) -> bool:

@@ -11,9 +11,10 @@ from services.calendar_sync.apply.clients import Clients, Json, one_event
 from services.calendar_sync.apply.contents import (
     content_of,
     is_altered,
-    is_at_time_of,
+    is_changed_since,
+    is_on_day_of,
     is_read_in_part,
-    may_be_created_by,
+    resembles,
     synced,
 )
 from services.calendar_sync.apply.rows import Rows
@@ -168,14 +169,13 @@ class Creates:
             if is_same_content(content_hash(termin.event), intent.content_hash):
                 return termin.fr_nr
         sent = await self._sent_event(intent) if owned else None
-        at_that_time = [termin for termin in owned if is_at_time_of(sent, termin)]
-        for termin in at_that_time:
+        similar = _that_resemble(sent, owned)
+        for termin in similar:
             if sent is not None and is_altered(sent, content_of(termin)):
                 return termin.fr_nr
-        is_unreadable = bool(read.unreadable) or any(map(is_read_in_part, new))
-        if is_unreadable or at_that_time:
+        if read.unreadable or similar or _are_unclear(intent, new):
             raise CreateUnclear(
-                "a Termin that may be what an interrupted attempt has created cannot be read, or differs in its texts"
+                "a Termin that may be what an interrupted attempt has created cannot be read, or is shown differently"
             )
         return None
 
@@ -185,7 +185,7 @@ class Creates:
         """Those without a pair that the create may have left, the oldest first."""
         linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
         unlinked = [termin for termin in termine if termin.fr_nr not in linked]
-        new = [termin for termin in unlinked if may_be_created_by(intent, termin)]
+        new = [termin for termin in unlinked if is_changed_since(intent, termin)]
         return sorted(new, key=lambda termin: termin.fr_nr)
 
     async def _sent_event(self, intent: Intent) -> NormalisedEvent | None:
@@ -198,3 +198,17 @@ class Creates:
             return None
         sent = one_event(record, intent.google_event_id).event
         return sent if isinstance(sent, NormalisedEvent) else None
+
+
+def _that_resemble(
+    sent: NormalisedEvent | None, termine: Sequence[Termin]
+) -> list[Termin]:
+    if sent is None:
+        return []
+    return [termin for termin in termine if resembles(sent, termin)]
+
+
+def _are_unclear(intent: Intent, termine: Sequence[Termin]) -> bool:
+    """Whether one of them, on the day of what was sent, can be read in part only."""
+    of_that_day = [termin for termin in termine if is_on_day_of(intent, termin)]
+    return any(map(is_read_in_part, of_that_day))

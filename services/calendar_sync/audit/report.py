@@ -17,7 +17,7 @@ from services.calendar_sync.model import (
     content_hash,
 )
 from services.calendar_sync.store import Overwritten, StoredPair
-from services.core.errors import EntityBusy, ForeignSystemError, RateLimited
+from services.core.errors import EntityBusy, ForeignSystemError, Paused, RateLimited
 
 _WHERE_TO_LOOK = {
     "Advoware": "check the ADVOWARE_ settings and GET /health",
@@ -93,6 +93,8 @@ class Report:
 
 def explain(error: Exception) -> str:
     """What went wrong and what helps, in one line without secrets."""
+    if isinstance(error, Paused):
+        return f"{error}; `bitbylaw resume` ends the pause"
     if isinstance(error, EntityBusy):
         return "a sync of this employee is at work; try again in a minute"
     if isinstance(error, RateLimited):

@@ -173,6 +173,13 @@ class Comparison:
         source_wins = self.pair.sync_strategy == "source_system_wins"
         return source_wins and self.pair.source_system == "advoware"
 
+    @property
+    def is_claimed_by_advoware(self) -> bool:
+        """Whether a Termin that came from Google may have been made one of all employees, so that Advoware decides."""
+        if not self.termin.is_for_all_employees or self.pair.source_system != "google":
+            return False
+        return self.termin.changed_at != self.pair.advoware.changed_at
+
     # -- what is to be done ---------------------------------------------------------------------------------------
 
     def update_google(self) -> UpdateGoogle:

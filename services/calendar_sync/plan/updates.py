@@ -179,7 +179,7 @@ def _keep_left_alone(view: CalendarView, found: Comparison) -> Iterator[Action]:
     pair = found.pair
     if found.may_be_shown_again and view.has_unlisted_occurrences(pair):
         yield ListGoogle(pair)
-    elif found.may_be_shown_again:
+    elif found.may_be_shown_again or found.is_claimed_by_advoware:
         yield ConfirmGoogle(pair)
     yield from hide_if_needed(view, pair)
 
@@ -270,7 +270,9 @@ def _update_untranslatable(
     if event is None:
         return
     is_excepted = has_exceptions(google.reason)
-    is_news = found.is_changed or (is_excepted and found.belongs_to_advoware)
+    is_news = found.is_changed or found.is_claimed_by_advoware
+    if is_excepted and found.belongs_to_advoware:
+        is_news = True
     winner = None
     if is_news:
         winner = found.winner(may_write=view.may_write(found.pair))
