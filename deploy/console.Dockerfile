@@ -5,4 +5,4 @@ ADD https://github.com/iii-hq/iii/releases/download/iii/v0.10.0/iii-console-${TA
 RUN tar --extract --gzip --file /tmp/console.tar.gz --directory /usr/local/bin && rm /tmp/console.tar.gz \
     && useradd --system --uid 10002 --shell /usr/sbin/nologin console
 USER 10002
-CMD ["iii-console", "--host", "0.0.0.0", "--port", "3114", "--no-otel"]
+CMD ["iii-console", "--host", "0.0.0.0", "--no-otel"]
