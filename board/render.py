@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -50,7 +50,7 @@ SERIOUSNESS = {
 NUMERIC = frozenset(
     {
         *("attempts", "consumers", "count", "dead", "depth", "failed", "functions"),
-        *("held", "ms", "oldest", "pairs", "pending", "retries"),
+        *("held", "ms", "pairs", "pending", "retries"),
     }
 )
 SECTIONS = (
@@ -141,7 +141,6 @@ class Renderer:
             link=link,
             when=_when,
             iso=_iso,
-            span=_span,
             screen=screen,
             mode=self._mode,
             espocrm=self._espocrm,
@@ -162,14 +161,3 @@ def _when(moment: datetime | None) -> str:
     if moment is None:
         return "–"
     return f"{moment.astimezone(BERLIN):%d.%m.%Y %H:%M:%S}"
-
-
-def _span(seconds: float | timedelta | None) -> str:
-    """A length of time with one unit."""
-    if seconds is None:
-        return "–"
-    number = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if number >= size:
-            return f"{number / size:.0f} {unit}"
-    return f"{number:.0f} s"

@@ -19,13 +19,12 @@ PAGE_ROWS = 50
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic with its numbers; None: the engine does not say. ``oldest_seconds`` is the age of the oldest job."""
+    """A topic with its numbers; None: the engine does not say."""
 
     name: str
     depth: int | None
     consumers: int | None
     dead: int | None
-    oldest_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,6 @@ async def topic_stats(engine: EngineClient, topic: str) -> Topic:
         depth=_number(stats.get("depth")),
         consumers=_number(stats.get("consumer_count")),
         dead=_number(stats.get("dlq_depth")),
-        oldest_seconds=stats.get("oldest_age_seconds"),
     )
 
 
