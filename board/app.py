@@ -32,6 +32,8 @@ from services.operate.sources import Sources
 ACCESS = web.AppKey("access", Access)
 RENDERER = web.AppKey("renderer", Renderer)
 SOURCES = web.AppKey("sources", Sources)
+#: The requests that get live events.
+LIVE: web.AppKey[set[asyncio.Task[object]]] = web.AppKey("live", set)
 
 STATIC = Path(__file__).parent / "static"
 LIVE_SECONDS = 5.0
@@ -61,6 +63,8 @@ def make_app(sources: Sources, *, access: Access | None = None) -> web.Applicati
     app[SOURCES] = sources
     app[ACCESS] = access or Access(sources.settings)
     app[RENDERER] = Renderer(sources.settings)
+    app[LIVE] = set()
+    app.on_shutdown.append(_end_events)
     for page in PAGES:
         app.router.add_get(page.path, _html_handler(page), name=page.name)
         app.router.add_get(page.api_path, _json_handler(page))
@@ -224,19 +228,23 @@ async def _alive(_request: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
 
-_live: set[asyncio.Task[object]] = set()
-
-
 async def _events(request: web.Request) -> web.StreamResponse:
     """The overview's HTML every few seconds, as server-sent events, for as long as the visitor may look."""
     task = asyncio.current_task()
-    if task is None or len(_live) >= MAX_LIVE:
+    live = request.app[LIVE]
+    if task is None or len(live) >= MAX_LIVE:
         raise web.HTTPServiceUnavailable
-    _live.add(task)
+    live.add(task)
     try:
         return await _send_events(request)
     finally:
-        _live.discard(task)
+        live.discard(task)
+
+
+async def _end_events(app: web.Application) -> None:
+    """Open streams would keep the process from ending."""
+    for task in list(app[LIVE]):
+        task.cancel()
 
 
 async def _send_events(request: web.Request) -> web.StreamResponse:
@@ -367,12 +375,11 @@ async def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     async with Sources(settings) as sources:
-        runner = web.AppRunner(make_app(sources), handle_signals=False)
+        app = make_app(sources)
+        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=2)
         await runner.setup()
         try:
-            site = web.TCPSite(
-                runner, settings.board.host, settings.board.port, shutdown_timeout=2
-            )
+            site = web.TCPSite(runner, settings.board.host, settings.board.port)
             await site.start()
             port = runner.addresses[0][1]
             on_ready(f"http://{settings.board.host}:{port}/")

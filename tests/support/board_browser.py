@@ -187,7 +187,7 @@ async def open_browser(
     """Opens browsers at one board."""
     access = Access(sources.settings, clock=board_clock)
     server = TestServer(make_app(sources, access=access), host="127.0.0.1")
-    await server.start_server()
+    await server.start_server(shutdown_timeout=1)
     clients: list[TestClient[Any, Any]] = []
 
     def opened() -> Browser:
