@@ -243,7 +243,8 @@ async def _events(request: web.Request) -> web.StreamResponse:
 
 async def _end_events(app: web.Application) -> None:
     """Open streams would keep the process from ending."""
-    for task in list(app[LIVE]):
+    live = app[LIVE]
+    for task in list(live):
         task.cancel()
 
 
