@@ -447,6 +447,58 @@ class RetentionSettings(_Group):
     queue_days: int = Field(default=30, ge=1)
     #: of log files that no one else rotates; `make up` sets it
     log_directory: str = ""
+class OperatorKey(NamedTuple):
+    """A named key by which an operator logs in to the board; ``digest`` is the SHA-256 of the key, in hex."""
+
+    name: str
+    role: Literal["view", "repair"]
+    digest: str
+
+
+_OPERATOR = re.compile(r"([A-Za-z0-9_.-]{1,40}):(view|repair):([0-9a-f]{64})")
+
+
+class BoardSettings(_Group):
+    """The operators' board. ``operators`` is a list of ``name:role:hash``, as `bitbylaw board-key` prints them."""
+
+    model_config = SettingsConfigDict(env_prefix="BITBYLAW_BOARD_")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=3113, ge=0, le=65535)
+    operators: SecretStr | None = None
+    #: names beside this machine's own under which browsers reach the board, behind a proxy
+    names: str = ""
+
+    @field_validator("operators", mode="after")
+    @classmethod
+    def _are_operators(cls, value: SecretStr | None) -> SecretStr | None:
+        for number, entry in enumerate(_secret_entries(value), 1):
+            if _OPERATOR.fullmatch(entry) is None:
+                raise ValueError(
+                    f"entry {number} must be name:role:hash with the role view or repair; "
+                    "bitbylaw board-key prints one"
+                )
+        return value
+
+    @field_validator("names", mode="after")
+    @classmethod
+    def _are_names(cls, value: str) -> str:
+        if any("/" in name for name in _entries(value)):
+            raise ValueError(
+                "must be a comma-separated list of host names, without https://"
+            )
+        return value
+
+    @property
+    def operator_keys(self) -> list[OperatorKey]:
+        """The operators; empty: no one can log in."""
+        found = map(_OPERATOR.fullmatch, _secret_entries(self.operators))
+        return [OperatorKey(*match.groups()) for match in found if match]  # type: ignore[arg-type]
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """``names`` in lower case."""
+        return frozenset(name.lower() for name in _entries(self.names))
 
 
 class EngineSettings(_Group):
@@ -485,6 +537,7 @@ class Settings(BaseModel):
     vmh: VmhSettings
     service: ServiceSettings
     retention: RetentionSettings
+    board: BoardSettings
     engine: EngineSettings
     metrics: MetricsSettings
 

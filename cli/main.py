@@ -19,18 +19,20 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.backup import backup, restore
+from cli.board import board, board_key
 from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
 from cli.espocrm import app as espocrm_app
 from cli.espocrm import doctor
 from cli.logs import logs
+from cli.operate import queue_app, retry, status, sync
 from cli.pause import pause, resume
 from cli.preview import app as preview_app
 from cli.privacy import app as privacy_app
 from cli.supervisor import StartFailed
-from cli.system import TRIAL_NOTICE, Ports, System, running_system
 from cli.takeover import app as takeover_app
 from cli.undo import undo
+from cli.system import BOARD_KEY, TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 
@@ -76,6 +78,12 @@ app.command()(worker)
 app.command()(undo)
 app.command()(backup)
 app.command()(restore)
+app.command()(board)
+app.command("board-key")(board_key)
+app.command()(status)
+app.add_typer(queue_app, name="queue")
+for _command in (retry, sync):
+    app.command()(_command)
 
 
 @app.command()
@@ -99,6 +107,9 @@ def up(
     google_twin_port: Annotated[
         int, typer.Option(min=0, max=65535, envvar="BITBYLAW_GOOGLE_TWIN_PORT")
     ] = Ports.google,
+    board_port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_BOARD_PORT")
+    ] = Ports.board,
     data: Annotated[
         Path, typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data")
     ] = PROJECT_ROOT / ".local",
@@ -116,7 +127,7 @@ def up(
     scratch = Path(tempfile.mkdtemp(prefix="bitbylaw-check-")) if check else None
     try:
         ports = (
-            Ports(0, 0, 0, 0, 0)
+            Ports(0, 0, 0, 0, 0, 0)
             if check
             else Ports(
                 http_port,
@@ -124,6 +135,7 @@ def up(
                 advoware_twin_port,
                 espocrm_twin_port,
                 google_twin_port,
+                board_port,
             )
         )
         failed = asyncio.run(_run(scratch or data, ports, engine, check=check))
@@ -314,6 +326,8 @@ def _table(rows: list[asyncpg.Record], title: str = "What was synced") -> Table:
 
 def _print_addresses(system: System) -> None:
     table = Table(box=None, show_header=False)
+    hint = f"to repair, log in with the key in {system.data / BOARD_KEY}"
+    table.add_row("board", f"{system.board_url} ({hint})")
     table.add_row(
         "HTTP",
         f"{system.http_url}/health, /hello, /advoware/proxy?endpoint=api/v1/advonet/Mitarbeiter",

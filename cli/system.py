@@ -16,6 +16,7 @@ from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
+from board.access import key_digest, new_key
 from cli import embedded
 from cli.engines import (
     CONFIGURATION,
@@ -42,8 +43,10 @@ from services.core.twins import TWIN_NAMES, require_twins
 from services.takeover.signs import notices_at_start
 
 WORKER_READY_SECONDS = 60.0
+#: Below the folder of all local data: with what one logs in to the board where no operators are configured.
+BOARD_KEY = "board-key"
 #: What we keep in the folder of all local data, beside PostgreSQL's own.
-OWN_ENTRIES = ("environment", "iii", "log", "redis", "twins", "up.lock")
+OWN_ENTRIES = (BOARD_KEY, "environment", "iii", "log", "redis", "twins", "up.lock")
 ESPOCRM_TWIN_KEY = "espocrm-demo-key"
 TRIAL_NOTICE = "trial (BITBYLAW_TRIAL): a real system may run beside a twin; never with data that matter"
 
@@ -57,6 +60,7 @@ class Ports:
     advoware: int = 4010
     espocrm: int = 4020
     google: int = 4030
+    board: int = 3113
 
     def __post_init__(self) -> None:
         chosen = [port for port in vars(self).values() if port]
@@ -70,6 +74,7 @@ PORT_NAMES = {
     "advoware": ("Advoware twin", "BITBYLAW_ADVOWARE_TWIN_PORT"),
     "espocrm": ("EspoCRM twin", "BITBYLAW_ESPOCRM_TWIN_PORT"),
     "google": ("Google twin", "BITBYLAW_GOOGLE_TWIN_PORT"),
+    "board": ("board", "BITBYLAW_BOARD_PORT"),
 }
 
 
@@ -82,6 +87,7 @@ class System:
     twins: dict[str, str]  #: name -> base URL of the twins that run here
     processes: dict[str, Supervised]
     data: Path
+    board_url: str = ""
 
 
 @asynccontextmanager
@@ -118,7 +124,7 @@ async def running_system(
             **{name: port or embedded.free_port() for name, port in vars(ports).items()}
         )
         _require_free_ports(
-            {"http": ports.http, "worker": ports.worker}
+            {"http": ports.http, "worker": ports.worker, "board": ports.board}
             | {name: getattr(ports, name) for name in needed}
         )
         processes: dict[str, Supervised] = {}
@@ -159,14 +165,20 @@ async def running_system(
         found["BITBYLAW_TWINS"] = ",".join(
             [*settings.service.twin_origins, *twins.values()]
         )
+        found["BITBYLAW_BOARD_PORT"] = str(ports.board)
+        if not settings.board.operator_keys:
+            found["BITBYLAW_BOARD_OPERATORS"] = _local_operator(data)
         settings = load_settings(found | requested, env_file=env_file)
         await check_access(settings)
         for notice in await notices_at_start(settings):
             on_event(notice)
         _leave_settings(settings, data)
+        on_event("starting the board")
+        board_url = (await run(_board_program(settings)))["url"]
+        watch("board", partial(engine_answers, f"{board_url}healthz"))
         on_event("starting the worker")
         await run(worker_program(settings))
-        system = System(settings, http_url, twins, processes, data)
+        system = System(settings, http_url, twins, processes, data, board_url)
         await _wait_until_connected(system)
         watch("worker", partial(_worker_answers, http_url))
         yield system
@@ -358,6 +370,23 @@ def worker_program(settings: Settings) -> Program:
         _environment(settings),
         says_ready=False,
     )
+
+
+def _board_program(settings: Settings) -> Program:
+    environment = {**_environment(settings), "OTEL_ENABLED": "false"}
+    return Program("board", _python("cli.main", "board"), environment)
+
+
+def _local_operator(data: Path) -> str:
+    """The operator of a run without configured ones; his key lies in a file that only its owner may read."""
+    path = data / BOARD_KEY
+    if path.exists():
+        key = path.read_text("ascii").strip()
+        return f"local:repair:{key_digest(key)}"
+    key, digest = new_key()
+    with open(path, "w", opener=private) as file:
+        file.write(f"{key}\n")
+    return f"local:repair:{digest}"
 
 
 def _twin_program(name: str, port: int, data: Path) -> Program:

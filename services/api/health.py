@@ -70,7 +70,11 @@ async def report_health() -> Answer:
     ``calendar`` are numbers about the employees' runs, see `_look_at_calendar`: ``degraded`` if any fails or is held.
     ``mode`` is ``live``, ``trial`` or ``twins``, see `config.Settings.mode`. At most 10 s old.
     """
-    resources = current_resources()
+    return await health_of(current_resources())
+
+
+async def health_of(resources: Resources) -> Answer:
+    """As `report_health`, for these resources."""
     cache = resources.shared(_Cache)
     async with cache.lock:
         if time.monotonic() - cache.made_at > CACHE_SECONDS:

@@ -199,12 +199,18 @@ def _ids(body: Any, limit: int) -> list[str]:
 
 
 async def _enqueue(admitted: _Admitted, enqueue: Enqueue) -> None:
-    """Enqueue the sync of each record that does not wait for one of this kind already.
+    await enqueue_sync_now(admitted.resources, enqueue, admitted.ids)
+
+
+async def enqueue_sync_now(
+    resources: Resources, enqueue: Enqueue, ids: list[str]
+) -> list[str]:
+    """Enqueue the sync of each record that does not wait for one of this kind already; returns the ids of these.
 
     Raises:
         Unavailable: the queue or Redis is down.
     """
-    timestamp = admitted.resources.clock().isoformat()
+    timestamp = resources.clock().isoformat()
     events = {
         entity_id: {
             "entity_id": entity_id,
@@ -212,10 +218,10 @@ async def _enqueue(admitted: _Admitted, enqueue: Enqueue) -> None:
             "source": "hand",
             "timestamp": timestamp,
         }
-        for entity_id in admitted.ids
+        for entity_id in ids
     }
-    await enqueue_unless_pending(
-        admitted.resources,
+    return await enqueue_unless_pending(
+        resources,
         enqueue,
         TOPIC,
         events,

@@ -12,8 +12,12 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationErr
 from services.api.access import admit_tool
 from services.api.errors import AccessDenied, error_answer, gateway_answer
 from services.api.models import StartRequest
+from services.calendar_sync import waiting
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import CalendarStore, RunResult
+from services.calendar_sync.waiting import ENQUEUE_SECONDS as ENQUEUE_SECONDS
+from services.calendar_sync.waiting import TOPIC_EMPLOYEE as TOPIC_EMPLOYEE
+from services.calendar_sync.waiting import pending_name
 from services.calendar_sync.work import RunSummary
 from services.core.errors import (
     BitByLawError,
@@ -24,17 +28,13 @@ from services.core.errors import (
 )
 from services.core.log import log
 from services.core.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
-from services.core.pending import claim_pending, enqueue_unless_pending
+from services.core.pending import claim_pending
 from services.core.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.resources import Resources, current_resources
 from services.shadow.jobs import note_employee
 
 TOPIC_ALL = "calendar_sync_all"
-TOPIC_EMPLOYEE = "calendar_sync_employee"
 ALL = "ALL"
-ENQUEUE_SECONDS = 20.0
-#: While an employee's job waits the cron enqueues no second one; a lost job is replaced after this time.
-PENDING_SECONDS = 30 * 60
 #: More employees than any firm has.
 MAX_LEFT_BEHIND = 1000
 
@@ -70,23 +70,9 @@ async def enqueue_employees(
     Raises:
         Unavailable: Redis or the queue is down.
     """
-    resources = current_resources()
-    events = {
-        _mark(name, full_content=full_content): {
-            "kuerzel": name,
-            "full_content": full_content,
-        }
-        for name in kuerzel
-    }
-    new = await enqueue_unless_pending(
-        resources,
-        enqueue,
-        TOPIC_EMPLOYEE,
-        events,
-        pending_seconds=PENDING_SECONDS,
-        timeout_seconds=ENQUEUE_SECONDS,
+    return await waiting.enqueue_employees(
+        current_resources(), enqueue, kuerzel, full_content=full_content
     )
-    return len(new)
 
 
 async def left_behind() -> list[str]:
@@ -129,7 +115,9 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
     """
     resources = current_resources()
     await claim_pending(
-        resources, TOPIC_EMPLOYEE, _mark(event.kuerzel, full_content=event.full_content)
+        resources,
+        TOPIC_EMPLOYEE,
+        pending_name(event.kuerzel, full_content=event.full_content),
     )
     if resources.settings.service.read_only:
         await note_employee(event.kuerzel, context, full_content=event.full_content)
@@ -220,13 +208,6 @@ def _requested(event: EmployeeEvent) -> frozenset[str]:
     if event.full_content:
         return frozenset()
     return frozenset({HIDE})
-
-
-def _mark(kuerzel: str, *, full_content: bool) -> str:
-    """What a waiting job is known by: one that hides the texts is another one."""
-    if full_content:
-        return kuerzel
-    return f"{kuerzel}:anonymised"
 
 
 async def start(request: Any, context: Any) -> Answer:

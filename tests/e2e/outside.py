@@ -138,7 +138,7 @@ async def outside(
         async with (
             running_system(
                 data,
-                Ports(0, 0, 0, 0, 0),
+                Ports(0, 0, 0, 0, 0, 0),
                 None,
                 on_event=events.append,
                 overrides=overrides,

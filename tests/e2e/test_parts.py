@@ -71,7 +71,7 @@ async def running() -> AsyncIterator[Running]:
     async with (
         running_system(
             data,
-            Ports(0, 0, 0, 0, 0),
+            Ports(0, 0, 0, 0, 0, 0),
             None,
             on_event=events.append,
             overrides=overrides,
@@ -362,7 +362,7 @@ async def test_what_an_earlier_version_left_open_is_closed_and_other_files_are_l
         "POSTGRES_HOST": "127.0.0.1",
         "POSTGRES_PORT": "1",
     }
-    ports = Ports(0, 0, 0, 0, 0)
+    ports = Ports(0, 0, 0, 0, 0, 0)
     with pytest.raises(StartFailed):  # there is no PostgreSQL at that port
         async with running_system(
             tmp_path, ports, None, on_event=ignore, overrides=taken

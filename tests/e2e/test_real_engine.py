@@ -44,7 +44,7 @@ async def real() -> AsyncIterator[Outside]:
         "CALENDAR_SYNC_DAYS_AHEAD": "7",
         "CALENDAR_SYNC_DAYS_BACK": "0",
     }
-    ports = Ports(0, 0, 0, 0, 0)
+    ports = Ports(0, 0, 0, 0, 0, 0)
     async with (
         running_system(
             data,

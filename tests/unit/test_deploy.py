@@ -338,6 +338,7 @@ def test_only_the_reverse_proxy_is_open_to_others() -> None:
         "worker-1",
         "engine-2",
         "worker-2",
+        "board",
         "console",
         "postgres",
         "redis",
@@ -390,7 +391,9 @@ def test_the_workers_image_has_every_package() -> None:
     assert "HEALTHCHECK" in text
 
 
-@pytest.mark.parametrize("name", ["bitbylaw-engine", "bitbylaw-worker"])
+@pytest.mark.parametrize(
+    "name", ["bitbylaw-engine", "bitbylaw-worker", "bitbylaw-board"]
+)
 def test_the_units_start_what_exists_again_and_again(name: str) -> None:
     unit = configparser.ConfigParser(interpolation=None, strict=True)
     unit.optionxform = str  # type: ignore[method-assign,assignment]
@@ -407,7 +410,8 @@ def test_the_units_start_what_exists_again_and_again(name: str) -> None:
             "localhost",
         )
     else:
-        assert service["ExecStart"].endswith("bitbylaw worker")
+        command = name.replace("-", " ")
+        assert service["ExecStart"].endswith(command)
 
 
 def test_the_reverse_proxy_opens_only_doors_that_exist() -> None:

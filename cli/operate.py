@@ -1,0 +1,257 @@
+"""``bitbylaw status | queue | retry | sync``: what the board shows and repairs, on the command line.
+
+Exit status 0: all is well, or it was done; 1: something is broken, or it failed; 2: it could not be asked or confirmed.
+A repair says what it will act on and asks; ``--yes`` answers. It is in the audit like those of the board.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from config import BitByLawError, ConfigurationError, get_settings
+
+# What the commands need is imported when they run: it takes a second, and other commands do without.
+if TYPE_CHECKING:
+    from services.operate import overview, queues, repairs
+    from services.operate.parts import Part
+    from services.operate.sources import Sources
+
+BROKEN, UNASKED = 1, 2
+T = TypeVar("T")
+console = Console(highlight=False, soft_wrap=True)
+queue_app = typer.Typer(
+    no_args_is_help=True, help="Topics and dead letters: see, redrive, discard."
+)
+Json = Annotated[bool, typer.Option("--json", help="print one JSON value")]
+Yes = Annotated[bool, typer.Option("--yes", help="do it without asking")]
+
+
+def _run(work: Callable[[Sources], Awaitable[T]]) -> T:
+    """Run it with the settings of this process; unusable ones end the command."""
+    from services.operate.sources import Sources
+
+    async def run() -> T:
+        async with Sources(get_settings()) as sources:
+            return await work(sources)
+
+    try:
+        return asyncio.run(run())
+    except (BitByLawError, ConfigurationError) as error:
+        console.print(Text(str(error), style="red"))
+        raise typer.Exit(UNASKED) from None
+
+
+def _print_json(value: Any, kind: Any) -> None:
+    plain = TypeAdapter(kind).dump_python(value, mode="json")
+    typer.echo(json.dumps(plain, ensure_ascii=False, indent=2))
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head)
+    for row in rows:
+        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+    console.print(table)
+
+
+def _value(part: Part[T]) -> T | None:
+    """The value of a part; what is missing is reported."""
+    if part.missing:
+        console.print(Text(f"missing: {part.missing}", style="yellow"))
+    return part.value
+
+
+# -- looking --------------------------------------------------------------------------------------------------------
+
+
+def status(as_json: Json = False) -> None:
+    """Say whether anything is broken, late or waiting: systems, workers, crons, queue, records, calendars."""
+    from services.operate import overview
+
+    view = _run(overview.overview)
+    if as_json:
+        _print_json(view, overview.Overview)
+    else:
+        _show_overview(view)
+    if view.problems:
+        raise typer.Exit(BROKEN)
+
+
+def _show_overview(view: overview.Overview) -> None:
+    systems = _value(view.dependencies) or []
+    _table("Systems", ["system", "status", "ms", "error"], _cells(systems))
+    workers = _value(view.workers) or []
+    rows = [(one.name, one.status, one.functions) for one in workers]
+    _table("Workers", ["name", "status", "functions"], rows)
+    crons = _value(view.crons) or []
+    _table("Crons", ["name", "last success", "next run", "missed"], _cron_cells(crons))
+    for title, part in (("Records", view.records), ("Calendars", view.calendars)):
+        counts = _value(part) or {}
+        _table(title, ["state", "number"], list(counts.items()))
+    console.print(f"Waiting: {view.waiting}  dead letters: {view.dead}")
+    for problem in view.problems:
+        console.print(Text(problem, style="red"))
+    if not view.problems:
+        console.print("[green]all is well[/green]")
+
+
+def _cells(systems: Sequence[overview.Dependency]) -> list[tuple[Any, ...]]:
+    return [(one.name, one.status, one.latency_ms, one.error) for one in systems]
+
+
+def _cron_cells(crons: Sequence[overview.Cron]) -> list[tuple[Any, ...]]:
+    return [
+        (one.name, one.last_success, one.next_run, "missed" if one.is_missed else "")
+        for one in crons
+    ]
+
+
+@queue_app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """All topics with waiting jobs, consumers and dead letters."""
+    from services.operate import queues
+
+    async def work(sources: Sources) -> list[queues.Topic]:
+        return await queues.list_topics(sources.engine)
+
+    topics = _run(work)
+    if as_json:
+        return _print_json(topics, list[queues.Topic])
+    rows = [(one.name, one.depth, one.consumers, one.dead) for one in topics]
+    _table("Queue", ["topic", "waiting", "consumers", "dead letters"], rows)
+    return None
+
+
+@queue_app.command("show")
+def show_command(
+    topic: str,
+    page: Annotated[int, typer.Option(min=1, help="50 a page")] = 1,
+    as_json: Json = False,
+) -> None:
+    """A page of a topic's dead letters; payloads are redacted."""
+    from services.operate import queues
+
+    async def work(sources: Sources) -> list[queues.DeadLetter]:
+        offset = (page - 1) * queues.PAGE_ROWS
+        return await queues.dead_letters(
+            sources.engine, topic, offset, queues.PAGE_ROWS
+        )
+
+    letters = _run(work)
+    if as_json:
+        return _print_json(letters, list[queues.DeadLetter])
+    rows = [
+        (one.message_id, one.failed_at, one.error, json.dumps(one.payload))
+        for one in letters
+    ]
+    _table(topic, ["id", "failed at", "error", "payload"], rows)
+    return None
+
+
+# -- repairing ------------------------------------------------------------------------------------------------------
+
+
+@queue_app.command("redrive")
+def redrive_command(
+    topic: str,
+    message_id: Annotated[str, typer.Argument(help="one message; else all")] = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Deliver dead letters again, one or all."""
+    _repair("redrive", [topic], yes=yes, as_json=as_json, message_id=message_id or None)
+
+
+@queue_app.command("discard")
+def discard_command(
+    topic: str,
+    message_id: Annotated[str, typer.Argument(help="one message; else all")] = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Delete dead letters, one or all. This cannot be undone."""
+    _repair("discard", [topic], yes=yes, as_json=as_json, message_id=message_id or None)
+
+
+def retry(
+    state: Annotated[str, typer.Argument(help="failed, permanently_failed, ...")],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Sync all Beteiligte of one status now, at most 200 at once, whatever pauses they have."""
+    _repair("retry", [state], yes=yes, as_json=as_json)
+
+
+def sync(
+    targets: Annotated[
+        list[str], typer.Argument(help="ids of CBeteiligte, or Kürzel with --calendar")
+    ],
+    calendar: Annotated[
+        bool, typer.Option("--calendar", help="the calendars of these employees")
+    ] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Sync records, or calendars of employees, now."""
+    kind = "sync_calendar" if calendar else "sync"
+    _repair(kind, targets, yes=yes, as_json=as_json)
+
+
+def _repair(
+    kind: str,
+    targets: Sequence[str],
+    *,
+    yes: bool,
+    as_json: bool,
+    message_id: str | None = None,
+) -> None:
+    """Plan, name what will happen, ask, do it."""
+    from services.operate import repairs
+    from services.operate.audit import Operator
+
+    async def work(sources: Sources) -> list[repairs.Outcome]:
+        plans = [
+            await repairs.plan(sources, kind, target, message_id) for target in targets
+        ]
+        await asyncio.to_thread(_confirm, plans, yes=yes)
+        operator = Operator(getpass.getuser(), "cli")
+        return [await repairs.apply(sources, plan, operator) for plan in plans]
+
+    outcomes = _run(work)
+    if as_json:
+        _print_json(outcomes, list[repairs.Outcome])
+    else:
+        rows = [(one.target, one.result, one.count, one.error) for one in outcomes]
+        _table(kind, ["target", "result", "count", "error"], rows)
+    if any(one.result == "failed" for one in outcomes):
+        raise typer.Exit(BROKEN)
+
+
+def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:
+    """Name what will happen, and ask for it unless ``yes``.
+
+    Raises:
+        typer.Exit: no.
+    """
+    for plan in plans:
+        shown = ", ".join(plan.ids[:10]) + (", ..." if plan.count > 10 else "")
+        typer.echo(f"{plan.kind} {plan.target}: {plan.count} ({shown})", err=True)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        typer.echo("Nothing was done: add --yes to do it.", err=True)
+        raise typer.Exit(UNASKED)
+    if not typer.confirm("Do it?", err=True):
+        raise typer.Exit(UNASKED)

@@ -1,0 +1,435 @@
+"""Beteiligte as operators see them: ids, numbers, statuses, times and history. No names, no values.
+
+EspoCRM says what their status is; while it is away, what our own database knows is shown instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.core.database import database_errors
+from services.espocrm import EspoCRMAPI
+from services.operate.parts import Part, part
+from services.operate.redact import redacted
+from services.operate.sources import Sources
+from services.values.espocrm_query import Where, equals, is_in, parse_date_time
+from services.vmh_sync.beteiligte.plan import ENTITY_TYPE
+from services.vmh_sync.beteiligte.status import UNSYNCED
+
+PAGE_ROWS = 50
+STATUSES = (
+    "pending_sync",
+    "dirty",
+    "syncing",
+    "clean",
+    "conflict",
+    "failed",
+    "permanently_failed",
+    "deleted_in_advoware",
+)
+FAILED_STATUSES = ("failed", "permanently_failed", "conflict", "deleted_in_advoware")
+COUNT_SECONDS = 30.0
+_FIELDS = (
+    *("id", "betnr", "syncStatus", "advowareLastSync", "syncRetryCount"),
+    *("syncNextRetry", "syncAutoResetAt", "modifiedAt"),
+)
+_FIELD = re.compile(r"[a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)?")
+_ENTITY_ID = re.compile(r"[0-9A-Za-z]{1,24}")
+
+
+@dataclass(frozen=True)
+class BeteiligteRow:
+    """One record. ``status`` is EspoCRM's, or the last result that our audit has if ``is_from_audit``."""
+
+    entity_id: str
+    betnr: str | None
+    status: str
+    last_sync: datetime | None
+    retries: int
+    next_retry: datetime | None
+    modified_at: datetime | None
+    is_from_audit: bool = False
+
+
+@dataclass(frozen=True)
+class BeteiligteView:
+    """A page of records."""
+
+    status: str
+    search: str
+    rows: Part[list[BeteiligteRow]]
+    total: int | None
+    page: int
+    has_next: bool
+    espocrm_missing: str | None  #: why the rows come from our own database
+
+
+@dataclass(frozen=True)
+class FieldMove:
+    """One line of a sync's changes: which field went to which side. Values are not shown."""
+
+    field: str
+    side: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class SyncLine:
+    """One sync of a record, from the audit."""
+
+    audit_id: int
+    at: datetime
+    entity_type: str
+    entity_id: str
+    topic: str
+    source: str
+    result: str
+    duration_ms: float
+    advoware_id: str | None
+    moves: Sequence[FieldMove]
+    error: str | None
+    trace_id: str | None
+
+
+@dataclass(frozen=True)
+class OpenTask:
+    """A task that people have in EspoCRM about this record."""
+
+    action_type: str
+    task_id: str | None
+    since: datetime
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """What we remember of the last sync."""
+
+    advoware_id: str | None
+    synced_at: datetime | None
+    espocrm_modified_at: datetime | None
+    advoware_changed_at: datetime | None
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True)
+class BeteiligterView:
+    """One record."""
+
+    entity_id: str
+    row: Part[BeteiligteRow | None]
+    state: Part[StoredState | None]
+    history: Part[list[SyncLine]]
+    tasks: Part[list[OpenTask]]
+    page: int
+    has_next: bool
+
+
+@dataclass(frozen=True)
+class RunsView:
+    """The latest syncs of one topic."""
+
+    topic: str
+    runs: Part[list[SyncLine]]
+    page: int
+    has_next: bool
+
+
+@dataclass(frozen=True)
+class Unsynced:
+    """The oldest record with something to be brought to Advoware."""
+
+    entity_id: str
+    status: str
+    since: datetime | None
+
+
+def is_entity_id(text: str) -> bool:
+    """Whether a text may be the id of a record in EspoCRM."""
+    return _ENTITY_ID.fullmatch(text) is not None
+
+
+async def beteiligte_view(
+    sources: Sources, status: str, search: str, page: int
+) -> BeteiligteView:
+    """A page of records with this status (empty: all), or those with this number or id."""
+    offset = (page - 1) * PAGE_ROWS
+    found = await part(_from_espocrm(sources, status, search, offset), "EspoCRM")
+    if found.value is not None:
+        rows, total = found.value
+        has_next = offset + PAGE_ROWS < total
+        return BeteiligteView(status, search, Part(rows), total, page, has_next, None)
+    known = await part(_from_audit(sources, status, search, offset), "PostgreSQL")
+    rows = known.value or []
+    shown = (
+        Part(rows[:PAGE_ROWS]) if known.value is not None else Part(None, known.missing)
+    )
+    has_next = len(rows) > PAGE_ROWS
+    return BeteiligteView(status, search, shown, None, page, has_next, found.missing)
+
+
+async def _from_espocrm(
+    sources: Sources, status: str, search: str, offset: int
+) -> tuple[list[BeteiligteRow], int]:
+    where: list[Where] = [equals("syncStatus", status)] if status else []
+    if search:
+        where.append(_search(search))
+    rows, total = await EspoCRMAPI(resources=sources.resources).list_entities(
+        ENTITY_TYPE, where, _FIELDS, "modifiedAt", "desc", offset, PAGE_ROWS
+    )
+    return [_row(record) for record in rows], total
+
+
+def _search(text: str) -> Where:
+    return equals("betnr", int(text)) if _is_number(text) else equals("id", text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _row(record: Mapping[str, Any]) -> BeteiligteRow:
+    status = str(record.get("syncStatus") or "")
+    ends = "syncAutoResetAt" if status == "permanently_failed" else "syncNextRetry"
+    betnr = record.get("betnr")
+    return BeteiligteRow(
+        entity_id=str(record["id"]),
+        betnr=str(betnr) if betnr else None,
+        status=status if status in STATUSES else "unknown",
+        last_sync=parse_date_time(record.get("advowareLastSync")),
+        retries=int(record.get("syncRetryCount") or 0),
+        next_retry=parse_date_time(record.get(ends)),
+        modified_at=parse_date_time(record.get("modifiedAt")),
+    )
+
+
+_KNOWN_RECORDS = """
+SELECT state.entity_id, state.advoware_id, state.synced_at, state.espocrm_modified_at, latest.result
+FROM sync_state AS state LEFT JOIN LATERAL (
+    SELECT result FROM sync_audit AS audit
+    WHERE audit.entity_type = state.entity_type AND audit.entity_id = state.entity_id
+    ORDER BY audit_id DESC LIMIT 1) AS latest ON true
+WHERE state.entity_type = $1 AND state.deleted_at IS NULL
+    AND ($2 = '' OR state.entity_id = $2 OR state.advoware_id = $2)
+    AND ($3 = '' OR latest.result = $3)
+ORDER BY state.entity_id LIMIT $4 OFFSET $5
+"""
+
+
+async def _from_audit(
+    sources: Sources, status: str, search: str, offset: int
+) -> list[BeteiligteRow]:
+    pool = await sources.resources.database()
+    wanted = "failed" if status in FAILED_STATUSES else ""
+    async with database_errors():
+        rows = await pool.fetch(
+            _KNOWN_RECORDS, ENTITY_TYPE, search, wanted, PAGE_ROWS + 1, offset
+        )
+    return [
+        BeteiligteRow(
+            entity_id=row["entity_id"],
+            betnr=row["advoware_id"],
+            status=row["result"] or "unknown",
+            last_sync=row["synced_at"],
+            retries=0,
+            next_retry=None,
+            modified_at=row["espocrm_modified_at"],
+            is_from_audit=True,
+        )
+        for row in rows
+    ]
+
+
+async def beteiligter_view(
+    sources: Sources, entity_id: str, page: int
+) -> BeteiligterView:
+    """One record with a page of its history."""
+    offset = (page - 1) * PAGE_ROWS
+    row, state, history, tasks = await asyncio.gather(
+        part(_one(sources, entity_id), "EspoCRM"),
+        part(_state(sources, entity_id), "PostgreSQL"),
+        part(_history(sources, entity_id, offset), "PostgreSQL"),
+        part(_tasks(sources, entity_id), "PostgreSQL"),
+    )
+    lines = history.value or []
+    shown = Part(lines[:PAGE_ROWS]) if history.value is not None else history
+    return BeteiligterView(
+        entity_id, row, state, shown, tasks, page, len(lines) > PAGE_ROWS
+    )
+
+
+async def _one(sources: Sources, entity_id: str) -> BeteiligteRow | None:
+    rows, _ = await EspoCRMAPI(resources=sources.resources).list_entities(
+        ENTITY_TYPE, [equals("id", entity_id)], _FIELDS, max_size=1
+    )
+    return _row(rows[0]) if rows else None
+
+
+async def _state(sources: Sources, entity_id: str) -> StoredState | None:
+    pool = await sources.resources.database()
+    async with database_errors():
+        row = await pool.fetchrow(
+            """
+            SELECT advoware_id, synced_at, espocrm_modified_at, advoware_changed_at, deleted_at
+            FROM sync_state WHERE entity_type = $1 AND entity_id = $2
+            """,
+            ENTITY_TYPE,
+            entity_id,
+        )
+    return StoredState(**row) if row else None
+
+
+async def _history(sources: Sources, entity_id: str, offset: int) -> list[SyncLine]:
+    pool = await sources.resources.database()
+    async with database_errors():
+        rows = await pool.fetch(
+            """
+            SELECT * FROM sync_audit WHERE entity_type = $1 AND entity_id = $2
+            ORDER BY audit_id DESC LIMIT $3 OFFSET $4
+            """,
+            ENTITY_TYPE,
+            entity_id,
+            PAGE_ROWS + 1,
+            offset,
+        )
+    return [_line(row) for row in rows]
+
+
+async def runs_view(sources: Sources, topic: str, page: int) -> RunsView:
+    """A page of the latest syncs that came from this topic."""
+    offset = (page - 1) * PAGE_ROWS
+    runs = await part(_runs(sources, topic, offset), "PostgreSQL")
+    lines = runs.value or []
+    shown = Part(lines[:PAGE_ROWS]) if runs.value is not None else runs
+    return RunsView(topic, shown, page, len(lines) > PAGE_ROWS)
+
+
+async def _runs(sources: Sources, topic: str, offset: int) -> list[SyncLine]:
+    pool = await sources.resources.database()
+    async with database_errors():
+        rows = await pool.fetch(
+            "SELECT * FROM sync_audit WHERE topic = $1 ORDER BY audit_id DESC LIMIT $2 OFFSET $3",
+            topic,
+            PAGE_ROWS + 1,
+            offset,
+        )
+    return [_line(row) for row in rows]
+
+
+def _line(row: Mapping[str, Any]) -> SyncLine:
+    moves = [_move(change) for change in row["changes"] if isinstance(change, dict)]
+    error = row["error"]
+    return SyncLine(
+        audit_id=row["audit_id"],
+        at=row["at"],
+        entity_type=row["entity_type"],
+        entity_id=row["entity_id"],
+        topic=row["topic"],
+        source=row["source"],
+        result=row["result"],
+        duration_ms=row["duration_ms"],
+        advoware_id=row["advoware_id"],
+        moves=moves,
+        error=redacted(error) if error else None,
+        trace_id=row["trace_id"],
+    )
+
+
+def _move(change: Mapping[str, Any]) -> FieldMove:
+    kinds = [name for name in ("conflict", "refused", "reason") if change.get(name)]
+    return FieldMove(
+        field=_field_name(change.get("field")),
+        side=redacted(change.get("side") or change.get("winner") or ""),
+        kind=redacted(change.get("kind") or "".join(kinds[:1])),
+    )
+
+
+def _field_name(value: Any) -> str:
+    """An attribute's name; what else may stand there is hidden."""
+    text = str(value or "")
+    return text if _FIELD.fullmatch(text) else redacted(text)
+
+
+async def _tasks(sources: Sources, entity_id: str) -> list[OpenTask]:
+    pool = await sources.resources.database()
+    async with database_errors():
+        rows = await pool.fetch(
+            """
+            SELECT action_type, task_id, started_at FROM notification
+            WHERE entity_type = $1 AND entity_id = $2 AND over_since IS NULL
+            ORDER BY started_at DESC LIMIT 50
+            """,
+            ENTITY_TYPE,
+            entity_id,
+        )
+    return [
+        OpenTask(redacted(row["action_type"]), row["task_id"], row["started_at"])
+        for row in rows
+    ]
+
+
+async def counts_by_status(sources: Sources) -> dict[str, int]:
+    """How many records have each status; asked at most every 30 seconds.
+
+    Raises:
+        ForeignSystemError: EspoCRM does not answer.
+    """
+
+    async def count() -> dict[str, int]:
+        api = EspoCRMAPI(resources=sources.resources)
+        pages = [
+            api.list_entities(
+                ENTITY_TYPE, [equals("syncStatus", status)], ["id"], max_size=1
+            )
+            for status in STATUSES
+        ]
+        found = await asyncio.gather(*pages)
+        totals = [total for _, total in found]
+        return dict(zip(STATUSES, totals, strict=True))
+
+    return await sources.cached("beteiligte.counts", COUNT_SECONDS, count)
+
+
+async def oldest_unsynced(sources: Sources) -> Unsynced | None:
+    """The record that has waited longest; None: nothing waits.
+
+    Raises:
+        ForeignSystemError: EspoCRM does not answer.
+    """
+
+    async def find() -> Unsynced | None:
+        rows, _ = await EspoCRMAPI(resources=sources.resources).list_entities(
+            ENTITY_TYPE,
+            [is_in("syncStatus", sorted(UNSYNCED))],
+            _FIELDS,
+            "modifiedAt",
+            max_size=1,
+        )
+        if not rows:
+            return None
+        row = _row(rows[0])
+        return Unsynced(row.entity_id, row.status, row.modified_at)
+
+    return await sources.cached("beteiligte.oldest", COUNT_SECONDS, find)
+
+
+async def ids_with_status(
+    sources: Sources, status: str, limit: int
+) -> tuple[list[str], int]:
+    """The ids of records with this status, those first that have waited longest, and how many there are in all.
+
+    Raises:
+        ForeignSystemError: EspoCRM does not answer.
+    """
+    rows, total = await EspoCRMAPI(resources=sources.resources).list_entities(
+        ENTITY_TYPE,
+        [equals("syncStatus", status)],
+        ["id"],
+        "modifiedAt",
+        max_size=limit,
+    )
+    return [str(row["id"]) for row in rows], total

@@ -1,0 +1,314 @@
+"""The calendars of the employees as operators see them: ids, numbers, times and reasons. Never a text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import asyncpg
+
+from services.calendar_sync.store import (
+    OVERDUE_MINUTES,
+    CalendarStore,
+    EmployeeStatistics,
+    Hold,
+    Run,
+)
+from services.core.database import database_errors
+from services.operate.parts import Part, part
+from services.operate.redact import redacted
+from services.operate.sources import Sources
+
+PAGE_ROWS = 50
+State = Literal["ok", "held", "failing", "overdue", "unknown"]
+STATES: tuple[State, ...] = ("failing", "held", "overdue", "ok", "unknown")
+#: What a guard writes into the audit.
+GUARD_ACTIONS = ("held", "released", "refused", "protected")
+
+
+@dataclass(frozen=True)
+class Employee:
+    """One employee's calendar. ``code`` says why it fails, in our own words."""
+
+    kuerzel: str
+    state: State
+    last_success: datetime | None
+    last_run: datetime | None
+    failing_since: datetime | None
+    failures: int
+    code: str | None
+    pairs: int
+    pending: int
+    failed: int
+    held: int
+    held_reason: str | None
+    held_since: datetime | None
+    is_released: bool
+
+
+@dataclass(frozen=True)
+class CalendarsView:
+    """A page of the employees, those first who need someone."""
+
+    state: str
+    search: str
+    employees: Part[list[Employee]]
+    total: int
+    page: int
+    has_next: bool
+
+
+@dataclass(frozen=True)
+class Unsettled:
+    """A pair that is not in step, with the reason."""
+
+    sync_id: str
+    frnr: int | None
+    event_id: str | None
+    status: str
+    reason: str
+    attempts: int
+    since: datetime
+
+
+@dataclass(frozen=True)
+class CalendarLine:
+    """One line of the calendar's audit."""
+
+    audit_id: int
+    at: datetime
+    kuerzel: str
+    sync_id: str | None
+    frnr: int | None
+    event_id: str | None
+    side: str
+    action: str
+    reason: str
+    error: str | None
+    trace_id: str | None
+
+
+@dataclass(frozen=True)
+class CalendarView:
+    """One employee with what is not in step, the guards that fired, and a page of the history."""
+
+    kuerzel: str
+    employee: Part[Employee | None]
+    unsettled: Part[list[Unsettled]]
+    guards: Part[list[CalendarLine]]
+    history: Part[list[CalendarLine]]
+    page: int
+    has_next: bool
+
+
+@dataclass(frozen=True)
+class AppointmentView:
+    """The history of one appointment, found by its number in Advoware or its id in Google."""
+
+    number: str
+    lines: Part[list[CalendarLine]]
+    page: int
+    has_next: bool
+
+
+async def calendars_view(
+    sources: Sources, state: str, search: str, page: int
+) -> CalendarsView:
+    """The employees in this state (empty: all), whose Kürzel contains ``search``."""
+    found = await part(employees(sources), "PostgreSQL")
+    chosen = [
+        employee
+        for employee in found.value or []
+        if state in ("", employee.state)
+        and search.casefold() in employee.kuerzel.casefold()
+    ]
+    offset = (page - 1) * PAGE_ROWS
+    shown = chosen[offset : offset + PAGE_ROWS]
+    rows = Part(shown) if found.value is not None else found
+    has_next = offset + PAGE_ROWS < len(chosen)
+    return CalendarsView(state, search, rows, len(chosen), page, has_next)
+
+
+async def employees(sources: Sources) -> list[Employee]:
+    """All employees of whom the sync knows something, those first who need someone.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    store = CalendarStore(await sources.resources.database())
+    statistics = {row.employee_kuerzel: row for row in await store.statistics()}
+    runs = {run.employee_kuerzel: run for run in await store.runs()}
+    holds = {hold.employee_kuerzel: hold for hold in await store.holds()}
+    overdue_since = sources.resources.clock() - timedelta(minutes=OVERDUE_MINUTES)
+    rows = [
+        _employee(
+            kuerzel,
+            statistics.get(kuerzel),
+            runs.get(kuerzel),
+            holds.get(kuerzel),
+            overdue_since,
+        )
+        for kuerzel in {*statistics, *runs, *holds}
+    ]
+    return sorted(rows, key=lambda row: (STATES.index(row.state), row.kuerzel))
+
+
+def _employee(
+    kuerzel: str,
+    statistics: EmployeeStatistics | None,
+    run: Run | None,
+    hold: Hold | None,
+    overdue_since: datetime,
+) -> Employee:
+    is_released = hold is not None and hold.released_at is not None
+    return Employee(
+        kuerzel=kuerzel,
+        state=_state(run, hold, overdue_since),
+        last_success=run.succeeded_at if run else None,
+        last_run=run.ended_at if run else None,
+        failing_since=run.failing_since if run else None,
+        failures=run.failures if run else 0,
+        code=redacted(run.code) if run and run.code else None,
+        pairs=statistics.live if statistics else 0,
+        pending=statistics.pending if statistics else 0,
+        failed=statistics.failed if statistics else 0,
+        held=hold.number if hold else 0,
+        held_reason=hold.reason if hold else None,
+        held_since=hold.held_since if hold else None,
+        is_released=is_released,
+    )
+
+
+def _state(run: Run | None, hold: Hold | None, overdue_since: datetime) -> State:
+    if run is not None and run.result == "failed":
+        return "failing"
+    if hold is not None and hold.released_at is None:
+        return "held"
+    if run is None:
+        return "unknown"
+    return "overdue" if run.ended_at < overdue_since else "ok"
+
+
+async def counts_by_state(sources: Sources) -> dict[str, int]:
+    """How many employees are in each state.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    counts: dict[str, int] = dict.fromkeys(STATES, 0)
+    for employee in await employees(sources):
+        counts[employee.state] += 1
+    return counts
+
+
+async def calendar_view(sources: Sources, kuerzel: str, page: int) -> CalendarView:
+    """One employee."""
+    offset = (page - 1) * PAGE_ROWS
+    employee, unsettled, guards, history = await asyncio.gather(
+        part(find_employee(sources, kuerzel), "PostgreSQL"),
+        part(_unsettled(sources, kuerzel), "PostgreSQL"),
+        part(_lines(sources, _GUARDS, kuerzel, list(GUARD_ACTIONS)), "PostgreSQL"),
+        part(_lines(sources, _HISTORY, kuerzel, PAGE_ROWS + 1, offset), "PostgreSQL"),
+    )
+    shown, has_next = first_page(history)
+    return CalendarView(kuerzel, employee, unsettled, guards, shown, page, has_next)
+
+
+async def find_employee(sources: Sources, kuerzel: str) -> Employee | None:
+    """The employee with this Kürzel.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    found = [row for row in await employees(sources) if row.kuerzel == kuerzel]
+    return found[0] if found else None
+
+
+async def appointment_view(sources: Sources, number: str, page: int) -> AppointmentView:
+    """The history of the appointment with this number (Advoware) or id (Google), the newest first."""
+    offset = (page - 1) * PAGE_ROWS
+    is_number = number.isascii() and number.isdigit() and len(number) < 10
+    if is_number:
+        work = _lines(sources, _OF_TERMIN, int(number), PAGE_ROWS + 1, offset)
+    else:
+        work = _lines(sources, _OF_EVENT, number, PAGE_ROWS + 1, offset)
+    shown, has_next = first_page(await part(work, "PostgreSQL"))
+    return AppointmentView(number, shown, page, has_next)
+
+
+def first_page(found: Part[list[Any]]) -> tuple[Part[list[Any]], bool]:
+    """The rows of a page of which one more was read, and whether there are more."""
+    if found.value is None:
+        return found, False
+    return Part(found.value[:PAGE_ROWS]), len(found.value) > PAGE_ROWS
+
+
+_COLUMNS = """
+audit_id, at, employee_kuerzel, sync_id::text AS sync_id, advoware_frnr, google_event_id, side, action, reason, error,
+trace_id
+"""
+_HISTORY = f"""
+SELECT {_COLUMNS} FROM calendar_sync_audit WHERE employee_kuerzel = $1 ORDER BY audit_id DESC LIMIT $2 OFFSET $3
+"""  # noqa: S608 - our own text
+_GUARDS = f"""
+SELECT {_COLUMNS} FROM calendar_sync_audit WHERE employee_kuerzel = $1 AND action = ANY($2)
+ORDER BY audit_id DESC LIMIT 20
+"""  # noqa: S608 - our own text
+_OF_TERMIN = f"""
+SELECT {_COLUMNS} FROM calendar_sync_audit WHERE advoware_frnr = $1 ORDER BY audit_id DESC LIMIT $2 OFFSET $3
+"""  # noqa: S608 - our own text
+_OF_EVENT = f"""
+SELECT {_COLUMNS} FROM calendar_sync_audit WHERE google_event_id = $1 ORDER BY audit_id DESC LIMIT $2 OFFSET $3
+"""  # noqa: S608 - our own text
+
+
+async def _lines(sources: Sources, query: str, *values: Any) -> list[CalendarLine]:
+    pool = await sources.resources.database()
+    async with database_errors():
+        rows: Sequence[asyncpg.Record] = await pool.fetch(query, *values)
+    return [_line(row) for row in rows]
+
+
+def _line(row: Mapping[str, Any]) -> CalendarLine:
+    return CalendarLine(
+        audit_id=row["audit_id"],
+        at=row["at"],
+        kuerzel=row["employee_kuerzel"],
+        sync_id=row["sync_id"],
+        frnr=row["advoware_frnr"],
+        event_id=row["google_event_id"],
+        side=row["side"],
+        action=redacted(row["action"]),
+        reason=redacted(row["reason"]),
+        error=redacted(row["error"]) if row["error"] else None,
+        trace_id=row["trace_id"],
+    )
+
+
+async def _unsettled(sources: Sources, kuerzel: str) -> list[Unsettled]:
+    pool = await sources.resources.database()
+    async with database_errors():
+        rows = await pool.fetch(
+            """
+            SELECT sync_id::text AS sync_id, advoware_frnr, google_event_id, sync_status, error, attempts, updated_at
+            FROM calendar_sync WHERE employee_kuerzel = $1 AND NOT deleted
+                AND (sync_status <> 'synced' OR error IS NOT NULL)
+            ORDER BY updated_at LIMIT 200
+            """,
+            kuerzel,
+        )
+    return [
+        Unsettled(
+            sync_id=row["sync_id"],
+            frnr=row["advoware_frnr"],
+            event_id=row["google_event_id"],
+            status=row["sync_status"],
+            reason=redacted(row["error"] or ""),
+            attempts=row["attempts"],
+            since=row["updated_at"],
+        )
+        for row in rows
+    ]

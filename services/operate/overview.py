@@ -1,0 +1,313 @@
+"""The overview: is anything late, broken or waiting? Each dependency is asked by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from croniter import croniter
+
+from services.api.health import health_of
+from services.core.cron_runs import cron_runs
+from services.core.database import database_errors
+from services.core.pause import CRONS, RESUME_CRON, Pause, known_pauses
+from services.core.rate_limit import DEFAULT_RATE, calls_of_last_minute
+from services.google_calendar import RATE_LIMIT
+from services.operate.beteiligte import Unsynced, counts_by_status, oldest_unsynced
+from services.operate.calendars import counts_by_state
+from services.operate.engine import WORKER_NAME
+from services.operate.parts import Part, part
+from services.operate.queues import Topic, list_topics, moment
+from services.operate.redact import redacted
+from services.operate.sources import Sources
+
+#: The health check itself waits for up to four seconds.
+HEALTH_SECONDS = 6.0
+#: A run that has not succeeded so long after it was due was missed.
+MISSED_AFTER = timedelta(minutes=3)
+#: Under which name each cron step notes that it has succeeded.
+CRON_NAMES = {
+    "VMH Beteiligte Sync Cron": "beteiligte_sync",
+    "Calendar Sync Cron": "calendar_sync",
+    "Resume Cron": RESUME_CRON,
+}
+CHART_HOURS = 24
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A store or a foreign system: ``ok``, ``degraded``, ``down`` or ``not_configured``."""
+
+    name: str
+    status: str
+    latency_ms: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A program that is connected to the engine."""
+
+    name: str
+    status: str
+    functions: int
+    connected_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A cron step; ``last_success`` is None if none is known."""
+
+    name: str
+    expression: str
+    last_success: datetime | None
+    next_run: datetime
+    is_missed: bool
+    is_paused: bool
+
+
+@dataclass(frozen=True)
+class Hour:
+    """What was synced in the hour that begins at ``begins``, and what failed."""
+
+    begins: datetime
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Calls of the last minute under a shared limit."""
+
+    system: str
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All parts; ``problems`` names what is broken in a word each, empty if all is well."""
+
+    at: datetime
+    mode: str
+    problems: list[str]
+    dependencies: Part[list[Dependency]]
+    workers: Part[list[Worker]]
+    topics: Part[list[Topic]]
+    crons: Part[list[Cron]]
+    records: Part[dict[str, int]]
+    oldest: Part[Unsynced | None]
+    calendars: Part[dict[str, int]]
+    budgets: Part[list[Budget]]
+    hours: Part[list[Hour]]
+
+    @property
+    def dead(self) -> int:
+        """How many dead letters there are, as far as the engine says."""
+        return sum(topic.dead or 0 for topic in self.topics.value or [])
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait."""
+        return sum(topic.depth or 0 for topic in self.topics.value or [])
+
+
+async def overview(sources: Sources) -> Overview:
+    """Look at everything at the same time."""
+    start = asyncio.create_task
+    dependencies = start(part(_dependencies(sources), "health", HEALTH_SECONDS))
+    workers = start(part(_workers(sources), "engine"))
+    topics = start(part(list_topics(sources.engine), "engine"))
+    crons = start(part(_crons(sources), "PostgreSQL"))
+    records = start(part(counts_by_status(sources), "EspoCRM"))
+    oldest = start(part(oldest_unsynced(sources), "EspoCRM"))
+    calendars = start(part(counts_by_state(sources), "PostgreSQL"))
+    budgets = start(part(_budgets(sources), "Redis"))
+    hours = start(part(_hours(sources), "PostgreSQL"))
+    view = Overview(
+        at=sources.resources.clock(),
+        mode=sources.settings.mode,
+        problems=[],
+        dependencies=await dependencies,
+        workers=await workers,
+        topics=await topics,
+        crons=await crons,
+        records=await records,
+        oldest=await oldest,
+        calendars=await calendars,
+        budgets=await budgets,
+        hours=await hours,
+    )
+    view.problems.extend(_problems(view))
+    return view
+
+
+def _problems(view: Overview) -> list[str]:
+    """What is broken or late, the worst first: ``postgres: down``, ``dead letters: 3``."""
+    problems = [
+        f"{one.name}: {one.status}"
+        for one in view.dependencies.value or []
+        if one.status in ("down", "degraded")
+    ]
+    if view.dependencies.missing:
+        problems.append(view.dependencies.missing)
+    if view.workers.missing:
+        problems.append(view.workers.missing)
+    if view.workers.value == []:
+        problems.append("worker: none connected")
+    if view.dead:
+        problems.append(f"dead letters: {view.dead}")
+    problems += _late(view)
+    problems += _failing(view)
+    return problems
+
+
+def _late(view: Overview) -> list[str]:
+    missed = [cron.name for cron in view.crons.value or [] if cron.is_missed]
+    return [f"cron missed: {name}" for name in missed]
+
+
+def _failing(view: Overview) -> list[str]:
+    records = view.records.value or {}
+    calendars = view.calendars.value or {}
+    counts = {
+        "records failed": records.get("failed", 0)
+        + records.get("permanently_failed", 0),
+        "calendars failing": calendars.get("failing", 0),
+        "calendars held": calendars.get("held", 0),
+        "calendars overdue": calendars.get("overdue", 0),
+    }
+    return [f"{name}: {count}" for name, count in counts.items() if count]
+
+
+async def _dependencies(sources: Sources) -> list[Dependency]:
+    _, report = await health_of(sources.resources)
+    return [
+        Dependency(
+            name=name,
+            status=str(found["status"]),
+            latency_ms=found.get("latency_ms"),
+            error=redacted(found["error"]) if found.get("error") else None,
+        )
+        for name, found in report["dependencies"].items()
+    ]
+
+
+async def _workers(sources: Sources) -> list[Worker]:
+    answer = await sources.engine.call("engine::workers::list")
+    rows = answer.get("workers", []) if isinstance(answer, Mapping) else []
+    return [_worker(row) for row in rows if _is_worker(row)]
+
+
+def _is_worker(row: Mapping[str, Any]) -> bool:
+    """Whether it carries steps: the board itself and operators' commands are connected as well."""
+    return row.get("name") != WORKER_NAME and bool(_functions(row))
+
+
+def _functions(row: Mapping[str, Any]) -> int:
+    count = row.get("function_count")
+    if isinstance(count, int):
+        return count
+    functions = row.get("functions")
+    return len(functions) if isinstance(functions, list) else 0
+
+
+def _worker(row: Mapping[str, Any]) -> Worker:
+    return Worker(
+        name=str(row.get("name") or row.get("id")),
+        status=redacted(row.get("status") or ""),
+        functions=_functions(row),
+        connected_at=moment(row.get("connected_at_ms")),
+    )
+
+
+async def _crons(sources: Sources) -> list[Cron]:
+    now = sources.resources.clock()
+    runs = await cron_runs(sources.resources)
+    pauses = await known_pauses(sources.resources)
+    steps = await sources.steps()
+    return [
+        cron_state(
+            step.name,
+            expression,
+            runs.get(CRON_NAMES.get(step.name, "")),
+            now,
+            is_paused=is_cron_paused(CRON_NAMES.get(step.name, ""), pauses),
+        )
+        for step in steps
+        for expression in step.crons
+    ]
+
+
+def is_cron_paused(cron: str, pauses: list[Pause]) -> bool:
+    """Whether one of the pauses leaves out the runs of this cron. Pure."""
+    if cron not in CRONS:
+        return False
+    stopping = {"all", f"cron:{cron}", f"flow:{CRONS[cron]}"}
+    return any(str(pause.scope) in stopping for pause in pauses)
+
+
+def cron_state(
+    name: str,
+    expression: str,
+    last_success: datetime | None,
+    now: datetime,
+    *,
+    is_paused: bool = False,
+) -> Cron:
+    """When it runs next, and whether the latest run that was due is missing. Pure; ``now`` is aware.
+
+    A cron of which no success is known is not called missed: the system may be new.
+    """
+    due = _schedule(expression, now - MISSED_AFTER).get_prev(datetime)
+    is_late = last_success is not None and last_success < due
+    return Cron(
+        name=name,
+        expression=expression,
+        last_success=last_success,
+        next_run=_schedule(expression, now).get_next(datetime),
+        is_missed=is_late and not is_paused,
+        is_paused=is_paused,
+    )
+
+
+def _schedule(expression: str, moment: datetime) -> croniter:
+    return croniter(expression, moment.astimezone(UTC), second_at_beginning=True)
+
+
+async def _budgets(sources: Sources) -> list[Budget]:
+    used = await calls_of_last_minute(sources.resources, RATE_LIMIT)
+    return [Budget("Google Calendar", used, DEFAULT_RATE.per_minute)]
+
+
+_HOURS = """
+SELECT date_trunc('hour', at) AS begins, count(*) FILTER (WHERE failed) AS failed,
+    count(*) FILTER (WHERE NOT failed) AS done
+FROM (
+    SELECT at, error IS NOT NULL OR result = 'failed' AS failed FROM sync_audit WHERE at >= $1
+    UNION ALL
+    SELECT at, error IS NOT NULL OR action = 'failed' FROM calendar_sync_audit WHERE at >= $1
+) AS lines GROUP BY 1
+"""
+
+
+async def _hours(sources: Sources) -> list[Hour]:
+    """The latest 24 hours, also the empty ones, oldest first."""
+    now = sources.resources.clock().astimezone(UTC)
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    first = this_hour - timedelta(hours=CHART_HOURS - 1)
+    pool = await sources.resources.database()
+    async with database_errors():
+        rows = await pool.fetch(_HOURS, first)
+    found = {row["begins"].astimezone(UTC): row for row in rows}
+    hours = []
+    for number in range(CHART_HOURS):
+        begins = first + timedelta(hours=number)
+        row = found.get(begins)
+        hours.append(
+            Hour(begins, row["done"] if row else 0, row["failed"] if row else 0)
+        )
+    return hours

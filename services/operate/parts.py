@@ -1,0 +1,59 @@
+"""What is read of one dependency: the value, or why it is missing. Nothing here waits for long, and nothing raises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from services.core.errors import BitByLawError, ForeignSystemError
+from services.core.log import log
+
+T = TypeVar("T")
+
+#: A page is there after this time, whatever is away.
+PART_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Part(Generic[T]):
+    """One part of a page: ``value``, or in ``missing`` which system is missing and why."""
+
+    value: T | None = None
+    missing: str | None = None
+
+
+async def part(
+    work: Coroutine[Any, Any, T], system: str, seconds: float = PART_SECONDS
+) -> Part[T]:
+    """The value of ``work``, or that it is missing after ``seconds``. A hanging call is left to end by itself.
+
+    A frozen PostgreSQL keeps even a cancelled query, so cancelling is not waited for.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_retrieve)
+    done, _ = await asyncio.wait([task], timeout=seconds)
+    if not done:
+        task.cancel()
+        return Part(missing=f"{system}: no answer within {seconds:g} s")
+    error = task.exception()
+    if error is None:
+        return Part(task.result())
+    return Part(missing=f"{system}: {_reason(error)}")
+
+
+def _retrieve(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, in words that quote no foreign system."""
+    if isinstance(error, ForeignSystemError):
+        status = f" ({error.status})" if error.status else ""
+        return f"{type(error).__name__}{status}"
+    if isinstance(error, BitByLawError):
+        return str(error)
+    log(None, "warning", "operate.part_missing", error=type(error).__name__)
+    return type(error).__name__

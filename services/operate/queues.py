@@ -1,0 +1,154 @@
+"""Topics, waiting jobs and dead letters, from the engine's functions; payloads only redacted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from services.core.errors import UnexpectedAnswer
+from services.operate.engine import EngineClient
+from services.operate.parts import Part, part
+from services.operate.redact import redacted, redacted_payload
+from services.operate.sources import Sources
+
+PAGE_ROWS = 50
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic with its numbers; None: the engine does not say."""
+
+    name: str
+    depth: int | None
+    consumers: int | None
+    dead: int | None
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A job that has used up its attempts; ``error`` and ``payload`` are redacted."""
+
+    message_id: str
+    payload: Any
+    error: str
+    failed_at: datetime | None
+    attempts: int | None
+
+
+@dataclass(frozen=True)
+class QueuesView:
+    """All topics, those with dead letters first."""
+
+    topics: Part[list[Topic]]
+
+
+@dataclass(frozen=True)
+class TopicView:
+    """One topic, with a page of its dead letters."""
+
+    topic: str
+    stats: Part[Topic]
+    dead_letters: Part[list[DeadLetter]]
+    page: int
+    has_next: bool
+
+
+async def queues_view(sources: Sources) -> QueuesView:
+    """The topics of the engine."""
+    return QueuesView(await part(list_topics(sources.engine), "engine"))
+
+
+async def topic_view(sources: Sources, topic: str, page: int) -> TopicView:
+    """One topic, and the dead letters of this page (from 1)."""
+    engine = sources.engine
+    offset = (page - 1) * PAGE_ROWS
+    stats = await part(topic_stats(engine, topic), "engine")
+    letters = await part(dead_letters(engine, topic, offset, PAGE_ROWS + 1), "engine")
+    found = letters.value or []
+    shown = Part(found[:PAGE_ROWS]) if letters.value is not None else letters
+    return TopicView(topic, stats, shown, page, len(found) > PAGE_ROWS)
+
+
+async def list_topics(engine: EngineClient) -> list[Topic]:
+    """All topics with their numbers.
+
+    Raises:
+        Unavailable: the engine does not answer.
+    """
+    rows = _rows(await engine.call("engine::queue::list_topics"), "topics", "queues")
+    names = {str(row.get("name") or row.get("topic")) for row in rows}
+    topics = await asyncio.gather(*(topic_stats(engine, name) for name in names))
+    return sorted(topics, key=lambda topic: (-(topic.dead or 0), topic.name))
+
+
+async def topic_stats(engine: EngineClient, topic: str) -> Topic:
+    """The numbers of one topic.
+
+    Raises:
+        Unavailable: the engine does not answer.
+    """
+    answer = await engine.call("engine::queue::topic_stats", topic=topic, queue=topic)
+    stats = answer if isinstance(answer, Mapping) else {}
+    return Topic(
+        name=topic,
+        depth=_number(stats.get("depth")),
+        consumers=_number(stats.get("consumer_count")),
+        dead=_number(stats.get("dlq_depth")),
+    )
+
+
+async def dead_letters(
+    engine: EngineClient, topic: str, offset: int, limit: int
+) -> list[DeadLetter]:
+    """A page of a topic's dead letters.
+
+    Raises:
+        Unavailable: the engine does not answer.
+    """
+    answer = await engine.call(
+        "engine::queue::dlq_messages", topic=topic, offset=offset, limit=limit
+    )
+    return [_dead_letter(row) for row in _rows(answer, "messages")]
+
+
+def _rows(answer: Any, *members: str) -> Sequence[Mapping[str, Any]]:
+    """The list of an answer: the answer itself, or one of its members."""
+    if isinstance(answer, Mapping):
+        lists = [answer[name] for name in members if name in answer]
+        answer = lists[0] if lists else None
+    if not isinstance(answer, list):
+        raise UnexpectedAnswer("engine", "expected a list")
+    return [row for row in answer if isinstance(row, Mapping)]
+
+
+def _dead_letter(row: Mapping[str, Any]) -> DeadLetter:
+    return DeadLetter(
+        message_id=str(row.get("id")),
+        payload=redacted_payload(row.get("payload")),
+        error=redacted(row.get("error") or ""),
+        failed_at=moment(row.get("failed_at")),
+        attempts=_number(row.get("retries")),
+    )
+
+
+def _number(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) else None
+
+
+def moment(value: Any) -> datetime | None:
+    """A time as engines write it: ISO 8601, or seconds, milliseconds or nanoseconds since 1970."""
+    if isinstance(value, str):
+        try:
+            parsed = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    if not isinstance(value, int | float) or value <= 0:
+        return None
+    seconds = float(value)
+    while seconds > 1e11:
+        seconds /= 1000
+    return datetime.fromtimestamp(seconds, UTC)

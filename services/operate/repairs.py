@@ -1,0 +1,255 @@
+"""Repairs by hand: the same functions for the board and the command line.
+
+A repair is planned first (`plan`: what would happen, with count and ids) and then applied (`apply`). What was named in
+the plan is what is acted on. Each one may be repeated: the sync finds nothing to do, a message that is gone stays gone.
+Each applied repair leaves a row in the audit, whatever became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from services.api.record_actions import enqueue_sync_now
+from services.calendar_sync.audit.decisions import CalendarDecisions
+from services.calendar_sync.store import CalendarStore
+from services.calendar_sync.waiting import enqueue_employees
+from services.core.errors import InvalidInput, NotFound, failure_code
+from services.core.log import log
+from services.core.operator_actions import ActionResult
+from services.operate.audit import Operator, write_action
+from services.operate.beteiligte import STATUSES, ids_with_status, is_entity_id
+from services.operate.calendars import find_employee
+from services.operate.queues import PAGE_ROWS, dead_letters, topic_stats
+from services.operate.sources import Sources
+
+Kind = Literal["sync", "retry", "sync_calendar", "release", "redrive", "discard"]
+KINDS: tuple[Kind, ...] = (
+    "sync",
+    "retry",
+    "sync_calendar",
+    "release",
+    "redrive",
+    "discard",
+)
+#: So many records are retried at once; EspoCRM shows as many on a page.
+MAX_RETRIED = 200
+#: A discard of all stops here and says how many it was; it can be repeated.
+MAX_DISCARDED = 20_000
+ENQUEUE_SECONDS = 7.0
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What would happen: ``count`` of ``target`` are acted on; ``ids`` are the first of them."""
+
+    kind: Kind
+    target: str
+    ids: list[str] = field(default_factory=list)
+    count: int = 0
+    #: a topic's single message; None: all of them
+    message_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a repair."""
+
+    kind: Kind
+    target: str
+    result: ActionResult
+    count: int
+    error: str | None = None
+
+
+# -- plans ----------------------------------------------------------------------------------------------------------
+
+
+async def plan(
+    sources: Sources, kind: str, target: str, message_id: str | None = None
+) -> Repair:
+    """What the repair of this kind would act on; nothing is changed.
+
+    ``target`` is an id (sync), a status (retry), a Kürzel (sync_calendar, release) or a topic (redrive, discard).
+
+    Raises:
+        InvalidInput: kind or target is none. NotFound: there is no such employee or message.
+        ForeignSystemError: what has to be asked does not answer.
+    """
+    planners: dict[str, Callable[[Sources, str], Awaitable[Repair]]] = {
+        "sync": _plan_sync,
+        "retry": _plan_retry,
+        "sync_calendar": _plan_calendar,
+        "release": _plan_release,
+    }
+    if kind in planners:
+        return await planners[kind](sources, target)
+    if kind == "redrive":
+        return await _plan_messages(sources, "redrive", target, message_id)
+    if kind == "discard":
+        return await _plan_messages(sources, "discard", target, message_id)
+    raise InvalidInput("no such repair")
+
+
+async def _plan_sync(_sources: Sources, target: str) -> Repair:
+    if not is_entity_id(target):
+        raise InvalidInput("not an id")
+    return Repair("sync", target, [target], 1)
+
+
+async def _plan_retry(sources: Sources, target: str) -> Repair:
+    if target not in STATUSES:
+        raise InvalidInput("no such status")
+    ids, total = await ids_with_status(sources, target, MAX_RETRIED)
+    return Repair("retry", target, ids, min(total, len(ids)))
+
+
+async def _plan_calendar(sources: Sources, target: str) -> Repair:
+    employee = await find_employee(sources, target)
+    if employee is None:
+        raise NotFound("PostgreSQL", "no such employee")
+    return Repair("sync_calendar", target, [target], 1)
+
+
+async def _plan_release(sources: Sources, target: str) -> Repair:
+    store = CalendarStore(await sources.resources.database())
+    holds = [hold for hold in await store.holds(target) if hold.released_at is None]
+    count = sum(hold.number for hold in holds)
+    return Repair("release", target, [target] if holds else [], count)
+
+
+async def _plan_messages(
+    sources: Sources,
+    kind: Literal["redrive", "discard"],
+    topic: str,
+    message_id: str | None,
+) -> Repair:
+    if message_id:
+        return Repair(kind, topic, [message_id], 1, message_id)
+    stats = await topic_stats(sources.engine, topic)
+    letters = await dead_letters(sources.engine, topic, 0, PAGE_ROWS)
+    ids = [letter.message_id for letter in letters]
+    return Repair(kind, topic, ids, max(stats.dead or 0, len(ids)))
+
+
+# -- applying -------------------------------------------------------------------------------------------------------
+
+
+async def apply(sources: Sources, repair: Repair, operator: Operator) -> Outcome:
+    """Do it, and write it into the audit. What fails is in the outcome, and in the audit as well."""
+    appliers: dict[Kind, Callable[[Sources, Repair], Awaitable[int]]] = {
+        "sync": _sync,
+        "retry": _sync,
+        "sync_calendar": _sync_calendar,
+        "release": _release,
+        "redrive": _redrive,
+        "discard": _discard,
+    }
+    try:
+        count = await appliers[repair.kind](sources, repair)
+    except Exception as error:  # noqa: BLE001 - however a repair fails, the operator and the audit learn of it
+        outcome = Outcome(repair.kind, repair.target, "failed", 0, failure_code(error))
+    else:
+        result: ActionResult = "done" if count else "nothing_to_do"
+        outcome = Outcome(repair.kind, repair.target, result, count)
+    sources.forget()
+    await _audit(sources, repair, outcome, operator)
+    return outcome
+
+
+async def _audit(
+    sources: Sources, repair: Repair, outcome: Outcome, operator: Operator
+) -> None:
+    """Write the row; with PostgreSQL away the log has it."""
+    log(
+        None,
+        "info",
+        "operate.repaired",
+        operator=operator.name,
+        via=operator.via,
+        action=repair.kind,
+        target=repair.target,
+        count=outcome.count,
+        result=outcome.result,
+    )
+    try:
+        await write_action(
+            sources.resources,
+            operator,
+            action=repair.kind,
+            target=repair.target,
+            ids=repair.ids,
+            count=outcome.count,
+            result=outcome.result,
+            error=outcome.error,
+        )
+    except Exception as error:  # noqa: BLE001 - the repair was done; the log line above says so
+        log(None, "error", "operate.not_audited", error=failure_code(error))
+
+
+async def _sync(sources: Sources, repair: Repair) -> int:
+    if not all(is_entity_id(entity_id) for entity_id in repair.ids):
+        raise InvalidInput("not an id")
+    new = await enqueue_sync_now(sources.resources, sources.engine.enqueue, repair.ids)
+    return len(new)
+
+
+async def _sync_calendar(sources: Sources, repair: Repair) -> int:
+    return await enqueue_employees(
+        sources.resources,
+        sources.engine.enqueue,
+        [repair.target],
+        full_content=True,
+        timeout_seconds=ENQUEUE_SECONDS,
+    )
+
+
+async def _release(sources: Sources, repair: Repair) -> int:
+    report = await CalendarDecisions(sources.resources).release_held(
+        [repair.target], apply=True
+    )
+    is_released = any(change.done for change in report.changes)
+    return repair.count if is_released else 0
+
+
+async def _redrive(sources: Sources, repair: Repair) -> int:
+    if repair.message_id is not None:
+        return await _on_message(
+            sources, "iii::queue::redrive_message", repair, repair.message_id
+        )
+    answer = await sources.engine.call("iii::queue::redrive", queue=repair.target)
+    return _count(answer)
+
+
+async def _discard(sources: Sources, repair: Repair) -> int:
+    function = "iii::queue::discard_message"
+    if repair.message_id is not None:
+        return await _on_message(sources, function, repair, repair.message_id)
+    discarded = 0
+    wanted = min(repair.count, MAX_DISCARDED)
+    while discarded < wanted:
+        letters = await dead_letters(sources.engine, repair.target, 0, PAGE_ROWS)
+        here = letters[: wanted - discarded]
+        counts = [
+            await _on_message(sources, function, repair, letter.message_id)
+            for letter in here
+        ]
+        if not sum(counts):
+            break
+        discarded += sum(counts)
+    return discarded
+
+
+async def _on_message(
+    sources: Sources, function: str, repair: Repair, message_id: str
+) -> int:
+    answer = await sources.engine.call(
+        function, queue=repair.target, message_id=message_id
+    )
+    return _count(answer)
+
+
+def _count(answer: Any) -> int:
+    value = answer.get("redriven") if isinstance(answer, dict) else None
+    return int(value) if isinstance(value, int) else 0

@@ -1,0 +1,25 @@
+"""Fixtures of the board's tests."""
+
+from board_browser import (
+    board_clock,
+    dead,
+    engine,
+    engine_url,
+    open_browser,
+    operator,
+    settings,
+    sources,
+    visitor,
+)
+
+__all__ = [
+    "board_clock",
+    "dead",
+    "engine",
+    "engine_url",
+    "open_browser",
+    "operator",
+    "settings",
+    "sources",
+    "visitor",
+]

@@ -1,0 +1,216 @@
+"""Each repair from the click to its effect, its row in the audit, and the same from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from board_browser import Browser, Dead, form_of
+from test_pages import ENTITY, TOPIC, in_espocrm, plant
+
+from services.api.record_actions import TOPIC as SYNC_NOW
+from services.calendar_sync.store import CalendarStore
+from services.calendar_sync.waiting import TOPIC_EMPLOYEE
+from services.core.pause import active_pauses
+from services.core.pending import pending_key
+from services.operate import queues
+from services.operate.sources import Sources
+
+ROOT = Path(__file__).parents[2]
+
+
+async def audit(sources: Sources) -> list[tuple[Any, ...]]:
+    """Who did what, with what, on what, with which result."""
+    pool = await sources.resources.database()
+    rows = await pool.fetch("SELECT * FROM operator_action ORDER BY operator_action_id")
+    return [
+        (
+            row["who"],
+            row["action"],
+            row["target"],
+            row["details"].get("count"),
+            row["result"],
+        )
+        for row in rows
+    ]
+
+
+async def depth(sources: Sources, topic: str) -> int | None:
+    """How many jobs wait under a topic."""
+    return (await queues.topic_stats(sources.engine, topic)).depth
+
+
+async def bitbylaw(sources: Sources, *arguments: str) -> tuple[int, str]:
+    """Run the command with the settings of the test; exit status and what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", *arguments),
+        cwd=ROOT,
+        env={**os.environ, **sources.settings.environment()},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def test_sync_now_enqueues_once_and_stands_in_the_audit(
+    operator: Browser, sources: Sources
+) -> None:
+    path = f"/repair/sync?target={ENTITY}"
+    html = await operator.page(path)
+    assert ENTITY in html
+    assert await depth(sources, SYNC_NOW) == 0
+    await operator.confirm(path)
+    assert await depth(sources, SYNC_NOW) == 1
+    assert await sources.resources.redis.exists(pending_key(SYNC_NOW, ENTITY))
+    await operator.confirm(path)
+    assert await depth(sources, SYNC_NOW) == 1
+    assert await audit(sources) == [
+        ("board:ada", "sync", ENTITY, 1, "done"),
+        ("board:ada", "sync", ENTITY, 0, "nothing_to_do"),
+    ]
+    assert ENTITY in await operator.page("/actions")
+
+
+async def test_retry_names_the_records_of_a_status_and_syncs_these(
+    operator: Browser, sources: Sources, espocrm: Any
+) -> None:
+    await in_espocrm(operator, espocrm, syncStatus="failed")
+    await in_espocrm(operator, espocrm, id="6b0473a32660ab102", syncStatus="clean")
+    html = await operator.page("/beteiligte?status=failed")
+    assert "/repair/retry?target=failed" in html
+    fields = form_of(await operator.page("/repair/retry?target=failed"))
+    assert [value for name, value in fields if name == "ids"] == [ENTITY]
+    await operator.confirm("/repair/retry?target=failed")
+    assert await depth(sources, SYNC_NOW) == 1
+    assert await audit(sources) == [("board:ada", "retry", "failed", 1, "done")]
+
+
+async def test_dead_letters_are_redriven_and_discarded_one_and_all(
+    operator: Browser, sources: Sources, dead: Dead
+) -> None:
+    dead.letters(TOPIC, ["{}", "{}", "{}"])
+    letters = await queues.dead_letters(sources.engine, TOPIC, 0, 10)
+    first, second, _ = [letter.message_id for letter in letters]
+    await operator.confirm(f"/repair/redrive?target={TOPIC}&message={first}")
+    assert await depth(sources, TOPIC) == 1
+    await operator.confirm(f"/repair/discard?target={TOPIC}&message={second}")
+    await operator.confirm(f"/repair/discard?target={TOPIC}&message={second}")
+    assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 1
+    await operator.confirm(f"/repair/redrive?target={TOPIC}")
+    assert await depth(sources, TOPIC) == 2
+    dead.many(TOPIC, 120)
+    html = await operator.page(f"/repair/discard?target={TOPIC}&lang=en")
+    assert "120 dead letters" in html
+    await operator.confirm(f"/repair/discard?target={TOPIC}")
+    assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 0
+    assert await audit(sources) == [
+        ("board:ada", "redrive", TOPIC, 1, "done"),
+        ("board:ada", "discard", TOPIC, 1, "done"),
+        ("board:ada", "discard", TOPIC, 0, "nothing_to_do"),
+        ("board:ada", "redrive", TOPIC, 1, "done"),
+        ("board:ada", "discard", TOPIC, 120, "done"),
+    ]
+
+
+async def test_a_calendar_is_synced_and_what_is_held_is_released_once(
+    operator: Browser, sources: Sources, advoware: Any
+) -> None:
+    held = advoware.employees[0].kuerzel
+    await plant(sources, held)
+    await operator.confirm("/repair/sync_calendar?target=AB")
+    assert await depth(sources, TOPIC_EMPLOYEE) == 1
+    html = await operator.page(f"/repair/release?target={held}&lang=en")
+    assert "7 held appointments" in html
+    await operator.confirm(f"/repair/release?target={held}")
+    store = CalendarStore(await sources.resources.database())
+    (hold,) = await store.holds(held)
+    assert hold.released_at is not None
+    assert "There is nothing to do" in await operator.page(
+        f"/repair/release?target={held}&lang=en"
+    )
+    assert await audit(sources) == [
+        ("board:ada", "sync_calendar", "AB", 1, "done"),
+        ("board:ada", "release", held, 7, "done"),
+    ]
+
+
+async def test_a_pause_is_said_on_every_page_and_ended_again(
+    operator: Browser, sources: Sources
+) -> None:
+    html = await operator.page("/pause/new?kind=flow&target=vmh&reason=Restore")
+    status, _ = await operator.post("/pause/new", form_of(html))
+    assert status == 303
+    assert [str(pause.scope) for pause in await active_pauses(sources.resources)] == [
+        "flow:vmh"
+    ]
+    for path in ("/", "/queue", "/settings"):
+        assert "<code>vmh</code>: paused" in await operator.page(f"{path}?lang=en")
+    crons = (await operator.json("/api/overview"))["crons"]["value"]
+    assert [cron["is_paused"] for cron in crons if "Beteiligte" in cron["name"]] == [
+        True
+    ]
+    html = await operator.page("/pause/end?kind=flow&target=vmh")
+    assert (await operator.post("/pause/end", form_of(html)))[0] == 303
+    assert await active_pauses(sources.resources) == []
+    assert ": paused" not in await operator.page("/?lang=en")
+    assert [row[:3] for row in await audit(sources)] == [
+        ("board:ada", "pause", "flow:vmh"),
+        ("board:ada", "resume", "flow:vmh"),
+    ]
+
+
+async def test_a_pause_of_what_there_is_not_is_refused(operator: Browser) -> None:
+    path = "/pause/new?kind=flow&target=none&reason=x"
+    assert (await operator.get(path))[0] == 400
+
+
+async def test_a_preview_shows_fields_and_writes_nothing(
+    operator: Browser, sources: Sources, espocrm: Any, advoware: Any
+) -> None:
+    await in_espocrm(operator, espocrm, salutationName="Frau", syncStatus="dirty")
+    fields = form_of(await operator.page(f"/beteiligte/{ENTITY}"))
+    status, html = await operator.post("/preview", fields)
+    assert status == 200
+    assert "Vorname" in html
+    assert "Kanarienvogel" not in html
+    assert advoware.state()["beteiligte"] == []
+
+
+async def test_a_repair_that_fails_is_said_and_stands_in_the_audit(
+    operator: Browser, sources: Sources, make_settings: Any
+) -> None:
+    fields = form_of(await operator.page(f"/repair/sync?target={ENTITY}"))
+    async with Sources(make_settings(III_URL="ws://127.0.0.1:9")) as away:
+        sources.engine = away.engine
+        status, html = await operator.post("/repair/sync", fields)
+    assert status == 200
+    assert "NotEnqueued" in html
+    assert await audit(sources) == [("board:ada", "sync", ENTITY, 0, "failed")]
+
+
+async def test_the_command_line_says_what_is_broken_and_repairs_with_the_same_words(
+    sources: Sources, dead: Dead
+) -> None:
+    dead.letters(TOPIC, ["{}", "{}"])
+    status, output = await bitbylaw(sources, "status", "--json")
+    assert status == 1
+    view = json.loads(output)
+    assert {"worker: none connected", "dead letters: 2"} <= set(view["problems"])
+    assert await bitbylaw(sources, "queue", "redrive", TOPIC) == (2, "")
+    status, output = await bitbylaw(
+        sources, "queue", "redrive", TOPIC, "--yes", "--json"
+    )
+    assert (status, json.loads(output)[0]["count"]) == (0, 2)
+    status, _ = await bitbylaw(sources, "sync", ENTITY, "--yes")
+    assert status == 0
+    assert await depth(sources, SYNC_NOW) == 1
+    rows = await audit(sources)
+    assert [(row[1], row[3]) for row in rows] == [("redrive", 2), ("sync", 1)]
+    assert all(row[0].startswith("cli:") for row in rows)
