@@ -447,6 +447,8 @@ class RetentionSettings(_Group):
     queue_days: int = Field(default=30, ge=1)
     #: of log files that no one else rotates; `make up` sets it
     log_directory: str = ""
+
+
 class OperatorKey(NamedTuple):
     """A named key by which an operator logs in to the board; ``digest`` is the SHA-256 of the key, in hex."""
 

@@ -30,9 +30,9 @@ from cli.pause import pause, resume
 from cli.preview import app as preview_app
 from cli.privacy import app as privacy_app
 from cli.supervisor import StartFailed
+from cli.system import BOARD_KEY, TRIAL_NOTICE, Ports, System, running_system
 from cli.takeover import app as takeover_app
 from cli.undo import undo
-from cli.system import BOARD_KEY, TRIAL_NOTICE, Ports, System, running_system
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 

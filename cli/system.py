@@ -119,10 +119,7 @@ async def running_system(
 
     async with AsyncExitStack() as stack:
         _claim(data, stack)
-        # Fixed from here on: a process that is started again must be found where it was.
-        ports = Ports(
-            **{name: port or embedded.free_port() for name, port in vars(ports).items()}
-        )
+        ports = _fixed_ports(ports)
         _require_free_ports(
             {"http": ports.http, "worker": ports.worker, "board": ports.board}
             | {name: getattr(ports, name) for name in needed}
@@ -165,9 +162,7 @@ async def running_system(
         found["BITBYLAW_TWINS"] = ",".join(
             [*settings.service.twin_origins, *twins.values()]
         )
-        found["BITBYLAW_BOARD_PORT"] = str(ports.board)
-        if not settings.board.operator_keys:
-            found["BITBYLAW_BOARD_OPERATORS"] = _local_operator(data)
+        found |= _board_settings(settings, ports, data)
         settings = load_settings(found | requested, env_file=env_file)
         await check_access(settings)
         for notice in await notices_at_start(settings):
@@ -183,6 +178,20 @@ async def running_system(
         watch("worker", partial(_worker_answers, http_url))
         yield system
         on_event("stopping")
+
+
+def _fixed_ports(ports: Ports) -> Ports:
+    """With a number for each that is free to choose: a process that is started again must be found where it was."""
+    numbers = vars(ports).items()
+    return Ports(**{name: port or embedded.free_port() for name, port in numbers})
+
+
+def _board_settings(settings: Settings, ports: Ports, data: Path) -> dict[str, str]:
+    """The board's port, and an operator of this machine if none is configured."""
+    found = {"BITBYLAW_BOARD_PORT": str(ports.board)}
+    if not settings.board.operator_keys:
+        found["BITBYLAW_BOARD_OPERATORS"] = _local_operator(data)
+    return found
 
 
 def _leave_settings(settings: Settings, data: Path) -> None:
