@@ -39,9 +39,7 @@ ARGUMENTS: dict[str, Any] = {
     "entity_id": "6512f0e1a2b3c4d5e",
     "data": {"lastName": "Muster"},
     "attributes": {"lastName": "Muster"},
-    "writes": [
-        RecordWrite("CBeteiligte", "6512f0e1a2b3c4d5e", {"lastName": "x"})
-    ],
+    "writes": [RecordWrite("CBeteiligte", "6512f0e1a2b3c4d5e", {"lastName": "x"})],
     "summary": "AW-SB",
     "calendar_id": "calendar",
     "event_id": "abcde12345",
