@@ -571,3 +571,27 @@ def test_a_termin_that_is_moved_before_it_is_known_to_be_created_is_not_created_
     entered = EnterEvent("AI", When(30, "01:30")), lost, Sync("AI")
     moved = EditTermin(0, "move", When(30, "02:30", 15))
     run(world, LAST_CHANGE, *entered, moved, SyncAll(), Jump(30), SyncAll())
+
+
+def test_a_hidden_event_of_a_pair_left_alone_that_is_moved_to_a_colleague_keeps_its_text(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    first = EnterTermin("SB", When(4, "23:45", 90)), EnterEvent("SB", When(30, "02:30"))
+    shown = Surprise("advoware", "dauertermin as text")
+    lost = Trouble("google", "cut_after", "POST|PATCH|PUT", count=2)
+    interrupted = Sync("SB", at=3, meanwhile=Cancel())
+    entered = (
+        EnterTermin("SB", When(5, "01:30", 90)),
+        Act("SB", 5, "import file", When(5, "01:30"), variant=4),
+    )
+    meanwhile = EnterEvent("AI", When(4, "01:30", 1439, series="other"))
+    hidden = Sync("SB", full_content=False, at=4, meanwhile=meanwhile)
+    edited = EditTermin(2, "move", When(2, "10:00", 90, series="monthly"), to="AI")
+    moved = (
+        SyncAll(),
+        Act("SB", 4, "move to colleague", When(2, minutes=1439), variant=5),
+    )
+    steps = (*first, shown, lost, interrupted, *entered, hidden, edited, *moved)
+    runner, opened = world
+    start = datetime(2026, 12, 29, 22, 55, tzinfo=UTC)
+    runner.run(play(opened, Scenario(start, HIDDEN, steps, {})))

@@ -102,7 +102,9 @@ class Deletions:
         Raises:
             Conflict: it is in another calendar of the sync, whose sync has not claimed it yet.
         """
-        if _was_shown(pair.google):
+        # Of a pair that is left alone the row may not know what Google showed last.
+        is_known = pair.untranslatable is None
+        if is_known and _was_shown(pair.google):
             return False
         event_id = str(pair.google_event_id)
         for calendar_id in await self._other_calendars():
