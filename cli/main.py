@@ -18,21 +18,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cli.backup import backup, restore
-from cli.board import board, board_key
+from cli.commands.backup import backup, restore
+from cli.commands.board import board, board_key
+from cli.commands.espocrm import app as espocrm_app
+from cli.commands.espocrm import doctor
+from cli.commands.logs import logs
+from cli.commands.operate import queue_app, retry, status, sync
+from cli.commands.pause import pause, resume
+from cli.commands.preview import app as preview_app
+from cli.commands.privacy import app as privacy_app
+from cli.commands.takeover import app as takeover_app
+from cli.commands.undo import undo
 from cli.demo import Demo, audit_rows, open_audit
 from cli.engines import EngineKind
-from cli.espocrm import app as espocrm_app
-from cli.espocrm import doctor
-from cli.logs import logs
-from cli.operate import queue_app, retry, status, sync
-from cli.pause import pause, resume
-from cli.preview import app as preview_app
-from cli.privacy import app as privacy_app
 from cli.supervisor import StartFailed
 from cli.system import BOARD_KEY, TRIAL_NOTICE, Ports, System, running_system
-from cli.takeover import app as takeover_app
-from cli.undo import undo
 from cli.worker import worker
 from config import PROJECT_ROOT, ConfigurationError, default_env_file
 

@@ -9,7 +9,7 @@
 4. **Functions that say which step they are.** motia gives name, flow, description and file of a step to its triggers
    only; the console draws its Flow page from the functions.
 
-It also measures the steps, and shows the numbers of the process at ``METRICS_PORT`` (`services.core.metrics_server`).
+It also measures the steps, and shows the numbers of the process at ``METRICS_PORT`` (`operation.metrics_server`).
 
 Usage: ``python -m cli.motia_worker run --dir steps``, with ``III_URL`` and ``III_BRIDGE_URL`` in the environment.
 """
@@ -39,8 +39,8 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from config import load_settings
 from services.core.log import write_json_lines
 from services.core.metrics import measured
-from services.core.metrics_server import serve_in_thread
-from services.core.pause import TOPICS
+from services.core.operation.metrics_server import serve_in_thread
+from services.core.operation.pause import TOPICS
 
 #: The steps behind GET /health and behind the look for jobs whose pause is over.
 UNTRACED = frozenset({"step:Health", "step:Resume Cron"})

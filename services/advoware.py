@@ -27,11 +27,11 @@ from services.core.errors import (
     WriteProtected,
     error_for_status,
 )
-from services.core.foreign_calls import carried
 from services.core.foreign_text import read_json
 from services.core.http import HttpAnswer, Params, send
 from services.core.log import Level, log
 from services.core.metrics import GUARDS
+from services.core.operation.foreign_calls import carried
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_unavailable
 from services.core.write_guard import ForeignRequest

@@ -37,10 +37,10 @@ from services.core.errors import (
     is_no_records_fault,
     shown_text,
 )
+from services.core.jobs.look_again import EDIT, beteiligter, in_part
+from services.core.jobs.pending import claim_pending
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
-from services.core.look_again import EDIT, beteiligter, in_part
-from services.core.pending import claim_pending
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import ERASED

@@ -15,7 +15,6 @@ from redis.exceptions import RedisError
 
 from services.advoware_service import AdvowareService
 from services.beteiligte.gone import GoneBeteiligte, deleted_problem
-from services.core.cron_runs import note_oldest_unsynced
 from services.core.errors import (
     BitByLawError,
     ConfigurationError,
@@ -23,11 +22,12 @@ from services.core.errors import (
     NotFound,
     Unavailable,
 )
+from services.core.jobs.look_again import LEFT_BEHIND_SECONDS, Notes
+from services.core.jobs.pending import enqueue_unless_pending
+from services.core.jobs.queue import Enqueue
 from services.core.locks import beteiligte_lock_key, held_lock, record_lock
 from services.core.log import log
-from services.core.look_again import LEFT_BEHIND_SECONDS, Notes
-from services.core.pending import enqueue_unless_pending
-from services.core.queue import Enqueue
+from services.core.operation.cron_runs import note_oldest_unsynced
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager

@@ -37,11 +37,11 @@ from services.core.errors import (
     shown_text,
     words_of,
 )
+from services.core.jobs.look_again import EDIT, HAND, beteiligter, in_turn
+from services.core.jobs.pending import claim_pending
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
-from services.core.look_again import EDIT, HAND, beteiligter, in_turn
 from services.core.metrics import GUARDS
-from services.core.pending import claim_pending
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, shown_by_advoware
@@ -176,7 +176,7 @@ class BeteiligteSync:
         The result is one of created, adopted, no_change, espocrm_newer, advoware_newer, merged, conflict, deleted,
         deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
         not raised: the cron tries again when it is due. ``busy``: another run works on the record, and looks again if
-        the event is a user's edit (`services.core.look_again`). In the audit also waiting: the rest of the work goes
+        the event is a user's edit (`core.jobs.look_again`). In the audit also waiting: the rest of the work goes
         on when what an interrupted run has left does not count any more.
 
         Raises:

@@ -28,10 +28,10 @@ from services.core.errors import (
     ValidationFailed,
     error_for_status,
 )
-from services.core.foreign_calls import carried
 from services.core.foreign_text import clean_value
 from services.core.http import HttpAnswer, send
 from services.core.log import log
+from services.core.operation.foreign_calls import carried
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_unavailable
 from services.core.write_guard import ForeignRequest

@@ -40,10 +40,10 @@ from services.core.errors import (
     ValidationFailed,
     error_for_status,
 )
-from services.core.foreign_calls import refusal_of_writes
 from services.core.log import log
 from services.core.metrics import UNREACHABLE, count_call
-from services.core.pause import note_refusal
+from services.core.operation.foreign_calls import refusal_of_writes
+from services.core.operation.pause import note_refusal
 from services.core.rate_limit import acquire
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_throttled

@@ -4,7 +4,7 @@ from typing import Any
 
 from motia import FlowContext, cron
 
-from services.core.pause import TOPICS, release_jobs
+from services.core.operation.pause import TOPICS, release_jobs
 
 config = {
     "name": "Resume Cron",

@@ -1,4 +1,4 @@
--- Who meets a running sync leaves a note here, and that sync looks again. One row per lock; see services/core/look_again.py.
+-- Who meets a running sync leaves a note here, and that sync looks again. One row per lock; see services/core/jobs/look_again.py.
 CREATE TABLE look_again (
     entity_type text        NOT NULL,                     -- CBeteiligte, or "calendar"
     entity_id   text        NOT NULL,                     -- EspoCRM's id, or the Kürzel

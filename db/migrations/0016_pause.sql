@@ -1,4 +1,4 @@
--- What is paused, and the jobs that wait for its end; see services/core/pause.py.
+-- What is paused, and the jobs that wait for its end; see services/core/operation/pause.py.
 CREATE TABLE pause (
     kind   text        NOT NULL CHECK (kind IN ('all', 'flow', 'topic', 'cron', 'employee')),
     target text        NOT NULL,                         -- empty for "all"

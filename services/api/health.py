@@ -16,7 +16,7 @@ from services.api.errors import Answer
 from services.calendar_sync.store import OVERDUE_MINUTES, CalendarStore, Operation
 from services.core.errors import ConfigurationError, ForeignSystemError
 from services.core.http import send
-from services.core.pause import Pause, known_pauses
+from services.core.operation.pause import Pause, known_pauses
 from services.core.resources import Resources, current_resources
 from services.core.store_errors import why_no_writes
 from services.espocrm import EspoCRMAPI
@@ -66,7 +66,7 @@ async def report_health() -> Answer:
     A dependency is ``ok``, ``degraded`` (slow), ``down`` or ``not_configured``. Overall: ``ok``, ``degraded`` if
     something is not ok, ``paused`` (status 200) if an operator has paused something, ``down`` with status 503 if a
     needed one (Redis, PostgreSQL) is down or takes no writes. ``paused`` is a list of what is paused since and until
-    when, see `services.core.pause`.
+    when, see `services.core.operation.pause`.
     ``calendar`` are numbers about the employees' runs, see `_look_at_calendar`: ``degraded`` if any fails or is held.
     ``mode`` is ``live``, ``trial`` or ``twins``, see `config.Settings.mode`. At most 10 s old.
     """

@@ -17,7 +17,7 @@ from services.core.errors import (
     Paused,
 )
 from services.core.log import log
-from services.core.pause import part_of
+from services.core.operation.pause import part_of
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.values.espocrm_query import DATE_TIME_FORMAT

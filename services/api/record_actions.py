@@ -26,11 +26,11 @@ from services.core.errors import (
     NotFound,
     Unavailable,
 )
-from services.core.foreign_calls import require_writable
+from services.core.jobs.pending import enqueue_unless_pending
+from services.core.jobs.queue import Enqueue
 from services.core.log import log
-from services.core.pause import part_of
-from services.core.pending import enqueue_unless_pending
-from services.core.queue import Enqueue
+from services.core.operation.foreign_calls import require_writable
+from services.core.operation.pause import part_of
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager

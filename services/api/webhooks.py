@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeGuard
 from services.api.access import admit_espocrm
 from services.api.errors import AccessDenied, Answer, error_answer
 from services.core.errors import InvalidInput, Unavailable
+from services.core.jobs.pending import enqueue_unless_pending
+from services.core.jobs.queue import Enqueue
 from services.core.log import log
-from services.core.pending import enqueue_unless_pending
-from services.core.queue import Enqueue
 from services.core.resources import current_resources
 
 Action = Literal["create", "update", "delete"]

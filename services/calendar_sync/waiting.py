@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from services.core.pending import enqueue_unless_pending
-from services.core.queue import Enqueue
+from services.core.jobs.pending import enqueue_unless_pending
+from services.core.jobs.queue import Enqueue
 from services.core.resources import Resources
 
 TOPIC_EMPLOYEE = "calendar_sync_employee"

@@ -55,7 +55,7 @@ class EntityBusy(BitByLawError):
 class NotBefore(EntityBusy):
     """What an interrupted run has left (a request, a lock) may count until the aware ``moment``; then try again.
 
-    Raised instead of waiting, because whoever waits inside of a lock keeps others out (`services.core.look_again`
+    Raised instead of waiting, because whoever waits inside of a lock keeps others out (`services.core.jobs.look_again`
     waits).
     """
 

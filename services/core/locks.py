@@ -2,7 +2,7 @@
 
 The lock in Redis is what others see, and it is renewed; but Redis may forget. A record's lock is therefore held in
 PostgreSQL as well, which releases it when the connection ends: both would have to fail for two runs to meet. What a run
-does that does not get the lock: `services.core.look_again`.
+does that does not get the lock: `services.core.jobs.look_again`.
 """
 
 from __future__ import annotations

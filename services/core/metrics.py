@@ -1,6 +1,6 @@
 """All numbers that this product keeps about itself, for Prometheus. Labels are bounded sets, never ids or names.
 
-Counters and histograms are of this process; gauges are read when Prometheus asks (`services.core.metrics_server`), and
+Counters and histograms are of this process; gauges are read when Prometheus asks (`operation.metrics_server`), and
 all workers show the same. docs/operations.md says what to do when one of them looks wrong.
 """
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from services.core import operator_actions
 from services.core.database import database_errors
-from services.core.operator_actions import ActionResult, record_action
+from services.core.operation import operator_actions
+from services.core.operation.operator_actions import ActionResult, record_action
 from services.core.resources import Resources
 from services.operate.redact import redacted
 

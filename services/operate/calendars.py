@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -35,18 +35,18 @@ class Employee:
 
     kuerzel: str
     state: State
-    last_success: datetime | None
-    last_run: datetime | None
-    failing_since: datetime | None
-    failures: int
-    code: str | None
-    pairs: int
-    pending: int
-    failed: int
-    held: int
-    held_reason: str | None
-    held_since: datetime | None
-    is_released: bool
+    last_success: datetime | None = None
+    last_run: datetime | None = None
+    failing_since: datetime | None = None
+    failures: int = 0
+    code: str | None = None
+    pairs: int = 0
+    pending: int = 0
+    failed: int = 0
+    held: int = 0
+    held_reason: str | None = None
+    held_since: datetime | None = None
+    is_released: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,22 +163,31 @@ def _employee(
     hold: Hold | None,
     overdue_since: datetime,
 ) -> Employee:
-    is_released = hold is not None and hold.released_at is not None
-    return Employee(
-        kuerzel=kuerzel,
-        state=_state(run, hold, overdue_since),
-        last_success=run.succeeded_at if run else None,
-        last_run=run.ended_at if run else None,
-        failing_since=run.failing_since if run else None,
-        failures=run.failures if run else 0,
-        code=redacted(run.code) if run and run.code else None,
-        pairs=statistics.live if statistics else 0,
-        pending=statistics.pending if statistics else 0,
-        failed=statistics.failed if statistics else 0,
-        held=hold.number if hold else 0,
-        held_reason=hold.reason if hold else None,
-        held_since=hold.held_since if hold else None,
-        is_released=is_released,
+    found = Employee(kuerzel=kuerzel, state=_state(run, hold, overdue_since))
+    if run is not None:
+        found = replace(
+            found,
+            last_success=run.succeeded_at,
+            last_run=run.ended_at,
+            failing_since=run.failing_since,
+            failures=run.failures,
+            code=redacted(run.code) if run.code else None,
+        )
+    if statistics is not None:
+        found = replace(
+            found,
+            pairs=statistics.live,
+            pending=statistics.pending,
+            failed=statistics.failed,
+        )
+    if hold is None:
+        return found
+    return replace(
+        found,
+        held=hold.number,
+        held_reason=hold.reason,
+        held_since=hold.held_since,
+        is_released=hold.released_at is not None,
     )
 
 

@@ -1,7 +1,7 @@
 """The engine's functions, asked through the iii SDK: the same on the embedded and the real engine.
 
 The connection reconnects by itself. A call that takes too long is left alone: cancelling one makes iii-sdk 0.8.3 deaf
-(`services.core.queue`).
+(`services.core.jobs.queue`).
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from typing import Any
 from croniter import croniter
 
 from services.api.health import health_of
-from services.core.cron_runs import cron_runs
 from services.core.database import database_errors
-from services.core.pause import CRONS, RESUME_CRON, Pause, known_pauses
+from services.core.operation.cron_runs import cron_runs
+from services.core.operation.pause import CRONS, RESUME_CRON, Pause, known_pauses
 from services.core.rate_limit import DEFAULT_RATE, calls_of_last_minute
 from services.google_calendar import RATE_LIMIT
 from services.operate.beteiligte import Unsynced, counts_by_status, oldest_unsynced

@@ -1,4 +1,4 @@
-"""What is paused, for how long, what waits; pausing and resuming for the board. The commands are in cli/pause.py."""
+"""What is paused, for how long, what waits; pausing and resuming for the board. Commands: cli/commands/pause.py."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import cast, get_args
 from zoneinfo import ZoneInfo
 
-from services.core import pause as pauses
 from services.core.errors import InvalidInput
-from services.core.pause import PauseKind, Scope
+from services.core.operation import pause as pauses
+from services.core.operation.pause import PauseKind, Scope
 from services.operate.audit import Operator
 from services.operate.parts import Part, part
 from services.operate.sources import Sources

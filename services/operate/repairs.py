@@ -17,7 +17,7 @@ from services.calendar_sync.store import CalendarStore
 from services.calendar_sync.waiting import enqueue_employees
 from services.core.errors import InvalidInput, NotFound, failure_code
 from services.core.log import log
-from services.core.operator_actions import ActionResult
+from services.core.operation.operator_actions import ActionResult
 from services.operate.audit import Operator, write_action
 from services.operate.beteiligte import STATUSES, ids_with_status, is_entity_id
 from services.operate.calendars import find_employee

@@ -7,8 +7,8 @@ from typing import Any
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_sync_utils import BeteiligteSync
 from services.core.errors import NotFound
+from services.core.jobs.pending import claim_pending
 from services.core.log import log
-from services.core.pending import claim_pending
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.shadow.journal import Flow, note

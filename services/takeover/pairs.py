@@ -221,10 +221,7 @@ def adopt_events(
     paired = {pair.google_event_id for pair in pairs}
     unpaired = {name: event for name, event in live.items() if name not in paired}
     adopting = _Adopting(found, marks, strategy)
-    for pair in pairs:
-        if pair.advoware_frnr is not None:
-            is_whole = pair.google_event_id in live
-            adopting.known[pair.advoware_frnr] = (pair, is_whole)
+    adopting.know(pairs, live)
     for event_id in sorted(unpaired):
         adopting.by_mark(event_id)
     for event_id in sorted(unpaired):
@@ -246,6 +243,13 @@ class _Adopting:
         self._found = found
         self._marks = marks
         self._strategy = strategy
+
+    def know(self, pairs: Sequence[Pair], live: Collection[str]) -> None:
+        """The pairs that there are; ``live``: the ids of the events that are there."""
+        for pair in pairs:
+            if pair.advoware_frnr is not None:
+                is_whole = pair.google_event_id in live
+                self.known[pair.advoware_frnr] = (pair, is_whole)
 
     def by_mark(self, event_id: str) -> None:
         fr_nr = self._marks.by_event.get(event_id)

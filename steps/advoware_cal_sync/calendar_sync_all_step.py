@@ -6,7 +6,7 @@ from motia import FlowContext, queue
 
 from services.calendar_sync.run import CalendarSync
 from services.core.log import log
-from services.core.pause import run_job
+from services.core.operation.pause import run_job
 from steps.advoware_cal_sync.calendar_sync_utils import (
     TOPIC_ALL,
     TOPIC_EMPLOYEE,

@@ -4,8 +4,8 @@ from typing import Any
 
 from motia import FlowContext, cron
 
-from services.core.pause import run_cron
-from services.core.queue import enqueue_all
+from services.core.jobs.queue import enqueue_all
+from services.core.operation.pause import run_cron
 from steps.advoware_cal_sync.calendar_sync_utils import ENQUEUE_SECONDS, TOPIC_ALL
 
 config = {

@@ -5,7 +5,7 @@ from typing import Any
 from motia import FlowContext, queue
 
 from services.core.errors import Paused
-from services.core.pause import run_job
+from services.core.operation.pause import run_job
 from steps.advoware_cal_sync.calendar_sync_utils import (
     TOPIC_EMPLOYEE,
     EmployeeEvent,

@@ -26,10 +26,16 @@ from services.core.errors import (
     InvalidInput,
     failure_code,
 )
+from services.core.jobs.look_again import (
+    HIDE,
+    LEFT_BEHIND_SECONDS,
+    Notes,
+    calendar,
+    in_turn,
+)
+from services.core.jobs.pending import claim_pending
+from services.core.jobs.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.log import log
-from services.core.look_again import HIDE, LEFT_BEHIND_SECONDS, Notes, calendar, in_turn
-from services.core.pending import claim_pending
-from services.core.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.resources import Resources, current_resources
 from services.shadow.jobs import note_employee
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from motia import FlowContext, queue
 
-from services.core.pause import run_job
+from services.core.operation.pause import run_job
 from services.shadow.jobs import handle_bankverbindung
 from services.vmh_sync.job import parse_event
 

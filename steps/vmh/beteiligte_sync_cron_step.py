@@ -5,7 +5,7 @@ from typing import Any
 from motia import FlowContext, cron
 
 from services.beteiligte_check import TOPIC, BeteiligteCheck
-from services.core.pause import run_cron
+from services.core.operation.pause import run_cron
 
 config = {
     "name": "VMH Beteiligte Sync Cron",

@@ -15,8 +15,8 @@ from test_pages import ENTITY, TOPIC, in_espocrm, plant
 from services.api.record_actions import TOPIC as SYNC_NOW
 from services.calendar_sync.store import CalendarStore
 from services.calendar_sync.waiting import TOPIC_EMPLOYEE
-from services.core.pause import active_pauses
-from services.core.pending import pending_key
+from services.core.jobs.pending import pending_key
+from services.core.operation.pause import active_pauses
 from services.operate import queues
 from services.operate.sources import Sources
 

@@ -29,7 +29,7 @@ from schemathesis.checks import CHECKS
 
 from services.api.access import action_signature, php_json
 from services.api.openapi import document
-from services.core.pause import Scope, pause, resume
+from services.core.operation.pause import Scope, pause, resume
 from services.core.resources import Resources
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]

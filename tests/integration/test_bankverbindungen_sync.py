@@ -23,8 +23,8 @@ from bankverbindungen_office import (
 from office import BETEILIGTE_ID, Office, strike
 
 from services.bankverbindungen_sync import BankverbindungenSync
+from services.core.jobs.look_again import EDIT, Notes, beteiligter
 from services.core.locks import beteiligte_lock_key, record_lock
-from services.core.look_again import EDIT, Notes, beteiligter
 from services.core.resources import Resources
 
 __all__ = ["handle", "office", "sync"]

@@ -14,8 +14,8 @@ from sandbox.advoware.app import AdvowareTwin
 from sandbox.espocrm.app import EspoCRMTwin
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.core.errors import Unavailable
+from services.core.jobs.pending import claim_pending
 from services.core.locks import beteiligte_lock_key, record_lock
-from services.core.pending import claim_pending
 from services.core.resources import Resources
 from services.values.merge import Pair, base_to_json
 from services.vmh_sync.store import SyncState, SyncStore

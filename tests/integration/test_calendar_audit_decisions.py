@@ -20,8 +20,8 @@ from services.calendar_sync.mapping import google_body
 from services.calendar_sync.model import Pair
 from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import Hold, Overwritten
+from services.core.jobs.look_again import HIDE, Notes, calendar
 from services.core.locks import record_lock
-from services.core.look_again import HIDE, Notes, calendar
 from services.values.advoware_protocol import BERLIN
 
 TODAY = datetime.now(BERLIN).date()

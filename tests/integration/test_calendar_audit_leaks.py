@@ -34,7 +34,7 @@ from services.calendar_sync.view import (
     GoogleListing,
     PlanSettings,
 )
-from services.core.look_again import HIDE, Notes, calendar
+from services.core.jobs.look_again import HIDE, Notes, calendar
 from services.values.advoware_protocol import BERLIN
 
 TODAY = datetime.now(BERLIN).date()

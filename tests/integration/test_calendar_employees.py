@@ -10,8 +10,8 @@ from calendar_office import CalendarOffice, in_haste, office
 from sandbox.firm.people import make_employees
 from sandbox.google.event import render_event
 from services.calendar_sync.run import LAST_SUCCESS, CalendarSync, lock_key
+from services.core.jobs.look_again import HIDE, Notes, calendar
 from services.core.locks import record_lock
-from services.core.look_again import HIDE, Notes, calendar
 
 __all__ = ["office"]
 

@@ -22,9 +22,9 @@ from sandbox.google.app import GoogleTwin
 from services.calendar_sync.run import lock_key
 from services.calendar_sync.store import CalendarStore, Hold, Overwritten, Run
 from services.core.errors import ForeignSystemError, InvalidInput
+from services.core.jobs.look_again import HIDE, Notes, calendar
+from services.core.jobs.queue import NotEnqueued
 from services.core.locks import record_lock
-from services.core.look_again import HIDE, Notes, calendar
-from services.core.queue import NotEnqueued
 from services.core.resources import Resources, current_resources
 from services.values.advoware_protocol import BERLIN
 

@@ -19,8 +19,8 @@ from services.advoware import (
 )
 from services.beteiligte_check import DELETED_CURSOR
 from services.calendar_sync.employees import LAST_SUCCESS, lock_key
+from services.core.jobs.pending import pending_key
 from services.core.locks import beteiligte_lock_key
-from services.core.pending import pending_key
 from services.core.resources import Resources
 
 __all__ = ["office"]

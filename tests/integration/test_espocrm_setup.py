@@ -14,7 +14,7 @@ import pytest
 
 from config import PROJECT_ROOT, Settings
 from sandbox.espocrm.app import EspoCRMTwin
-from services.core.pause import Scope, pause
+from services.core.operation.pause import Scope, pause
 from services.core.resources import Resources
 from services.espocrm_setup.doctor import RUNNING, diagnose
 from services.espocrm_setup.schema import WEBHOOKS

@@ -32,7 +32,7 @@ from services.core.errors import (
     UpstreamTimeout,
     ValidationFailed,
 )
-from services.core.pause import Scope, pause
+from services.core.operation.pause import Scope, pause
 from services.core.resources import Resources
 from services.google_calendar import THREADS, GoogleCalendarAPI
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from services.core.errors import EntityBusy, Unavailable
+from services.core.jobs.queue import NotEnqueued, enqueue_all
 from services.core.locks import held_lock, record_lock
-from services.core.queue import NotEnqueued, enqueue_all
 from services.core.resources import Resources
 
 KEY = "sync_lock:test"

@@ -14,8 +14,7 @@ from config import Settings
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.core.database import LOCK_CONNECTIONS
 from services.core.errors import BitByLawError, EntityBusy, NotBefore, Unavailable
-from services.core.locks import beteiligte_lock_key, record_lock
-from services.core.look_again import (
+from services.core.jobs.look_again import (
     EDIT,
     HIDE,
     MAX_ROUNDS,
@@ -25,7 +24,8 @@ from services.core.look_again import (
     in_part,
     in_turn,
 )
-from services.core.pending import enqueue_unless_pending, pending_key
+from services.core.jobs.pending import enqueue_unless_pending, pending_key
+from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.resources import Resources
 from services.vmh_sync.store import SyncStore
 

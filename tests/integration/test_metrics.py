@@ -19,8 +19,8 @@ from services.beteiligte_check import BeteiligteCheck
 from services.core import metrics
 from services.core.errors import Paused
 from services.core.metrics import REGISTRY, measured
-from services.core.metrics_server import QueueStats, new_application
-from services.core.pause import Scope, pause, require_writable
+from services.core.operation.metrics_server import QueueStats, new_application
+from services.core.operation.pause import Scope, pause, require_writable
 from services.core.rate_limit import acquire
 from services.core.resources import Resources
 

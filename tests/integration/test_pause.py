@@ -23,8 +23,9 @@ from config import PROJECT_ROOT, Settings, get_settings
 from services.api.health import report_health
 from services.api.proxy import forward
 from services.core.errors import InvalidInput, Paused
-from services.core.operator_actions import latest_actions
-from services.core.pause import (
+from services.core.jobs.queue import NotEnqueued
+from services.core.operation.operator_actions import latest_actions
+from services.core.operation.pause import (
     CRONS,
     TOPICS,
     Scope,
@@ -34,7 +35,6 @@ from services.core.pause import (
     resume,
     waiting_jobs,
 )
-from services.core.queue import NotEnqueued
 from services.core.resources import Resources, current_resources
 
 __all__ = ["office"]

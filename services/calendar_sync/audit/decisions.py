@@ -21,8 +21,8 @@ from services.calendar_sync.audit.runs import held_finding
 from services.calendar_sync.employees import LOCK_SECONDS, lock_key
 from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, Hold, Overwritten
 from services.core.errors import BitByLawError, ConfigurationError, Conflict
+from services.core.jobs.look_again import HIDE, Notes, calendar
 from services.core.locks import record_lock
-from services.core.look_again import HIDE, Notes, calendar
 from services.core.resources import Resources
 
 #: What of an overwritten event is brought back: its content, not our marks, and no guests, who would be invited again.

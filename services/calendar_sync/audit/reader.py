@@ -32,8 +32,8 @@ from services.calendar_sync.view import (
     PlanSettings,
 )
 from services.core.errors import InvalidInput, NotFound, UnexpectedAnswer
+from services.core.jobs.look_again import HIDE, Notes, calendar
 from services.core.log import log
-from services.core.look_again import HIDE, Notes, calendar
 from services.core.resources import Resources
 from services.values.advoware_protocol import BERLIN
 

@@ -13,10 +13,10 @@ from redis.exceptions import RedisError
 
 from config import Settings
 from services.core import metrics
-from services.core.cron_runs import OLDEST_UNSYNCED_KEY, cron_runs
 from services.core.errors import BitByLawError, ConfigurationError
 from services.core.log import log
-from services.core.pause import active_pauses, waiting_jobs
+from services.core.operation.cron_runs import OLDEST_UNSYNCED_KEY, cron_runs
+from services.core.operation.pause import active_pauses, waiting_jobs
 from services.core.rate_limit import LIMITS, tokens_left
 from services.core.resources import Resources
 

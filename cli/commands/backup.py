@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import embedded, service
+from cli import embedded
+from cli.commands import service
 from config import Settings, default_env_file, load_settings
 
 Folder = Annotated[Path, typer.Argument(help="of the backup")]

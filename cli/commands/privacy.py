@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import service
+from cli.commands import service
 
 Who = Annotated[
     str,

@@ -1,4 +1,4 @@
-"""``bitbylaw pause`` and ``bitbylaw resume``: stop everything, or a part, for a while; see `services.core.pause`."""
+"""``bitbylaw pause`` and ``bitbylaw resume``: stop everything, or a part, for a while; see `core.operation.pause`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 
 from config import ConfigurationError, get_settings
-from services.core import pause as pauses
 from services.core.errors import BitByLawError, InvalidInput
-from services.core.pause import CRONS, FLOWS, TOPICS, Pause, Scope
+from services.core.operation import pause as pauses
+from services.core.operation.pause import CRONS, FLOWS, TOPICS, Pause, Scope
 from services.core.resources import Resources
 
 FAILED = 2

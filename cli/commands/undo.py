@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import service
+from cli.commands import service
 
 NOTHING = 1
 

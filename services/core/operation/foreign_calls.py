@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.core import pause
 from services.core.errors import Paused, ReadOnly
 from services.core.http import HttpAnswer
+from services.core.operation import pause
 from services.core.resources import Resources
 from services.core.write_guard import ForeignRequest, Send
 

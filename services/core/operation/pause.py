@@ -27,7 +27,6 @@ from typing import Any, Literal, TypeVar, get_args
 
 import asyncpg
 
-from services.core.cron_runs import note_cron_run
 from services.core.database import database_errors
 from services.core.errors import (
     DatabaseUnusable,
@@ -35,15 +34,16 @@ from services.core.errors import (
     Paused,
     Unavailable,
 )
+from services.core.jobs.queue import Enqueue, enqueue_all
 from services.core.log import log
 from services.core.metrics import GUARDS, observe_wait
-from services.core.operator_actions import (
+from services.core.operation.cron_runs import note_cron_run
+from services.core.operation.operator_actions import (
     SYSTEM,
     ActionResult,
     OperatorAction,
     record_action,
 )
-from services.core.queue import Enqueue, enqueue_all
 from services.core.resources import Resources, current_resources
 
 PauseKind = Literal["all", "flow", "topic", "cron", "employee"]

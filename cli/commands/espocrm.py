@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from cli.commands.espocrm_setup import PASSWORD, Request, read_password, set_up
 from cli.env_file import EnvFile
-from cli.espocrm_setup import PASSWORD, Request, read_password, set_up
 from config import (
     PROJECT_ROOT,
     ConfigurationError,

@@ -7,8 +7,8 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from services.core.jobs.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.log import log
-from services.core.queue import Enqueue, NotEnqueued, enqueue_all
 from services.core.resources import Resources
 from services.core.store_errors import redis_errors
 

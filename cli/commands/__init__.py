@@ -1,0 +1,1 @@
+"""Administrators' and operators' commands: each calls one part of the product."""
