@@ -107,6 +107,8 @@ class _Run:
 
     async def all_steps(self) -> None:
         settings = self._settings()
+        if settings.service.read_only:
+            raise SetupFailed("BITBYLAW_READ_ONLY is on: nothing is set up.")
         our_url = _address("--url", self._request.our_url, settings)
         base_url = self._api_base_url(settings)
         self._store({"ESPOCRM_API_BASE_URL": base_url})

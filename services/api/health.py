@@ -60,7 +60,7 @@ class _EspoCRMKey:
 
 
 async def report_health() -> Answer:
-    """Status and body ``{"status", "mode", "dependencies": {name: {"status", "latency_ms", "error"?}}, "calendar",
+    """Status and body ``{"status", "mode", "read_only", "dependencies": {name: {"status", "latency_ms", "error"?}}, "calendar",
     "paused"}``.
 
     A dependency is ``ok``, ``degraded`` (slow), ``down`` or ``not_configured``. Overall: ``ok``, ``degraded`` if
@@ -102,6 +102,7 @@ async def _make_report(resources: Resources) -> Answer:
     dependencies = dict(zip(checks, results, strict=True))
     body = {
         "mode": settings.mode,
+        "read_only": settings.service.read_only,
         "dependencies": dependencies,
         "calendar": calendar,
         "paused": [_shown_pause(item) for item in pauses],

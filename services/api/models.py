@@ -138,6 +138,7 @@ class HealthAnswer(BaseModel):
 
     status: Literal["ok", "degraded", "paused", "down"]
     mode: Literal["live", "trial", "twins"]
+    read_only: bool
     dependencies: dict[str, DependencyState]
     calendar: DependencyState
     paused: list[PauseState]

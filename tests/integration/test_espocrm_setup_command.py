@@ -153,6 +153,14 @@ async def test_one_command_sets_everything_up_and_a_second_one_changes_nothing(
     assert await place.webhooks() == webhooks
 
 
+async def test_nothing_is_set_up_while_everything_is_read_only(place: Place) -> None:
+    place.env.write_text(place.env.read_text() + "BITBYLAW_READ_ONLY=true\n")
+    status, output = await place.set_up("--task-user", "admin")
+    assert status != 0
+    assert "BITBYLAW_READ_ONLY" in output
+    assert await place.webhooks() == []
+
+
 async def test_the_session_of_the_administrator_ends(place: Place) -> None:
     await place.set_up("--task-user", "admin")
     routes = [entry["route"] for entry in place.twin.journal]
