@@ -60,8 +60,8 @@ class _EspoCRMKey:
 
 
 async def report_health() -> Answer:
-    """Status and body ``{"status", "mode", "read_only", "dependencies": {name: {"status", "latency_ms", "error"?}}, "calendar",
-    "paused"}``.
+    """Status and body ``{"status", "mode", "read_only",
+    "dependencies": {name: {"status", "latency_ms", "error"?}}, "calendar", "paused"}``.
 
     A dependency is ``ok``, ``degraded`` (slow), ``down`` or ``not_configured``. Overall: ``ok``, ``degraded`` if
     something is not ok, ``paused`` (status 200) if an operator has paused something, ``down`` with status 503 if a
