@@ -11,7 +11,12 @@ from typing import Any
 from services.beteiligte_sync_utils import BeteiligteSync
 from services.calendar_sync.provider import open_provider
 from services.calendar_sync.run import CalendarSync
-from services.core.errors import BitByLawError, NotFound, failure_code
+from services.core.errors import (
+    BitByLawError,
+    DatabaseUnusable,
+    NotFound,
+    failure_code,
+)
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.preview.rehearsal import rehearsal
@@ -52,7 +57,11 @@ class Preview:
 
 
 async def preview_beteiligter(resources: Resources, entity_id: str) -> Preview:
-    """What the sync of a CBeteiligte would do. A failure is in the preview, not raised."""
+    """What the sync of a CBeteiligte would do. A failure is in the preview, not raised.
+
+    Raises:
+        DatabaseUnusable: our own tables are not there, or not as they have to be.
+    """
 
     async def rehearse() -> Preview:
         async with rehearsal(resources) as (rehearsing, rehearsed):
@@ -76,7 +85,11 @@ async def preview_beteiligter(resources: Resources, entity_id: str) -> Preview:
 async def preview_employee(
     resources: Resources, kuerzel: str, *, full_content: bool = True
 ) -> Preview:
-    """What the sync of an employee's calendar would do. A failure is in the preview, not raised."""
+    """What the sync of an employee's calendar would do. A failure is in the preview, not raised.
+
+    Raises:
+        DatabaseUnusable: see `preview_beteiligter`.
+    """
 
     async def rehearse() -> Preview:
         async with rehearsal(resources) as (rehearsing, rehearsed):
@@ -103,6 +116,8 @@ async def _foreseen(
 ) -> Preview:
     try:
         return await rehearse()
+    except DatabaseUnusable:  # of no subject can anything be foreseen
+        raise
     except BitByLawError as error:
         return Preview(subject, "failed", error=failure_code(error))
 
@@ -135,6 +150,7 @@ async def in_parallel(
     """The previews of many subjects as they get ready, `WORKERS` at a time."""
     waiting = iter(subjects)
     running: set[asyncio.Task[Any]] = set()
+    ready: set[asyncio.Task[Any]] = set()
     try:
         while True:
             while len(running) < WORKERS:
@@ -152,3 +168,4 @@ async def in_parallel(
     finally:
         for task in running:
             task.cancel()
+        await asyncio.gather(*running, *ready, return_exceptions=True)
