@@ -84,36 +84,12 @@ async def test_after_the_takeover_the_first_run_writes_what_was_announced_and_no
     assert requested(office) == announced(run)
     assert office.termine() == termine  # Advoware is not written at all
     shown = Counter(title for name in KUERZEL for title in office.events(name))
-    shown -= _left_by_the_old_system(office, generation)
-    assert shown == Counter(_titles(office)) + Counter(office.born_in_google())
+    assert shown == office.expected_events(generation)
 
     office.forget_calls()
     summaries = await office.sync_calendars()
     assert office.writes() == []
     assert [summary.errors for summary in summaries] == [[], []]
-
-
-def _titles(office: TakeoverOffice) -> list[str]:
-    """What the calendars are to show of the Termine."""
-    titles: list[str] = []
-    for record in office.advoware.termine.all():
-        titles.append("Advoware" if record["privat"] else record["text"])
-    return titles
-
-
-def _left_by_the_old_system(office: TakeoverOffice, generation: str) -> Counter[str]:
-    """Second events that the old system has left: they are reported, and stay."""
-    counted = Counter(
-        event["summary"] for _, number, event in office.made.events if number
-    )
-    left = Counter({title: number - 1 for title, number in counted.items()})
-    if generation in {"none", "unmarked"}:
-        # Without a row nothing says that an event in another's calendar is this Termin's.
-        left[office.title_with("event_elsewhere")] += 1
-        left[office.title_with("termin_deleted")] += 1
-    if generation == "none":
-        left[f"{office.title_with('event_changed')} (verlegt)"] += 1
-    return +left
 
 
 async def test_without_faults_every_pair_agrees_and_nothing_is_announced_for_appointments(

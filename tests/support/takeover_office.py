@@ -281,6 +281,28 @@ class TakeoverOffice:
             event["summary"] for _, number, event in self.made.events if number is None
         ]
 
+    def expected_events(self, generation: str) -> Counter[str]:
+        """The titles that the calendars are to show after the first sync, together, and how often each."""
+        titles: list[str] = []
+        for record in self.advoware.termine.all():
+            titles.append("Advoware" if record["privat"] else record["text"])
+        born_in_google = Counter(self.born_in_google())
+        return Counter(titles) + born_in_google + self._left_by_old_system(generation)
+
+    def _left_by_old_system(self, generation: str) -> Counter[str]:
+        """Second events that the old system has left: they are reported, and stay."""
+        counted = Counter(
+            event["summary"] for _, number, event in self.made.events if number
+        )
+        left = Counter({title: number - 1 for title, number in counted.items()})
+        if generation in {"none", "unmarked"}:
+            # Without a row nothing says that an event in another's calendar is this Termin's.
+            left[self.title_with("event_elsewhere")] += 1
+            left[self.title_with("termin_deleted")] += 1
+        if generation == "none":
+            left[f"{self.title_with('event_changed')} (verlegt)"] += 1
+        return +left
+
     def title_with(self, fault: str) -> str:
         """The title of the first appointment with this fault."""
         return f"Besprechung {FAULT_EVERY * (FAULTS.index(fault) + 1) - 1}"
@@ -298,6 +320,43 @@ def requested(office: TakeoverOffice) -> Counter[str]:
         kind = "events" if "/events" in path else "calendars"
         found[f"{method} {kind}"] += 1
     return found
+
+
+#: What a request does to a record; Google's PUT is a change as well.
+_OPERATIONS = {
+    "POST": "create",
+    "PUT": "change",
+    "PATCH": "change",
+    "DELETE": "delete",
+}
+
+
+def written_by_kind(office: TakeoverOffice) -> Counter[str]:
+    """The records that the journals show as written, by ``<system> <kind> <operation>``, as the preview counts them.
+
+    A record that was written twice counts once.
+    """
+    found: Counter[str] = Counter()
+    seen: set[str] = set()
+    for write in office.writes():
+        system, method, path = write.split(" ", 2)
+        shown = "Google Calendar" if system == "Google" else system
+        name = f"{shown} {_kind_of(system, path)} {_OPERATIONS[method]}"
+        if method == "POST" or write not in seen:
+            found[name] += 1
+        seen.add(write)
+    return found
+
+
+def _kind_of(system: str, path: str) -> str:
+    parts = path.removeprefix("/api/v1/").strip("/").split("/")
+    if system == "Google":
+        kinds = {"events": "event", "acl": "rule"}
+        return next((kinds[part] for part in parts if part in kinds), "calendar")
+    if parts[0] != "advonet":
+        return parts[0]
+    parts = parts[1:] if parts[1] != "Advoware" else parts[2:]
+    return parts[2] if len(parts) > 2 else parts[0]
 
 
 def differing(announced: Counter[Write], made: Counter[Write]) -> list[str]:
