@@ -75,8 +75,7 @@ async def test_no_other_key_is_in_redis_after_a_sync(
 
 
 def test_every_log_is_documented() -> None:
-    twins = [
-        f"{name}-twin.log" for name in PORT_NAMES if name not in {"http", "worker"}
-    ]
-    for log in ("worker.log", "engine.log", "redis.log", *twins):
+    ours = {"http", "worker", "board"}
+    twins = [f"{name}-twin.log" for name in PORT_NAMES if name not in ours]
+    for log in ("worker.log", "engine.log", "board.log", "redis.log", *twins):
         assert log in documented("Logs")

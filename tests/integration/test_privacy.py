@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from beteiligte_office import Office, office
-from local_engine.invocations import Trace
-from local_engine.queue_store import QueueStore
 from operator_desk import command, dump
 
 from local_engine.database import Database
+from local_engine.queues.store import QueueStore
+from local_engine.worker_port.invocations import Trace
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import write_json_lines
 from services.core.resources import Resources

@@ -10,10 +10,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from local_engine.invocations import Trace
-from local_engine.queue_store import QueueStore
 
 from local_engine.database import Database
+from local_engine.queues.store import QueueStore
+from local_engine.worker_port.invocations import Trace
 from services.core.resources import Resources
 from services.privacy import cleaning
 from services.privacy.cleaning import Cleaning
