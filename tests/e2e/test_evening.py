@@ -21,6 +21,7 @@ from takeover_office import (  # noqa: F401 - fixtures
     TakeoverOffice,
     database,
     office,
+    requests_of,
     written_by_kind,
 )
 
@@ -88,17 +89,6 @@ def with_notes_as_changes(announced: Numbers) -> Numbers:
         word = "change" if operation == NOTE else operation
         numbers[f"{record} {word}"] += number
     return numbers
-
-
-def of_google(numbers: Numbers) -> Numbers:
-    """The writes to the calendars, named as in `REQUESTS`."""
-    methods = {"create": "POST", "change": "PATCH", "delete": "DELETE"}
-    found: Numbers = Counter()
-    for name, number in numbers.items():
-        record, _, operation = name.rpartition(" ")
-        if record.startswith("Google"):
-            found[f"{methods[operation]} {record.rpartition(' ')[2]}s"] += number
-    return found
 
 
 def added(before: Numbers, after: Numbers) -> Numbers:
@@ -248,7 +238,7 @@ async def test_the_evening_of_the_switch(
     run = await takeover(office, "run")
     assert run["announced"] == check["announced"]
     announced = await preview(office)
-    assert of_google(announced) == Counter(
+    assert requests_of(announced) == Counter(
         REQUESTS[item["action"]] for item in run["announced"]
     )
     assert announced.keys() >= OF_THE_FIRST_SYNC

@@ -80,8 +80,9 @@ async def test_after_the_takeover_the_first_run_writes_what_was_announced_and_no
     ]
     assert run.findings == check.findings
 
+    previewed = await office.preview_calendars()
     await office.sync_calendars()
-    assert requested(office) == announced(run)
+    assert requested(office) == previewed == announced(run)
     assert office.termine() == termine  # Advoware is not written at all
     shown = Counter(title for name in KUERZEL for title in office.events(name))
     assert shown == office.expected_events(generation)
@@ -197,12 +198,13 @@ async def test_odd_rows_neither_double_nor_lose_their_appointments(
         )
 
     report = await office.takeover("run")
+    previewed = await office.preview_calendars()
     await office.sync_calendars()
 
     assert report.problems == []
     assert kinds(report) == {"odd_row": 7}
     assert set(requested(office)) == {"PATCH calendars"}
-    assert requested(office) == announced(report)
+    assert requested(office) == previewed == announced(report)
     titles = [title for name in KUERZEL for title in office.events(name)]
     assert sorted(titles) == office.termine()
 
@@ -271,9 +273,10 @@ async def test_a_marked_event_without_row_that_was_changed_is_adopted_and_not_do
     office.forget_calls()
 
     report = await office.takeover("run")
+    previewed = await office.preview_calendars()
     await office.sync_calendars()
 
-    assert requested(office) == announced(report)
+    assert requested(office) == previewed == announced(report)
     assert requested(office)["PATCH events"] == 2
     titles = [title for name in KUERZEL for title in office.events(name)]
     assert sorted(titles) == office.termine()
@@ -289,10 +292,11 @@ async def test_two_calendars_of_one_name_the_one_with_the_events_is_used(
         calendars.insert(account, {"summary": "AW-SB", "timeZone": "Europe/Berlin"})
 
     report = await office.takeover("run")
+    previewed = await office.preview_calendars()
     await office.sync_calendars()
 
     assert kinds(report) == {"duplicate_calendar": 3}
-    assert requested(office) == announced(report)
+    assert requested(office) == previewed == announced(report)
 
 
 # -- interrupted, undone, refused -----------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ from services.beteiligte_sync_utils import BeteiligteSync
 from services.calendar_sync.run import CalendarSync, RunSummary
 from services.core.resources import Resources
 from services.preview.rehearsal import rehearsal
+from services.shadow.preview import preview_employee
+from services.shadow.report import counts_of
 from services.takeover.report import Report
 from services.takeover.run import Takeover
 from services.vmh_sync.job import SyncEvent
@@ -194,6 +196,13 @@ class TakeoverOffice:
             finally:
                 keeper.cancel()
 
+    async def preview_calendars(self) -> Counter[str]:
+        """What the first run would write to the calendars, as the preview says, named as in `REQUESTS`."""
+        async with self.opened() as resources:
+            previews = [await preview_employee(resources, name) for name in KUERZEL]
+        assert [preview.error for preview in previews] == [None] * len(KUERZEL)
+        return requests_of(counts_of(previews))
+
     async def preview_beteiligte(self, every: int = 1) -> Counter[Write]:
         """What the first sync of each would write, as the preview says; or of one in ``every``."""
         announced: Counter[Write] = Counter()
@@ -310,6 +319,17 @@ class TakeoverOffice:
     def termine(self) -> list[str]:
         """The titles of Advoware's Termine, sorted."""
         return sorted(record["text"] for record in self.advoware.termine.all())
+
+
+def requests_of(numbers: Counter[str]) -> Counter[str]:
+    """What a preview counts of the calendar system, named as in `REQUESTS`."""
+    methods = {"create": "POST", "change": "PATCH", "note": "PATCH", "delete": "DELETE"}
+    found: Counter[str] = Counter()
+    for name, number in numbers.items():
+        record, _, operation = name.rpartition(" ")
+        if record.startswith("Google"):
+            found[f"{methods[operation]} {record.rpartition(' ')[2]}s"] += number
+    return found
 
 
 def requested(office: TakeoverOffice) -> Counter[str]:
