@@ -97,6 +97,12 @@ def added(before: Numbers, after: Numbers) -> Numbers:
     return after - before
 
 
+def old_environment(path: Path) -> Path:
+    """The old system's file: names that are the same, and one that only it reads."""
+    path.write_text("ADVOWARE_PRODUCT_ID=64\nMOTIA_LOG_LEVEL=info\n")
+    return path
+
+
 # -- people -----------------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +239,9 @@ async def test_the_evening_of_the_switch(
     before = everything_of_people(office)
     rows = await old_rows(office)
 
+    office.env_file = str(old_environment(tmp_path / ".env"))
     check = await takeover(office, "check")
+    assert "unknown: MOTIA_LOG_LEVEL (nothing reads it)" in check["settings"]
     await command(office, "preview", "calendar", "--all", expected=[2])
     run = await takeover(office, "run")
     assert run["announced"] == check["announced"]

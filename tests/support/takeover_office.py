@@ -72,6 +72,7 @@ class TakeoverOffice:
     make_settings: Callable[..., Settings]
     directory: Path
     variables: dict[str, Any] = field(default_factory=dict)
+    env_file: str = ""
     made: OldCalendars = field(default_factory=OldCalendars)
     loaded: Loaded = field(default_factory=lambda: Loaded({}, {}))
     ids: list[str] = field(default_factory=list)
@@ -170,7 +171,7 @@ class TakeoverOffice:
     async def command_line(self, *arguments: str) -> tuple[int, str]:
         """``bitbylaw ...``: its exit code and what it prints."""
         environment = self.settings().environment() | {
-            "BITBYLAW_ENV_FILE": "",
+            "BITBYLAW_ENV_FILE": self.env_file,
             "COLUMNS": "200",
         }
 
