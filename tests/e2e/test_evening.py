@@ -250,6 +250,8 @@ async def test_the_evening_of_the_switch(
         REQUESTS[item["action"]] for item in run["announced"]
     )
     assert announced.keys() >= OF_THE_FIRST_SYNC
+    early = str(tmp_path / "early")
+    await command(office, "backup", early)
     assert office.writes() == []
     assert everything_of_people(office) == before
 
@@ -271,13 +273,23 @@ async def test_the_evening_of_the_switch(
     assert await preview(office) == {}
     assert await first_sync(office) == {}
 
-    backup = str(tmp_path / "backup")
-    await command(office, "backup", backup)
+    later = str(tmp_path / "later")
+    await command(office, "backup", later)
     await people_work_again(office)
     announced_again = await preview(office)
     assert await first_sync(office) == announced_again
+    for backup in (later, early):
+        await restored_and_agreed(office, backup)
+
+
+async def restored_and_agreed(office: TakeoverOffice, backup: str) -> None:
+    """A backup that is older than what the syncs have done ends in agreement, and nothing is there twice."""
     agreed = everything_of_people(office)
+    tasks = len(office.espocrm.state()["records"]["Task"])
     await command(office, "restore", backup, "--apply", "--over-newer")
-    assert await preview(office) == {}
-    assert await first_sync(office) == {}
+    announced = await preview(office)
+    assert await first_sync(office) == announced
+    assert not [name for name in announced if name.endswith("create")]
     assert everything_of_people(office) == agreed
+    assert len(office.espocrm.state()["records"]["Task"]) == tasks
+    assert await preview(office) == {}
