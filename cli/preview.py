@@ -25,6 +25,7 @@ from services.shadow.preview import (
     in_parallel,
     preview_beteiligter,
     preview_employee,
+    preview_named_employee,
 )
 from services.shadow.report import as_csv, as_html, as_json, summary
 
@@ -84,7 +85,8 @@ def calendar(
 
     Exit status: 0, 1 if something is held or cannot be foreseen, 2 if nothing could be looked at.
     """
-    previews = _look_at(kuerzel or [], all_employees, preview_employee, every=every)
+    look = preview_employee if every else preview_named_employee
+    previews = _look_at(kuerzel or [], all_employees, look, every=every)
     _show(previews, show_text, html, csv, as_json_document)
 
 

@@ -30,6 +30,9 @@ Result = TypeVar("Result")
 ENTITY_TYPE = "CBeteiligte"
 #: Previews at the same time: each holds a connection to PostgreSQL.
 WORKERS = 4
+_NOT_SYNCED = (
+    "no active employee has this Kürzel, or CALENDAR_SYNC_DEBUG_KUERZEL leaves it out"
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,18 @@ async def preview_employee(
         )
 
     return await _foreseen(kuerzel, rehearse)
+
+
+async def preview_named_employee(resources: Resources, kuerzel: str) -> Preview:
+    """As `preview_employee`, and a failure if no sync looks at the calendar of that name.
+
+    Raises:
+        DatabaseUnusable: see `preview_beteiligter`.
+        ForeignSystemError: the employees cannot be listed.
+    """
+    if kuerzel not in await all_employees(resources):
+        return Preview(kuerzel, "failed", error=_NOT_SYNCED)
+    return await preview_employee(resources, kuerzel)
 
 
 async def _foreseen(

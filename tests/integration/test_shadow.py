@@ -287,7 +287,9 @@ async def test_who_is_deleted_or_has_left_counts_neither_as_same_nor_as_differen
 
     await shadow.delete(deleted)
     await shadow.webhook("delete", deleted)
+    await shadow.crons()
     await shadow.work()
+    assert shadow.office.writes() == []
     shadow.leave_the_firm("SB")
     report = await shadow.report(expected=0)
 

@@ -458,3 +458,16 @@ async def test_an_unfinished_takeover_keeps_the_worker_out(
     await office.takeover("run")
     async with office.opened() as resources:
         await resources.database()
+
+
+async def test_no_calendar_is_announced_for_a_name_that_no_employee_has(
+    office: TakeoverOffice,
+) -> None:
+    await office.leave("uuid", termine=2)
+    await office.takeover("run")
+
+    code, printed = await office.command_line("preview", "calendar", "ZZ", "--json")
+
+    assert code == 1
+    assert "no active employee" in printed
+    assert '"writes": {}' in printed
