@@ -19,10 +19,12 @@ from takeover_office import (  # noqa: F401 - fixtures
     KUERZEL,
     REQUESTS,
     TakeoverOffice,
+    announced_records,
+    by_kind,
     database,
+    journalled_records,
     office,
     requests_of,
-    written_by_kind,
 )
 
 from sandbox.old_firm.calendars import FAULTS
@@ -33,9 +35,6 @@ TERMINE = len(FAULTS) * FAULT_EVERY
 BETEILIGTE = 30
 #: The place of the one whom the generated firm has changed in Advoware since the old system's last sync.
 CHANGED = 7
-#: How the preview counts what the sync notes for itself in a record.
-NOTE = "note"
-
 #: The generated firm has faults that each of these mends.
 OF_THE_FIRST_SYNC = {
     "Advoware Kommunikationen create",
@@ -69,30 +68,22 @@ async def takeover(office: TakeoverOffice, name: str) -> dict[str, Any]:
 
 
 async def preview(office: TakeoverOffice) -> Numbers:
-    """What ``bitbylaw preview`` announces of all Beteiligte and all calendars: records by system, kind, operation."""
-    numbers: Numbers = Counter()
+    """What ``bitbylaw preview`` announces of all Beteiligte and all calendars, record by record."""
+    records: Numbers = Counter()
     for flow in ("beteiligte", "calendar"):
         printed = await command(
             office, "preview", flow, "--all", "--json", expected=(0, 1)
         )
         document = json.loads(printed)
         assert document["failed"] == {}
-        numbers.update(document["writes"])
-    return with_notes_as_changes(numbers)
-
-
-def with_notes_as_changes(announced: Numbers) -> Numbers:
-    """A journal shows that a record was changed, not whether content or only its status was."""
-    numbers: Numbers = Counter()
-    for name, number in announced.items():
-        record, _, operation = name.rpartition(" ")
-        word = "change" if operation == NOTE else operation
-        numbers[f"{record} {word}"] += number
-    return numbers
+        announced = announced_records(document)
+        assert sum(document["writes"].values()) == announced.total()
+        records.update(announced)
+    return records
 
 
 def added(before: Numbers, after: Numbers) -> Numbers:
-    """By how much numbers have grown; none may have shrunk."""
+    """What has come on top; nothing may be missing."""
     assert before <= after
     return after - before
 
@@ -208,7 +199,7 @@ async def first_sync(office: TakeoverOffice) -> Numbers:
     office.forget_calls()
     await office.sync_calendars()
     await office.sync_beteiligte()
-    return written_by_kind(office)
+    return journalled_records(office)
 
 
 @asynccontextmanager
@@ -246,10 +237,10 @@ async def test_the_evening_of_the_switch(
     run = await takeover(office, "run")
     assert run["announced"] == check["announced"]
     announced = await preview(office)
-    assert requests_of(announced) == Counter(
+    assert requests_of(by_kind(announced)) == Counter(
         REQUESTS[item["action"]] for item in run["announced"]
     )
-    assert announced.keys() >= OF_THE_FIRST_SYNC
+    assert by_kind(announced).keys() >= OF_THE_FIRST_SYNC
     early = str(tmp_path / "early")
     await command(office, "backup", early)
     assert office.writes() == []
@@ -257,7 +248,7 @@ async def test_the_evening_of_the_switch(
 
     edited = await people_work(office)
     announced_with_edits = await preview(office)
-    assert added(announced, announced_with_edits) == {
+    assert by_kind(added(announced, announced_with_edits)) == {
         "Advoware Beteiligte change": 1,
         "Google Calendar event create": 1,
     }
@@ -289,7 +280,7 @@ async def restored_and_agreed(office: TakeoverOffice, backup: str) -> None:
     await command(office, "restore", backup, "--apply", "--over-newer")
     announced = await preview(office)
     assert await first_sync(office) == announced
-    assert not [name for name in announced if name.endswith("create")]
+    assert not [name for name in announced if name.endswith("create new")]
     assert everything_of_people(office) == agreed
     assert len(office.espocrm.state()["records"]["Task"]) == tasks
     assert await preview(office) == {}

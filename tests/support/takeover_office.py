@@ -352,20 +352,48 @@ _OPERATIONS = {
 }
 
 
-def written_by_kind(office: TakeoverOffice) -> Counter[str]:
-    """The records that the journals show as written, by ``<system> <kind> <operation>``, as the preview counts them.
+def journalled_records(office: TakeoverOffice) -> Counter[str]:
+    """What the journals show as written, by ``<system> <kind> <operation> <record>``; the record is ``new`` if created.
 
-    A record that was written twice counts once.
+    A record that was changed twice counts once.
     """
     found: Counter[str] = Counter()
-    seen: set[str] = set()
     for write in office.writes():
         system, method, path = write.split(" ", 2)
         shown = "Google Calendar" if system == "Google" else system
         name = f"{shown} {_kind_of(system, path)} {_OPERATIONS[method]}"
-        if method == "POST" or write not in seen:
-            found[name] += 1
-        seen.add(write)
+        if method == "POST":
+            found[f"{name} new"] += 1
+        else:
+            found[f"{name} {path.rstrip('/').rpartition('/')[2]}"] = 1
+    return found
+
+
+def announced_records(document: dict[str, Any]) -> Counter[str]:
+    """What the JSON document of ``bitbylaw preview`` announces, named as by `journalled_records`.
+
+    A journal shows that a record was changed, not whether its content was or only its status (``note``).
+    """
+    found: Counter[str] = Counter()
+    for preview in document["previews"]:
+        writes = {
+            (row["system"], row["kind"], row["operation"], row["record"])
+            for row in preview["writes"]
+        }
+        for system, kind, operation, record in writes:
+            if operation == "create":
+                found[f"{system} {kind} create new"] += 1
+            else:
+                word = "change" if operation == "note" else operation
+                found[f"{system} {kind} {word} {record}"] = 1
+    return found
+
+
+def by_kind(records: Counter[str]) -> Counter[str]:
+    """How many records, by ``<system> <kind> <operation>``."""
+    found: Counter[str] = Counter()
+    for name, number in records.items():
+        found[name.rpartition(" ")[0]] += number
     return found
 
 
