@@ -9,7 +9,7 @@ from services.privacy.cleaning import Cleaning
 config = {
     "name": "Retention Cron",
     "description": "Removes old lines of the audits, problems, appointment texts, jobs and logs",
-    "flows": ["operation"],
+    "flows": ["operations"],
     "triggers": [cron("0 40 3 * * *")],
     "enqueues": [],
 }

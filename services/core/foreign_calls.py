@@ -19,14 +19,16 @@ async def carried(
         BitByLawError: what ``send`` or the guard raises.
     """
 
-    async def send_if_allowed() -> HttpAnswer:
-        if request.is_write:
-            await require_writable(resources)
+    async def send_unless_read_only() -> HttpAnswer:
+        if request.is_write and resources.settings.service.read_only:
+            raise _read_only()
         return await send()
 
     if resources.guard is not None:
-        return await resources.guard.carry(request, send_if_allowed)
-    return await send_if_allowed()
+        return await resources.guard.carry(request, send_unless_read_only)
+    if request.is_write:
+        await require_writable(resources)
+    return await send()
 
 
 async def refusal_of_writes(resources: Resources) -> Paused | ReadOnly | None:

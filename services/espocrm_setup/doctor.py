@@ -300,10 +300,12 @@ def _check_php(version: str, required: Any) -> Check:
 
 def _check_login_log(*, is_logged: bool) -> Check:
     if is_logged:
-        message = "EspoCRM keeps a row in its login log for each of our requests."
+        message = "EspoCRM keeps a row in its login log for each request from BitByLaw."
         fix = "In EspoCRM's data/config.php: 'authApiUserLogDisabled' => true. Refused logins are kept all the same."
         return Check("login log", "warning", message, fix)
-    return Check("login log", "ok", "EspoCRM keeps no row for each of our requests.")
+    return Check(
+        "login log", "ok", "EspoCRM keeps no row for each request from BitByLaw."
+    )
 
 
 def _check_portion(size: Any) -> Check:

@@ -562,3 +562,12 @@ def test_a_create_of_unknown_fate_does_not_hold_up_another_termin_that_begins_wh
     entered = EnterEvent("SB", When(3, "02:30")), refused, SyncAll()
     other = EnterTermin("SB", When(3, "02:30", minutes))
     run(world, WRITING, *entered, other, SyncAll(), Jump(1), SyncAll())
+
+
+def test_a_termin_that_is_moved_before_it_is_known_to_be_created_is_not_created_again(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    lost = Trouble("advoware", "half", "POST", count=1)
+    entered = EnterEvent("AI", When(30, "01:30")), lost, Sync("AI")
+    moved = EditTermin(0, "move", When(30, "02:30", 15))
+    run(world, LAST_CHANGE, *entered, moved, SyncAll(), Jump(30), SyncAll())

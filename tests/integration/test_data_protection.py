@@ -75,7 +75,10 @@ async def test_no_other_key_is_in_redis_after_a_sync(
 
 
 def test_every_log_is_documented() -> None:
-    ours = {"http", "worker", "board"}
-    twins = [f"{name}-twin.log" for name in PORT_NAMES if name not in ours]
-    for log in ("worker.log", "engine.log", "board.log", "redis.log", *twins):
+    twins = [
+        f"{name}-twin.log"
+        for name in PORT_NAMES
+        if name not in {"http", "worker", "board"}
+    ]
+    for log in ("worker.log", "board.log", "engine.log", "redis.log", *twins):
         assert log in documented("Logs")

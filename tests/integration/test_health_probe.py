@@ -34,7 +34,9 @@ async def owner(make_settings: Callable[..., Settings]) -> AsyncIterator[Setting
     await admin.execute(
         f"CREATE ROLE {role} LOGIN; ALTER DATABASE {postgres.db_name} OWNER TO {role}"
     )
-    await admin.execute(f"ALTER SCHEMA public OWNER TO {role}")
+    await admin.execute(
+        f"DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION {role}"
+    )
     yield make_settings(POSTGRES_USER=role)
     await admin.execute(f"ALTER DATABASE {postgres.db_name} OWNER TO {postgres.user}")
     await admin.execute(

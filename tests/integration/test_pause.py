@@ -285,7 +285,7 @@ async def test_a_paused_employee_waits_and_the_others_do_not(worker: Worker) -> 
 
 
 def test_all_topics_and_crons_of_the_steps_can_be_paused() -> None:
-    """But for those that write nothing: the greeting, and the cron that ends pauses."""
+    """But for those that write to no foreign system: the greeting, the end of pauses, the nightly cleaning."""
     topics, crons = set(), set()
     for path in STEPS.rglob("*_step.py"):
         config = load(path).config
@@ -296,7 +296,7 @@ def test_all_topics_and_crons_of_the_steps_can_be_paused() -> None:
                 crons.add(path.stem.removesuffix("_cron_step"))
     assert topics - set(TOPICS) == {"hello"}
     assert set(TOPICS) <= topics
-    assert crons == set(CRONS) | {"resume"}
+    assert crons == set(CRONS) | {"resume", "retention"}
 
 
 # -- what is said -------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 from cli.main import app
 from config import Settings, get_settings
 from services.core.resources import Resources
+from services.shadow.comparison import Subject, compare
+from services.shadow.journal import note, noted
 from services.shadow.planned import PlannedWrite
 from services.shadow.preview import Preview, preview_beteiligter, preview_employee
 from services.shadow.report import as_csv, as_html, summary
@@ -162,6 +164,38 @@ async def test_a_first_run_is_announced_with_calendar_sharing_and_events(
     assert kinds["event", "create"] == 5
     run = await office.sync()
     assert run.counts["google_created"] == 5
+
+
+# -- beside the old system ----------------------------------------------------------------------------------------
+
+
+async def test_what_was_noted_is_compared_with_what_is_announced_now(
+    beteiligte_office: Office,
+) -> None:
+    resources = beteiligte_office.resources
+    since = resources.clock()
+    same, _ = await beteiligte_office.linked_person()
+    left_open, _ = await beteiligte_office.linked_person()
+    other, _ = await beteiligte_office.linked_person()
+    for entity_id in (same, left_open, other):
+        await beteiligte_office.edit_espocrm(entity_id, lastName="Neumann")
+        await note(resources, "vmh", await preview_beteiligter(resources, entity_id))
+    before = await noted(resources, since)
+
+    await beteiligte_office.sync(same)
+    await beteiligte_office.edit_espocrm(other, lastName="Altmann")
+    now: dict[Subject, Preview | None] = {}
+    for entity_id in (same, left_open, other):
+        now["vmh", entity_id] = await preview_beteiligter(resources, entity_id)
+    found = compare(before, now)
+
+    names = {
+        (item.key.subject, item.kind)
+        for item in found.differences
+        if item.key.kind == "Beteiligte" and item.key.field == "name"
+    }
+    assert names == {(left_open, "open"), (other, "other")}
+    assert found.same > 0
 
 
 # -- reports ------------------------------------------------------------------------------------------------------
