@@ -391,6 +391,21 @@ async def test_undo_without_an_old_table_forgets_what_was_taken_over(
     assert await everything(office) == before
 
 
+async def test_undo_drops_nothing_where_the_old_table_is_gone(
+    office: TakeoverOffice,
+) -> None:
+    """As in an empty database into which a backup was restored: it does not hold the old table."""
+    await office.leave("uuid", termine=5)
+    await office.takeover("run")
+    await office.sql("DROP TABLE calendar_sync_v0")
+    before = await everything(office)
+
+    with pytest.raises(InvalidInput, match="calendar_sync_v0, which the take-over"):
+        await office.takeover("undo")
+
+    assert await everything(office) == before
+
+
 async def test_after_the_first_sync_there_is_no_undo_and_no_second_takeover(
     office: TakeoverOffice,
 ) -> None:
