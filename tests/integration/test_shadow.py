@@ -354,3 +354,18 @@ async def test_an_erasure_takes_what_was_noted_of_the_person_and_no_one_elses(
     )
     assert "Abendroth" not in job["text"]
     assert erased in job["text"]
+
+
+async def test_the_crons_come_to_their_end_although_nobody_may_be_notified(
+    shadow: Shadow,
+) -> None:
+    for entity_id in shadow.persons()[:3]:
+        await shadow.delete(entity_id)
+
+    for _ in range(2):
+        await shadow.crons()
+        await shadow.work()
+
+    assert shadow.office.writes() == []
+    assert shadow.engine.lines.count("beteiligte_check.finished") == 2
+    assert not [line for line in shadow.engine.lines if "defect" in line]
