@@ -17,7 +17,7 @@ from rich.table import Table
 from config import ConfigurationError, get_settings
 from services.core.errors import BitByLawError
 from services.core.resources import Resources
-from services.shadow.journal import Comparison, compare, noted, shadow_writes
+from services.shadow.comparison import Comparison, compare_since
 from services.shadow.preview import (
     Preview,
     all_beteiligte,
@@ -25,6 +25,7 @@ from services.shadow.preview import (
     in_parallel,
     preview_beteiligter,
     preview_employee,
+    preview_named_employee,
 )
 from services.shadow.report import as_csv, as_html, as_json, summary
 
@@ -84,7 +85,8 @@ def calendar(
 
     Exit status: 0, 1 if something is held or cannot be foreseen, 2 if nothing could be looked at.
     """
-    previews = _look_at(kuerzel or [], all_employees, preview_employee, every=every)
+    look = preview_employee if every else preview_named_employee
+    previews = _look_at(kuerzel or [], all_employees, look, every=every)
     _show(previews, show_text, html, csv, as_json_document)
 
 
@@ -95,34 +97,34 @@ def shadow(
 ) -> None:
     """What this system would have done while BITBYLAW_READ_ONLY was on, against what has become of it since.
 
-    Exit status: 0 if there is no difference, 1 if there is one, 2 if it could not be found out.
+    Exit status: 0 if there is no difference, 1 if there is one or a record is not known, 2 if it could not be
+    found out.
     """
-    found = _run(lambda resources: _compare(resources, days))
+    found = _run(
+        lambda resources: compare_since(
+            resources, resources.clock() - timedelta(days=days)
+        )
+    )
     document = {
         "same": found.same,
         "differences": [
-            {"kind": item.kind, **vars(item.key)} for item in found.differences
+            {"difference": item.kind, **vars(item.key)} for item in found.differences
+        ],
+        "gone": [{"flow": flow, "subject": name} for flow, name in found.gone],
+        "unknown": [
+            {"flow": flow, "subject": name, "reason": reason}
+            for (flow, name), reason in found.unknown
         ],
     }
     if as_json_document:
         console.print_json(json.dumps(document))
     else:
-        _print_differences(found)
-    if found.differences:
+        _print_comparison(found)
+    if found.differences or found.unknown:
         raise typer.Exit(NEEDS_ATTENTION)
 
 
-async def _compare(resources: Resources, days: int) -> Comparison:
-    before = await noted(resources, resources.clock() - timedelta(days=days))
-    subjects = dict.fromkeys((item.key.flow, item.key.subject) for item in before)
-    now = []
-    for flow, subject in subjects:
-        look = preview_beteiligter if flow == "vmh" else preview_employee
-        now += list(shadow_writes(flow, await look(resources, subject)))
-    return compare(before, now)
-
-
-def _print_differences(found: Comparison) -> None:
+def _print_comparison(found: Comparison) -> None:
     console.print(f"{found.same} fields are by now as this system would have made them")
     table = Table("difference", "flow", "subject", "system", "record", "field")
     for item in found.differences:
@@ -133,6 +135,10 @@ def _print_differences(found: Comparison) -> None:
         )
     if found.differences:
         console.print(table)
+    for flow, subject in found.gone:
+        console.print(f"gone: {flow} {subject}", markup=False)
+    for (flow, subject), reason in found.unknown:
+        console.print(f"not known: {flow} {subject}: {reason}", markup=False)
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------

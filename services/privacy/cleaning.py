@@ -22,6 +22,7 @@ from services.core.log import log
 from services.core.resources import Resources, current_resources
 from services.privacy import logs
 from services.privacy.queue_tables import open_queue
+from services.shadow.journal import KEPT as SHADOWS_KEPT
 
 BATCH = 1000
 MAX_BATCHES = 100
@@ -61,6 +62,9 @@ DELETE FROM responsible WHERE (entity_type, entity_id) IN (
                 WHERE known.entity_type = sync_state.entity_type AND known.entity_id = sync_state.entity_id)
     LIMIT $2)
 """
+_OLD_SHADOWS = """
+DELETE FROM shadow_write WHERE ctid IN (SELECT ctid FROM shadow_write WHERE last_noted < $1 LIMIT $2)
+"""
 
 
 class Cleaning:
@@ -88,6 +92,9 @@ class Cleaning:
             "sync_state": lambda: _in_batches(_rows(pool, _OLD_STATES, audit)),
             "calendar_sync_overwritten": lambda: _in_batches(
                 _rows(pool, _OLD_TEXTS, texts)
+            ),
+            "shadow_write": lambda: _in_batches(
+                _rows(pool, _OLD_SHADOWS, self._now() - SHADOWS_KEPT)
             ),
             "queue": lambda: self._clean_queue(kept.queue_days),
             "logs": lambda: self._clean_logs(kept),

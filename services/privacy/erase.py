@@ -7,6 +7,7 @@ is erased there; from then on the next sync holds nothing of it either.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -23,12 +24,15 @@ from services.core.resources import Resources
 from services.privacy import logs
 from services.privacy.holdings import Row, rows_of
 from services.privacy.person import ENTITY_TYPE, Person, find_person
-from services.privacy.queue_tables import open_queue
+from services.privacy.queue_tables import open_queue, own_part
 from services.values.sealed import is_sealed, seal, texts_in
 from services.vmh_sync.store import AuditEntry, SyncStore
 
 #: What is kept of a problem that users were notified of.
 _KEPT_DETAILS = ("reason", "betnr", "since")
+_SHADOW_KEY = (
+    *("flow", "subject", "system", "kind", "record_id", "field", "new_hash"),
+)
 #: A shorter value in a log may be about another person.
 _SHORTEST_VALUE = 6
 
@@ -133,6 +137,8 @@ class _Eraser:
             "notification": self._notification,
             "responsible": self._responsible,
             "calendar_sync_overwritten": self._overwritten,
+            "shadow_write": self._shadow_write,
+            "paused_job": self._paused_job,
         }
         found = await rows_of(self._connection, self._person)
         counts = {}
@@ -231,6 +237,30 @@ class _Eraser:
         await self._connection.execute(
             "DELETE FROM calendar_sync_overwritten WHERE overwritten_id = $1",
             row["overwritten_id"],
+        )
+        return True
+
+    async def _shadow_write(self, row: Row) -> bool:
+        """The hash has no key: a birth date could be found out by trying all days."""
+        await self._connection.execute(
+            """
+            DELETE FROM shadow_write WHERE (flow, subject, system, kind, record_id, field, new_hash)
+                = ($1, $2, $3, $4, $5, $6, $7)
+            """,
+            *(row[name] for name in _SHADOW_KEY),
+        )
+        return True
+
+    async def _paused_job(self, row: Row) -> bool:
+        payload = own_part(row["payload"])
+        if payload == row["payload"]:
+            return False
+        await self._connection.execute(
+            "UPDATE paused_job SET payload = $3, job_key = $4 WHERE topic = $1 AND job_key = $2",
+            row["topic"],
+            row["job_key"],
+            payload,
+            json.dumps(payload, sort_keys=True),
         )
         return True
 

@@ -25,6 +25,11 @@ TABLES: Mapping[str, str] = {
         SELECT 1 FROM jsonb_path_query(details, '$.records[*].betnr') AS betnr WHERE betnr #>> '{}' = ANY($2))""",
     "responsible": "entity_id = ANY($1) OR entity_id = ANY($2)",
     "look_again": "entity_id = ANY($1) OR entity_id = ANY($2)",
+    "shadow_write": """flow = 'vmh' AND (
+        subject = ANY($1) OR record_id = ANY($1) OR (kind = 'Beteiligte' AND record_id = ANY($2)))""",
+    "paused_job": "payload->>'entity_id' = ANY($1) OR payload->>'entity_id' = ANY($2)",
+    "operator_action": """split_part(target, '/', 2) = ANY($2) OR EXISTS (
+        SELECT 1 FROM unnest($1::text[]) AS id WHERE strpos(target || details::text, id) > 0)""",
 }
 #: Texts of appointments belong to no record; they are searched by the name.
 OVERWRITTEN = "SELECT * FROM calendar_sync_overwritten WHERE strpos(lower(resource::text), lower($1)) > 0"

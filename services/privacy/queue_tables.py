@@ -117,11 +117,15 @@ class QueueTables:
         return int(done.rpartition(" ")[2])
 
 
+def own_part(payload: dict[str, Any]) -> dict[str, Any]:
+    """What events of the sync hold of a payload."""
+    return {name: payload[name] for name in _OWN if name in payload}
+
+
 def _without_values(args: str) -> str:
     """A job's arguments with nothing in the payload but what our events hold."""
     held = json.loads(args)
     payload = json.loads(held["data"])
     if not isinstance(payload, dict) or payload.keys() <= set(_OWN):
         return args
-    own = {name: payload[name] for name in _OWN if name in payload}
-    return json.dumps({**held, "data": json.dumps(own)})
+    return json.dumps({**held, "data": json.dumps(own_part(payload))})

@@ -5,22 +5,22 @@ Kept are record, field and a hash of the value: enough to see later whether the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from services.core.database import database_errors
 from services.core.resources import Resources
-from services.shadow.planned import PlannedWrite
+from services.shadow.planned import NEW, PlannedWrite
 from services.shadow.preview import Preview
 
 Flow = Literal["vmh", "calendar"]
 
-#: Rows are forgotten after this time.
+#: Rows are forgotten after this time, by the daily cleaning (`services.privacy.cleaning`).
 KEPT = timedelta(days=60)
-#: Old rows that one note takes away, so that none takes long.
-FORGOTTEN_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,25 @@ def shadow_writes(flow: Flow, preview: Preview) -> Iterator[ShadowWrite]:
 
 
 def _of_record(flow: Flow, subject: str, write: PlannedWrite) -> Iterator[ShadowWrite]:
+    record_id = _record_id(write)
     if write.operation == "delete":
-        key = ShadowKey(flow, subject, write.system, write.kind, write.record_id, "")
+        key = ShadowKey(flow, subject, write.system, write.kind, record_id, "")
         yield ShadowWrite(key, write.operation, "")
         return
     for field in write.contents:
-        key = ShadowKey(
-            flow, subject, write.system, write.kind, write.record_id, field.name
-        )
+        key = ShadowKey(flow, subject, write.system, write.kind, record_id, field.name)
         yield ShadowWrite(key, write.operation, field.new_hash)
+
+
+def _record_id(write: PlannedWrite) -> str:
+    """The record's id; of one that would be made a name by its content, since the other system may make it first.
+
+    By its number it would be another one as soon as the other system has made the one before it.
+    """
+    if not write.record_id.startswith(NEW):
+        return write.record_id
+    content = json.dumps([[field.name, field.new_hash] for field in write.contents])
+    return NEW + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 async def note(resources: Resources, flow: Flow, preview: Preview) -> None:
@@ -83,14 +93,6 @@ async def note(resources: Resources, flow: Flow, preview: Preview) -> None:
                     DO UPDATE SET last_noted = excluded.last_noted, operation = excluded.operation
                 """,
                 rows,
-            )
-            await connection.execute(
-                """
-                DELETE FROM shadow_write WHERE ctid IN
-                    (SELECT ctid FROM shadow_write WHERE last_noted < $1 LIMIT $2)
-                """,
-                now - KEPT,
-                FORGOTTEN_AT_ONCE,
             )
 
 
@@ -139,46 +141,3 @@ async def noted(resources: Resources, since: datetime) -> list[ShadowWrite]:
         )
         for row in rows
     ]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What the other system did differently.
-
-    Attributes:
-        kind: ``open``: it has not done what we would have done, and we still would. ``other``: we would write another
-            value by now. ``new``: we would write what was never noted.
-    """
-
-    key: ShadowKey
-    kind: Literal["open", "other", "new"]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """``same``: how many noted fields hold by now what we would have written, or need it no longer."""
-
-    same: int
-    differences: tuple[Difference, ...]
-
-
-def compare(before: Iterable[ShadowWrite], now: Iterable[ShadowWrite]) -> Comparison:
-    """What was noted during the time, against what a preview says at its end. Pure."""
-    noted_hashes: dict[ShadowKey, set[str]] = {}
-    for item in before:
-        noted_hashes.setdefault(item.key, set()).add(item.new_hash)
-    planned = {item.key: item.new_hash for item in now}
-    differences = [
-        Difference(key, _kind(noted_hashes.get(key), new_hash))
-        for key, new_hash in planned.items()
-    ]
-    same = sum(key not in planned for key in noted_hashes)
-    return Comparison(same, tuple(differences))
-
-
-def _kind(
-    noted_hashes: set[str] | None, new_hash: str
-) -> Literal["open", "other", "new"]:
-    if noted_hashes is None:
-        return "new"
-    return "open" if new_hash in noted_hashes else "other"

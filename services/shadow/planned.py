@@ -20,6 +20,7 @@ BOOKKEEPING = frozenset(
         "advowareLastSync",
         "advowareRowId",
         "etag",
+        "extendedProperties",
         "kommunikationHash",
         "rowId",
         "syncErrorMessage",
@@ -33,6 +34,8 @@ BOOKKEEPING = frozenset(
 _IDENTIFIERS = frozenset({"id", "betNr", "frNr"})
 #: Invented identifiers of records that would be made begin with one of these.
 _INVENTED = ("rehears", "20000000")
+#: Their names in a plan begin so.
+NEW = "new "
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def planned_writes(changes: Iterable[Change]) -> list[PlannedWrite]:
         record_id = change.record_id
         if operation == "create" and record_id.startswith(_INVENTED):
             made[change.kind] += 1
-            record_id = f"new {made[change.kind]}"
+            record_id = f"{NEW}{made[change.kind]}"
         writes.append(
             PlannedWrite(change.system, change.kind, record_id, operation, fields)
         )

@@ -158,7 +158,7 @@ class OldTable:
         """Bring the old table back and drop what the take-over has made; returns what was done.
 
         Raises:
-            InvalidInput: there is nothing to undo, or our sync has worked with the database.
+            InvalidInput: there is nothing to undo, our sync has worked with the database, or the old table is gone.
         """
         stage = await self.stage()
         if not stage.has_begun:
@@ -173,6 +173,7 @@ class OldTable:
             if not row["made_tables"]:
                 await _forget(connection)
                 return ["what was taken over is forgotten; there was no old table"]
+            await _require_moved(connection, row["moved"])
             for table in row["made_tables"]:
                 await connection.execute(f'DROP TABLE "{table}" CASCADE')
             for function in row["made_functions"]:
@@ -190,6 +191,23 @@ class OldTable:
         ):
             await connection.execute("SET LOCAL lock_timeout = '10s'")
             yield connection
+
+
+async def _require_moved(connection: asyncpg.Connection, moved: dict[str, str]) -> None:
+    """Refuse to drop our tables if the old one is not here to take their place.
+
+    Raises:
+        InvalidInput: it is not; a backup does not hold it.
+    """
+    for present in moved:
+        found = await connection.fetchval(
+            "SELECT to_regclass(quote_ident($1))", present
+        )
+        if found is None:
+            raise InvalidInput(
+                f"{present}, which the take-over moved aside, is not in this database; nothing was changed. Restore "
+                "the dump of the old database (docs/cutover.md)"
+            )
 
 
 async def _relations(connection: asyncpg.Connection) -> set[str]:

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from cli.main import app
 from config import Settings, get_settings
 from services.core.resources import Resources
-from services.shadow.journal import compare, note, noted, shadow_writes
+from services.shadow.comparison import Subject, compare
+from services.shadow.journal import note, noted
 from services.shadow.planned import PlannedWrite
 from services.shadow.preview import Preview, preview_beteiligter, preview_employee
 from services.shadow.report import as_csv, as_html, summary
@@ -183,13 +184,9 @@ async def test_what_was_noted_is_compared_with_what_is_announced_now(
 
     await beteiligte_office.sync(same)
     await beteiligte_office.edit_espocrm(other, lastName="Altmann")
-    now = [
-        item
-        for entity_id in (same, left_open, other)
-        for item in shadow_writes(
-            "vmh", await preview_beteiligter(resources, entity_id)
-        )
-    ]
+    now: dict[Subject, Preview | None] = {}
+    for entity_id in (same, left_open, other):
+        now["vmh", entity_id] = await preview_beteiligter(resources, entity_id)
     found = compare(before, now)
 
     names = {

@@ -80,40 +80,17 @@ async def test_after_the_takeover_the_first_run_writes_what_was_announced_and_no
     ]
     assert run.findings == check.findings
 
+    previewed = await office.preview_calendars()
     await office.sync_calendars()
-    assert requested(office) == announced(run)
+    assert requested(office) == previewed == announced(run)
     assert office.termine() == termine  # Advoware is not written at all
     shown = Counter(title for name in KUERZEL for title in office.events(name))
-    shown -= _left_by_the_old_system(office, generation)
-    assert shown == Counter(_titles(office)) + Counter(office.born_in_google())
+    assert shown == office.expected_events(generation)
 
     office.forget_calls()
     summaries = await office.sync_calendars()
     assert office.writes() == []
     assert [summary.errors for summary in summaries] == [[], []]
-
-
-def _titles(office: TakeoverOffice) -> list[str]:
-    """What the calendars are to show of the Termine."""
-    titles: list[str] = []
-    for record in office.advoware.termine.all():
-        titles.append("Advoware" if record["privat"] else record["text"])
-    return titles
-
-
-def _left_by_the_old_system(office: TakeoverOffice, generation: str) -> Counter[str]:
-    """Second events that the old system has left: they are reported, and stay."""
-    counted = Counter(
-        event["summary"] for _, number, event in office.made.events if number
-    )
-    left = Counter({title: number - 1 for title, number in counted.items()})
-    if generation in {"none", "unmarked"}:
-        # Without a row nothing says that an event in another's calendar is this Termin's.
-        left[office.title_with("event_elsewhere")] += 1
-        left[office.title_with("termin_deleted")] += 1
-    if generation == "none":
-        left[f"{office.title_with('event_changed')} (verlegt)"] += 1
-    return +left
 
 
 async def test_without_faults_every_pair_agrees_and_nothing_is_announced_for_appointments(
@@ -221,12 +198,13 @@ async def test_odd_rows_neither_double_nor_lose_their_appointments(
         )
 
     report = await office.takeover("run")
+    previewed = await office.preview_calendars()
     await office.sync_calendars()
 
     assert report.problems == []
     assert kinds(report) == {"odd_row": 7}
     assert set(requested(office)) == {"PATCH calendars"}
-    assert requested(office) == announced(report)
+    assert requested(office) == previewed == announced(report)
     titles = [title for name in KUERZEL for title in office.events(name)]
     assert sorted(titles) == office.termine()
 
@@ -295,9 +273,10 @@ async def test_a_marked_event_without_row_that_was_changed_is_adopted_and_not_do
     office.forget_calls()
 
     report = await office.takeover("run")
+    previewed = await office.preview_calendars()
     await office.sync_calendars()
 
-    assert requested(office) == announced(report)
+    assert requested(office) == previewed == announced(report)
     assert requested(office)["PATCH events"] == 2
     titles = [title for name in KUERZEL for title in office.events(name)]
     assert sorted(titles) == office.termine()
@@ -313,10 +292,11 @@ async def test_two_calendars_of_one_name_the_one_with_the_events_is_used(
         calendars.insert(account, {"summary": "AW-SB", "timeZone": "Europe/Berlin"})
 
     report = await office.takeover("run")
+    previewed = await office.preview_calendars()
     await office.sync_calendars()
 
     assert kinds(report) == {"duplicate_calendar": 3}
-    assert requested(office) == announced(report)
+    assert requested(office) == previewed == announced(report)
 
 
 # -- interrupted, undone, refused -----------------------------------------------------------------------------------
@@ -411,6 +391,21 @@ async def test_undo_without_an_old_table_forgets_what_was_taken_over(
     assert await everything(office) == before
 
 
+async def test_undo_drops_nothing_where_the_old_table_is_gone(
+    office: TakeoverOffice,
+) -> None:
+    """As in an empty database into which a backup was restored: it does not hold the old table."""
+    await office.leave("uuid", termine=5)
+    await office.takeover("run")
+    await office.sql("DROP TABLE calendar_sync_v0")
+    before = await everything(office)
+
+    with pytest.raises(InvalidInput, match="calendar_sync_v0, which the take-over"):
+        await office.takeover("undo")
+
+    assert await everything(office) == before
+
+
 async def test_after_the_first_sync_there_is_no_undo_and_no_second_takeover(
     office: TakeoverOffice,
 ) -> None:
@@ -478,3 +473,16 @@ async def test_an_unfinished_takeover_keeps_the_worker_out(
     await office.takeover("run")
     async with office.opened() as resources:
         await resources.database()
+
+
+async def test_no_calendar_is_announced_for_a_name_that_no_employee_has(
+    office: TakeoverOffice,
+) -> None:
+    await office.leave("uuid", termine=2)
+    await office.takeover("run")
+
+    code, printed = await office.command_line("preview", "calendar", "ZZ", "--json")
+
+    assert code == 1
+    assert "no active employee" in printed
+    assert '"writes": {}' in printed

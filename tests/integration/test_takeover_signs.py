@@ -7,14 +7,18 @@ import json
 from datetime import timedelta
 
 import pytest
+import typer
 from takeover_office import (  # noqa: F401 - fixtures
     TakeoverOffice,
     database,
     office,
 )
 
+from cli.main import app
+from config import load_settings
 from services.core.errors import DatabaseUnusable
 from services.takeover.signs import diagnose_old_system, notices_at_start
+from services.takeover.variables import odd_settings
 
 
 async def test_without_the_old_system_there_is_no_sign(office: TakeoverOffice) -> None:
@@ -155,3 +159,18 @@ async def test_settings_that_are_missing_or_unknown_are_named(
     assert any("BITBYLAW_API_KEYS" in line for line in missing)
     assert any("ESPOCRM_WEBHOOK_TOKEN" in line for line in missing)
     assert report.exit_code == 1
+
+
+def test_every_variable_of_the_command_line_is_known() -> None:
+    commands = [typer.main.get_command(app)]
+    names: set[str] = set()
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        for parameter in command.params:
+            names.update([str(parameter.envvar)] if parameter.envvar else [])
+    assert "BITBYLAW_WORKER_LOG" in names
+
+    odd = odd_settings(load_settings({}), names)
+
+    assert [line for line in odd if line.startswith("unknown")] == []

@@ -37,6 +37,8 @@ from services.beteiligte_sync_utils import BeteiligteSync
 from services.calendar_sync.run import CalendarSync, RunSummary
 from services.core.resources import Resources
 from services.preview.rehearsal import rehearsal
+from services.shadow.preview import preview_employee
+from services.shadow.report import counts_of
 from services.takeover.report import Report
 from services.takeover.run import Takeover
 from services.vmh_sync.job import SyncEvent
@@ -70,6 +72,7 @@ class TakeoverOffice:
     make_settings: Callable[..., Settings]
     directory: Path
     variables: dict[str, Any] = field(default_factory=dict)
+    env_file: str = ""
     made: OldCalendars = field(default_factory=OldCalendars)
     loaded: Loaded = field(default_factory=lambda: Loaded({}, {}))
     ids: list[str] = field(default_factory=list)
@@ -168,7 +171,7 @@ class TakeoverOffice:
     async def command_line(self, *arguments: str) -> tuple[int, str]:
         """``bitbylaw ...``: its exit code and what it prints."""
         environment = self.settings().environment() | {
-            "BITBYLAW_ENV_FILE": "",
+            "BITBYLAW_ENV_FILE": self.env_file,
             "COLUMNS": "200",
         }
 
@@ -193,6 +196,13 @@ class TakeoverOffice:
                 return [await sync.sync_employee(kuerzel) for kuerzel in KUERZEL]
             finally:
                 keeper.cancel()
+
+    async def preview_calendars(self) -> Counter[str]:
+        """What the first run would write to the calendars, as the preview says, named as in `REQUESTS`."""
+        async with self.opened() as resources:
+            previews = [await preview_employee(resources, name) for name in KUERZEL]
+        assert [preview.error for preview in previews] == [None] * len(KUERZEL)
+        return requests_of(counts_of(previews))
 
     async def preview_beteiligte(self, every: int = 1) -> Counter[Write]:
         """What the first sync of each would write, as the preview says; or of one in ``every``."""
@@ -281,6 +291,28 @@ class TakeoverOffice:
             event["summary"] for _, number, event in self.made.events if number is None
         ]
 
+    def expected_events(self, generation: str) -> Counter[str]:
+        """The titles that the calendars are to show after the first sync, together, and how often each."""
+        titles: list[str] = []
+        for record in self.advoware.termine.all():
+            titles.append("Advoware" if record["privat"] else record["text"])
+        born_in_google = Counter(self.born_in_google())
+        return Counter(titles) + born_in_google + self._left_by_old_system(generation)
+
+    def _left_by_old_system(self, generation: str) -> Counter[str]:
+        """Second events that the old system has left: they are reported, and stay."""
+        counted = Counter(
+            event["summary"] for _, number, event in self.made.events if number
+        )
+        left = Counter({title: number - 1 for title, number in counted.items()})
+        if generation in {"none", "unmarked"}:
+            # Without a row nothing says that an event in another's calendar is this Termin's.
+            left[self.title_with("event_elsewhere")] += 1
+            left[self.title_with("termin_deleted")] += 1
+        if generation == "none":
+            left[f"{self.title_with('event_changed')} (verlegt)"] += 1
+        return +left
+
     def title_with(self, fault: str) -> str:
         """The title of the first appointment with this fault."""
         return f"Besprechung {FAULT_EVERY * (FAULTS.index(fault) + 1) - 1}"
@@ -288,6 +320,17 @@ class TakeoverOffice:
     def termine(self) -> list[str]:
         """The titles of Advoware's Termine, sorted."""
         return sorted(record["text"] for record in self.advoware.termine.all())
+
+
+def requests_of(numbers: Counter[str]) -> Counter[str]:
+    """What a preview counts of the calendar system, named as in `REQUESTS`."""
+    methods = {"create": "POST", "change": "PATCH", "note": "PATCH", "delete": "DELETE"}
+    found: Counter[str] = Counter()
+    for name, number in numbers.items():
+        record, _, operation = name.rpartition(" ")
+        if record.startswith("Google"):
+            found[f"{methods[operation]} {record.rpartition(' ')[2]}s"] += number
+    return found
 
 
 def requested(office: TakeoverOffice) -> Counter[str]:
@@ -298,6 +341,71 @@ def requested(office: TakeoverOffice) -> Counter[str]:
         kind = "events" if "/events" in path else "calendars"
         found[f"{method} {kind}"] += 1
     return found
+
+
+#: What a request does to a record; Google's PUT is a change as well.
+_OPERATIONS = {
+    "POST": "create",
+    "PUT": "change",
+    "PATCH": "change",
+    "DELETE": "delete",
+}
+
+
+def journalled_records(office: TakeoverOffice) -> Counter[str]:
+    """What the journals show as written, by ``<system> <kind> <operation> <record>``; the record is ``new`` if created.
+
+    A record that was changed twice counts once.
+    """
+    found: Counter[str] = Counter()
+    for write in office.writes():
+        system, method, path = write.split(" ", 2)
+        shown = "Google Calendar" if system == "Google" else system
+        name = f"{shown} {_kind_of(system, path)} {_OPERATIONS[method]}"
+        if method == "POST":
+            found[f"{name} new"] += 1
+        else:
+            found[f"{name} {path.rstrip('/').rpartition('/')[2]}"] = 1
+    return found
+
+
+def announced_records(document: dict[str, Any]) -> Counter[str]:
+    """What the JSON document of ``bitbylaw preview`` announces, named as by `journalled_records`.
+
+    A journal shows that a record was changed, not whether its content was or only its status (``note``).
+    """
+    found: Counter[str] = Counter()
+    for preview in document["previews"]:
+        writes = {
+            (row["system"], row["kind"], row["operation"], row["record"])
+            for row in preview["writes"]
+        }
+        for system, kind, operation, record in writes:
+            if operation == "create":
+                found[f"{system} {kind} create new"] += 1
+            else:
+                word = "change" if operation == "note" else operation
+                found[f"{system} {kind} {word} {record}"] = 1
+    return found
+
+
+def by_kind(records: Counter[str]) -> Counter[str]:
+    """How many records, by ``<system> <kind> <operation>``."""
+    found: Counter[str] = Counter()
+    for name, number in records.items():
+        found[name.rpartition(" ")[0]] += number
+    return found
+
+
+def _kind_of(system: str, path: str) -> str:
+    parts = path.removeprefix("/api/v1/").strip("/").split("/")
+    if system == "Google":
+        kinds = {"events": "event", "acl": "rule"}
+        return next((kinds[part] for part in parts if part in kinds), "calendar")
+    if parts[0] != "advonet":
+        return parts[0]
+    parts = parts[1:] if parts[1] != "Advoware" else parts[2:]
+    return parts[2] if len(parts) > 2 else parts[0]
 
 
 def differing(announced: Counter[Write], made: Counter[Write]) -> list[str]:

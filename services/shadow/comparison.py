@@ -1,0 +1,133 @@
+"""What the old system has made of what this one would have written (``bitbylaw preview shadow``)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from services.core.resources import Resources
+from services.shadow.journal import (
+    Flow,
+    ShadowKey,
+    ShadowWrite,
+    noted,
+    shadow_writes,
+)
+from services.shadow.preview import (
+    Preview,
+    all_employees,
+    in_parallel,
+    preview_beteiligter,
+    preview_employee,
+)
+
+DifferenceKind = Literal["open", "other", "new"]
+#: Whose records are compared: the flow, and the id of a CBeteiligte or a Kürzel.
+Subject = tuple[Flow, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the other system did differently.
+
+    Attributes:
+        kind: ``open``: it has not done what we would have done, and we still would. ``other``: we would write another
+            value by now. ``new``: we would write what was never noted.
+    """
+
+    key: ShadowKey
+    kind: DifferenceKind
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The report.
+
+    Attributes:
+        same: how many noted fields hold by now what we would have written, or need it no longer.
+        gone: of whom fields were noted, and who is deleted in EspoCRM, or no active employee any more.
+        unknown: who cannot be foreseen now, or is held, with the reason. What was noted of them and is not planned now
+            counts for nothing.
+    """
+
+    same: int
+    differences: tuple[Difference, ...]
+    gone: tuple[Subject, ...] = ()
+    unknown: tuple[tuple[Subject, str], ...] = ()
+
+
+async def compare_since(resources: Resources, since: datetime) -> Comparison:
+    """Compare what was noted since then (aware) with what would be written now. Nothing is written.
+
+    Raises:
+        ForeignSystemError: the employees cannot be listed.
+        Unavailable, DatabaseUnusable: see `database_errors`.
+    """
+    before = await noted(resources, since)
+    subjects = list(dict.fromkeys(_subject_of(item.key) for item in before))
+    active: Collection[str] = ()
+    if any(flow == "calendar" for flow, _ in subjects):
+        active = await all_employees(resources)
+
+    async def look(subject: Subject) -> tuple[Subject, Preview | None]:
+        flow, name = subject
+        if flow == "vmh":
+            preview = await preview_beteiligter(resources, name)
+            return subject, None if preview.is_gone else preview
+        if name not in active:
+            return subject, None
+        return subject, await preview_employee(resources, name)
+
+    found = {subject: preview async for subject, preview in in_parallel(subjects, look)}
+    return compare(before, {subject: found[subject] for subject in subjects})
+
+
+def compare(
+    before: Sequence[ShadowWrite], now: dict[Subject, Preview | None]
+) -> Comparison:
+    """What was noted, against the previews of all of whom something was; None for who is gone. Pure."""
+    present = {
+        subject: preview for subject, preview in now.items() if preview is not None
+    }
+    planned: list[ShadowWrite] = []
+    for (flow, _), preview in present.items():
+        planned += shadow_writes(flow, preview)
+    noted_hashes: dict[ShadowKey, set[str]] = {}
+    for item in before:
+        noted_hashes.setdefault(item.key, set()).add(item.new_hash)
+    done = noted_hashes.keys() - {item.key for item in planned}
+    return Comparison(
+        same=sum(_is_known(key, now) for key in done),
+        differences=tuple(_differences(planned, noted_hashes)),
+        gone=tuple(subject for subject in now if subject not in present),
+        unknown=tuple(
+            (subject, preview.doubt)
+            for subject, preview in present.items()
+            if preview.doubt is not None
+        ),
+    )
+
+
+def _is_known(key: ShadowKey, now: dict[Subject, Preview | None]) -> bool:
+    """Whether it means something that a field is not planned any more."""
+    preview = now[_subject_of(key)]
+    return preview is not None and preview.doubt is None
+
+
+def _differences(
+    planned: Iterable[ShadowWrite], noted_hashes: dict[ShadowKey, set[str]]
+) -> Iterable[Difference]:
+    for item in planned:
+        yield Difference(item.key, _kind(noted_hashes.get(item.key), item.new_hash))
+
+
+def _kind(noted_hashes: set[str] | None, new_hash: str) -> DifferenceKind:
+    if noted_hashes is None:
+        return "new"
+    return "open" if new_hash in noted_hashes else "other"
+
+
+def _subject_of(key: ShadowKey) -> Subject:
+    return key.flow, key.subject
