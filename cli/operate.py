@@ -166,7 +166,9 @@ def show_command(
 @queue_app.command("redrive")
 def redrive_command(
     topic: str,
-    message_id: Annotated[str, typer.Argument(help="one message; else all")] = "",
+    message_id: Annotated[
+        str, typer.Argument(help="one message; else all, 200 at once")
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -177,7 +179,9 @@ def redrive_command(
 @queue_app.command("discard")
 def discard_command(
     topic: str,
-    message_id: Annotated[str, typer.Argument(help="one message; else all")] = "",
+    message_id: Annotated[
+        str, typer.Argument(help="one message; else all, 200 at once")
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -247,7 +251,8 @@ def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:
     """
     for plan in plans:
         shown = ", ".join(plan.ids[:10]) + (", ..." if plan.count > 10 else "")
-        typer.echo(f"{plan.kind} {plan.target}: {plan.count} ({shown})", err=True)
+        more = f"; {plan.more} more are left" if plan.more else ""
+        typer.echo(f"{plan.kind} {plan.target}: {plan.count} ({shown}){more}", err=True)
     if yes:
         return
     if not sys.stdin.isatty():

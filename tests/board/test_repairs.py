@@ -105,18 +105,30 @@ async def test_dead_letters_are_redriven_and_discarded_one_and_all(
     assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 1
     await operator.confirm(f"/repair/redrive?target={TOPIC}")
     assert await depth(sources, TOPIC) == 2
-    dead.many(TOPIC, 120)
+    dead.many(TOPIC, 203)
     html = await operator.page(f"/repair/discard?target={TOPIC}&lang=en")
-    assert "120 dead letters" in html
+    assert "200 dead letters" in html
+    assert "3 more are left" in html
     await operator.confirm(f"/repair/discard?target={TOPIC}")
-    assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 0
+    assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 3
     assert await audit(sources) == [
         ("board:ada", "redrive", TOPIC, 1, "done"),
         ("board:ada", "discard", TOPIC, 1, "done"),
         ("board:ada", "discard", TOPIC, 0, "nothing_to_do"),
         ("board:ada", "redrive", TOPIC, 1, "done"),
-        ("board:ada", "discard", TOPIC, 120, "done"),
+        ("board:ada", "discard", TOPIC, 200, "done"),
     ]
+
+
+async def test_a_dead_letter_that_came_after_the_confirmation_is_not_redriven(
+    operator: Browser, sources: Sources, dead: Dead
+) -> None:
+    dead.letters(TOPIC, ["{}", "{}"])
+    fields = form_of(await operator.page(f"/repair/redrive?target={TOPIC}"))
+    dead.letters(TOPIC, ["{}"])
+    await operator.post("/repair/redrive", fields)
+    stats = await queues.topic_stats(sources.engine, TOPIC)
+    assert (stats.depth, stats.dead) == (2, 1)
 
 
 async def test_a_calendar_is_synced_and_what_is_held_is_released_once(
