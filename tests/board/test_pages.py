@@ -277,6 +277,10 @@ def test_the_description_covers_every_page() -> None:
         ("DELETE /vmh/webhook/x", "DELETE /vmh/webhook/x"),
         ("step:VMH Webhook Beteiligte Create", "step:VMH Webhook Beteiligte Create"),
         ("von.Mustermann", HIDDEN),
+        ("failed for erika.mustermann", f"failed for {HIDDEN}"),
+        ("failed for mustermann", f"failed for {HIDDEN}"),
+        ("kanarienvogelkanarienvogel", HIDDEN),
+        ("calendar.sync_employee failed", "calendar.sync_employee failed"),
         ("6b0473a32660ab101 after 12ms", "6b0473a32660ab101 after 12ms"),
     ],
 )
@@ -287,6 +291,8 @@ def test_only_technical_words_are_shown(text: str, shown: str) -> None:
 def test_of_a_payload_ids_and_numbers_are_shown() -> None:
     payload = {"entity_id": ENTITY, "name": "Max", "count": 3, "error": None}
     assert redacted_payload(payload) == {**payload, "name": HIDDEN}
+    ids = {"ids": ["AB", "vmh.beteiligte", "mueller", "erika.mustermann"]}
+    assert redacted_payload(ids) == {"ids": ["AB", "vmh.beteiligte", HIDDEN, HIDDEN]}
 
 
 async def test_pages_are_quick_with_many_rows(
