@@ -113,9 +113,14 @@ def _cells(systems: Sequence[overview.Dependency]) -> list[tuple[Any, ...]]:
 
 def _cron_cells(crons: Sequence[overview.Cron]) -> list[tuple[Any, ...]]:
     return [
-        (one.name, one.last_success, one.next_run, "missed" if one.is_missed else "")
-        for one in crons
+        (one.name, one.last_success, one.next_run, _cron_word(one)) for one in crons
     ]
+
+
+def _cron_word(cron: overview.Cron) -> str:
+    if cron.is_awaited:
+        return "waiting for its first run since start"
+    return "missed" if cron.is_missed else ""
 
 
 @queue_app.command("list")

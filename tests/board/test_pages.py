@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +18,8 @@ from board.pages.table import PAGES
 from board.texts import LANGUAGES, TEXTS
 from sandbox.control import ActiveFault, Fault
 from services.calendar_sync.store import AuditLine, CalendarStore, Hold
-from services.operate.overview import cron_state
+from services.operate.overview import Worker, cron_state, with_awaited
+from services.operate.parts import Part
 from services.operate.redact import HIDDEN, redacted, redacted_payload
 from services.operate.sources import Sources
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
@@ -179,6 +180,16 @@ async def test_a_cron_that_should_have_run_is_missed(clock: Any) -> None:
     assert cron_state("x", every, None, now).next_run == now.replace(minute=30)
 
 
+def test_a_cron_that_was_due_before_the_worker_started_is_awaited(clock: Any) -> None:
+    now = clock.now.replace(minute=32, second=0, microsecond=0)
+    late = cron_state("x", "0 */15 * * * *", now.replace(minute=1), now)
+    for start, awaited in ((31, True), (29, True), (14, False)):
+        worker = Worker("w", "ok", 1, now.replace(minute=start))
+        (cron,) = with_awaited(Part([late]), Part([worker]), now).value or []
+        assert (cron.is_awaited, cron.is_missed) == (awaited, not awaited)
+    assert with_awaited(Part([late]), Part([]), now).value == [late]
+
+
 async def test_appointments_are_found_by_both_numbers(
     operator: Browser, sources: Sources
 ) -> None:
@@ -197,6 +208,18 @@ async def test_the_logs_can_be_filtered_and_a_trace_is_a_waterfall(
     assert logs["traces"]["missing"] is None
     nothing = await operator.json(f"/api/logs?entity={ENTITY}&level=error")
     assert nothing["lines"]["value"] == []
+
+
+async def test_the_queue_says_since_when_the_oldest_job_waits(
+    operator: Browser, sources: Sources
+) -> None:
+    for _ in range(2):
+        await sources.engine.call("enqueue", topic=TOPIC, data={"entity_id": ENTITY})
+    view = await operator.json("/api/queue")
+    (topic,) = [one for one in view["topics"]["value"] if one["name"] == TOPIC]
+    assert (topic["depth"], view["knows_age"]) == (2, True)
+    waits = datetime.now(UTC) - datetime.fromisoformat(topic["oldest_at"])
+    assert timedelta() <= waits < timedelta(minutes=1)
 
 
 async def test_the_settings_show_no_secret(operator: Browser, sources: Sources) -> None:
