@@ -23,6 +23,7 @@ from board.query import Query
 from board.render import LANGUAGE_COOKIE, Renderer, Screen, language_of
 from board.texts import LANGUAGES
 from config import Settings
+from services.api.openapi import document as endpoints_document
 from services.core.errors import BitByLawError, failure_code
 from services.core.log import log
 from services.operate.overview import overview
@@ -69,6 +70,7 @@ def make_app(sources: Sources, *, access: Access | None = None) -> web.Applicati
         app.router.add_get(page.path, _html_handler(page), name=page.name)
         app.router.add_get(page.api_path, _json_handler(page))
     app.router.add_get("/api/openapi.json", _openapi)
+    app.router.add_get("/endpoints/openapi.json", _endpoints_document)
     app.router.add_get("/events", _events)
     app.router.add_get("/login", _login_page)
     app.router.add_post("/login", _log_in)
@@ -221,6 +223,11 @@ def _json_handler(page: Page) -> Handler:
 
 async def _openapi(_request: web.Request) -> web.Response:
     return web.json_response(document())
+
+
+async def _endpoints_document(_request: web.Request) -> web.Response:
+    """What the system itself answers at /openapi.json."""
+    return web.json_response(endpoints_document())
 
 
 async def _alive(_request: web.Request) -> web.Response:

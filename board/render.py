@@ -63,6 +63,7 @@ SECTIONS = (
     ("pause", "/pause"),
     ("settings", "/settings"),
     ("actions", "/actions"),
+    ("endpoints", "/endpoints"),
 )
 
 

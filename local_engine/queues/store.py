@@ -270,7 +270,7 @@ class QueueStore:
         }
 
     async def oldest(self) -> dict[str, str]:
-        """Return since when (ISO 8601) the oldest job of each topic waits, those that pause before a retry among them."""
+        """Return since when (ISO 8601) the oldest job of each topic waits, also before a retry."""
         async with self._database.transaction() as connection:
             rows: list[Any] = await (await connection.execute(_OLDEST)).fetchall()
         return {row[0]: row[1].isoformat() for row in rows}

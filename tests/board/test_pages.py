@@ -222,6 +222,18 @@ async def test_the_queue_says_since_when_the_oldest_job_waits(
     assert timedelta() <= waits < timedelta(minutes=1)
 
 
+async def test_the_endpoints_are_shown_with_access_and_answers(
+    operator: Browser,
+) -> None:
+    described = await operator.json("/endpoints/openapi.json")
+    html = await operator.page("/endpoints")
+    assert len(described["paths"]) > 10
+    for path in described["paths"]:
+        assert f"<code>{path}</code>" in html
+    assert "webhookToken" in html
+    assert "<code>401</code>" in html
+
+
 async def test_the_settings_show_no_secret(operator: Browser, sources: Sources) -> None:
     text = await operator.page("/settings") + await operator.page("/api/settings")
     for name, value in sources.settings.environment().items():
