@@ -169,6 +169,26 @@ async def test_without_espocrm_the_records_come_from_our_own_database(
     assert row["is_from_audit"]
 
 
+async def test_the_metrics_are_the_overview_in_numbers_without_names(
+    operator: Browser, sources: Sources, dead: Dead, espocrm: Any
+) -> None:
+    await plant(sources)
+    await in_espocrm(operator, espocrm, syncStatus="failed")
+    dead.letters(TOPIC, ["{}"], f"boom {CANARY}")
+    text = await operator.page("/metrics")
+    for line in (
+        f'bitbylaw_board_dead_letters{{topic="{TOPIC}"}} 1.0',
+        'bitbylaw_board_records{status="failed"} 1.0',
+        'bitbylaw_board_calendars{state="failing"} 1.0',
+        'bitbylaw_board_system_ok{system="postgres"} 1.0',
+        'bitbylaw_board_part_up{part="queue"} 1.0',
+        "bitbylaw_board_workers 0.0",
+    ):
+        assert line in text.splitlines()
+    for hidden in (CANARY, ENTITY, '"AB"', "1061"):
+        assert hidden not in text
+
+
 async def test_a_cron_that_should_have_run_is_missed(clock: Any) -> None:
     now = clock.now.replace(minute=20, second=0, microsecond=0)
     every = "0 */15 * * * *"
