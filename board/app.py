@@ -25,9 +25,9 @@ from board.query import Query
 from board.render import LANGUAGE_COOKIE, Renderer, Screen, language_of
 from board.texts import LANGUAGES
 from config import Settings
-from services.api.openapi import document as endpoints_document
 from services.core.errors import BitByLawError, failure_code
 from services.core.log import log
+from services.operate import endpoints
 from services.operate.overview import overview
 from services.operate.pauses import shown_pauses
 from services.operate.sources import Sources
@@ -230,7 +230,7 @@ async def _openapi(_request: web.Request) -> web.Response:
 
 async def _endpoints_document(_request: web.Request) -> web.Response:
     """What the system itself answers at /openapi.json."""
-    return web.json_response(endpoints_document())
+    return web.json_response(endpoints.described())
 
 
 async def _alive(_request: web.Request) -> web.Response:

@@ -204,7 +204,7 @@ PAGES = (
         _settings,
         ("doctor",),
     ),
-    Page("endpoints", "endpoints", "/endpoints", endpoints.DescriptionView, _endpoints),
+    Page("endpoints", "settings", "/endpoints", endpoints.DescriptionView, _endpoints),
     Page("pause", "pause", "/pause", pauses.PauseView, _pause),
     Page("actions", "actions", "/actions", ActionsView, _actions, ("page",)),
 )

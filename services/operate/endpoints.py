@@ -35,6 +35,11 @@ class DescriptionView:
     endpoints: list[EndpointRow]
 
 
+def described() -> dict[str, Any]:
+    """The document itself, as the system answers it at /openapi.json."""
+    return document()
+
+
 def description_view() -> DescriptionView:
     """The endpoints of the steps."""
     rows = []
@@ -47,7 +52,7 @@ def description_view() -> DescriptionView:
 def _row(method: str, path: str, operation: dict[str, Any]) -> EndpointRow:
     ways = operation["security"]
     answers = [
-        Answer(status, answer["description"])
+        Answer(status, answer["description"].replace("``", ""))
         for status, answer in operation["responses"].items()
     ]
     return EndpointRow(

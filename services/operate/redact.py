@@ -153,10 +153,12 @@ def _shown_id(value: Any) -> Any:
     """An id, a Kürzel, a topic; a word that is not technical may be a name."""
     if not isinstance(value, str):
         return _shown_scalar(value)
+    is_kuerzel = value.isalpha() and value.isupper() and len(value) <= LONGEST_KUERZEL
+    if is_kuerzel:
+        return value
     if _ID.fullmatch(value) is None:
         return HIDDEN
-    is_kuerzel = value.isupper() and len(value) <= LONGEST_KUERZEL
-    if is_kuerzel or any(character.isdigit() for character in value):
+    if any(character.isdigit() for character in value):
         return value
     return value if redacted(value) == value else HIDDEN
 

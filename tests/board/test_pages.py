@@ -346,8 +346,10 @@ def test_only_technical_words_are_shown(text: str, shown: str) -> None:
 def test_of_a_payload_ids_and_numbers_are_shown() -> None:
     payload = {"entity_id": ENTITY, "name": "Max", "count": 3, "error": None}
     assert redacted_payload(payload) == {**payload, "name": HIDDEN}
-    ids = {"ids": ["AB", "vmh.beteiligte", "mueller", "erika.mustermann"]}
-    assert redacted_payload(ids) == {"ids": ["AB", "vmh.beteiligte", HIDDEN, HIDDEN]}
+    ids = {"ids": ["AB", "MÜ", "vmh.beteiligte", "mueller", "erika.mustermann"]}
+    assert redacted_payload(ids) == {
+        "ids": ["AB", "MÜ", "vmh.beteiligte", HIDDEN, HIDDEN]
+    }
 
 
 async def test_pages_are_quick_with_many_rows(
