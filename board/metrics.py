@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from services.operate.overview import Overview
+from services.operate.parts import Part
 
 
 def exposition(view: Overview) -> bytes:
@@ -23,7 +25,7 @@ def exposition(view: Overview) -> bytes:
         for key, value in values.items():
             found.labels(key).set(value)
 
-    parts = {
+    parts: Mapping[str, Part[Any]] = {
         "health": view.dependencies,
         "workers": view.workers,
         "queue": view.topics,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BROKEN, UNASKED = 1, 2
 T = TypeVar("T")
 console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 queue_app = typer.Typer(
     no_args_is_help=True, help="Topics and dead letters: see, redrive, discard."
 )
@@ -48,7 +49,7 @@ def _run(work: Callable[[Sources], Awaitable[T]]) -> T:
     try:
         return asyncio.run(run())
     except (BitByLawError, ConfigurationError) as error:
-        console.print(Text(str(error), style="red"))
+        errors.print(Text(str(error), style="red"))
         raise typer.Exit(UNASKED) from None
 
 
@@ -69,7 +70,7 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
 def _value(part: Part[T]) -> T | None:
     """The value of a part; what is missing is reported."""
     if part.missing:
-        console.print(Text(f"missing: {part.missing}", style="yellow"))
+        errors.print(Text(f"missing: {part.missing}", style="yellow"))
     return part.value
 
 
@@ -165,6 +166,13 @@ def show_command(
     return None
 
 
+def _statuses(incomplete: str) -> list[str]:
+    """The statuses that a shell completes."""
+    from services.operate.beteiligte import STATUSES
+
+    return [status for status in STATUSES if status.startswith(incomplete)]
+
+
 # -- repairing ------------------------------------------------------------------------------------------------------
 
 
@@ -195,7 +203,12 @@ def discard_command(
 
 
 def retry(
-    state: Annotated[str, typer.Argument(help="failed, permanently_failed, ...")],
+    state: Annotated[
+        str,
+        typer.Argument(
+            help="failed, permanently_failed, ...", autocompletion=_statuses
+        ),
+    ],
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
