@@ -123,14 +123,8 @@ class Access:
         Raises:
             TooManyAttempts: from this address.
         """
-        failures = self._recent_failures(address)
-        if len(failures) >= REFUSED_FROM:
-            raise TooManyAttempts
-        operator = self._operator(key)
+        operator = await self._checked(address, key)
         if operator is None:
-            failures.append(self._clock())
-            self._failures[address] = failures
-            await asyncio.sleep(_wait_seconds(len(failures)))
             return None
         self._forget_ended()
         token = secrets.token_urlsafe(32)
@@ -140,6 +134,31 @@ class Access:
             operator.name, operator.role, csrf, now, now
         )
         return token
+
+    async def may_read_metrics(self, request: web.BaseRequest) -> bool:
+        """Whether it comes from this machine and through no proxy, or brings an operator's key (``Bearer``).
+
+        Raises:
+            TooManyAttempts: from this address.
+        """
+        if _is_from_here(request):
+            return True
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        return await self._checked(request.remote or "", key.strip()) is not None
+
+    async def _checked(self, address: str, key: str) -> OperatorKey | None:
+        """The operator with this key; without one it takes longer from attempt to attempt."""
+        failures = self._recent_failures(address)
+        if len(failures) >= REFUSED_FROM:
+            raise TooManyAttempts
+        operator = self._operator(key)
+        if operator is None:
+            failures.append(self._clock())
+            self._failures[address] = failures
+            await asyncio.sleep(_wait_seconds(len(failures)))
+        return operator
 
     def log_out(self, request: web.BaseRequest) -> None:
         """End the session of the request."""

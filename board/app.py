@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from board import repairs
 from board.access import COOKIE, Access, TooManyAttempts, Visitor, is_right_token
+from board.metrics import exposition
 from board.openapi import document, to_json
 from board.pages.table import PAGES, Page
 from board.query import Query
@@ -25,6 +27,7 @@ from board.texts import LANGUAGES
 from config import Settings
 from services.core.errors import BitByLawError, failure_code
 from services.core.log import log
+from services.operate import endpoints
 from services.operate.overview import overview
 from services.operate.pauses import shown_pauses
 from services.operate.sources import Sources
@@ -40,8 +43,8 @@ LIVE_SECONDS = 5.0
 #: So many browsers at once get live events; the others still have the page.
 MAX_LIVE = 50
 MAX_FORM_BYTES = 64 * 1024
-#: Without login: what a login page needs.
-_FREE = ("/login", "/static/", "/healthz")
+#: Without login: what a login page needs, and what asks for keys by itself.
+_FREE = ("/login", "/static/", "/healthz", "/metrics")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -69,6 +72,7 @@ def make_app(sources: Sources, *, access: Access | None = None) -> web.Applicati
         app.router.add_get(page.path, _html_handler(page), name=page.name)
         app.router.add_get(page.api_path, _json_handler(page))
     app.router.add_get("/api/openapi.json", _openapi)
+    app.router.add_get("/endpoints/openapi.json", _endpoints_document)
     app.router.add_get("/events", _events)
     app.router.add_get("/login", _login_page)
     app.router.add_post("/login", _log_in)
@@ -78,6 +82,7 @@ def make_app(sources: Sources, *, access: Access | None = None) -> web.Applicati
     app.router.add_get("/pause/end", _confirm_end)
     app.router.add_post("/pause/end", _end_pause)
     app.router.add_get("/healthz{end:/?}", _alive)
+    app.router.add_get("/metrics", _metrics)
     app.router.add_get("/repair/{kind}", _confirm_repair)
     app.router.add_post("/repair/{kind}", _apply_repair)
     app.router.add_post("/preview", _preview)
@@ -223,9 +228,29 @@ async def _openapi(_request: web.Request) -> web.Response:
     return web.json_response(document())
 
 
+async def _endpoints_document(_request: web.Request) -> web.Response:
+    """What the system itself answers at /openapi.json."""
+    return web.json_response(endpoints.described())
+
+
 async def _alive(_request: web.Request) -> web.Response:
     """The board itself, for its supervisor; asks nothing."""
     return web.Response(text="ok\n")
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    """For Prometheus: from this machine, or with an operator's key."""
+    try:
+        is_admitted = await request.app[ACCESS].may_read_metrics(request)
+    except TooManyAttempts:
+        raise web.HTTPTooManyRequests from None
+    if not is_admitted:
+        raise web.HTTPUnauthorized
+    sources = request.app[SOURCES]
+    view = await sources.cached("overview", LIVE_SECONDS, lambda: overview(sources))
+    return web.Response(
+        body=exposition(view), headers={"Content-Type": CONTENT_TYPE_LATEST}
+    )
 
 
 async def _events(request: web.Request) -> web.StreamResponse:

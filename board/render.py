@@ -26,7 +26,17 @@ LANGUAGE_COOKIE = "bitbylaw_language"
 #: A word of the sync, and how serious it is. What is not here is neutral.
 SERIOUSNESS = {
     **dict.fromkeys(
-        ("ok", "clean", "done", "synced", "succeeded", "available", "applied"), "good"
+        (
+            "ok",
+            "clean",
+            "done",
+            "synced",
+            "succeeded",
+            "available",
+            "connected",
+            "applied",
+        ),
+        "good",
     ),
     **dict.fromkeys(
         (

@@ -24,7 +24,7 @@ SECTIONS = {
     "discard": "queue",
 }
 PLAN_SECONDS = 6.0
-#: A release asks Advoware who the employees are; a discard of many takes its time.
+#: A release asks Advoware who the employees are; many messages take their time.
 APPLY_SECONDS = 60.0
 MAX_IDS = operate.MAX_RETRIED
 Fields = Mapping[str, Sequence[str]]
@@ -65,7 +65,7 @@ async def confirm(sources: Sources, query: Query) -> Confirmation:
 
 
 async def apply(sources: Sources, visitor: Visitor, kind: str, fields: Fields) -> Done:
-    """Do what the confirmation named: its ids, or its number of messages.
+    """Do what the confirmation named: its ids.
 
     Raises:
         InvalidInput: the form does not fit.
@@ -141,5 +141,4 @@ def _repair(kind: operate.Kind, fields: Fields) -> operate.Repair:
         raise InvalidInput("count must be a number")
     if not ids or len(ids) > MAX_IDS:
         raise InvalidInput(f"expected 1 to {MAX_IDS} ids")
-    message = _first(fields, "message") or None
-    return operate.Repair(kind, _first(fields, "target"), ids, int(count), message)
+    return operate.Repair(kind, _first(fields, "target"), ids, int(count))

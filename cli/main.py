@@ -43,7 +43,7 @@ PLAY_ERRORS = (aiohttp.ClientError, *DATABASE_ERRORS)
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     help="BitByLaw: EspoCRM, Advoware and Google Calendar in step.",
 )
 console = Console()

@@ -12,6 +12,7 @@ from services.operate import (
     beteiligte,
     calendars,
     configured,
+    endpoints,
     flows,
     overview,
     pauses,
@@ -113,6 +114,10 @@ async def _settings(sources: Sources, query: Query) -> configured.SettingsView:
     return await configured.settings_view(sources, with_doctor=query.flag("doctor"))
 
 
+async def _endpoints(_sources: Sources, _query: Query) -> endpoints.DescriptionView:
+    return endpoints.description_view()
+
+
 async def _pause(sources: Sources, _query: Query) -> pauses.PauseView:
     return await pauses.pause_view(sources)
 
@@ -199,6 +204,7 @@ PAGES = (
         _settings,
         ("doctor",),
     ),
+    Page("endpoints", "settings", "/endpoints", endpoints.DescriptionView, _endpoints),
     Page("pause", "pause", "/pause", pauses.PauseView, _pause),
     Page("actions", "actions", "/actions", ActionsView, _actions, ("page",)),
 )

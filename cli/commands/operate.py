@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BROKEN, UNASKED = 1, 2
 T = TypeVar("T")
 console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 queue_app = typer.Typer(
     no_args_is_help=True, help="Topics and dead letters: see, redrive, discard."
 )
@@ -48,7 +49,7 @@ def _run(work: Callable[[Sources], Awaitable[T]]) -> T:
     try:
         return asyncio.run(run())
     except (BitByLawError, ConfigurationError) as error:
-        console.print(Text(str(error), style="red"))
+        errors.print(Text(str(error), style="red"))
         raise typer.Exit(UNASKED) from None
 
 
@@ -69,7 +70,7 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
 def _value(part: Part[T]) -> T | None:
     """The value of a part; what is missing is reported."""
     if part.missing:
-        console.print(Text(f"missing: {part.missing}", style="yellow"))
+        errors.print(Text(f"missing: {part.missing}", style="yellow"))
     return part.value
 
 
@@ -113,9 +114,14 @@ def _cells(systems: Sequence[overview.Dependency]) -> list[tuple[Any, ...]]:
 
 def _cron_cells(crons: Sequence[overview.Cron]) -> list[tuple[Any, ...]]:
     return [
-        (one.name, one.last_success, one.next_run, "missed" if one.is_missed else "")
-        for one in crons
+        (one.name, one.last_success, one.next_run, _cron_word(one)) for one in crons
     ]
+
+
+def _cron_word(cron: overview.Cron) -> str:
+    if cron.is_awaited:
+        return "waiting for its first run since start"
+    return "missed" if cron.is_missed else ""
 
 
 @queue_app.command("list")
@@ -160,13 +166,22 @@ def show_command(
     return None
 
 
+def _statuses(incomplete: str) -> list[str]:
+    """The statuses that a shell completes."""
+    from services.operate.beteiligte import STATUSES
+
+    return [status for status in STATUSES if status.startswith(incomplete)]
+
+
 # -- repairing ------------------------------------------------------------------------------------------------------
 
 
 @queue_app.command("redrive")
 def redrive_command(
     topic: str,
-    message_id: Annotated[str, typer.Argument(help="one message; else all")] = "",
+    message_id: Annotated[
+        str, typer.Argument(help="one message; else all, 200 at once")
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -177,7 +192,9 @@ def redrive_command(
 @queue_app.command("discard")
 def discard_command(
     topic: str,
-    message_id: Annotated[str, typer.Argument(help="one message; else all")] = "",
+    message_id: Annotated[
+        str, typer.Argument(help="one message; else all, 200 at once")
+    ] = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -186,7 +203,12 @@ def discard_command(
 
 
 def retry(
-    state: Annotated[str, typer.Argument(help="failed, permanently_failed, ...")],
+    state: Annotated[
+        str,
+        typer.Argument(
+            help="failed, permanently_failed, ...", autocompletion=_statuses
+        ),
+    ],
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -247,7 +269,8 @@ def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:
     """
     for plan in plans:
         shown = ", ".join(plan.ids[:10]) + (", ..." if plan.count > 10 else "")
-        typer.echo(f"{plan.kind} {plan.target}: {plan.count} ({shown})", err=True)
+        more = f"; {plan.more} more are left" if plan.more else ""
+        typer.echo(f"{plan.kind} {plan.target}: {plan.count} ({shown}){more}", err=True)
     if yes:
         return
     if not sys.stdin.isatty():

@@ -144,7 +144,13 @@ class QueueFunctions:
         ]
 
     async def _stats(self, _call: Nothing, _trace: Trace) -> dict[str, Any]:
-        return {"topics": await self._topics()}
+        oldest = await self.store.oldest()
+        topics = await self._topics()
+        return {
+            "topics": [
+                {**entry, "oldest_at": oldest.get(entry["topic"])} for entry in topics
+            ]
+        }
 
     async def _dead_letters(self, call: _DeadLetters, _trace: Trace) -> dict[str, Any]:
         return {"dead_letters": await self.store.dead_letters(call.topic, call.limit)}

@@ -114,6 +114,11 @@ SELECT task_name,
        count(*) FILTER (WHERE status = 'failed')
 FROM procrastinate_jobs GROUP BY task_name
 """
+_OLDEST = """
+SELECT job.task_name, min(event.at) FROM procrastinate_jobs job
+JOIN procrastinate_events event ON event.job_id = job.id AND event.type = 'deferred'
+WHERE job.status = 'todo' GROUP BY job.task_name
+"""
 _DEAD_LETTERS = """
 SELECT job.id, job.task_name, job.args ->> 'data', job.attempts, note.error,
        (SELECT max(at) FROM procrastinate_events WHERE job_id = job.id AND type = 'failed'),
@@ -263,6 +268,12 @@ class QueueStore:
             )
             for row in rows
         }
+
+    async def oldest(self) -> dict[str, str]:
+        """Return since when (ISO 8601) the oldest job of each topic waits, also before a retry."""
+        async with self._database.transaction() as connection:
+            rows: list[Any] = await (await connection.execute(_OLDEST)).fetchall()
+        return {row[0]: row[1].isoformat() for row in rows}
 
     async def dead_letters(self, topic: str | None, limit: int) -> list[dict[str, Any]]:
         """Return dead letters, newest first, with payload, error and times (ISO 8601)."""

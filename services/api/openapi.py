@@ -302,7 +302,7 @@ def _schema(kind: Any) -> Document:
 def _responses(endpoint: Endpoint) -> Document:
     responses: dict[str, Document] = {}
     for status, kind in endpoint.answers.items():
-        responses[str(status)] = _response(kind.__doc__ or "As described", kind)
+        responses[str(status)] = _response(_meaning(kind), kind)
         if status == 409:
             example = {"status": "locked", "kuerzel": "SB", "message": "try again"}
             content = responses["409"]["content"][JSON]
@@ -315,6 +315,12 @@ def _responses(endpoint: Endpoint) -> Document:
     if endpoint.is_gateway:
         responses["4XX"] = _response("Advoware's own refusal", models.ErrorBody)
     return responses
+
+
+def _meaning(kind: Any) -> str:
+    """What a model says of itself; Python's own types say nothing about an answer."""
+    is_model = isinstance(kind, type)
+    return (kind.__doc__ if is_model else None) or "As described"
 
 
 def _response(description: str, kind: Any) -> Document:

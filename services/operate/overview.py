@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -59,7 +59,10 @@ class Worker:
 
 @dataclass(frozen=True)
 class Cron:
-    """A cron step; ``last_success`` is None if none is known."""
+    """A cron step; ``last_success`` is None if none is known.
+
+    ``is_awaited``: the run that is missing was due before the workers started; the first one since is still to come.
+    """
 
     name: str
     expression: str
@@ -67,6 +70,7 @@ class Cron:
     next_run: datetime
     is_missed: bool
     is_paused: bool
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ async def overview(sources: Sources) -> Overview:
     """Look at everything at the same time."""
     start = asyncio.create_task
     dependencies = start(part(_dependencies(sources), "health", HEALTH_SECONDS))
-    workers = start(part(_workers(sources), "engine"))
+    workers = start(part(connected_workers(sources), "engine"))
     topics = start(part(list_topics(sources.engine), "engine"))
     crons = start(part(_crons(sources), "PostgreSQL"))
     records = start(part(counts_by_status(sources), "EspoCRM"))
@@ -127,14 +131,15 @@ async def overview(sources: Sources) -> Overview:
     calendars = start(part(counts_by_state(sources), "PostgreSQL"))
     budgets = start(part(_budgets(sources), "Redis"))
     hours = start(part(_hours(sources), "PostgreSQL"))
+    found = await workers
     view = Overview(
         at=sources.resources.clock(),
         mode=sources.settings.mode,
         problems=[],
         dependencies=await dependencies,
-        workers=await workers,
+        workers=found,
         topics=await topics,
-        crons=await crons,
+        crons=with_awaited(await crons, found, sources.resources.clock()),
         records=await records,
         oldest=await oldest,
         calendars=await calendars,
@@ -196,7 +201,12 @@ async def _dependencies(sources: Sources) -> list[Dependency]:
     ]
 
 
-async def _workers(sources: Sources) -> list[Worker]:
+async def connected_workers(sources: Sources) -> list[Worker]:
+    """The programs that carry steps.
+
+    Raises:
+        Unavailable: the engine does not answer.
+    """
     answer = await sources.engine.call("engine::workers::list")
     rows = answer.get("workers", []) if isinstance(answer, Mapping) else []
     return [_worker(row) for row in rows if _is_worker(row)]
@@ -240,6 +250,25 @@ async def _crons(sources: Sources) -> list[Cron]:
         for step in steps
         for expression in step.crons
     ]
+
+
+def with_awaited(
+    crons: Part[list[Cron]], workers: Part[list[Worker]], now: datetime
+) -> Part[list[Cron]]:
+    """The crons, those awaited whose missing run was due before the oldest connected worker came. Pure."""
+    moments = [worker.connected_at for worker in workers.value or []]
+    started = min((moment for moment in moments if moment), default=None)
+    if crons.value is None or started is None:
+        return crons
+    return Part([_awaited(cron, started, now) for cron in crons.value])
+
+
+def _awaited(cron: Cron, started: datetime, now: datetime) -> Cron:
+    """Missed is only what was due while a worker was there."""
+    due = _schedule(cron.expression, now - MISSED_AFTER).get_prev(datetime)
+    if not cron.is_missed or due >= started:
+        return cron
+    return replace(cron, is_missed=False, is_awaited=True)
 
 
 def is_cron_paused(cron: str, pauses: list[Pause]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,9 @@ from services.operate.redact import redacted, redacted_payload
 from services.operate.sources import Sources
 
 PAGE_ROWS = 50
+#: Only the embedded engine has this function; the real one logs an error each time that it is asked for it.
+AGES = "engine::queue::stats"
+FUNCTIONS_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Topic:
     depth: int | None
     consumers: int | None
     dead: int | None
+    #: since when the oldest job waits; None: none does, or the engine does not say
+    oldest_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class QueuesView:
     """All topics, those with dead letters first."""
 
     topics: Part[list[Topic]]
+    knows_age: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,41 @@ class TopicView:
 
 async def queues_view(sources: Sources) -> QueuesView:
     """The topics of the engine."""
-    return QueuesView(await part(list_topics(sources.engine), "engine"))
+    topics, oldest = await asyncio.gather(
+        part(list_topics(sources.engine), "engine"),
+        part(_known_ages(sources), "engine"),
+    )
+    if topics.value is None or oldest.value is None:
+        return QueuesView(topics)
+    known = [
+        replace(topic, oldest_at=oldest.value.get(topic.name)) for topic in topics.value
+    ]
+    return QueuesView(Part(known), knows_age=True)
+
+
+async def _known_ages(sources: Sources) -> dict[str, datetime] | None:
+    """As `oldest_jobs`; None: the engine cannot say."""
+
+    async def can_say() -> bool:
+        answer = await sources.engine.call(
+            "engine::functions::list", include_internal=True
+        )
+        return any(row.get("function_id") == AGES for row in _rows(answer, "functions"))
+
+    if not await sources.cached("queue.ages", FUNCTIONS_SECONDS, can_say):
+        return None
+    return await oldest_jobs(sources.engine)
+
+
+async def oldest_jobs(engine: EngineClient) -> dict[str, datetime]:
+    """Since when the oldest job of each topic waits.
+
+    Raises:
+        Unavailable: the engine does not answer, or does not know (the real one).
+    """
+    rows = _rows(await engine.call(AGES), "topics")
+    found = {str(row.get("topic")): moment(row.get("oldest_at")) for row in rows}
+    return {topic: at for topic, at in found.items() if at is not None}
 
 
 async def topic_view(sources: Sources, topic: str, page: int) -> TopicView:

@@ -1,15 +1,17 @@
 """What may be shown of a text that others wrote: ids, numbers and technical words, no names. Pure.
 
-The board shows no personal data. What may be a name is replaced: a word that is not lower case ASCII and
-not one that we know.
+The board shows no personal data. What may be a name is replaced: each word that our own code does not use, also one in
+lower case.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+from config import PROJECT_ROOT
 from services.core import errors
 
 HIDDEN = "•••"
@@ -55,13 +57,28 @@ _KNOWN = frozenset(
         *("Reset", "Next", "Call", "CRM", "BBL", "Resume"),
     }
 )
-#: A class of errors, an id, a time, a number, an event name or a topic, a path of technical words.
-_TECHNICAL = re.compile(
-    r"[A-Z][A-Za-z]+(?:Error|Exception|Timeout|Failed|Unavailable|Refused|Conflict|Busy|Missing|Found|Limited|Denied)"
-    r"|[0-9a-f-]{8,40}|[0-9a-z]{17,40}"
-    r"|\d[\d:.,TZ+-]*(?:ms|s|kB|MB|%)?"
-    r"|Var\d|/?[a-z0-9_]+(?:[./_-][a-z0-9_][a-zA-Z0-9_]*)*"
+#: What engines, drivers and libraries say, and our own code does not.
+_OTHERS_WORDS = frozenset(
+    {
+        *("abnormal", "addr", "aborted", "broken", "disconnected", "errno", "expired"),
+        *("exhausted", "failure", "gateway", "handshake", "http", "invocation", "null"),
+        *("overloaded", "pipe", "refused", "reset", "resolve", "socket", "timeout"),
+        *("undefined", "unreachable", "violates", "websocket", "iii", "motia", "boom"),
+    }
 )
+#: Texts for people in the firm; they have words that are names as well.
+_FOR_PEOPLE = ("texts", "description.py")
+#: An id, a time, a number, an advoware slot.
+_NUMBER = re.compile(
+    r"[0-9a-f-]{8,40}|[0-9a-z]{17,40}|\d[\d:.,TZ+-]*(?:ms|s|kB|MB|%)?|Var\d"
+)
+_ERROR_CLASS = re.compile(
+    r"[A-Z][A-Za-z]+(?:Error|Exception|Timeout|Failed|Unavailable|Refused|Conflict|Busy|Missing|Found|Limited|Denied)"
+)
+#: An event name, a topic, a function, a path: words in lower case, with what separates them.
+_COMPOUND = re.compile(r"/?[a-z0-9]+(?:[./_-]+[a-z0-9][a-zA-Z0-9]*)*_?")
+_PART = re.compile(r"[A-Z]?[a-z]+")
+_WORD_OF_CODE = re.compile(r"[a-z]+")
 _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,80}")
 _WORDS = re.compile(r"[^\s()\[\]{},;:]+|:+")
 
@@ -74,9 +91,34 @@ def redacted(text: object) -> str:
 def _shown_word(match: re.Match[str]) -> str:
     word = match.group()
     core = word.strip(".:!?'\"„“")
-    if not core or core in _KNOWN or _TECHNICAL.fullmatch(core):
-        return word
-    return HIDDEN
+    return word if not core or _is_technical(core) else HIDDEN
+
+
+def _is_technical(core: str) -> bool:
+    if core in _KNOWN or _is_number(core):
+        return True
+    if _ERROR_CLASS.fullmatch(core):
+        return True
+    if _COMPOUND.fullmatch(core) is None:
+        return False
+    parts = [part.lower() for part in _PART.findall(core)]
+    return all(part in _technical_words() for part in parts)
+
+
+def _is_number(core: str) -> bool:
+    """Whether it is an id, a time or a number; letters alone are none, however many."""
+    return _NUMBER.fullmatch(core) is not None and not core.isalpha()
+
+
+@cache
+def _technical_words() -> frozenset[str]:
+    """The words in lower case that our own code uses: new events, topics and codes are among them by themselves."""
+    found = set(_OTHERS_WORDS)
+    for folder in ("services", "steps"):
+        for path in (PROJECT_ROOT / folder).rglob("*.py"):
+            if not any(name in str(path) for name in _FOR_PEOPLE):
+                found.update(_WORD_OF_CODE.findall(path.read_text("utf-8")))
+    return frozenset(found)
 
 
 def redacted_payload(value: Any) -> Any:
@@ -108,14 +150,17 @@ def _shown_member(name: object, value: Any) -> Any:
 
 
 def _shown_id(value: Any) -> Any:
-    """An id, a Kürzel, a topic; what is a longer word and not technical may be a name."""
+    """An id, a Kürzel, a topic; a word that is not technical may be a name."""
     if not isinstance(value, str):
         return _shown_scalar(value)
-    is_id = _ID.fullmatch(value) is not None
-    is_word = value.isalpha() and len(value) > LONGEST_KUERZEL
-    if not is_id or (is_word and redacted(value) != value):
+    is_kuerzel = value.isalpha() and value.isupper() and len(value) <= LONGEST_KUERZEL
+    if is_kuerzel:
+        return value
+    if _ID.fullmatch(value) is None:
         return HIDDEN
-    return value
+    if any(character.isdigit() for character in value):
+        return value
+    return value if redacted(value) == value else HIDDEN
 
 
 def _shown_scalar(value: Any) -> Any:

@@ -21,7 +21,7 @@ from services.core.operation.operator_actions import ActionResult
 from services.operate.audit import Operator, write_action
 from services.operate.beteiligte import STATUSES, ids_with_status, is_entity_id
 from services.operate.calendars import find_employee
-from services.operate.queues import PAGE_ROWS, dead_letters, topic_stats
+from services.operate.queues import dead_letters, topic_stats
 from services.operate.sources import Sources
 
 Kind = Literal["sync", "retry", "sync_calendar", "release", "redrive", "discard"]
@@ -35,21 +35,23 @@ KINDS: tuple[Kind, ...] = (
 )
 #: So many records are retried at once; EspoCRM shows as many on a page.
 MAX_RETRIED = 200
-#: A discard of all stops here and says how many it was; it can be repeated.
-MAX_DISCARDED = 20_000
+#: So many dead letters are redriven or discarded at once; each is named before. It can be repeated.
+MAX_MESSAGES = 200
 ENQUEUE_SECONDS = 7.0
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What would happen: ``count`` of ``target`` are acted on; ``ids`` are the first of them."""
+    """What would happen: ``count`` of ``target`` are acted on, and ``ids`` names what that is.
+
+    ``more`` are left for the next time, because no more are named at once.
+    """
 
     kind: Kind
     target: str
     ids: list[str] = field(default_factory=list)
     count: int = 0
-    #: a topic's single message; None: all of them
-    message_id: str | None = None
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,11 @@ async def _plan_messages(
     message_id: str | None,
 ) -> Repair:
     if message_id:
-        return Repair(kind, topic, [message_id], 1, message_id)
+        return Repair(kind, topic, [message_id], 1)
     stats = await topic_stats(sources.engine, topic)
-    letters = await dead_letters(sources.engine, topic, 0, PAGE_ROWS)
+    letters = await dead_letters(sources.engine, topic, 0, MAX_MESSAGES)
     ids = [letter.message_id for letter in letters]
-    return Repair(kind, topic, ids, max(stats.dead or 0, len(ids)))
+    return Repair(kind, topic, ids, len(ids), max(0, (stats.dead or 0) - len(ids)))
 
 
 # -- applying -------------------------------------------------------------------------------------------------------
@@ -214,40 +216,22 @@ async def _release(sources: Sources, repair: Repair) -> int:
 
 
 async def _redrive(sources: Sources, repair: Repair) -> int:
-    if repair.message_id is not None:
-        return await _on_message(
-            sources, "iii::queue::redrive_message", repair, repair.message_id
-        )
-    answer = await sources.engine.call("iii::queue::redrive", queue=repair.target)
-    return _count(answer)
+    return await _on_messages(sources, "iii::queue::redrive_message", repair)
 
 
 async def _discard(sources: Sources, repair: Repair) -> int:
-    function = "iii::queue::discard_message"
-    if repair.message_id is not None:
-        return await _on_message(sources, function, repair, repair.message_id)
-    discarded = 0
-    wanted = min(repair.count, MAX_DISCARDED)
-    while discarded < wanted:
-        letters = await dead_letters(sources.engine, repair.target, 0, PAGE_ROWS)
-        here = letters[: wanted - discarded]
-        counts = [
-            await _on_message(sources, function, repair, letter.message_id)
-            for letter in here
-        ]
-        if not sum(counts):
-            break
-        discarded += sum(counts)
-    return discarded
+    return await _on_messages(sources, "iii::queue::discard_message", repair)
 
 
-async def _on_message(
-    sources: Sources, function: str, repair: Repair, message_id: str
-) -> int:
-    answer = await sources.engine.call(
-        function, queue=repair.target, message_id=message_id
-    )
-    return _count(answer)
+async def _on_messages(sources: Sources, function: str, repair: Repair) -> int:
+    """Act on the named messages only, one after the other; those that are gone count as nothing."""
+    done = 0
+    for message_id in repair.ids[:MAX_MESSAGES]:
+        answer = await sources.engine.call(
+            function, queue=repair.target, message_id=message_id
+        )
+        done += _count(answer)
+    return done
 
 
 def _count(answer: Any) -> int:

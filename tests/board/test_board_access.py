@@ -52,6 +52,17 @@ class TestRealSystem:
             assert (await visitor.get(path))[0] == 401
 
 
+async def test_metrics_come_to_this_machine_and_through_a_proxy_with_a_key_only(
+    visitor: Browser,
+) -> None:
+    proxied = {"X-Forwarded-For": "203.0.113.7"}
+    assert (await visitor.get("/metrics"))[0] == 200
+    assert (await visitor.get("/metrics", headers=proxied))[0] == 401
+    for key, status in ((VIEW_KEY, 200), ("wrong", 401)):
+        headers = {**proxied, "Authorization": f"Bearer {key}"}
+        assert (await visitor.get("/metrics", headers=headers))[0] == status
+
+
 async def test_a_proxy_in_front_of_twins_does_not_open_the_board(
     visitor: Browser,
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +18,8 @@ from board.pages.table import PAGES
 from board.texts import LANGUAGES, TEXTS
 from sandbox.control import ActiveFault, Fault
 from services.calendar_sync.store import AuditLine, CalendarStore, Hold
-from services.operate.overview import cron_state
+from services.operate.overview import Worker, cron_state, with_awaited
+from services.operate.parts import Part
 from services.operate.redact import HIDDEN, redacted, redacted_payload
 from services.operate.sources import Sources
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
@@ -168,6 +169,26 @@ async def test_without_espocrm_the_records_come_from_our_own_database(
     assert row["is_from_audit"]
 
 
+async def test_the_metrics_are_the_overview_in_numbers_without_names(
+    operator: Browser, sources: Sources, dead: Dead, espocrm: Any
+) -> None:
+    await plant(sources)
+    await in_espocrm(operator, espocrm, syncStatus="failed")
+    dead.letters(TOPIC, ["{}"], f"boom {CANARY}")
+    text = await operator.page("/metrics")
+    for line in (
+        f'bitbylaw_board_dead_letters{{topic="{TOPIC}"}} 1.0',
+        'bitbylaw_board_records{status="failed"} 1.0',
+        'bitbylaw_board_calendars{state="failing"} 1.0',
+        'bitbylaw_board_system_ok{system="postgres"} 1.0',
+        'bitbylaw_board_part_up{part="queue"} 1.0',
+        "bitbylaw_board_workers 0.0",
+    ):
+        assert line in text.splitlines()
+    for hidden in (CANARY, ENTITY, '"AB"', "1061"):
+        assert hidden not in text
+
+
 async def test_a_cron_that_should_have_run_is_missed(clock: Any) -> None:
     now = clock.now.replace(minute=20, second=0, microsecond=0)
     every = "0 */15 * * * *"
@@ -177,6 +198,16 @@ async def test_a_cron_that_should_have_run_is_missed(clock: Any) -> None:
     assert not cron_state("x", every, late, now, is_paused=True).is_missed
     assert not cron_state("x", every, late, now.replace(minute=16)).is_missed
     assert cron_state("x", every, None, now).next_run == now.replace(minute=30)
+
+
+def test_a_cron_that_was_due_before_the_worker_started_is_awaited(clock: Any) -> None:
+    now = clock.now.replace(minute=32, second=0, microsecond=0)
+    late = cron_state("x", "0 */15 * * * *", now.replace(minute=1), now)
+    for start, awaited in ((31, True), (29, True), (14, False)):
+        worker = Worker("w", "ok", 1, now.replace(minute=start))
+        (cron,) = with_awaited(Part([late]), Part([worker]), now).value or []
+        assert (cron.is_awaited, cron.is_missed) == (awaited, not awaited)
+    assert with_awaited(Part([late]), Part([]), now).value == [late]
 
 
 async def test_appointments_are_found_by_both_numbers(
@@ -197,6 +228,30 @@ async def test_the_logs_can_be_filtered_and_a_trace_is_a_waterfall(
     assert logs["traces"]["missing"] is None
     nothing = await operator.json(f"/api/logs?entity={ENTITY}&level=error")
     assert nothing["lines"]["value"] == []
+
+
+async def test_the_queue_says_since_when_the_oldest_job_waits(
+    operator: Browser, sources: Sources
+) -> None:
+    for _ in range(2):
+        await sources.engine.call("enqueue", topic=TOPIC, data={"entity_id": ENTITY})
+    view = await operator.json("/api/queue")
+    (topic,) = [one for one in view["topics"]["value"] if one["name"] == TOPIC]
+    assert (topic["depth"], view["knows_age"]) == (2, True)
+    waits = datetime.now(UTC) - datetime.fromisoformat(topic["oldest_at"])
+    assert timedelta() <= waits < timedelta(minutes=1)
+
+
+async def test_the_endpoints_are_shown_with_access_and_answers(
+    operator: Browser,
+) -> None:
+    described = await operator.json("/endpoints/openapi.json")
+    html = await operator.page("/endpoints")
+    assert len(described["paths"]) > 10
+    for path in described["paths"]:
+        assert f"<code>{path}</code>" in html
+    assert "webhookToken" in html
+    assert "<code>401</code>" in html
 
 
 async def test_the_settings_show_no_secret(operator: Browser, sources: Sources) -> None:
@@ -277,6 +332,10 @@ def test_the_description_covers_every_page() -> None:
         ("DELETE /vmh/webhook/x", "DELETE /vmh/webhook/x"),
         ("step:VMH Webhook Beteiligte Create", "step:VMH Webhook Beteiligte Create"),
         ("von.Mustermann", HIDDEN),
+        ("failed for erika.mustermann", f"failed for {HIDDEN}"),
+        ("failed for mustermann", f"failed for {HIDDEN}"),
+        ("kanarienvogelkanarienvogel", HIDDEN),
+        ("calendar.sync_employee failed", "calendar.sync_employee failed"),
         ("6b0473a32660ab101 after 12ms", "6b0473a32660ab101 after 12ms"),
     ],
 )
@@ -287,6 +346,10 @@ def test_only_technical_words_are_shown(text: str, shown: str) -> None:
 def test_of_a_payload_ids_and_numbers_are_shown() -> None:
     payload = {"entity_id": ENTITY, "name": "Max", "count": 3, "error": None}
     assert redacted_payload(payload) == {**payload, "name": HIDDEN}
+    ids = {"ids": ["AB", "MÜ", "vmh.beteiligte", "mueller", "erika.mustermann"]}
+    assert redacted_payload(ids) == {
+        "ids": ["AB", "MÜ", "vmh.beteiligte", HIDDEN, HIDDEN]
+    }
 
 
 async def test_pages_are_quick_with_many_rows(

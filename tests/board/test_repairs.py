@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from board_browser import Browser, Dead, form_of
 from test_pages import ENTITY, TOPIC, in_espocrm, plant
 
@@ -105,18 +106,30 @@ async def test_dead_letters_are_redriven_and_discarded_one_and_all(
     assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 1
     await operator.confirm(f"/repair/redrive?target={TOPIC}")
     assert await depth(sources, TOPIC) == 2
-    dead.many(TOPIC, 120)
+    dead.many(TOPIC, 203)
     html = await operator.page(f"/repair/discard?target={TOPIC}&lang=en")
-    assert "120 dead letters" in html
+    assert "200 dead letters" in html
+    assert "3 more are left" in html
     await operator.confirm(f"/repair/discard?target={TOPIC}")
-    assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 0
+    assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 3
     assert await audit(sources) == [
         ("board:ada", "redrive", TOPIC, 1, "done"),
         ("board:ada", "discard", TOPIC, 1, "done"),
         ("board:ada", "discard", TOPIC, 0, "nothing_to_do"),
         ("board:ada", "redrive", TOPIC, 1, "done"),
-        ("board:ada", "discard", TOPIC, 120, "done"),
+        ("board:ada", "discard", TOPIC, 200, "done"),
     ]
+
+
+async def test_a_dead_letter_that_came_after_the_confirmation_is_not_redriven(
+    operator: Browser, sources: Sources, dead: Dead
+) -> None:
+    dead.letters(TOPIC, ["{}", "{}"])
+    fields = form_of(await operator.page(f"/repair/redrive?target={TOPIC}"))
+    dead.letters(TOPIC, ["{}"])
+    await operator.post("/repair/redrive", fields)
+    stats = await queues.topic_stats(sources.engine, TOPIC)
+    assert (stats.depth, stats.dead) == (2, 1)
 
 
 async def test_a_calendar_is_synced_and_what_is_held_is_released_once(
@@ -193,6 +206,39 @@ async def test_a_repair_that_fails_is_said_and_stands_in_the_audit(
     assert status == 200
     assert "NotEnqueued" in html
     assert await audit(sources) == [("board:ada", "sync", ENTITY, 0, "failed")]
+
+
+async def test_commands_that_cannot_ask_end_with_two_and_print_no_half_json(
+    sources: Sources, make_settings: Any
+) -> None:
+    async with Sources(make_settings(III_URL="ws://127.0.0.1:9")) as away:
+        for command in (["queue", "list"], ["queue", "redrive", TOPIC, "--yes"]):
+            assert await bitbylaw(away, *command, "--json") == (2, "")
+    for command in (["retry", "nothing"], ["sync", "no id!"], ["pause"]):
+        assert await bitbylaw(sources, *command, "--json") == (2, "")
+    status, output = await bitbylaw(sources, "resume", "--json")
+    assert (status, json.loads(output)["resumed"]) == (1, False)
+
+
+async def test_a_shell_completes_commands_and_statuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("_BITBYLAW_COMPLETE", "complete_bash")
+    for words, wanted in (("qu", "queue"), ("retry per", "permanently_failed")):
+        line = f"bitbylaw {words}"
+        monkeypatch.setenv("COMP_WORDS", line)
+        monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+        process = await asyncio.create_subprocess_exec(
+            *(
+                sys.executable,
+                "-c",
+                "from cli.main import app; app(prog_name='bitbylaw')",
+            ),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        assert output.decode().split() == [wanted]
 
 
 async def test_the_command_line_says_what_is_broken_and_repairs_with_the_same_words(
