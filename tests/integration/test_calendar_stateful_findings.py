@@ -595,3 +595,48 @@ def test_a_hidden_event_of_a_pair_left_alone_that_is_moved_to_a_colleague_keeps_
     runner, opened = world
     start = datetime(2026, 12, 29, 22, 55, tzinfo=UTC)
     runner.run(play(opened, Scenario(start, HIDDEN, steps, {})))
+
+
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE, HIDDEN])
+@pytest.mark.parametrize("surprise", ["no text", "text missing"])
+def test_an_edit_in_google_does_not_clear_a_text_that_advoware_does_not_show(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    surprise: str,
+) -> None:
+    entered = EnterEvent("SB", When(6, series="daily")), EnterEvent("SB", When(5))
+    unseen = SyncAll(), Surprise("advoware", surprise)
+    retitled = Act("SB", 6, "retitle occurrence", When(3), variant=4)
+    moved = EditEvent("SB", 1, "move", When(7, "14:00"))
+    ruled = Act("SB", 1, "other rule", When(7), variant=4)
+    run(
+        world,
+        configuration,
+        *entered,
+        *unseen,
+        retitled,
+        SyncAll(),
+        moved,
+        SyncAll(),
+        ruled,
+        SyncAll(),
+    )
+
+
+def test_an_occurrence_retitled_while_advoware_shows_no_title_clears_none(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = (
+        EnterTermin("SB", When(30)),
+        EnterTermin("", When(2, "10:00", 90, all_day=True)),
+        EnterEvent("SB", When(6, "02:30", series="daily")),
+        SyncAll(),
+    )
+    unseen = Surprise("advoware", "no text", probability=0.3)
+    again = When(3, "10:00", 1439, all_day=True, series="weekly")
+    retitled = Act("SB", 6, "retitle occurrence", again, variant=4), SyncAll()
+    interrupted = Configure(), Sync("SB", at=1, meanwhile=Cancel())
+    steps = (*entered, unseen, *retitled, *interrupted)
+    runner, opened = world
+    start = datetime(2026, 3, 26, 8, tzinfo=UTC)
+    runner.run(play(opened, Scenario(start, HIDDEN, steps, {})))

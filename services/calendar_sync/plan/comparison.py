@@ -85,10 +85,14 @@ class Comparison:
         remembered = self.pair.advoware
         changed_at = self.termin.changed_at
         is_touched = changed_at is None or changed_at != remembered.changed_at
-        is_cut_short = _lacks_a_text(self.termin) and not is_touched
-        if is_cut_short and remembered.content_hash:
+        if not is_touched and _lacks_a_text(self.termin) and remembered.content_hash:
             return remembered.content_hash
         return content_hash(self.advoware)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether Advoware does not show a text that the Termin has: a write of the whole record would clear it."""
+        return not is_same_content(content_hash(self.advoware), self.advoware_hash)
 
     def _hash_of_google(self) -> str | None:
         if self.google is not None:

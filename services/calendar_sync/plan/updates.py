@@ -9,6 +9,7 @@ from services.calendar_sync.model import (
     TERMIN_PREFIX,
     WAITS_FOR_PERMISSION,
     Action,
+    ConfirmAdvoware,
     ConfirmGoogle,
     Fingerprint,
     GoogleEvent,
@@ -199,6 +200,8 @@ def _follow_winner(
         yield from hide_if_needed(view, pair)
     elif event is None or google is None:
         yield ConfirmGoogle(pair)
+    elif found.is_cut_short:
+        yield ConfirmAdvoware(pair)
     elif _lacks_title(google, found.advoware):
         yield from _update_but_title(view, found, event, google)
     else:
@@ -299,6 +302,9 @@ def _take_known_part(
     """Copy what Advoware can hold of Google's edit; without permission it waits."""
     if winner is None:
         yield from mark_untranslatable(WAITS_FOR_PERMISSION, found.pair)
+        return
+    if found.is_cut_short:
+        yield ConfirmAdvoware(found.pair)
         return
     known = _with_title(overlay(found.advoware, google), found.advoware)
     if content_hash(known) != found.advoware_hash:
