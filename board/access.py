@@ -95,16 +95,16 @@ class Access:
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
-    def visitor(self, request: web.BaseRequest) -> Visitor:
-        """Who asks."""
-        session = self._session(request.cookies.get(COOKIE, ""))
+    def visitor(self, request: web.BaseRequest, *, is_at_work: bool = True) -> Visitor:
+        """Who asks. ``is_at_work`` False: a page that renews itself does not keep its session alive."""
+        session = self._session(request.cookies.get(COOKIE, ""), is_used=is_at_work)
         if session is not None:
             return Visitor(session.role, session)
         if self._is_open and _is_from_here(request):
             return Visitor("view", None)
         return Visitor("none", None)
 
-    def _session(self, token: str) -> Session | None:
+    def _session(self, token: str, *, is_used: bool) -> Session | None:
         key = key_digest(token)
         session = self._sessions.get(key)
         if session is None:
@@ -114,7 +114,8 @@ class Access:
         if is_idle or now - session.began > LONGEST_SECONDS:
             del self._sessions[key]
             return None
-        session.used = now
+        if is_used:
+            session.used = now
         return session
 
     async def log_in(self, address: str, key: str) -> str | None:

@@ -278,9 +278,10 @@ async def _send_events(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     sources, renderer = request.app[SOURCES], request.app[RENDERER]
-    while _visitor(request).role != "none":
+    access, screen = request.app[ACCESS], _screen(request, "")
+    while access.visitor(request, is_at_work=False).role != "none":
         view = await sources.cached("overview", LIVE_SECONDS, lambda: overview(sources))
-        html = renderer.render("_overview.html", _screen(request, ""), view=view)
+        html = renderer.render("_overview.html", screen, view=view)
         lines = "".join(f"data: {line}\n" for line in html.splitlines())
         try:
             await response.write(f"event: overview\n{lines}\n".encode())

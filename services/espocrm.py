@@ -376,22 +376,17 @@ class EspoCRMAPI:
         )
         may_repeat = method != "POST" if repeatable is None else repeatable
 
-        async def send_it() -> HttpAnswer:
-            return await retry_unavailable(
-                lambda: self._send(
-                    method,
-                    path,
-                    params,
-                    json_data,
-                    headers,
-                ),
-                repeatable=may_repeat,
-                max_seconds=limit / 2,
-            )
+        async def send_once() -> HttpAnswer:
+            return await self._send(method, path, params, json_data, headers)
 
         try:
             async with asyncio.timeout(limit):
-                answer = await carried(self._resources, request, send_it)
+                # Each try is carried: a pause may begin between two of them.
+                answer = await retry_unavailable(
+                    lambda: carried(self._resources, request, send_once),
+                    repeatable=may_repeat,
+                    max_seconds=limit / 2,
+                )
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
         return clean_value(answer.json(SYSTEM))

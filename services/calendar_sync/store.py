@@ -549,13 +549,22 @@ class CalendarStore:
                 hold.held_since,
             )
 
-    async def release_hold(self, kuerzel: str, now: datetime) -> bool:
-        """Let the next run do what is held back; returns whether anything is."""
+    async def release_hold(
+        self, kuerzel: str, now: datetime, *, at_most: int | None = None
+    ) -> bool:
+        """Let the next run do what is held back; returns whether anything is.
+
+        ``at_most``: so many appointments were shown to the operator; if there are more by now, nothing is released.
+        """
         async with database_errors():
             released = await self._pool.fetchval(
-                "UPDATE calendar_sync_hold SET released_at = $2 WHERE employee_kuerzel = $1 RETURNING employee_kuerzel",
+                """
+                UPDATE calendar_sync_hold SET released_at = $2
+                WHERE employee_kuerzel = $1 AND number <= coalesce($3, number) RETURNING employee_kuerzel
+                """,
                 kuerzel,
                 now,
+                at_most,
             )
         return released is not None
 

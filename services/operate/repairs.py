@@ -209,7 +209,7 @@ async def _sync_calendar(sources: Sources, repair: Repair) -> int:
 
 async def _release(sources: Sources, repair: Repair) -> int:
     report = await CalendarDecisions(sources.resources).release_held(
-        [repair.target], apply=True
+        [repair.target], apply=True, at_most=repair.count
     )
     is_released = any(change.done for change in report.changes)
     return repair.count if is_released else 0

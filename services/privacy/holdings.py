@@ -17,10 +17,19 @@ Row = dict[str, Any]
 Holdings = dict[str, Any]
 
 #: The tables with rows of a person, and which rows: $1 the ids in EspoCRM, $2 the betNr.
+#: Not the rows of a record that once had the number and has another one now: that is another person.
+_OF_ANOTHER = """EXISTS (SELECT 1 FROM sync_state AS own WHERE own.deleted_at IS NULL
+    AND own.entity_type = {table}.entity_type AND own.entity_id = {table}.entity_id
+    AND split_part(own.advoware_id, '/', 1) <> ALL($2))"""
+_BY_NUMBER = (
+    "entity_id = ANY($1) OR (split_part(advoware_id, '/', 1) = ANY($2) AND NOT "
+    + _OF_ANOTHER
+    + ")"
+)
 TABLES: Mapping[str, str] = {
     "sync_state": "entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2) OR released_from = ANY($2)",
-    "create_intent": "entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2)",
-    "sync_audit": "entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2)",
+    "create_intent": _BY_NUMBER.format(table="create_intent"),
+    "sync_audit": _BY_NUMBER.format(table="sync_audit"),
     "notification": """entity_id = ANY($1) OR details->>'betnr' = ANY($2) OR EXISTS (
         SELECT 1 FROM jsonb_path_query(details, '$.records[*].betnr') AS betnr WHERE betnr #>> '{}' = ANY($2))""",
     "responsible": "entity_id = ANY($1) OR entity_id = ANY($2)",

@@ -16,8 +16,13 @@ _ID = re.compile(r"[0-9A-Za-z-]{1,36}")
 
 _IDS_OF_BETNR = """
 SELECT entity_id FROM sync_state WHERE entity_type = 'CBeteiligte' AND advoware_id = $1
-UNION SELECT entity_id FROM create_intent WHERE entity_type = 'CBeteiligte' AND advoware_id = $1
-UNION SELECT entity_id FROM sync_audit WHERE entity_type = 'CBeteiligte' AND split_part(advoware_id, '/', 1) = $1
+UNION SELECT entity_id FROM (
+    SELECT entity_id FROM create_intent WHERE entity_type = 'CBeteiligte' AND advoware_id = $1
+    UNION SELECT entity_id FROM sync_audit WHERE entity_type = 'CBeteiligte' AND split_part(advoware_id, '/', 1) = $1
+) AS former
+WHERE NOT EXISTS (
+    SELECT 1 FROM sync_state AS own WHERE own.entity_type = 'CBeteiligte' AND own.deleted_at IS NULL
+        AND own.entity_id = former.entity_id AND own.advoware_id <> $1)
 """
 _BETNRS_OF_ID = """
 SELECT advoware_id AS betnr FROM (
@@ -61,7 +66,8 @@ class Person:
 async def find_person(pool: asyncpg.Pool, given: str) -> Person:
     """Find a person by betNr or by the id of the CBeteiligte.
 
-    A number that another living record has now is that record's, and not of the one that had it before.
+    A number that another living record has now is that record's, and not of the one that had it before; a record that
+    has another number now is not found by its former one.
 
     Raises:
         InvalidInput: it is neither a number nor an id.

@@ -20,6 +20,7 @@ from services.calendar_sync.audit.report import Report
 from services.core.database import database_errors
 from services.core.errors import InvalidInput, NotFound
 from services.core.locks import beteiligte_lock_key, record_lock
+from services.core.operation.pause import part_of
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper
@@ -30,8 +31,15 @@ from services.kommunikation_mapper import (
     kommunikation_hash,
 )
 from services.kommunikation_sync_utils import ENTITY_TYPE as KOMMUNIKATION
-from services.undo.plan import Line, Sides, judged, of_part, rows_with
-from services.values import advoware_protocol, espocrm_query
+from services.undo.plan import (
+    Line,
+    Sides,
+    brought_back,
+    judged,
+    of_part,
+    rows_with,
+)
+from services.values import espocrm_query
 from services.values.address_block import BLOCK
 from services.values.kind import kind_of_espocrm
 from services.values.merge import (
@@ -104,7 +112,8 @@ class Undo:
             lines = judged([*row["changes"], *await self._blocks(row)], sides)
             restored = [line for line in lines if line.is_restorable]
             if apply and restored:
-                await self._restore(sides, restored, state, store)
+                with part_of("vmh"):
+                    await self._restore(sides, restored, state, store)
                 await self._record(row, entity_id, betnr, restored, store)
         return Undone(entity_id, betnr, row["at"], lines, apply and bool(restored))
 
@@ -182,14 +191,30 @@ class Undo:
     async def _restore(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
     ) -> None:
-        """Write each side, then settle what both show, also if something fails in between."""
+        """Write each side, then settle what came back, also if something fails in between.
+
+        What the other side has shown before the write is what it agreed to: a later edit there is still to be synced.
+        """
         try:
             await self._restore_advoware(sides, lines, state)
             await self._restore_espocrm(sides, lines)
         finally:
             betnr = str(sides.advo["betNr"])
             now = await self._sides(str(sides.espo["id"]), betnr)
-            await self._settle(now, lines, state, store)
+            back = brought_back(lines, now)
+            await self._settle(
+                _settled_sides(sides, now, "espocrm"),
+                of_side(back, "espocrm"),
+                state,
+                store,
+            )
+            state = await store.load(ENTITY_TYPE, str(sides.espo["id"])) or state
+            await self._settle(
+                _settled_sides(sides, now, "advoware"),
+                of_side(back, "advoware"),
+                state,
+                store,
+            )
 
     async def _restore_advoware(
         self, sides: Sides, lines: list[Line], state: SyncState
@@ -252,7 +277,8 @@ class Undo:
     async def _settle(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
     ) -> None:
-        await self._settle_master(sides, lines, state, store)
+        if any(line.part == "master" for line in lines):
+            await self._settle_master(sides, lines, state, store)
         if any(line.part == "kommunikation" for line in lines):
             await self._settle_numbers(sides, lines, store)
         addresses = [line for line in lines if line.part == "adresse"]
@@ -272,18 +298,7 @@ class Undo:
             if line.part == "master":
                 name = line.field
                 base[name] = Pair(espocrm.get(name), advoware.get(name))
-        changed_at = advoware_protocol.parse_change_time(sides.advo.get("geaendertAm"))
-        await store.save(
-            replace(
-                state,
-                base=base_to_json(base),
-                advoware_row_id=sides.advo.get("rowId"),
-                advoware_changed_at=changed_at,
-                espocrm_modified_at=espocrm_query.parse_date_time(
-                    sides.espo.get("modifiedAt")
-                ),
-            )
-        )
+        await store.save(replace(state, base=base_to_json(base)))
 
     async def _settle_numbers(
         self, sides: Sides, lines: list[Line], store: SyncStore
@@ -377,10 +392,23 @@ class Undo:
                 f"nothing is kept of what row {audit_id} of the calendar's audit has overwritten",
             )
         decisions = CalendarDecisions(self._resources)
-        return await decisions.restore_overwritten(kept, apply=apply)
+        with part_of("calendar"):
+            return await decisions.restore_overwritten(kept, apply=apply)
 
     def _now(self) -> datetime:
         return self._resources.clock().astimezone(UTC)
+
+
+def of_side(lines: Sequence[Line], side: str) -> list[Line]:
+    """The lines of one side."""
+    return [line for line in lines if line.side == side]
+
+
+def _settled_sides(before: Sides, now: Sides, written: str) -> Sides:
+    """The written side as it is now, and the other one as it was before."""
+    if written == "espocrm":
+        return replace(before, espo=now.espo, rows=now.rows)
+    return replace(before, advo=now.advo, adressen=now.adressen)
 
 
 def _old_values(lines: Sequence[Line]) -> Record:

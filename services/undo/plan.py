@@ -113,6 +113,23 @@ def of_part(lines: Iterable[Line], part: Part, side: str) -> list[Line]:
     ]
 
 
+def brought_back(lines: Iterable[Line], sides: Sides) -> list[Line]:
+    """The lines of which the written side shows the old value by now."""
+    return [line for line in lines if _judged(_reversed(line), sides).is_restorable]
+
+
+def _reversed(line: Line) -> Record:
+    record = f"{ADRESSE}/{line.record_id}" if line.record_id else ""
+    return {
+        "field": line.field,
+        "side": line.side,
+        "old": line.new,
+        "new": line.old,
+        "record": record,
+        "id": line.entry_id,
+    }
+
+
 def _judged(change: Record, sides: Sides) -> Line:
     name, side = str(change.get("field")), str(change.get("side"))
     given = (name, side, change.get("old"), change.get("new"))

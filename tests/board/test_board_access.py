@@ -175,3 +175,14 @@ def test_a_new_key_fits_into_the_settings_as_its_hash_only() -> None:
 def test_an_operator_without_role_or_hash_is_refused(entry: str) -> None:
     with pytest.raises(ConfigurationError, match="BITBYLAW_BOARD_OPERATORS"):
         load_settings({"BITBYLAW_BOARD_OPERATORS": entry})
+
+
+async def test_a_page_that_renews_itself_keeps_no_session_alive(
+    operator: Browser, board_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("board.app.LIVE_SECONDS", 0.05)
+    async with operator.client.get("/events") as stream:
+        for _ in range(2):
+            await stream.content.readuntil(b"\n\n")
+            board_clock.now += access.IDLE_SECONDS - 1
+    assert (await operator.get("/repair/sync?target=x"))[0] == 403

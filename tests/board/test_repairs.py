@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,21 @@ async def test_a_calendar_is_synced_and_what_is_held_is_released_once(
         ("board:ada", "sync_calendar", "AB", 1, "done"),
         ("board:ada", "release", held, 7, "done"),
     ]
+
+
+async def test_more_than_was_shown_is_not_released(
+    operator: Browser, sources: Sources, advoware: Any
+) -> None:
+    held = advoware.employees[0].kuerzel
+    await plant(sources, held)
+    fields = form_of(await operator.page(f"/repair/release?target={held}"))
+    store = CalendarStore(await sources.resources.database())
+    (hold,) = await store.holds(held)
+    await store.save_hold(replace(hold, number=300))
+    await operator.post("/repair/release", fields)
+    (hold,) = await store.holds(held)
+    assert (hold.number, hold.released_at) == (300, None)
+    assert [row[-1] for row in await audit(sources)] == ["nothing_to_do"]
 
 
 async def test_a_pause_is_said_on_every_page_and_ended_again(

@@ -18,6 +18,8 @@ from local_engine.worker_port.invocations import Trace
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import write_json_lines
 from services.core.resources import Resources
+from services.privacy.holdings import export
+from services.privacy.person import find_person
 
 __all__ = ["office"]
 
@@ -288,3 +290,32 @@ async def test_nobody_is_found_by_a_wrong_number(
     status, output = await command(resources, "privacy", "export", who)
     assert status == 1
     assert "Traceback" not in output
+
+
+async def test_a_number_finds_who_has_it_and_not_who_had_it_once(
+    resources: Resources, tmp_path: Path
+) -> None:
+    pool = await resources.database()
+    now = resources.clock()
+    base = {"name": {"espocrm": "Anna Alpha", "advoware": "Anna Alpha"}}
+    await pool.execute(
+        """
+        INSERT INTO sync_state (entity_type, entity_id, advoware_id, base)
+        VALUES ('CBeteiligte', 'aaa', '200', $1), ('CBeteiligte', 'bbb', '100', '{}')
+        """,
+        base,
+    )
+    for entity_id, betnr in (("aaa", "100"), ("bbb", "100"), ("aaa", "200")):
+        await pool.execute(
+            """
+            INSERT INTO sync_audit (at, entity_type, entity_id, topic, source, result, duration_ms, advoware_id)
+            VALUES ($1, 'CBeteiligte', $2, 't', 'webhook', 'merged', 0, $3)
+            """,
+            now,
+            entity_id,
+            betnr,
+        )
+    assert (await find_person(pool, "100")).entity_ids == ("bbb",)
+    found = await export(resources, "100", tmp_path)
+    for table in ("sync_state", "sync_audit"):
+        assert {row["entity_id"] for row in found["tables"][table]} == {"bbb"}

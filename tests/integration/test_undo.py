@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from beteiligte_office import MAILS, PHONES, Office, office
 from operator_desk import command
+
+from services.core.errors import Conflict, Paused
+from services.core.operation.pause import Scope, pause
+from services.undo.command import Undo
 
 __all__ = ["office"]
 
@@ -241,3 +246,35 @@ async def test_an_unknown_row_is_an_error(office: Office) -> None:
     status, said = await command(office.resources, "undo", "4711")
     assert status == 1
     assert "no row 4711" in said
+
+
+async def test_what_a_person_enters_during_an_undo_is_synced(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_advoware(betnr, name="Falsch")
+    await office.sync(entity_id)
+    (row,) = [line for line in await office.audit(entity_id) if line["changes"]][-1:]
+    undoing = Undo(office.resources)
+    restore = undoing._restore_espocrm
+
+    async def meanwhile(*arguments: Any) -> None:
+        await office.edit_espocrm(entity_id, lastName="VomMenschen")
+        await restore(*arguments)
+
+    undoing._restore_espocrm = meanwhile  # type: ignore[method-assign]
+    with suppress(Conflict):
+        await undoing.beteiligter(row["audit_id"], apply=True)
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["lastName"] == "VomMenschen"
+    assert office.in_advoware(betnr)["name"] == "VomMenschen"
+
+
+async def test_nothing_is_undone_while_the_flow_is_paused(office: Office) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_advoware(betnr, name="Falsch")
+    await office.sync(entity_id)
+    (row,) = [line for line in await office.audit(entity_id) if line["changes"]][-1:]
+    scope = Scope("flow", "vmh")
+    await pause(office.resources, scope, reason="Wartung", who="cli:anna")
+    with pytest.raises(Paused):
+        await Undo(office.resources).beteiligter(row["audit_id"], apply=True)
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Falsch"

@@ -46,9 +46,16 @@ class CalendarDecisions:
     # -- held work ------------------------------------------------------------------------------------------------
 
     async def release_held(
-        self, wanted: Sequence[str] = (), *, apply: bool = False
+        self,
+        wanted: Sequence[str] = (),
+        *,
+        apply: bool = False,
+        at_most: int | None = None,
     ) -> Report:
-        """What the sync holds back; with ``apply`` the next run does it, once."""
+        """What the sync holds back; with ``apply`` the next run does it, once.
+
+        ``at_most``: a hold of more appointments than an operator was shown stays.
+        """
         selection = await self._reader.select(wanted)
         report = Report(
             "release-held", self._resources.clock(), details={"applied": apply}
@@ -57,7 +64,7 @@ class CalendarDecisions:
             if hold.released_at is not None:
                 continue
             if apply:
-                report.changes.append(await self._release(hold))
+                report.changes.append(await self._release(hold, at_most))
                 continue
             finding = held_finding(hold)
             report.findings.append(finding)
@@ -70,12 +77,13 @@ class CalendarDecisions:
         holds = await (await self._reader.store()).holds()
         return [hold for hold in holds if selection.includes(hold.employee_kuerzel)]
 
-    async def _release(self, hold: Hold) -> Change:
+    async def _release(self, hold: Hold, at_most: int | None) -> Change:
         store = await self._reader.store()
         now = self._resources.clock()
         finding = held_finding(hold)
-        if not await store.release_hold(hold.employee_kuerzel, now):
-            return Change(finding, False, "nothing is held any more")
+        limit = hold.number if at_most is None else at_most
+        if not await store.release_hold(hold.employee_kuerzel, now, at_most=limit):
+            return Change(finding, False, "something else is held by now")
         await store.append_audit([_released(hold)], now)
         return Change(finding, True, "released; the next run applies it")
 
