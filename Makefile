@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak soak-calendar takeover-trial coverage mutants metrics-code walk bench-backup lint lint-php test-php phpstan types \
+.PHONY: help up check test soak soak-calendar takeover-trial coverage mutants metrics-code walk bench-backup board-pictures lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -66,6 +66,9 @@ walk: $(VENV)/.development ## follow one Beteiligter and one calendar event thro
 
 bench-backup: $(VENV)/.development ## how long backup and restore take (RECORDS=100000); no part of the gate
 	@PYTHONPATH=. $(BIN)/python tools/bench_backup.py $(or $(RECORDS),100000)
+
+board-pictures: $(VENV)/.development ## pictures of all pages of the board, both sizes, light and dark, in docs/images/board
+	@BOARD_PICTURES=docs/images/board $(BIN)/python -m pytest --numprocesses 0 -k pictures tests/board/test_browser.py
 
 lint: $(VENV)/.development ## formatting, lint, import layers, word list
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache \

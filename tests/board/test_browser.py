@@ -5,9 +5,11 @@ The browser is the system's (Debian: chromium); Playwright downloads none. Witho
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from playwright.async_api import Browser as Chromium
 from playwright.async_api import ConsoleMessage, Page, async_playwright
 from test_pages import ENTITY, TOPIC, in_espocrm, paths, plant
 
+from board.pages.table import PAGES
 from services.api.record_actions import TOPIC as SYNC_NOW
 from services.operate.queues import topic_stats
 from services.operate.sources import Sources
@@ -118,6 +121,27 @@ async def test_the_other_scheme_has_enough_contrast_as_well(
         await page.goto(address(operator, path))
         found = await axe.run(page)
         assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.skipif(
+    "BOARD_PICTURES" not in os.environ,
+    reason="a command, no test: `make board-pictures` names the folder in BOARD_PICTURES",
+)
+async def test_pictures_of_all_pages(
+    chromium: Chromium, operator: Browser, data: None
+) -> None:
+    folder = Path(os.environ["BOARD_PICTURES"])
+    pages = {page.name: path for page, path in zip(PAGES, paths(), strict=True)}
+    pages |= {"confirm": f"/repair/discard?target={TOPIC}", "login": "/login"}
+    for width, scheme in itertools.product(WIDTHS, SCHEMES):
+        viewport = {"width": width, "height": 800}
+        page = await opened(chromium, operator, viewport=viewport, color_scheme=scheme)
+        for name, path in pages.items():
+            await page.goto(address(operator, path))
+            picture = folder / f"{name}-{width}-{scheme}.png"
+            await page.screenshot(path=picture)
+            assert picture.stat().st_size > 0
+        await page.context.close()
 
 
 async def test_a_record_is_synced_by_keyboard_alone(
