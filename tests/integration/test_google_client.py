@@ -589,4 +589,8 @@ async def test_while_it_is_paused_calendars_are_read_and_not_written(
     with pytest.raises(Paused):
         await api.insert_event(calendar["id"], {"id": "abcdef"})
     assert (await api.get_calendar(calendar["id"]))["summary"] == "AW-SB"
-    assert {entry["method"] for entry in google.twin.journal} == {"GET"}
+    # A further thread of the client logs in by itself, which writes nothing.
+    methods = {
+        entry["method"] for entry in google.twin.journal if "token" not in entry["path"]
+    }
+    assert methods == {"GET"}
