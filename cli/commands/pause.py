@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.console import Console
 
-from config import ConfigurationError, get_settings
+from cli.commands import service
+from config import ConfigurationError
 from services.core.errors import BitByLawError, InvalidInput
 from services.core.operation import pause as pauses
 from services.core.operation.pause import CRONS, FLOWS, TOPICS, Pause, Scope
@@ -175,13 +176,8 @@ def _as_json(item: Pause) -> dict[str, Any]:
 
 def _run(work: Callable[[Resources], Awaitable[Result]]) -> Result:
     """Do the work on resources of its own; what is wrong goes to stderr."""
-
-    async def on_resources() -> Result:
-        async with Resources(get_settings()) as resources:
-            return await work(resources)
-
     try:
-        return asyncio.run(on_resources())
+        return asyncio.run(service.on_resources(work))
     except (BitByLawError, ConfigurationError) as error:
         Console(stderr=True, soft_wrap=True).print(str(error), style="red")
         raise typer.Exit(FAILED) from None

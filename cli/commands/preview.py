@@ -7,34 +7,29 @@ import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from config import ConfigurationError, get_settings
+from cli.commands import service
+from config import ConfigurationError
 from services.core.errors import BitByLawError
-from services.core.resources import Resources
-from services.shadow.comparison import Comparison, compare_since
-from services.shadow.preview import (
-    Preview,
-    all_beteiligte,
-    all_employees,
-    in_parallel,
-    preview_beteiligter,
-    preview_employee,
-    preview_named_employee,
-)
-from services.shadow.report import as_csv, as_html, as_json, summary
+
+# The syncs are imported when a command runs: they take half a second and 100 MB, also of `bitbylaw up`.
+if TYPE_CHECKING:
+    from services.core.resources import Resources
+    from services.shadow.comparison import Comparison
+    from services.shadow.preview import Preview
 
 #: Something is held, or cannot be foreseen.
 NEEDS_ATTENTION = 1
 FAILED = 2
 
 Result = TypeVar("Result")
-Look = Callable[[Resources, str], Awaitable[Preview]]
+Look = Callable[["Resources", str], Awaitable["Preview"]]
 All = Annotated[bool, typer.Option("--all", help="all of them")]
 ShowText = Annotated[
     bool, typer.Option("--show-text", help="show values; they are personal data")
@@ -68,6 +63,8 @@ def beteiligte(
 
     Exit status: 0, 1 if something is held or cannot be foreseen, 2 if nothing could be looked at.
     """
+    from services.shadow.preview import all_beteiligte, preview_beteiligter
+
     previews = _look_at(ids or [], all_beteiligte, preview_beteiligter, every=every)
     _show(previews, show_text, html, csv, as_json_document)
 
@@ -85,6 +82,12 @@ def calendar(
 
     Exit status: 0, 1 if something is held or cannot be foreseen, 2 if nothing could be looked at.
     """
+    from services.shadow.preview import (
+        all_employees,
+        preview_employee,
+        preview_named_employee,
+    )
+
     look = preview_employee if every else preview_named_employee
     previews = _look_at(kuerzel or [], all_employees, look, every=every)
     _show(previews, show_text, html, csv, as_json_document)
@@ -100,6 +103,8 @@ def shadow(
     Exit status: 0 if there is no difference, 1 if there is one or a record is not known, 2 if it could not be
     found out.
     """
+    from services.shadow.comparison import compare_since
+
     found = _run(
         lambda resources: compare_since(
             resources, resources.clock() - timedelta(days=days)
@@ -155,6 +160,8 @@ def _look_at(
         errors.print("Name them, or say --all.")
         raise typer.Exit(FAILED)
 
+    from services.shadow.preview import in_parallel
+
     async def work(resources: Resources) -> list[Preview]:
         chosen = await find_all(resources) if every else list(subjects)
         previews: list[Preview] = []
@@ -172,12 +179,8 @@ def _look_at(
 
 
 def _run(work: Callable[[Resources], Coroutine[Any, Any, Result]]) -> Result:
-    async def with_resources() -> Result:
-        async with Resources(get_settings()) as resources:
-            return await work(resources)
-
     try:
-        return asyncio.run(with_resources())
+        return asyncio.run(service.on_resources(work))
     except (BitByLawError, ConfigurationError) as error:
         errors.print(f"failed: {error}", markup=False)
         raise typer.Exit(FAILED) from None
@@ -196,6 +199,8 @@ def _show(
     csv: Path | None,
     as_json_document: bool,
 ) -> None:
+    from services.shadow.report import as_csv, as_html, as_json, summary
+
     if html is not None:
         _write(html, as_html(previews, show_text=show_text))
     if csv is not None:
@@ -213,6 +218,7 @@ def _show(
 def _write(path: Path, text: str) -> None:
     """Write a report that only its owner may read: it may hold personal data."""
     path.touch(mode=0o600)
+    path.chmod(0o600)  # one that was there already keeps its mode otherwise
     path.write_text(text, encoding="utf-8")
 
 

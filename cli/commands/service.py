@@ -24,7 +24,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 def run(work: Callable[[Resources], Awaitable[Result]]) -> Result:
     """Do the work with the settings of this process; see `guarded`."""
-    return guarded(lambda: asyncio.run(_with_resources(work)))
+    return guarded(lambda: asyncio.run(on_resources(work)))
 
 
 def guarded(work: Callable[[], Result]) -> Result:
@@ -36,7 +36,8 @@ def guarded(work: Callable[[], Result]) -> Result:
         raise typer.Exit(FAILED) from None
 
 
-async def _with_resources(work: Callable[[Resources], Awaitable[Result]]) -> Result:
+async def on_resources(work: Callable[[Resources], Awaitable[Result]]) -> Result:
+    """Do the work on connections of its own, with the settings of this process."""
     async with Resources(get_settings()) as resources:
         return await work(resources)
 

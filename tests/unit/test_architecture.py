@@ -1,8 +1,10 @@
-"""docs/architecture.md names functions that exist."""
+"""docs/architecture.md names functions that exist, and the command line stays light."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -11,6 +13,21 @@ DIAGRAMS = re.findall(
     (ROOT / "docs" / "architecture.md").read_text("utf-8"),
     flags=re.DOTALL,
 )
+
+
+def test_starting_the_command_line_does_not_load_the_syncs() -> None:
+    """They take half a second and 100 MB, in `bitbylaw up` and in each supervisor of a worker."""
+    program = "import sys, cli.main; print(*sys.modules)"
+    found = subprocess.run(  # noqa: S603 - our own interpreter and text
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    loaded = set(found.stdout.split())
+    assert "cli.commands.preview" in loaded
+    assert not loaded & {"services.beteiligte_sync_utils", "phonenumbers.geodata"}
 
 
 def test_the_functions_of_the_sequence_diagrams_exist() -> None:
