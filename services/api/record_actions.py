@@ -118,16 +118,27 @@ async def preview(request: Any, context: Any) -> Answer:
     """
 
     async def act(admitted: _Admitted) -> dict[str, Any]:
-        entity_id = admitted.ids[0]
-        async with rehearsal(admitted.resources) as (resources, rehearsed):
-            outcome = await BeteiligteSync(context, resources=resources).rehearse(
-                entity_id
-            )
-        if outcome.result == "deleted":
-            raise NotFound("EspoCRM", "no such record")
-        return {"status": "preview", "result": outcome.result, **preview_of(rehearsed)}
+        shown = await rehearsed_preview(admitted.resources, admitted.ids[0], context)
+        return {"status": "preview", **shown}
 
     return await _answered(request, PREVIEW_PATH, context, act)
+
+
+async def rehearsed_preview(
+    resources: Resources, entity_id: str, context: Any = None
+) -> dict[str, Any]:
+    """What the sync of a record would do: ``{"result", "changes", "held", "tasks"}``, see `preview_of`.
+
+    Raises:
+        NotFound: EspoCRM has no such record.
+        ForeignSystemError, ConfigurationError: a system does not answer.
+    """
+    async with rehearsal(resources) as (rehearsing, rehearsed):
+        sync = BeteiligteSync(context, resources=rehearsing)
+        outcome = await sync.rehearse(entity_id)
+    if outcome.result == "deleted":
+        raise NotFound("EspoCRM", "no such record")
+    return {"result": outcome.result, **preview_of(rehearsed)}
 
 
 async def create_again(request: Any, enqueue: Enqueue, context: Any) -> Answer:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.beteiligte_sync_utils import BeteiligteSync
-from services.core.errors import InvalidInput, NotFound
+from services.api.record_actions import rehearsed_preview
+from services.core.errors import InvalidInput
 from services.operate.beteiligte import is_entity_id
 from services.operate.parts import Part, part
 from services.operate.sources import Sources
-from services.preview.rehearsal import rehearsal
-from services.preview.texts import preview_of
 
 PREVIEW_SECONDS = 20.0
 
@@ -58,11 +56,7 @@ async def preview(sources: Sources, entity_id: str) -> Preview:
     """
     if not is_entity_id(entity_id):
         raise InvalidInput("not an id")
-    async with rehearsal(sources.resources) as (resources, rehearsed):
-        outcome = await BeteiligteSync(resources=resources).rehearse(entity_id)
-    if outcome.result == "deleted":
-        raise NotFound("EspoCRM", "no such record")
-    shown = preview_of(rehearsed)
+    shown = await rehearsed_preview(sources.resources, entity_id)
     records = [
         PlannedRecord(
             system=change["system"],
@@ -72,4 +66,4 @@ async def preview(sources: Sources, entity_id: str) -> Preview:
         )
         for change in shown["changes"]
     ]
-    return Preview(outcome.result, records, len(shown["held"]), len(shown["tasks"]))
+    return Preview(shown["result"], records, len(shown["held"]), len(shown["tasks"]))
