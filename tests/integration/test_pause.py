@@ -17,6 +17,7 @@ import pytest
 from beteiligte_office import Office, office
 from motia import ApiRequest
 from typer.testing import CliRunner
+from watched_journal import WatchedJournal
 
 from cli.main import app
 from config import PROJECT_ROOT, Settings, get_settings
@@ -36,6 +37,7 @@ from services.core.operation.pause import (
     waiting_jobs,
 )
 from services.core.resources import Resources, current_resources
+from services.espocrm import EspoCRMAPI
 
 __all__ = ["office"]
 
@@ -401,3 +403,25 @@ async def test_what_cannot_be_done_is_exit_status_2(
     answer = await command(*arguments)
     assert answer.exit_code == 2
     assert "Traceback" not in answer.output
+
+
+async def test_a_pause_stops_the_next_try_of_a_write_that_is_repeated(
+    office: Office,
+) -> None:
+    entity_id, _ = await office.linked_person()
+    await office.fault(office.espocrm, method="POST|PUT", status=503)
+    was_tried = asyncio.Event()
+
+    def note(entry: dict[str, Any]) -> None:
+        if entry["method"] in {"POST", "PUT"}:
+            was_tried.set()
+
+    office.espocrm.journal = WatchedJournal(note)
+    espocrm = EspoCRMAPI(resources=office.resources)
+    write = asyncio.create_task(
+        espocrm.update_entity("CBeteiligte", entity_id, {"lastName": "Neu"})
+    )
+    await was_tried.wait()
+    await pause(office.resources, ALL, reason="Wartung", who="cli:anna")
+    with pytest.raises(Paused):
+        await write
