@@ -14,6 +14,7 @@ from calendar_scenario import (
     Cancel,
     Configure,
     DropEvent,
+    DropTermin,
     EditEvent,
     EditTermin,
     EnterEvent,
@@ -640,3 +641,38 @@ def test_an_occurrence_retitled_while_advoware_shows_no_title_clears_none(
     runner, opened = world
     start = datetime(2026, 3, 26, 8, tzinfo=UTC)
     runner.run(play(opened, Scenario(start, HIDDEN, steps, {})))
+
+
+@pytest.mark.parametrize("series", [None, "daily"])
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE])
+def test_an_event_that_says_more_than_was_read_is_not_deleted_when_its_termin_is_handed_on(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    series: Any,
+) -> None:
+    unseen = Surprise("google", "no title")
+    entered = EnterEvent("SB", When(3, series=series)), Sync("SB")
+    handed_on = EditTermin(0, "anwalt", When(0), to="AI")
+    run(world, configuration, unseen, *entered, handed_on, SyncAll(), SyncAll())
+
+
+def test_a_title_shown_now_and_then_is_not_lost_when_its_termin_is_handed_on(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = (
+        EnterEvent("SB", When(0, "02:30", 15)),
+        EnterTermin("SB", When(5, "23:45")),
+        EnterEvent("SB", When(30, "02:30", 90)),
+        SyncAll(),
+    )
+    changed = DropTermin(2), EnterEvent("SB", When(3, "23:45", 3000))
+    other = When(4, "00:00", 1439, series="daily")
+    unseen = (
+        Surprise("google", "no title", probability=0.5),
+        Sync("SB", at=12, meanwhile=EditTermin(7, "text", other, to="AI")),
+    )
+    handed_on = EditTermin(6, "anwalt", When(0, "10:00", series="monthly"), to="AI")
+    runner, opened = world
+    start = datetime(2026, 3, 26, 8, tzinfo=UTC)
+    steps = (*entered, *changed, *unseen, handed_on)
+    runner.run(play(opened, Scenario(start, WRITING, steps, {})))
