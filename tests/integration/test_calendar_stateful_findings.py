@@ -676,3 +676,15 @@ def test_a_title_shown_now_and_then_is_not_lost_when_its_termin_is_handed_on(
     start = datetime(2026, 3, 26, 8, tzinfo=UTC)
     steps = (*entered, *changed, *unseen, handed_on)
     runner.run(play(opened, Scenario(start, WRITING, steps, {})))
+
+
+@pytest.mark.parametrize("series", ["", "daily"])
+@pytest.mark.parametrize("hides", ["all", "private"])
+def test_an_event_of_ours_that_was_moved_to_a_colleague_is_hidden_outside_the_window_too(
+    world: tuple[asyncio.Runner, CalendarWorld], hides: str, series: str
+) -> None:
+    entered = EnterTermin("SB", When(0, "01:30", 15, series=series)), SyncAll()
+    moved = Act("SB", 1, "move to colleague", When(6, "02:30", 45), variant=1)
+    private = (EditTermin(0, "privat", When(0)),) if hides == "private" else ()
+    long_after = Jump(24 * 90), SyncAll(hides != "all")
+    run(world, WRITING, *entered, moved, *private, *long_after)

@@ -1161,8 +1161,8 @@ async def test_a_run_with_some_changes_costs_little_more_than_a_call_for_each(
 
     await office.sync()
 
-    assert len(office.calls("advoware")) <= changes + 2
-    assert len(office.calls("google")) <= changes + 2
+    assert len(office.calls("advoware")) <= changes + 2, office.calls()
+    assert len(office.calls("google")) <= changes + 2, office.calls()
     await office.sync()
     assert len(office.calls()) == 2
 

@@ -8,6 +8,7 @@ reads it; which of the two equal hours is meant only Google knows, and keeps. Wh
 from services.calendar_sync.mapping.event_ids import (
     generation_of,
     google_event_id,
+    is_inserted_by_sync,
 )
 from services.calendar_sync.mapping.from_advoware import (
     TERMIN_FIELDS,
@@ -55,6 +56,7 @@ __all__ = [
     "google_event_id",
     "google_to_event",
     "hide_body",
+    "is_inserted_by_sync",
     "new_termin",
     "original_start",
     "private_properties",

@@ -21,11 +21,16 @@ def google_event_id(fr_nr: int, calendar_id: str, generation: int = 0) -> str:
     return base64.b32hexencode(digest).decode().rstrip("=").lower()
 
 
+def is_inserted_by_sync(event_id: str) -> bool:
+    """Whether the sync has made the event, in whichever calendar it is by now; Google's own ids are shorter."""
+    return len(event_id) == _ID_LENGTH
+
+
 def generation_of(
     event_id: str, fr_nr: int, calendar_id: str, limit: int = 1024
 ) -> int | None:
     """Which generation of that Termin's ids it is, of the first ``limit``; None: none of them."""
-    if len(event_id) != _ID_LENGTH:
+    if not is_inserted_by_sync(event_id):
         return None
     for generation in range(limit):
         if google_event_id(fr_nr, calendar_id, generation) == event_id:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from services.calendar_sync.mapping import is_inserted_by_sync
 from services.calendar_sync.model import (
     ANONYMISED_TITLE,
     TEXT_UNKNOWN,
@@ -20,6 +21,7 @@ from services.calendar_sync.model import (
     TakeMarksOff,
     Termin,
 )
+from services.calendar_sync.plan.hiding import hide
 from services.calendar_sync.plan.parts import known_part, mark_untranslatable
 from services.calendar_sync.view import CalendarView, is_placeholder
 
@@ -53,6 +55,8 @@ def _plan_persons_event(view: CalendarView, google: GoogleEvent) -> Iterator[Act
     origin = _hidden_origin(view, google)
     if isinstance(event, NormalisedEvent) and origin is not None:
         yield from _plan_hidden_copy(view, google, event, origin, pair)
+    elif pair is None and _is_hidden_where_it_is(view, google):
+        yield hide(view, view.row_of_marked(google))
     elif pair is None and origin is None and _has_marks_to_remove(view, google):
         yield from _remove_marks(view, google)
     elif not isinstance(event, NormalisedEvent):
@@ -68,6 +72,20 @@ def _hidden_origin(view: CalendarView, google: GoogleEvent) -> int | None:
     if not view.is_hidden_copy(google):
         return None
     return view.origin_of(google)
+
+
+def _is_hidden_where_it_is(view: CalendarView, google: GoogleEvent) -> bool:
+    """Whether an event of ours that a person has moved here shows what it must not.
+
+    Outside the window it becomes no Termin, whose event would be hidden.
+    """
+    event = google.event
+    if google.fr_nr is None or not is_inserted_by_sync(google.id):
+        return False
+    if not isinstance(event, NormalisedEvent) or view.in_window(event):
+        return False
+    row = view.row_of_marked(google)
+    return view.must_hide(row) and view.shows_text(row)
 
 
 def _remove_marks(view: CalendarView, google: GoogleEvent) -> Iterator[Action]:
