@@ -21,13 +21,12 @@ from services.calendar_sync.apply import (
 )
 from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
 from services.calendar_sync.mapping import read_google_events, read_termine
-from services.calendar_sync.model import GoogleEvent, Pair, Termin
+from services.calendar_sync.model import GoogleEvent, Pair, Termin, is_anonymised_hash
 from services.calendar_sync.store import CalendarStore, Cursor, Hold, Intent
 from services.calendar_sync.view import (
     GoogleListing,
     Past,
     PlanSettings,
-    is_placeholder,
 )
 from services.calendar_sync.work import RunSummary
 from services.core.errors import NotFound, SyncTokenExpired
@@ -255,7 +254,7 @@ class SideReader:
 
     async def _past(self, listing: GoogleListing, pairs: Sequence[Pair]) -> Past:
         """What other rows know of the listed events without a pair, as far as it matters."""
-        marked, hidden = _unpaired(listing, pairs)
+        marked, moved = _unpaired(listing, pairs)
         sync_ids = {event.id: event.sync_id for event in marked}
         known = await self._store.events_once_paired(self._kuerzel, sync_ids.keys())
         once_paired: set[str] = set()
@@ -265,8 +264,24 @@ class SideReader:
             is_as_it_was = sync_ids[event_id] in {sync_id, None}
             if is_as_it_was or sync_id.version != RANDOM:
                 once_paired.add(event_id)
-        elsewhere = await self._store.termine_of_events_elsewhere(self._kuerzel, hidden)
+        elsewhere = await self._hidden_elsewhere(moved)
         return Past(frozenset(once_paired), elsewhere)
+
+    async def _hidden_elsewhere(self, events: Sequence[GoogleEvent]) -> dict[str, int]:
+        """The Termine of those of the events whose text is hidden in a colleague's calendar: they were moved here.
+
+        Text that one of them shows was typed into it, even if it has lost our marks.
+        """
+        by_id = {event.id: event for event in events}
+        found: dict[str, int] = {}
+        for pair in await self._store.pairs_elsewhere(self._kuerzel, by_id):
+            event = by_id[str(pair.google_event_id)]
+            shows_own_text = event.shows_text and not event.has_foreign_text
+            if shows_own_text and not is_anonymised_hash(pair.google.content_hash):
+                continue
+            if pair.advoware_frnr is not None:
+                found[event.id] = pair.advoware_frnr
+        return found
 
     def _note_unreadable(self, what: str, reasons: Sequence[str]) -> None:
         """Report records that have no identity, and with which nothing can be done."""
@@ -321,18 +336,16 @@ def _undecided(
 
 def _unpaired(
     listing: GoogleListing, pairs: Sequence[Pair]
-) -> tuple[list[GoogleEvent], set[str]]:
-    """The listed events without a pair: those with our marks, and the ids of those that may be a colleague's."""
+) -> tuple[list[GoogleEvent], list[GoogleEvent]]:
+    """The listed events without a pair: those with our marks, and those that may be a colleague's hidden ones."""
     paired = {pair.google_event_id for pair in pairs}
     marked: list[GoogleEvent] = []
-    hidden: set[str] = set()
+    moved: list[GoogleEvent] = []
     for event in listing.events:
         if event.cancelled or event.id in paired:
             continue
         if event.fr_nr is not None:
             marked.append(event)
-        elif is_placeholder(event):
-            hidden.add(event.id)
-        if event.has_foreign_text:
-            hidden.add(event.id)
-    return marked, hidden
+        if event.fr_nr is None or event.has_foreign_text:
+            moved.append(event)
+    return marked, moved

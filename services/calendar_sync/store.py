@@ -237,23 +237,21 @@ class CalendarStore:
             )
         return {(row["google_event_id"], row["sync_id"]) for row in rows}
 
-    async def termine_of_events_elsewhere(
+    async def pairs_elsewhere(
         self, kuerzel: str, event_ids: Collection[str]
-    ) -> dict[str, int]:
-        """The Termine of those of the events that are live pairs' of other employees."""
+    ) -> list[Pair]:
+        """The live pairs of other employees that have one of the events."""
         if not event_ids:
-            return {}
-        async with database_errors():
-            rows = await self._pool.fetch(
-                """
-                SELECT google_event_id, advoware_frnr FROM calendar_sync
-                WHERE NOT deleted AND employee_kuerzel <> $1 AND google_event_id = ANY($2)
-                    AND advoware_frnr IS NOT NULL
-                """,
-                kuerzel,
-                list(event_ids),
-            )
-        return {row["google_event_id"]: row["advoware_frnr"] for row in rows}
+            return []
+        rows = await self._pairs(
+            """
+            SELECT * FROM calendar_sync
+            WHERE NOT deleted AND employee_kuerzel <> $1 AND google_event_id = ANY($2)
+            """,
+            kuerzel,
+            list(event_ids),
+        )
+        return [row.pair for row in rows]
 
     async def save_pair(self, pair: Pair, audit: AuditLine, now: datetime) -> None:
         """Insert the pair, or replace the row with its ``sync_id``, together with its line in the audit.

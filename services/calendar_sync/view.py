@@ -246,7 +246,7 @@ class CalendarView:
         Text that was typed into a hidden event is not taken; in a copy of one it is what the copy is about.
         """
         was_moved_here = event.id in self.past.elsewhere
-        return is_placeholder(event) or (event.has_foreign_text and was_moved_here)
+        return is_placeholder(event) or was_moved_here
 
     def origin_of(self, event: GoogleEvent) -> int | None:
         """The Termin whose copy an event without pair was made from, as far as marks, its id or other rows show."""

@@ -688,3 +688,15 @@ def test_an_event_of_ours_that_was_moved_to_a_colleague_is_hidden_outside_the_wi
     private = (EditTermin(0, "privat", When(0)),) if hides == "private" else ()
     long_after = Jump(24 * 90), SyncAll(hides != "all")
     run(world, WRITING, *entered, moved, *private, *long_after)
+
+
+@pytest.mark.parametrize("first", ["SB", "AI"])
+@pytest.mark.parametrize("keeps_marks", [True, False])
+def test_a_hidden_event_that_is_typed_into_and_moved_to_a_colleague_keeps_its_text(
+    world: tuple[asyncio.Runner, CalendarWorld], keeps_marks: bool, first: str
+) -> None:
+    entered = EnterEvent("SB", When(2, "10:00", 1439)), SyncAll()
+    typed = EditEvent("SB", 6, "text", When(2, "10:00", 45))
+    moved = Act("SB", 6, "move to colleague", When(2, "02:30", 45), variant=3)
+    readings = {"move_keeps_properties": keeps_marks}
+    run(world, HIDDEN, *entered, typed, moved, Sync(first), readings=readings)

@@ -124,10 +124,13 @@ class Deletions:
         is_known = pair.untranslatable is None
         if is_known and _was_shown(pair.google):
             return False
+        was_hidden = is_known and is_anonymised_hash(pair.google.content_hash)
         event_id = str(pair.google_event_id)
         for calendar_id in await self._other_calendars():
             event = await self._find_event(calendar_id, event_id)
-            if event is None or not _is_hidden_event_of(pair, event):
+            if event is None or not _is_still_event_of(pair, event):
+                continue
+            if not was_hidden and _has_own_text(event):
                 continue
             if await self._is_left_alone(event_id):
                 return True
@@ -171,8 +174,9 @@ def _was_shown(google: Fingerprint) -> bool:
     return not (is_anonymised_hash(content) or is_partial_hash(content))
 
 
-def _is_hidden_event_of(pair: Pair, event: GoogleEvent) -> bool:
-    has_own_text = event.shows_text and not event.has_foreign_text
-    if event.cancelled or has_own_text:
-        return False
-    return event.sync_id in {None, pair.sync_id}
+def _is_still_event_of(pair: Pair, event: GoogleEvent) -> bool:
+    return not event.cancelled and event.sync_id in {None, pair.sync_id}
+
+
+def _has_own_text(event: GoogleEvent) -> bool:
+    return event.shows_text and not event.has_foreign_text
