@@ -75,7 +75,7 @@ def _hidden_origin(view: CalendarView, google: GoogleEvent) -> int | None:
 
 
 def _is_hidden_where_it_is(view: CalendarView, google: GoogleEvent) -> bool:
-    """Whether an event of ours that a person has moved here shows what it must not.
+    """Whether an event of the sync that a person has moved here shows what it must not.
 
     Outside the window it becomes no Termin, whose event would be hidden.
     """
