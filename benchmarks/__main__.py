@@ -42,7 +42,7 @@ async def run(names: list[str], *, small: bool) -> bool:
         except Exception:  # noqa: BLE001 - whatever it is, the other parts are measured
             traceback.print_exc()
             failed.append(name)
-            continue
+            about["incomplete"] = "yes, it failed"
         results.put(name, bench.rows, about)
         sys.stdout.write(f"{as_text(table(bench.rows, before.rows(name)))}\n\n")
         if not small:

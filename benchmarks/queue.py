@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import psycopg
+
 from benchmarks import machine, stack
 from benchmarks.bench import Bench, folder
 from benchmarks.scripted import Order
@@ -22,6 +24,10 @@ STEP_FILES = [
     for name in ("job_step.py", "seen_step.py")
 ]
 SECONDS = 300.0
+FILL = """
+INSERT INTO procrastinate_jobs (queue_name, task_name, args)
+SELECT %s, %s, jsonb_build_object('data', json_build_object('entity_id', n)::text) FROM generate_series(1, %s) AS n
+"""
 
 
 async def measure(bench: Bench) -> None:
@@ -35,8 +41,7 @@ async def _engine(bench: Bench, engine: EngineKind) -> None:
     subject = SUBJECTS[engine]
     bench.say(f"starting the system with the {subject}")
     async with stack.running(engine) as system:
-        # The real engine takes a hundred jobs a second at most, and is as slow with fewer.
-        jobs = bench.count(JOBS if engine is EngineKind.EMBEDDED else JOBS // 10)
+        jobs = bench.count(JOBS) // bench.repeats
         await _scripted(bench, subject, system, jobs)
         await _step(bench, subject, system, jobs)
         await _waiting(bench, subject, system, engine)
@@ -54,7 +59,7 @@ async def _scripted(bench: Bench, subject: str, system: Stack, jobs: int) -> Non
             rates[action].append(jobs / took)
             costs[action].append(1000 * cpu.seconds()["engine"] / jobs)
     for action, values in rates.items():
-        what = f"{action} {JOBS:,} jobs, scripted worker"
+        what = f"{action}, scripted worker"
         bench.add(what, subject, "jobs/s", values, PEER)
         bench.add(f"{what}: CPU of the engine", subject, "ms/job", costs[action])
 
@@ -71,7 +76,7 @@ async def _step(bench: Bench, subject: str, system: Stack, jobs: int) -> None:
             seen = await _seen(system, jobs)
         rates.append((jobs - 1) / seen["seconds"])
         costs.append(1000 * seen["cpu"] / jobs)
-    what = f"drain {JOBS:,} jobs, motia worker"
+    what = "drain, motia worker"
     bench.add(what, subject, "jobs/s", rates)
     bench.add(f"{what}: CPU of the worker", subject, "ms/job", costs)
 
@@ -98,17 +103,27 @@ async def _waiting(
     """How much more memory the engine has when many jobs wait."""
     jobs = bench.count(WAITING)
     before = machine.memory(system.pid("engine"))
-    bench.say(f"enqueueing {jobs:,} jobs that nobody takes")
+    bench.say(f"{jobs:,} jobs that nobody takes")
     order = _order(system, WAITING_TOPIC, jobs)
+    if engine is EngineKind.EMBEDDED:  # they wait in PostgreSQL, however they got there
+        _fill(system, jobs)
+        order.jobs = 100
     await _helper(order.model_copy(update={"at_once": 50}))
     after = machine.memory(system.pid("engine"))
     bench.add("memory of the engine", subject, "MB", [before])
     bench.add(f"memory, {WAITING:,} waiting", subject, "MB", [after])
 
 
+def _fill(system: Stack, jobs: int) -> None:
+    """Put jobs into the queue as the embedded engine stores them."""
+    environment = system.system.processes["engine"].program.environment
+    with psycopg.connect(environment["ENGINE_DATABASE_URL"]) as connection:
+        connection.execute(FILL, [WAITING_TOPIC, WAITING_TOPIC, jobs])
+
+
 async def _peer(bench: Bench) -> None:
     rates: dict[str, list[float]] = {"enqueue": [], "drain": []}
-    jobs = bench.count(JOBS)
+    jobs = bench.count(JOBS) // bench.repeats
     async with folder() as data, embedded.postgres(data / "pg") as postgres:
         database = postgres.url(embedded.DATABASES[1])
         for _ in range(bench.repeats):
@@ -118,7 +133,7 @@ async def _peer(bench: Bench) -> None:
                 found = await stack.helper("benchmarks.peers.jobs", text, SECONDS)
                 values.append(jobs / found["seconds"])
     for action, values in rates.items():
-        bench.add(f"{action} {JOBS:,} jobs, scripted worker", PEER, "jobs/s", values)
+        bench.add(f"{action}, scripted worker", PEER, "jobs/s", values)
 
 
 def _order(system: Stack, topic: str, jobs: int) -> Order:
