@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak soak-calendar takeover-trial coverage mutants metrics-code walk bench-backup board-pictures lint lint-php test-php phpstan types \
+.PHONY: help up check test soak soak-calendar takeover-trial coverage mutants metrics-code walk bench bench-backup board-pictures lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -30,6 +30,10 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 
 $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.development requirements-bench.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
 	@touch $@
 
 up: $(VENV)/.runtime ## run the whole system here until Ctrl-C
@@ -63,6 +67,9 @@ metrics-code: $(VENV)/.development ## how dense the code is, and the functions t
 
 walk: $(VENV)/.development ## follow one Beteiligter and one calendar event through services/: files, functions, hops
 	@$(BIN)/python tools/walk.py
+
+bench: $(VENV)/.bench ## how fast everything is, beside its peers; writes docs/benchmarks.md (ONLY=webhook,queue; SMALL=1: only that it works)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SMALL),--small)
 
 bench-backup: $(VENV)/.development ## how long backup and restore take (RECORDS=100000); no part of the gate
 	@PYTHONPATH=. $(BIN)/python tools/bench_backup.py $(or $(RECORDS),100000)
@@ -107,6 +114,8 @@ lock: ## resolve the newest versions that fit pyproject.toml into the lock files
 		pyproject.toml --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--extra bench --constraint requirements.lock pyproject.toml --output-file requirements-bench.lock
 
 clean: ## remove what was installed and all local data
 	rm -rf $(VENV) .local .mypy_cache .pytest_cache .ruff_cache

@@ -19,6 +19,7 @@ from procrastinate.jobs import Job, Status
 
 from local_engine.database import Connection, Database
 from local_engine.errors import EngineError, StorageUnavailableError
+from local_engine.queues.grouped import Grouped
 from local_engine.worker_port.invocations import Trace
 from local_engine.worker_port.protocol import MAX_PAYLOAD_BYTES, dumps, loads
 
@@ -134,6 +135,7 @@ SELECT job.id, job.args ->> 'data', coalesce(note.error, ''), greatest(job.attem
 FROM procrastinate_jobs job LEFT JOIN engine.job_notes note ON note.job_id = job.id
 WHERE job.status = 'failed' AND job.task_name = %(topic)s ORDER BY job.id DESC OFFSET %(offset)s LIMIT %(limit)s
 """
+_DONE = "DELETE FROM procrastinate_jobs WHERE id = ANY(%s) AND status IN ('todo', 'doing') RETURNING id"
 _DISCARD = "DELETE FROM procrastinate_jobs WHERE status = 'failed' AND task_name = %s AND id = %s"
 
 
@@ -142,6 +144,8 @@ class QueueStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._add_in_group: Grouped[Job, int] = Grouped(self._add_all)
+        self._done_in_group: Grouped[int, bool] = Grouped(self._done_all)
 
     async def recover(self) -> int:
         """Return jobs that a previous engine had in flight to the queue, and say how many.
@@ -167,14 +171,17 @@ class QueueStore:
             lock=None,
             queueing_lock=None,
         )
+        return await self._add_in_group(job)
+
+    async def _add_all(self, jobs: list[Job]) -> list[int]:
         try:
             async with self._database.transaction() as connection:
-                stored = await self._database.jobs.defer_job_async(
-                    job, connection=connection
+                stored = await self._database.jobs.batch_defer_jobs_async(
+                    jobs, connection=connection
                 )
         except exceptions.ConnectorException as exc:
             raise StorageUnavailableError from exc
-        return int(stored.id or 0)
+        return [int(job.id or 0) for job in stored]
 
     async def take(self, topic: str, limit: int) -> list[QueuedJob]:
         """Take at most ``limit`` due jobs of a topic, in order; they are in flight from now on."""
@@ -206,8 +213,18 @@ class QueueStore:
 
     async def done(self, job: QueuedJob) -> None:
         """Delete a job that was handled."""
+        if await self._done_in_group(job.id):
+            return
+        # procrastinate's own function says what has become of it.
         async with self._database.transaction() as connection:
             await self._finish(connection, job, Status.SUCCEEDED, delete=True)
+
+    async def _done_all(self, job_ids: list[int]) -> list[bool]:
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(_DONE, [job_ids])
+            rows: list[Any] = await cursor.fetchall()
+        deleted = {row[0] for row in rows}
+        return [job_id in deleted for job_id in job_ids]
 
     async def bury(
         self, job: QueuedJob, error: str, *, interrupted: bool = False

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
-from phonenumbers.geodata.locale import LOCALE_DATA
+import phonenumbers
 
 from services.core.foreign_text import comparable_text
 
@@ -22,6 +24,24 @@ _SPELLINGS = {
     "DE": ("Deutschland", "D", "BRD", "Bundesrepublik Deutschland"),
     "AT": ("Österreich", "A"),
 }
+
+
+def _names_by_language() -> dict[str, dict[str, str]]:
+    """ISO code -> language -> name, from the library's file, without the package in which that lies.
+
+    Importing the package loads the places of all telephone numbers of the world as well: 100 MB.
+    """
+    file = Path(phonenumbers.__file__).parent / "geodata" / "locale.py"
+    spec = spec_from_file_location("phonenumbers.geodata.locale", file)
+    assert spec is not None  # noqa: S101 - narrows the type
+    assert spec.loader is not None  # noqa: S101 - narrows the type
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    names: dict[str, dict[str, str]] = module.LOCALE_DATA
+    return names
+
+
+LOCALE_DATA = _names_by_language()
 
 
 def _name_of_country(code: str, language: str) -> str:

@@ -1,0 +1,75 @@
+"""Command line: ``python -m benchmarks [--only webhook,queue] [--small]``, see `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import traceback
+
+from benchmarks import machine, queue, webhook
+from benchmarks.bench import Bench, Part
+from benchmarks.results import (
+    BEFORE,
+    LATEST,
+    Results,
+    as_text,
+    table,
+    write_document,
+)
+
+PARTS: dict[str, tuple[str, Part]] = {
+    "webhook": ("Webhooks", webhook.measure),
+    "queue": ("Queue", queue.measure),
+}
+#: No part takes longer, whatever hangs.
+PART_SECONDS = 600.0
+
+
+async def run(names: list[str], *, small: bool) -> bool:
+    """Measure the parts one after the other; a failed one is shown and does not stop the others. True: all went well.
+
+    A small run leaves the files as they are.
+    """
+    results, before = Results.read(LATEST), Results.read(BEFORE)
+    failed = []
+    for name in names:
+        about = machine.about()
+        bench = Bench(name, small)
+        try:
+            async with asyncio.timeout(PART_SECONDS):
+                await PARTS[name][1](bench)
+        except Exception:  # noqa: BLE001 - whatever it is, the other parts are measured
+            traceback.print_exc()
+            failed.append(name)
+            about["incomplete"] = "yes, it failed"
+        results.put(name, bench.rows, about)
+        sys.stdout.write(f"{as_text(table(bench.rows, before.rows(name)))}\n\n")
+        if not small:
+            results.write(LATEST)
+            write_document(
+                results, before, {part: title for part, (title, _) in PARTS.items()}
+            )
+    sys.stdout.write(
+        f"bench: failed: {', '.join(failed)}\n" if failed else "bench: ok\n"
+    )
+    return not failed
+
+
+def main() -> None:
+    """Exit status 0: every part was measured."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
+    parser.add_argument(
+        "--small", action="store_true", help="only to see that it works"
+    )
+    given = parser.parse_args()
+    names = [name for name in given.only.split(",") if name]
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    sys.exit(0 if asyncio.run(run(names, small=given.small)) else 1)
+
+
+if __name__ == "__main__":
+    main()

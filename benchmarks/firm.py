@@ -1,0 +1,63 @@
+"""The records that are measured, in the twins."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from benchmarks import stack
+from benchmarks.stack import TOKEN, Stack
+
+#: Syncing a record for the first time takes a tenth of that at most.
+SECONDS_PER_RECORD = 1.0
+AT_ONCE = 10
+BATCH = 100
+
+
+def person(number: int) -> dict[str, Any]:
+    """An invented person; each has another name."""
+    return {
+        "firstName": "Erika",
+        "lastName": f"Muster{number:06d}",
+        "salutationName": "Frau",
+        "emailAddress": f"erika{number}@example.org",
+    }
+
+
+async def people(system: Stack, count: int) -> list[str]:
+    """The ids of so many new CBeteiligte, each synced once, so that nothing is left to do."""
+    total = await system.audit.fetchval("SELECT count(*) FROM sync_audit")
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def make(number: int) -> str:
+        path = "/__sandbox__/records/CBeteiligte?silent=1"
+        async with slots:
+            made = await system.twin("espocrm", "POST", path, json=person(number))
+        return str(made["id"])
+
+    ids = await asyncio.gather(*(make(total + n) for n in range(count)))
+    await send(system, "create", ids)
+    await synced(system, ids)
+    return ids
+
+
+async def send(system: Stack, action: str, ids: list[str]) -> None:
+    """The webhooks of these records, a batch at a time."""
+    for start in range(0, len(ids), BATCH):
+        batch = [{"id": item} for item in ids[start : start + BATCH]]
+        url = f"{system.system.http_url}/vmh/webhook/beteiligte/{action}?token={TOKEN}"
+        async with system.session.post(url, json=batch) as answer:
+            answer.raise_for_status()
+
+
+async def synced(system: Stack, ids: list[str]) -> None:
+    """Wait until each of the records was synced since it was made."""
+
+    async def all_of_them() -> bool:
+        done = await system.audit.fetchval(
+            "SELECT count(DISTINCT entity_id) FROM sync_audit WHERE entity_id = ANY($1)",
+            ids,
+        )
+        return bool(done == len(ids))
+
+    await stack.until(all_of_them, 30 + SECONDS_PER_RECORD * len(ids))
