@@ -64,7 +64,9 @@ class Simulation:
         self.violations.append(seed)
         KEPT.mkdir(parents=True, exist_ok=True)
         (KEPT / f"{seed}.txt").write_text(found, encoding="utf-8")
-        print(f"VIOLATION, seed {seed}: {found.splitlines()[0][:300]}", flush=True)
+        seconds = time.monotonic() - self.started
+        first = found.splitlines()[0][:300]
+        print(f"VIOLATION, seed {seed}, after {seconds:.0f} s: {first}", flush=True)
         return found
 
     def reduce(self, seed: int) -> Story:

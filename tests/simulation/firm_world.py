@@ -182,6 +182,8 @@ class Firm:
         #: How many operations were carried out and steps run, since the firm was opened.
         self.operations = self.runs = self.requests_before = self.deaths = 0
         self.is_well = True
+        #: Whether in this story PostgreSQL has refused something, or a worker has died: lines of the audit may lack.
+        self.was_hit = False
         self._due: list[tuple[int, Meanwhile]] = []
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -244,6 +246,7 @@ class Firm:
         self.queue = Queue(lambda: self.clock.now)
         self.mail, self.requests, self.log = [], [], []
         self.trace, self.defects, self._due = [], [], []
+        self.was_hit = False
         self.office.espocrm._initial_settings = EspoCRMSettings(
             optimistic_concurrency=frozenset(
                 {"CBeteiligte", "CAdressen"} if story.checks_versions else ()
@@ -343,6 +346,7 @@ class Firm:
                     client.delete(name)
 
     def _happen_to_a_store(self, what: str) -> None:
+        self.was_hit = True
         match what:
             case "flush":
                 self._redis[0].flushall()
@@ -486,6 +490,7 @@ class Firm:
         await asyncio.wait([task])
         if worker.is_dead:
             self.deaths += 1
+            self.was_hit = True
             if not task.cancelled():
                 task.exception()
             await self.replace(number)
