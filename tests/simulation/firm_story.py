@@ -56,9 +56,10 @@ class Store:
 
 @dataclass(frozen=True)
 class Death:
-    """The worker dies when what it does waits for the ``after``-th time."""
+    """The worker dies when what it does waits for the ``after``-th time, in the ``job``-th job that it takes."""
 
     after: int
+    job: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ _STARTS = (
     datetime(2028, 2, 27, 10, tzinfo=UTC),
 )
 _POOL = 60
-_DRAWN = st.one_of(people, people, people, browsing, drops)
+_PEOPLE = st.one_of(people, people, people, drops)
 
 
 def random_story(seed: int) -> Story:
@@ -185,9 +186,16 @@ def _drawn(strategy: st.SearchStrategy[Any], seed: int, count: int) -> list[Any]
 
 
 @cache
-def _pools(number: int) -> tuple[list[Any], list[Any]]:
-    """What people may do, and how systems may surprise; one pool serves many stories, because drawing takes time."""
-    return _drawn(_DRAWN, number, 8 * _POOL), _drawn(surprises, number, 4 * _POOL)
+def _pools(number: int) -> tuple[list[Any], list[Any], list[Any]]:
+    """What people do, what they do in the browser, and how systems surprise.
+
+    One pool serves many stories, because drawing takes time.
+    """
+    return (
+        _drawn(_PEOPLE, number, 8 * _POOL),
+        _drawn(browsing, number, 2 * _POOL),
+        _drawn(surprises, number, 4 * _POOL),
+    )
 
 
 class _Author:
@@ -195,9 +203,10 @@ class _Author:
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
-        self.people, self.surprises = _pools(seed // 64)
+        self.people, self.browsing, self.surprises = _pools(seed // 64)
         #: In most stories both systems show and store what they were given; the strict checks hold only there.
-        self.has_surprises = self.dice.random() < 0.4
+        self.has_surprises = self.dice.random() < 0.3
+        self.has_browsing = self.has_surprises or self.dice.random() < 0.4
 
     def story(self) -> Story:
         """The story."""
@@ -234,7 +243,8 @@ class _Author:
     def _deed(self) -> InOffice | InCalendar:
         dice = self.dice
         if dice.random() < 0.6:
-            return InOffice(dice.choice(self.people))
+            others = self.has_browsing and dice.random() < 0.3
+            return InOffice(dice.choice(self.browsing if others else self.people))
         if dice.random() < 0.75:
             return InCalendar(calendar_scenario._deed(dice))
         return InCalendar(calendar_scenario._unusual(dice, self._unusual_kinds()))
@@ -310,7 +320,9 @@ class _Author:
         dice = self.dice
         if dice.random() >= share:
             return None
-        return Death(dice.choice([1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90]))
+        return Death(
+            dice.randint(1, dice.choice([10, 40, 120])), dice.choice([0, 0, 1])
+        )
 
     def _work(self) -> Work:
         dice = self.dice

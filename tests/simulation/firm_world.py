@@ -433,12 +433,12 @@ class Firm:
         self._due = []
 
     async def _lane(self, worker: int, jobs: int, death: Death | None) -> None:
-        for _ in range(jobs):
+        for number in range(jobs):
             job = self.queue.take()
             if job is None:
                 return
-            await self._deliver(job, worker, death)
-            death = None
+            is_last = death is not None and death.job == number
+            await self._deliver(job, worker, death if is_last else None)
 
     async def _deliver(self, job: Job, worker: int, death: Death | None) -> None:
         if job.topic == TOPIC_EMPLOYEE:
