@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak soak-calendar takeover-trial coverage mutants metrics-code walk bench bench-backup board-pictures lint lint-php test-php phpstan types \
+.PHONY: help up check test soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench bench-backup board-pictures lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -45,9 +45,16 @@ check: $(VENV)/.runtime ## run the system, verify the sample flow, stop; exit st
 test: $(VENV)/.development ## all tests
 	@$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadgroup
 
-soak: $(VENV)/.development ## people and surprises, many scenarios (SCENARIOS=500, CALENDAR_SCENARIOS=300; 20 minutes)
+soak: $(VENV)/.development ## HOURS=1: the whole firm for an hour; without: the two searches (SCENARIOS=500, CALENDAR_SCENARIOS=300)
+ifdef HOURS
+	@$(BIN)/python -W ignore tools/simulation.py --hours $(HOURS) --first $(or $(SEED),$$(date +%s))
+else
 	@SOAK_SCENARIOS=$(SCENARIOS) $(SOAK) tests/integration/test_hostile_simulation.py
 	@$(MAKE) --no-print-directory soak-calendar
+endif
+
+broken-guards: $(VENV)/.development ## break a guard of each promise in a copy; how soon does the simulation notice (docs/reliability.md)
+	@$(BIN)/python -W ignore tools/broken_guards.py $(if $(ONLY),--only "$(ONLY)")
 
 soak-calendar: $(VENV)/.development ## the calendar's share of it (CALENDAR_SCENARIOS=300, CALENDAR_KINDS=all)
 	@SOAK_SCENARIOS=$(CALENDAR_SCENARIOS) $(SOAK) tests/integration/test_calendar_stateful.py

@@ -25,6 +25,8 @@ CONNECTION_ERRORS = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # What is left of a connection that the server has ended while it waited in the pool; the pool opens another.
+    asyncpg.InternalClientError,
 )
 #: All that a use of PostgreSQL may raise.
 DATABASE_ERRORS = (*CONNECTION_ERRORS, asyncpg.PostgresError)

@@ -684,6 +684,8 @@ async def test_held_copies_without_a_row_are_hidden(office: CalendarOffice) -> N
     assert (await office.sync(full_content=False)).result == "held"
 
     assert office.texts() == ["Advoware"] * 8
+    hidden = {line["google_event_id"] for line in await office.audit("hidden")}
+    assert hidden == {office.copy(fr_nr)["id"] for fr_nr in numbers}
 
 
 @pytest.mark.parametrize("exceptions", ["lost", "kept", "follow"])

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
+import psycopg
 import pytest
 from beteiligte_office import PHONES, Office, office
+from servers import Stores
 
 from config import Settings
 from services.core.database import POOL_SIZE, database_errors
@@ -237,3 +239,28 @@ async def test_a_full_disk_uses_up_no_try_of_the_record(
         assert (await office.in_espocrm(record))["syncStatus"] == "clean"
     assert office.in_advoware(betnr)["name"] == "Geändert"
     assert len(office.advoware.state()["beteiligte"]) == 2
+
+
+async def test_waiting_connections_that_the_server_has_ended_are_worth_another_try(
+    resources: Resources, stores: Stores, database: str
+) -> None:
+    pool = await resources.database()
+    await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.05)") for _ in range(4)))
+    # Without a wait in between: the pool does not know of it yet.
+    with psycopg.connect(stores.postgres.url(database), autocommit=True) as operator:
+        operator.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    refusals = 0
+    for _ in range(2 * POOL_SIZE):
+        try:
+            async with database_errors():
+                await pool.fetchval("SELECT 1")
+        except Unavailable:
+            refusals += 1
+
+    assert refusals > 1
+    async with database_errors():
+        assert await pool.fetchval("SELECT 1") == 1

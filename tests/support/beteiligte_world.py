@@ -995,7 +995,7 @@ class _People:
 
     def _in_browser(self, action: str, **wish: Any) -> None:
         wish = {"action": action, "entity": "CBeteiligte", **wish}
-        Browser(self._store, self._world._on_change, self._admin).do(
+        Browser(self._store, self._service, self._world._on_change, self._admin).do(
             ACTIONS.validate_python(wish)
         )
 

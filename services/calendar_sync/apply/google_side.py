@@ -296,14 +296,15 @@ class GoogleSide:
             with suppress(NotFound):  # cancelled meanwhile
                 await self._google.patch_event(self._calendar_id, occurrence.id, body)
         shown = fingerprint_of(read_google_event(answer), is_edited=action.is_edited)
+        line = self._rows.line(action, pair, before=pair.google, after=shown)
         stored = await self._store.find_pair(pair.sync_id)
-        if stored is None:
-            return  # a copy by the sync without a row
+        if stored is None:  # a copy by the sync without a row
+            await self._rows.audit(line)
+            return
         # The row as it is now: what this run has remembered of the Termin stays.
         written = replace(
             stored.pair, google=shown, persons_private=pair.persons_private
         )
-        line = self._rows.line(action, pair, before=pair.google, after=shown)
         await self._rows.save(written, line)
 
     async def take_marks_off(self, action: TakeMarksOff) -> None:

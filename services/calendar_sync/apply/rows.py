@@ -312,6 +312,10 @@ class Rows:
             google_event_id=google.id,
             trace_id=self._clients.trace_id,
         )
+        await self.audit(line)
+
+    async def audit(self, line: AuditLine) -> None:
+        """A line of what has no row to be saved with."""
         await self._store.append_audit([line], self._clients.now())
 
     def line(

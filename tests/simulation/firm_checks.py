@@ -1,0 +1,290 @@
+"""What must hold in every story of the firm.
+
+Those of the two older searches (nothing lost, nothing there twice, nothing shown that must be hidden, both sides
+agree, a further run writes nothing), and: the queue is empty or its dead letters say why; a status is true; what was
+written stands in the audit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import calendar_checks
+import test_beteiligte_simulation as strict
+import test_hostile_simulation as hostile
+from beteiligte_scenario import Surprise
+from calendar_scenario import KUERZEL, checks_to_make
+from firm_story import Operation, Story, Work
+from firm_world import Firm
+from hasty_loop import HASTE
+
+#: A story that takes longer (seconds on the wall) waits for something that never comes.
+LONGEST_SECONDS = 90
+#: What the id of a single occurrence adds to that of its series.
+_OCCURRENCE = re.compile(r"_\d{8}(T\d{6}Z?)?$")
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class Violation(AssertionError):
+    """Something that must hold does not. The message has the trace."""
+
+
+async def play(firm: Firm, story: Story) -> list[str]:
+    """Play a story and check everything; returns what happened, a line for each operation and each step that ran.
+
+    Raises:
+        Violation: something does not hold, the program has ended in an unforeseen way, or something waits for ever.
+    """
+    await firm.begin(story)
+    playing = asyncio.get_running_loop().create_task(_play(firm, story))
+    done, _ = await asyncio.wait([playing], timeout=LONGEST_SECONDS * HASTE)
+    if not done:
+        waiting = _waiting_tasks()
+        playing.cancel()
+        await asyncio.wait([playing])
+        raise Violation(_report(firm, TimeoutError(f"it does not end: {waiting}")))
+    error = playing.exception()
+    if error is not None:
+        raise Violation(_report(firm, error)) from error
+    return playing.result()
+
+
+async def _play(firm: Firm, story: Story) -> list[str]:
+    for operation in story.operations:
+        await _perform(firm, operation)
+    _check_before_the_end(firm)
+    trace = list(firm.trace)
+    await firm.settle()
+    await _check_at_the_end(firm, story)
+    return trace
+
+
+def _waiting_tasks() -> str:
+    """Where the tasks of this loop wait, the innermost three places of each."""
+    places = []
+    for task in asyncio.all_tasks():
+        frames = _frames(task.get_coro())[-3:]
+        places.append(" > ".join(frames))
+    return "; ".join(sorted(set(places)))
+
+
+def _frames(coroutine: Any) -> list[str]:
+    frames = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(
+            coroutine, "gi_frame", None
+        )
+        if frame is not None:
+            name = frame.f_code.co_filename.rpartition("/")[2]
+            frames.append(f"{name}:{frame.f_lineno}")
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(
+            coroutine, "gi_yieldfrom", None
+        )
+    return frames
+
+
+def _report(firm: Firm, error: BaseException) -> str:
+    lines = [line[:240] for line in firm.trace[-40:]]
+    return "\n".join([f"{type(error).__name__}: {error}"[:4000], *lines])
+
+
+async def _perform(firm: Firm, operation: Operation) -> None:
+    before, written = len(firm.log), len(firm.requests)
+    counted = _count_audit(firm)
+    disturbed = bool(firm.faults(spoiling=True)) or not firm.is_well
+    await firm.perform(operation)
+    assert not firm.defects, "\n".join(firm.defects)
+    calendar_checks.assert_no_text_came_back(firm.diary, checks_to_make())
+    requests = firm.requests[written:]
+    _check_protection(firm, requests)
+    _check_log(firm.log[before:], is_calm=not disturbed and _is_calm(operation))
+    is_plain = isinstance(operation, Work) and _is_calm(operation)
+    if is_plain and not disturbed:
+        _check_written(firm, requests, counted)
+
+
+def _is_calm(operation: Operation) -> bool:
+    if not isinstance(operation, Work):
+        return True
+    return operation.death is None and not operation.meanwhile and operation.lanes == 1
+
+
+# -- on the way -----------------------------------------------------------------------------------------------------
+
+
+def _check_protection(firm: Firm, requests: list[dict[str, Any]]) -> None:
+    if not firm.diary.configuration.write_protection:
+        return
+    written = [e["path"] for e in requests if e["method"] in _WRITES]
+    assert not [p for p in written if "Termine" in p], "written in spite of protection"
+
+
+def _check_log(lines: list[tuple[str, dict[str, Any]]], *, is_calm: bool) -> None:
+    """No defect of the program was logged, and no calendar's run has ended although nothing was wrong."""
+    for event, fields in lines:
+        assert not fields.get("trace"), (event, fields)
+        assert "unexpected" not in str(fields.get("error")), (event, fields)
+        is_ended = event == "calendar.failed" and "Unavailable" in str(fields["error"])
+        assert not (is_calm and is_ended), (event, fields)
+
+
+def _accepted(entry: dict[str, Any]) -> bool:
+    return entry["method"] in _WRITES and entry["status"] in {200, 201, 204}
+
+
+def _count_audit(firm: Firm) -> int:
+    rows = firm.rows(
+        "SELECT (SELECT count(*) FROM sync_audit)"
+        " + (SELECT count(*) FROM calendar_sync_audit) AS lines"
+    )
+    return int(rows[0]["lines"])
+
+
+def _check_written(firm: Firm, requests: list[dict[str, Any]], counted: int) -> None:
+    """Jobs that nothing disturbed and that have changed data outside have left a line in the audit."""
+    written = [
+        f"{e['method']} {e['path']}"
+        for e in requests
+        if _accepted(e) and _changes_data(e["path"])
+    ]
+    if written:
+        assert _count_audit(firm) > counted, f"no audit of {written}"
+
+
+def _changes_data(path: str) -> bool:
+    return bool(re.search(r"/advonet/(Beteiligte|Termine)|/events", path))
+
+
+def _check_before_the_end(firm: Firm) -> None:
+    """A record that shows a failure says why, and has failed: the audit has it, unless PostgreSQL took no line."""
+    failed = {
+        row["entity_id"]
+        for row in firm.rows(
+            "SELECT DISTINCT entity_id FROM sync_audit"
+            " WHERE result IN ('failed', 'permanently_failed') OR error IS NOT NULL"
+        )
+    }
+    for row in firm.office.rows("CBeteiligte"):
+        if row["syncStatus"] in {"failed", "permanently_failed"}:
+            is_known = row["id"] in failed or firm.was_hit
+            assert is_known, f"{row['id']} shows a failure that no audit has"
+            assert row["syncErrorMessage"], f"{row['id']} does not say why it failed"
+
+
+# -- at the end -----------------------------------------------------------------------------------------------------
+
+
+async def _check_at_the_end(firm: Firm, story: Story) -> None:
+    checks: list[Callable[[], Awaitable[None]]] = [
+        lambda: _check_queue(firm),
+        lambda: _check_audit(firm),
+        lambda: _check_office(firm, story),
+        lambda: _check_calendars(firm),
+    ]
+    for check in checks:
+        await firm.as_worker(check)
+    assert not firm.defects, "\n".join(firm.defects)
+
+
+async def _check_queue(firm: Firm) -> None:
+    """Nothing waits for ever, and what was given up says why."""
+    assert not firm.defects, "\n".join(firm.defects)
+    assert not firm.queue.waiting, firm.queue.waiting
+    for letter in firm.queue.dead:
+        assert letter.reason.partition(": ")[2], (
+            f"a dead letter without reason: {letter}"
+        )
+
+
+async def _check_audit(firm: Firm) -> None:
+    """Every Beteiligter, Termin and event that we have written to stands in the audit."""
+    known = {
+        row["advoware_id"]
+        for row in firm.rows("SELECT DISTINCT advoware_id FROM sync_audit")
+    }
+    rows = firm.rows(
+        "SELECT DISTINCT advoware_frnr, google_event_id FROM calendar_sync_audit"
+    )
+    numbers = {str(row["advoware_frnr"]) for row in rows}
+    events = {row["google_event_id"] for row in rows}
+    for entry in firm.requests:
+        if not _accepted(entry):
+            continue
+        path = entry["path"]
+        if found := re.search(r"/advonet/Beteiligte/(\d+)", path):
+            assert found[1] in known, f"no audit of {entry['method']} {path}"
+        if found := re.search(r"/advonet/Termine\?frnr=(\d+)", path):
+            assert found[1] in numbers, f"no audit of {entry['method']} {path}"
+        if found := re.search(r"/events/([^/?]+)", path):
+            names = {found[1], _OCCURRENCE.sub("", found[1])}
+            assert names & events, f"no audit of {entry['method']} {path}"
+
+
+async def _check_office(firm: Firm, story: Story) -> None:
+    office, steps = firm.office, story.office_steps
+    told = strict.Said(office, await office.fetch("SELECT * FROM sync_audit"))
+    surprised = [s for s in steps if isinstance(s, Surprise) and _alters(s)]
+    if not surprised:
+        _check_no_beteiligter_is_there_twice(firm)
+    if surprised or _is_hostile(steps):
+        hostile.assert_nothing_is_lost(office, told, steps)
+        await hostile.assert_clean_means_equal(office, told)
+        hostile.assert_nothing_waits_for_ever(office)
+        await hostile.assert_a_further_sync_writes_nothing(office)
+        return
+    await strict.assert_nothing_is_there_twice(office)
+    await strict.assert_both_sides_agree(office, told)
+    strict.assert_statuses(office, told)
+    strict.assert_nothing_is_lost(office, told)
+    strict.assert_no_task_is_doubled(told)
+    await strict.assert_the_sync_rests(office)
+
+
+def _check_no_beteiligter_is_there_twice(firm: Firm) -> None:
+    """People here enter nobody in Advoware, so each Beteiligter is one that we have made for a record."""
+    states = firm.rows(
+        "SELECT advoware_id FROM sync_state"
+        " WHERE entity_type = 'CBeteiligte' AND advoware_id IS NOT NULL"
+    )
+    known = {state["advoware_id"] for state in states}
+    for advo in firm.office.beteiligte():
+        assert str(advo["betNr"]) in known, f"no record has Beteiligter {advo['betNr']}"
+
+
+def _alters(step: Surprise) -> bool:
+    return bool(step.rule.get("answer") or step.rule.get("stored"))
+
+
+def _is_hostile(steps: list[Any]) -> bool:
+    """Whether somebody does what only the hostile search knows: its checks are wider."""
+    plain = (
+        "Enter",
+        "EditMaster",
+        "SwitchKind",
+        "EditContact",
+        "EditAddress",
+        "EditBank",
+    )
+    odd = [s for s in steps if not isinstance(s, Surprise)]
+    return any(type(s).__name__ not in (*plain, "Drop") or _is_valid(s) for s in odd)
+
+
+def _is_valid(step: Any) -> bool:
+    return getattr(step, "what", None) == "valid"
+
+
+async def _check_calendars(firm: Firm) -> None:
+    diary, checks = firm.diary, checks_to_make()
+    await diary.settle()
+    await calendar_checks.assert_both_sides_agree(diary)
+    calendar_checks.assert_nothing_is_lost(diary)
+    await calendar_checks.assert_nothing_is_there_twice(diary)
+    if "privacy" in checks:
+        await calendar_checks.assert_no_hidden_text(diary)
+    diary.forget_journals()
+    for kuerzel in KUERZEL:
+        await diary.run(kuerzel)
+    assert diary.writes() == [], f"the calendars do not rest: {diary.writes()}"

@@ -1,0 +1,177 @@
+"""Break one guard for each promise, and see how soon the simulation notices: ``python tools/broken_guards.py``.
+
+Each row of `GUARDS` is a promise and the change that breaks its guard. It is done in a copy, ``.local/broken``. Printed
+is a row of the table in ``docs/reliability.md``: promise, guard, seed that found it, seconds, and what was found.
+``--only TEXT`` takes the promises with this text. Exit status 0: every one was noticed in time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPY = ROOT / ".local" / "broken"
+COPIED = (
+    "services",
+    "steps",
+    "config.py",
+    "db",
+    "sandbox",
+    "cli",
+    "local_engine",
+    "tests",
+    "tools",
+)
+#: What is played until a guard is given up as not noticed (minutes).
+LIMIT_MINUTES = 5.0
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A promise, and the text in a file whose change breaks what guards it."""
+
+    promise: str
+    name: str
+    path: str
+    old: str
+    new: str
+
+
+GUARDS = (
+    Guard(
+        "Nothing is created twice in Advoware",
+        "create_once looks for what an interrupted attempt has left",
+        "services/vmh_sync/create_once.py",
+        "    if intent.is_repeated:",
+        "    if intent.is_repeated and not intent.attempted_at:",
+    ),
+    Guard(
+        "No event is there twice in Google",
+        "google_event_id is the same in every attempt",
+        "services/calendar_sync/mapping/event_ids.py",
+        'name = f"advoware:{fr_nr}:{calendar_id}"',
+        'name = f"advoware:{fr_nr}:{object()!r}"',
+    ),
+    Guard(
+        "What is private stays hidden",
+        "PlanSettings.shown anonymises private Termine",
+        "services/calendar_sync/view.py",
+        "is_hidden = self.hides_all or (event.privat and not persons_private)",
+        "is_hidden = self.hides_all",
+    ),
+    Guard(
+        "A status is true",
+        "Ending.status shows what does not arrive",
+        "services/beteiligte/finish.py",
+        '            if not item.is_notified_once_only:\n                return "conflict"',
+        '            if not item.is_notified_once_only:\n                return "clean"',
+    ),
+    Guard(
+        "Each write has a line in the audit",
+        "record_outcome appends the line",
+        "services/vmh_sync/job.py",
+        "        await store.append_audit(entry, now)",
+        "        pass",
+    ),
+    Guard(
+        "An edit is overwritten by nothing but a newer one, and people hear of it",
+        "_keep_what_will_be_lost before the PUT",
+        "services/beteiligte_sync_utils.py",
+        "        await store.append_audit(entry, self._now())\n        if plan.conflicts:",
+        "        if not plan.conflicts:",
+    ),
+    Guard(
+        "An edit that meets a running sync is kept",
+        "BeteiligteFinisher._require_unedited",
+        "services/beteiligte/finish.py",
+        "        if was_edited_since(self._mapper, espo, {}, now):",
+        "        if was_edited_since(self._mapper, espo, {}, espo):",
+    ),
+    Guard(
+        "The sync comes to rest",
+        "BeteiligteFinisher._needs_write",
+        "services/beteiligte/finish.py",
+        "        return ending.wants_write or not is_settled",
+        "        return ending.wants_write or bool(is_settled)",
+    ),
+    Guard(
+        "A store that is away is no defect and costs nothing",
+        "store_errors knows what is left of an ended connection",
+        "services/core/store_errors.py",
+        "    asyncpg.InternalClientError,\n",
+        "",
+    ),
+    Guard(
+        "Nothing is deleted because a list lacks it",
+        "CalendarSync._confirm reads a missing Termin directly",
+        "services/calendar_sync/run.py",
+        "            termin = await read_termin(self._advoware, fr_nr)",
+        "            termin = None",
+    ),
+)
+
+
+def noticed(guard: Guard) -> tuple[int | None, float, str]:
+    """The seed that found the broken guard, after how many seconds of playing, and what was found."""
+    _break(guard)
+    command = [sys.executable, "-W", "ignore", "tools/simulation.py"]
+    command += ["--first", "0", "--until-found", "--hours", str(LIMIT_MINUTES / 60)]
+    started = time.monotonic()
+    ended = subprocess.run(
+        command, cwd=COPY, capture_output=True, text=True, check=False
+    )
+    taken = time.monotonic() - started
+    found = re.search(r"VIOLATION, seed (\d+), after ([\d.]+) s: (.*)", ended.stdout)
+    if found is None:
+        return None, taken, (ended.stdout + ended.stderr)[-300:]
+    return int(found[1]), float(found[2]), found[3]
+
+
+def _break(guard: Guard) -> None:
+    shutil.rmtree(COPY, ignore_errors=True)
+    COPY.mkdir(parents=True)
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, COPY / name)
+        else:
+            shutil.copy(source, COPY / name)
+    path = COPY / guard.path
+    text = path.read_text(encoding="utf-8")
+    if text.count(guard.old) != 1:
+        raise SystemExit(
+            f"{guard.path} has changed: {guard.old!r} stands there {text.count(guard.old)} times"
+        )
+    path.write_text(text.replace(guard.old, guard.new), encoding="utf-8")
+
+
+def main() -> int:
+    """Run from the command line; see the module's description."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    unnoticed = 0
+    print("| promise | broken guard | seed | seconds | found |\n|---|---|---|---|---|")
+    for guard in GUARDS:
+        if given.only.lower() not in guard.promise.lower():
+            continue
+        seed, seconds, what = noticed(guard)
+        unnoticed += seed is None
+        place = f"{guard.name} (`{guard.path}`)"
+        print(
+            f"| {guard.promise} | {place} | {seed} | {seconds:.0f} | {what} |",
+            flush=True,
+        )
+    shutil.rmtree(COPY, ignore_errors=True)
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
