@@ -716,8 +716,6 @@ class AdressenSync:
         expected = {**action.row, **action.espocrm}
         await self._show_status(run.report, expected, written, done)
         await self._finish_written(run, done)
-        if ending.is_created:
-            await run.store.end_create(ENTITY_TYPE, action.row["id"])
 
     async def _finish_written(self, run: _Run, action: Settle) -> None:
         await self._remember(run, action.state)

@@ -540,14 +540,11 @@ class BankverbindungenSync:
         """
         row = action.row
         state = action.state
-        is_first = observed.state_of(row["id"]) is None
         known = observed.states.get(row["id"])
 
         async def remember() -> None:
             if state != known:
                 await store.save(replace(state, synced_at=observed.now))
-            if is_first:
-                await store.end_create(ENTITY_TYPE, row["id"])
 
         def apply() -> None:
             observed.states[row["id"]] = state

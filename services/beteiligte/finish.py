@@ -208,15 +208,12 @@ class BeteiligteFinisher:
         return await self._writes.collects(ENTITY_TYPE, "Task")
 
     async def _remember_all(self, ending: Ending, store: SyncStore) -> None:
-        """Store what both sides hold, also of the parts; the create is at its end."""
-        espo = ending.observed.espo
+        """Store what both sides hold, also of the parts."""
         observed = replace(ending.observed, advo=ending.advo)
         await self.remember(store, observed, ending.plan, ending.standing)
         for result in ending.parts.results:
             for state in result.states:
                 await store.save(state)
-        if not espo.get("betnr"):
-            await store.end_create(ENTITY_TYPE, espo["id"])
 
     def _needs_write(self, ending: Ending) -> bool:
         is_settled = beteiligte_status.is_settled(

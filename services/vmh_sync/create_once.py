@@ -25,8 +25,8 @@ async def create_once(
 ) -> Made:
     """Create a record, or find the one that an earlier attempt has created.
 
-    The intent is stored before the request. It stays until the caller ends it (`SyncStore.end_create`), once the link
-    is stored on both sides; it ends here if the request has certainly changed nothing.
+    The intent is stored before the request. It ends when the caller stores the link (`SyncStore.save`), once both sides
+    have it; it ends here if the request has certainly changed nothing.
 
     Args:
         intents: where the intent is stored.

@@ -101,7 +101,9 @@ class SyncStore:
         return SyncState(**row) if row else None
 
     async def save(self, state: SyncState) -> None:
-        """Store the state of a record, in place of an earlier one.
+        """Store the state of a record, in place of an earlier one. With a link, its create is at its end.
+
+        One statement does both: a crash between two would leave the intent, and what it holds of a person, for ever.
 
         Raises:
             Conflict: another record is linked with the same Advoware record.
@@ -110,6 +112,10 @@ class SyncStore:
             async with database_errors():
                 await self._pool.execute(
                     """
+                    WITH ended AS (
+                        DELETE FROM create_intent
+                        WHERE entity_type = $1 AND entity_id = $2 AND $3::text IS NOT NULL
+                    )
                     INSERT INTO sync_state (entity_type, entity_id, advoware_id, base, advoware_row_id,
                                             espocrm_modified_at, synced_at, deleted_at, rejected,
                                             advoware_created_at, advoware_changed_at, erased_at)
@@ -388,7 +394,7 @@ class SyncStore:
             ) from error
 
     async def end_create(self, entity_type: str, entity_id: str) -> None:
-        """Forget the intent: the link is stored on both sides, or the create was refused."""
+        """Forget the intent: the create has certainly led to nothing. One that has led to a link ends with `save`."""
         async with database_errors():
             await self._pool.execute(
                 "DELETE FROM create_intent WHERE entity_type = $1 AND entity_id = $2",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from beteiligte_office import Office
 from beteiligte_office import office as beteiligte_office
 from calendar_office import CalendarOffice, in_haste, office
+from client_writes import write_operations
 
 from config import Settings
 from services.advoware import AdvowareAPI
@@ -21,13 +22,6 @@ from services.google_calendar import GoogleCalendarAPI
 
 __all__ = ["beteiligte_office", "office"]
 
-#: All that is not named here is taken for a write, so that a new operation is tried without being named.
-READS = {
-    AdvowareService: {"ask_termine"},
-    EspoCRMAPI: {"search_entities", "shows_what_is_stored", "write_offer"},
-    GoogleCalendarAPI: set(),
-}
-READ_PREFIXES = ("get_", "list_", "find_")
 EVENT = {"id": "abcde12345", "summary": "x"}
 ARGUMENTS: dict[str, Any] = {
     "betnr": 1,
@@ -49,16 +43,6 @@ ARGUMENTS: dict[str, Any] = {
     "email": "a@example.org",
     "rule_id": "user:a@example.org",
 }
-
-Operation = tuple[str, Callable[..., Awaitable[Any]]]
-
-
-def write_operations(client: Any) -> Iterator[Operation]:
-    """The public operations of a client that are not known to read."""
-    for name, method in inspect.getmembers(client, inspect.iscoroutinefunction):
-        is_read = name.startswith(READ_PREFIXES) or name in READS[type(client)]
-        if not name.startswith("_") and not is_read:
-            yield name, method
 
 
 async def refused(client: Any) -> list[str]:

@@ -50,6 +50,8 @@ from services.vmh_sync.adressen.problems import (
 from services.vmh_sync.result import Problem
 from services.vmh_sync.store import SyncState
 
+#: The status of a CAdressen whose Adresse is gone from Advoware, which only the sync sets.
+SHOWN_GONE = "deleted_in_advoware"
 #: What waits for a person, as a state remembers it (`services.vmh_sync.adressen.fields`).
 Rejected = Mapping[str, Mapping[str, Any]]
 
@@ -582,7 +584,7 @@ def _settle_missing(observed: Observation, row: Record) -> Settle:
         )
         base["isActive"] = False
         attributes = {"isActive": False}
-        status = "deleted_in_advoware"
+        status = SHOWN_GONE
     elif is_active(row):
         rejected["isActive"] = _waiting(
             observed,
@@ -594,7 +596,17 @@ def _settle_missing(observed: Observation, row: Record) -> Settle:
         status = "conflict"
     elif "gone" in state.rejected:
         rejected["gone"] = state.rejected["gone"]
-        status = "deleted_in_advoware"
+        status = SHOWN_GONE
+    elif row.get("syncStatus") == SHOWN_GONE:
+        # An interrupted run has shown it, but could not report it any more.
+        rejected["gone"] = _waiting(
+            observed,
+            state,
+            "gone",
+            espocrm=True,
+            advoware=None,
+        )
+        status = SHOWN_GONE
     elif state.base.get("isActive") or "isActive" in state.rejected:
         # Deactivated by a person: done, unless it returns.
         rejected["isActive"] = _waiting(
