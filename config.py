@@ -6,13 +6,16 @@ A variable's name is the group's prefix plus the field's name in capitals: ``set
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -106,6 +109,72 @@ def _check_key(key: str) -> None:
         raise ValueError(
             f"must have at least {KEY_CHARACTERS} characters, for example from: openssl rand -hex 24"
         )
+
+
+# -- keys of which the settings hold only the hash ----------------------------------------------------------------
+
+
+class NamedKey(NamedTuple):
+    """A key of an internal tool. ``rights``: `services.api.rights`; ``digest`` is the SHA-256 of the key, in hex."""
+
+    name: str
+    rights: tuple[str, ...]
+    digest: str
+
+
+class OperatorKey(NamedTuple):
+    """A named key by which an operator logs in to the board; ``digest`` is the SHA-256 of the key, in hex."""
+
+    name: str
+    role: Literal["view", "repair"]
+    digest: str
+
+
+_Key = TypeVar("_Key", NamedKey, OperatorKey)
+_NAME = "[A-Za-z0-9_.-]{1,40}"
+_DIGEST = "[0-9a-f]{64}"
+_METHODS = "(?:GET|POST|PUT|DELETE)"
+_SEGMENT = r"(?!\.{1,2}(?:[/+:]|$))[A-Za-z0-9._~-]+"
+_PATHS = f"{_SEGMENT}(?:/{_SEGMENT})*"
+_RIGHT = f"(?:all|calendar|nextcall|{_METHODS}(?:-{_METHODS})*(?:@{_PATHS})?)"
+_NAMED = re.compile(rf"({_NAME}):({_RIGHT}(?:\+{_RIGHT})*):({_DIGEST})")
+_OPERATOR = re.compile(f"({_NAME}):(view|repair):({_DIGEST})")
+
+
+def new_key() -> tuple[str, str]:
+    """A new random key of 256 bits, and its digest for the settings."""
+    key = secrets.token_urlsafe(32)
+    return key, key_digest(key)
+
+
+def key_digest(text: str) -> str:
+    """SHA-256 in hex. Keys are random and long, so that nothing slower is needed."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def key_of(given: str, keys: Iterable[_Key]) -> _Key | None:
+    """The configured key that was given. Each one is compared, in constant time, so that the time says nothing."""
+    digest = key_digest(given)
+    found = None
+    for key in keys:
+        if hmac.compare_digest(key.digest, digest):
+            found = key
+    return found
+
+
+def named_key(entry: str) -> NamedKey:
+    """The key of an entry ``name:rights:hash``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _NAMED.fullmatch(entry)
+    if match is None:
+        raise ValueError(
+            "must be name:rights:hash; bitbylaw keys new prints one (docs/security.md, Access)"
+        )
+    name, rights, digest = match.groups()
+    return NamedKey(name, tuple(rights.split("+")), digest)
 
 
 class _Group(BaseSettings):
@@ -386,6 +455,9 @@ class ServiceSettings(_Group):
 
     model_config = SettingsConfigDict(env_prefix="BITBYLAW_")
 
+    #: `NamedKey`, as `bitbylaw keys new` prints them
+    named_keys: SecretStr | None = None
+    #: keys in plain text with all rights, from before there were named ones
     api_keys: SecretStr | None = None
     #: addresses (scheme, host, port) of stand-ins with invented people; every other system is real
     twins: str = ""
@@ -394,6 +466,20 @@ class ServiceSettings(_Group):
     #: no client writes to a foreign system; the syncs note what they would have written (`services.shadow`)
     read_only: bool = False
     plain_http_hosts: str = ""
+
+    @field_validator("named_keys", mode="after")
+    @classmethod
+    def _are_named_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        names = set()
+        for number, entry in enumerate(_secret_entries(value), 1):
+            try:
+                name = named_key(entry).name
+            except ValueError as error:
+                raise ValueError(f"entry {number} {error}") from None
+            if name in names:
+                raise ValueError(f"entry {number} has the name of an earlier one")
+            names.add(name)
+        return value
 
     @field_validator("api_keys", mode="after")
     @classmethod
@@ -419,9 +505,19 @@ class ServiceSettings(_Group):
         return value
 
     @property
-    def accepted_api_keys(self) -> tuple[str, ...]:
-        """The single keys; empty: callers need none."""
-        return tuple(_secret_entries(self.api_keys))
+    def unnamed_keys(self) -> tuple[NamedKey, ...]:
+        """The keys of ``api_keys``, under the names ``unnamed-1`` and so on."""
+        keys = enumerate(_secret_entries(self.api_keys), 1)
+        return tuple(
+            NamedKey(f"unnamed-{number}", ("all",), key_digest(key))
+            for number, key in keys
+        )
+
+    @property
+    def accepted_keys(self) -> tuple[NamedKey, ...]:
+        """Whoever has one of these is admitted; empty: callers need none."""
+        named = map(named_key, _secret_entries(self.named_keys))
+        return (*named, *self.unnamed_keys)
 
     @property
     def twin_origins(self) -> frozenset[str]:
@@ -447,17 +543,6 @@ class RetentionSettings(_Group):
     queue_days: int = Field(default=30, ge=1)
     #: of log files that no one else rotates; `make up` sets it
     log_directory: str = ""
-
-
-class OperatorKey(NamedTuple):
-    """A named key by which an operator logs in to the board; ``digest`` is the SHA-256 of the key, in hex."""
-
-    name: str
-    role: Literal["view", "repair"]
-    digest: str
-
-
-_OPERATOR = re.compile(r"([A-Za-z0-9_.-]{1,40}):(view|repair):([0-9a-f]{64})")
 
 
 class BoardSettings(_Group):
@@ -693,8 +778,8 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
     verb = "is" if len(real) == 1 else "are"
     because = f"required, because {_listed(real)} {verb} real"
     problems = []
-    if not settings.service.accepted_api_keys:
-        problems.append(f"BITBYLAW_API_KEYS: {because}")
+    if not settings.service.accepted_keys:
+        problems.append(f"BITBYLAW_NAMED_KEYS or BITBYLAW_API_KEYS: {because}")
     # Secrets alone are not enough: an engine that sorts keys makes signatures uncheckable.
     if settings.espocrm.webhook_token is None:
         problems.append(f"ESPOCRM_WEBHOOK_TOKEN: {because}")

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import ipaddress
 import secrets
@@ -20,7 +19,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from config import OperatorKey, Settings
+from config import OperatorKey, Settings, key_digest, key_of
 
 Role = Literal["none", "view", "repair"]
 COOKIE = "bitbylaw_board"
@@ -154,7 +153,7 @@ class Access:
         failures = self._recent_failures(address)
         if len(failures) >= REFUSED_FROM:
             raise TooManyAttempts
-        operator = self._operator(key)
+        operator = key_of(key, self._operators)
         if operator is None:
             failures.append(self._clock())
             self._failures[address] = failures
@@ -171,15 +170,6 @@ class Access:
             name: times for name, times in self._failures.items() if times[-1] > since
         }
         return [at for at in self._failures.get(address, []) if at > since]
-
-    def _operator(self, key: str) -> OperatorKey | None:
-        """The operator with this key; every one is compared, so that the time says nothing."""
-        digest = key_digest(key)
-        found = None
-        for operator in self._operators:
-            if hmac.compare_digest(operator.digest, digest):
-                found = operator
-        return found
 
     def _forget_ended(self) -> None:
         now = self._clock()
@@ -199,12 +189,6 @@ def is_right_token(visitor: Visitor, token: str) -> bool:
     return hmac.compare_digest(visitor.session.csrf.encode(), token.encode())
 
 
-def new_key() -> tuple[str, str]:
-    """A new operator key, and its digest for the settings."""
-    key = secrets.token_urlsafe(32)
-    return key, key_digest(key)
-
-
 def is_own_name(name: str) -> bool:
     """``localhost``, an address of 127.0.0.0/8, or ``::1``."""
     if name == "localhost":
@@ -213,11 +197,6 @@ def is_own_name(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def key_digest(text: str) -> str:
-    """SHA-256 in hex. Keys are random and long, so that nothing slower is needed."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _wait_seconds(failures: int) -> float:

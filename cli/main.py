@@ -22,6 +22,7 @@ from cli.commands.backup import backup, restore
 from cli.commands.board import board, board_key
 from cli.commands.espocrm import app as espocrm_app
 from cli.commands.espocrm import doctor
+from cli.commands.keys import app as keys_app
 from cli.commands.logs import logs
 from cli.commands.operate import queue_app, retry, status, sync
 from cli.commands.pause import pause, resume
@@ -67,6 +68,7 @@ app.add_typer(
     name="audit",
 )
 app.add_typer(espocrm_app, name="espocrm")
+app.add_typer(keys_app, name="keys")
 app.add_typer(preview_app, name="preview")
 app.add_typer(takeover_app, name="takeover")
 app.add_typer(privacy_app, name="privacy")

@@ -16,7 +16,6 @@ from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
-from board.access import key_digest, new_key
 from cli import embedded
 from cli.engines import (
     CONFIGURATION,
@@ -36,7 +35,14 @@ from cli.supervisor import (
     keep_answering,
     private,
 )
-from config import PROJECT_ROOT, Settings, load_settings, require_safe_access
+from config import (
+    PROJECT_ROOT,
+    Settings,
+    key_digest,
+    load_settings,
+    new_key,
+    require_safe_access,
+)
 from sandbox.advoware.app import DEFAULT_CREDENTIALS
 from sandbox.espocrm.access import ADMIN_ID
 from services.core.twins import TWIN_NAMES, require_twins

@@ -13,8 +13,10 @@ import os
 import signal
 import sys
 
+from local_engine.connections import DEFAULT_LIMITS, Limits
 from local_engine.errors import DatabaseStartupError, StartupError
 from local_engine.http_port.api import DEFAULT_TIMEOUT
+from local_engine.http_port.bodies import BODY_SECONDS
 from local_engine.logs import configure_logging
 from local_engine.server import Engine
 
@@ -27,7 +29,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address of both ports (default %(default)s)",
+        help="address of the HTTP port (default %(default)s); the worker port is open on this machine only",
     )
     parser.add_argument(
         "--http-port",
@@ -52,10 +54,33 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default=DEFAULT_TIMEOUT,
         help="seconds until 504 (default %(default)s)",
     )
+    _add_limits(parser)
     parsed = parser.parse_args(arguments)
     if not parsed.database_url:
         parser.error("--database-url or ENGINE_DATABASE_URL is required")
     return parsed
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """What a client may take; see `Limits`."""
+    defaults = DEFAULT_LIMITS
+    parser.add_argument(
+        "--max-connections",
+        type=int,
+        default=defaults.connections,
+        help="open connections on each port (default %(default)s)",
+    )
+    for option, default, meaning in (
+        ("--head-seconds", defaults.head_seconds, "for the headers of a request"),
+        ("--body-seconds", BODY_SECONDS, "for the body of a request"),
+        ("--idle-seconds", defaults.idle_seconds, "between two requests"),
+    ):
+        parser.add_argument(
+            option,
+            type=float,
+            default=default,
+            help=f"seconds {meaning} (default %(default)s)",
+        )
 
 
 async def run(arguments: argparse.Namespace) -> None:
@@ -66,6 +91,10 @@ async def run(arguments: argparse.Namespace) -> None:
         http_port=arguments.http_port,
         ws_port=arguments.ws_port,
         http_timeout=arguments.http_timeout,
+        body_seconds=arguments.body_seconds,
+        limits=Limits(
+            arguments.max_connections, arguments.head_seconds, arguments.idle_seconds
+        ),
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

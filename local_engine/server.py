@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
 from aiohttp import web
 
+from local_engine.connections import DEFAULT_LIMITS, Handler, LimitedServer, Limits
 from local_engine.cron import Clock, CronTriggers, SystemClock
 from local_engine.database import Database
 from local_engine.errors import PortTakenError
@@ -43,7 +45,8 @@ class Engine:
     """One engine on one database.
 
     ``async with Engine(...).running() as engine`` starts and stops it; ``http_url`` and ``ws_url`` are known then.
-    Ports may be 0 (a free one); ``http_timeout`` and ``body_seconds`` (for a body to arrive) are in seconds.
+    Ports may be 0 (a free one); ``http_timeout`` and ``body_seconds`` (for a body to arrive) are in seconds; ``limits``
+    hold for each port. The worker port has no login, so it is open on this machine only, whatever ``host`` is.
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class Engine:
         ws_port: int = 0,
         http_timeout: float = DEFAULT_TIMEOUT,
         body_seconds: float = BODY_SECONDS,
+        limits: Limits = DEFAULT_LIMITS,
         clock: Clock | None = None,
     ) -> None:
         self._host = host
+        self._limits = limits
         self._ports = {
             "HTTP": (http_port, "--http-port"),
             "worker": (ws_port, "--ws-port"),
@@ -166,13 +171,12 @@ class Engine:
                 listening.close()
 
     def _listen(self, which: str, port: int, option: str) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        host = _on_this_machine(self._host) if which == "worker" else self._host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            return socket.create_server(
-                (self._host, port), family=family, backlog=BACKLOG
-            )
+            return socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as exc:
-            raise PortTakenError(which, self._host, port, option) from exc
+            raise PortTakenError(which, host, port, option) from exc
 
     async def _serve(self, listening: socket.socket, server: web.Server) -> str:
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_TIME)
@@ -182,11 +186,8 @@ class Engine:
         host, port = listening.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    @staticmethod
-    def _server(
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-    ) -> web.Server:
-        return web.Server(handler, access_log=None, auto_decompress=False)
+    def _server(self, handler: Handler) -> web.Server:
+        return LimitedServer(handler, self._limits)
 
     async def _stop(self) -> None:
         """Stop accepting, drop the workers (open requests then get their 503), end everything else."""
@@ -205,3 +206,12 @@ class Engine:
     def _lost_database(self, reason: str) -> None:
         self.failure = reason
         self.stopping.set()
+
+
+def _on_this_machine(host: str) -> str:
+    """The address if it is one of this machine's own, else 127.0.0.1."""
+    try:
+        is_own = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_own = host == "localhost"
+    return host if is_own else "127.0.0.1"

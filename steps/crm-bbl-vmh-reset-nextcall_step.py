@@ -2,6 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
+from services.api.delivery import deliver
 from services.api.next_call import reset_next_call
 
 config = {
@@ -13,7 +14,9 @@ config = {
 }
 
 
-async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
+async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse | None:
     """Set the field on each record; statuses and body as `services.api.next_call.reset_next_call` says."""
-    status, body = await reset_next_call(request, ctx)
-    return ApiResponse(status=status, body=body)
+    status, body, headers = await reset_next_call(request, ctx)
+    return await deliver(
+        request, ApiResponse(status=status, body=body, headers=headers)
+    )

@@ -11,8 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from board.access import new_key
-from config import ConfigurationError, get_settings
+from config import ConfigurationError, get_settings, new_key
 
 console = Console(highlight=False, soft_wrap=True)
 

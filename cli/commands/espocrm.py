@@ -185,7 +185,18 @@ async def _diagnose(settings: Settings, url: str | None) -> list[Check]:
         *await diagnose(settings, url),
         *await diagnose_google(settings),
         *await diagnose_old_system(settings),
+        *_check_keys(settings),
     ]
+
+
+def _check_keys(settings: Settings) -> list[Check]:
+    """A warning while tools use keys that stand in the settings in plain text and permit everything."""
+    keys = settings.service.unnamed_keys
+    if not keys:
+        return []
+    message = f"BITBYLAW_API_KEYS has {len(keys)} in plain text, each permits everything, and logs name no tool."
+    fix = "Give each tool a key of its own: bitbylaw keys new NAME --rights GET; then empty BITBYLAW_API_KEYS."
+    return [Check("API keys", "warning", message, fix)]
 
 
 def _show(check: Check) -> None:

@@ -232,7 +232,7 @@ def _missing_keys(settings: Settings) -> dict[str, str]:
     missing = {}
     if settings.espocrm.webhook_token is None:
         missing["ESPOCRM_WEBHOOK_TOKEN"] = secrets.token_hex(SECRET_BYTES)
-    if not settings.service.accepted_api_keys:
+    if not settings.service.accepted_keys:
         missing["BITBYLAW_API_KEYS"] = secrets.token_hex(SECRET_BYTES)
     return missing
 

@@ -19,6 +19,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -30,7 +31,7 @@ from local_engine.errors import (
     InvocationStoppedError,
     PayloadTooLargeError,
 )
-from local_engine.http_port.bodies import Bodies, pieces
+from local_engine.http_port.bodies import MAX_STREAMED_BYTES, Bodies
 from local_engine.http_port.console import (
     PREFIX,
     STATUSES,
@@ -115,11 +116,7 @@ class HttpApi:
         if isinstance(found, NoMatch):
             return _with_cors(request, self._unmatched(request, found))
         try:
-            body = (
-                _json_or_null(await self.bodies.read(request))
-                if _is_json(request)
-                else None
-            )
+            body = await self._body(request)
         except EngineError as exc:
             log_event("http.body_refused", logging.WARNING, code=exc.code)
             return _with_cors(
@@ -128,6 +125,13 @@ class HttpApi:
             )
         async with self._health_slots if _is_health(found) else self._slots:
             return await self._serve(request, found, body)
+
+    async def _body(self, request: web.BaseRequest) -> Any:
+        """The body if it is JSON; any other is only checked by its announced length."""
+        if _is_json(request):
+            return _json_or_null(await self.bodies.read(request))
+        self.bodies.check_announced(request, MAX_STREAMED_BYTES)
+        return None
 
     def _unmatched(self, request: web.BaseRequest, found: NoMatch) -> web.Response:
         if (
@@ -197,7 +201,7 @@ class HttpApi:
                         ),
                     )
                 if not _is_json(request):
-                    feeder = asyncio.create_task(_feed(request, incoming))
+                    feeder = asyncio.create_task(_feed(self.bodies, request, incoming))
                 references = {
                     "request_body": incoming.ref("read"),
                     "response": outgoing.ref("write"),
@@ -280,15 +284,18 @@ def _json_or_null(body: bytes) -> Any:
         return None
 
 
-async def _feed(request: web.BaseRequest, channel: Channel) -> None:
+async def _feed(bodies: Bodies, request: web.BaseRequest, channel: Channel) -> None:
     """Send the raw body through the request channel, piece by piece; ends the channel, also when there is no body."""
     clean = False
     try:
-        async for piece in pieces(request):
-            await channel.put(piece)
+        async with aclosing(bodies.stream(request)) as stream:
+            async for piece in stream:
+                await channel.put(piece)
         clean = True
     except ConnectionError:
         log_event("http.body_aborted", logging.WARNING)
+    except EngineError as exc:
+        log_event("http.body_refused", logging.WARNING, code=exc.code)
     await channel.put(End(clean=clean))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from aiohttp import web
 
@@ -12,11 +13,13 @@ from local_engine.worker_port.protocol import CHUNK_BYTES, MAX_PAYLOAD_BYTES
 
 #: How long a sender may take for a body that has to be complete before work on it begins (seconds).
 BODY_SECONDS = 10.0
+#: The largest body that is no JSON; it is handed on piece by piece.
+MAX_STREAMED_BYTES = 16 * 2**20
 #: What all unfinished bodies together may hold in memory.
 MAX_UNFINISHED_BYTES = 64 * 2**20
 
 
-async def pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
+async def _pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """Yield the raw body in pieces of at most 64 KiB.
 
     Answers ``Expect: 100-continue`` first, which older curl versions send with every larger POST.
@@ -48,24 +51,47 @@ class Bodies:
             BodyTimeoutError: it did not arrive in time.
             OverloadedError: too much arrives at once.
         """
-        announced = request.content_length or 0
-        if announced > MAX_PAYLOAD_BYTES:
-            raise PayloadTooLargeError("request body", announced, MAX_PAYLOAD_BYTES)
+        self.check_announced(request, MAX_PAYLOAD_BYTES)
         body = bytearray()
         try:
-            async with asyncio.timeout(self._seconds):
-                async for piece in pieces(request):
-                    self.unfinished += len(piece)
+            async with (
+                asyncio.timeout(self._seconds),
+                aclosing(self.stream(request, MAX_PAYLOAD_BYTES)) as stream,
+            ):
+                async for piece in stream:
                     body += piece
-                    self._check(len(body))
         except TimeoutError as exc:
             raise BodyTimeoutError(self._seconds) from exc
-        finally:
-            self.unfinished -= len(body)
         return bytes(body)
 
-    def _check(self, size: int) -> None:
-        if size > MAX_PAYLOAD_BYTES:
-            raise PayloadTooLargeError("request body", size, MAX_PAYLOAD_BYTES)
+    async def stream(
+        self, request: web.BaseRequest, most: int = MAX_STREAMED_BYTES
+    ) -> AsyncGenerator[bytes]:
+        """Yield the body in pieces; until the generator is closed, what has come counts as unfinished.
+
+        Raises:
+            PayloadTooLargeError: it has more than so many bytes.
+            OverloadedError: too much arrives at once.
+        """
+        size = 0
+        try:
+            async for piece in _pieces(request):
+                size += len(piece)
+                self.unfinished += len(piece)
+                self._check(size, most)
+                yield piece
+        finally:
+            self.unfinished -= size
+
+    @staticmethod
+    def check_announced(request: web.BaseRequest, most: int) -> None:
+        """Refuse a body by its announced length. Raises PayloadTooLargeError."""
+        announced = request.content_length or 0
+        if announced > most:
+            raise PayloadTooLargeError("request body", announced, most)
+
+    def _check(self, size: int, most: int) -> None:
+        if size > most:
+            raise PayloadTooLargeError("request body", size, most)
         if self.unfinished > self._limit:
             raise OverloadedError("Too many request bodies arrive at once")

@@ -1,7 +1,8 @@
 """Who may call us: API keys for tools, token and signature for EspoCRM's webhooks, a signature for its buttons.
 
 No keys are needed only while every configured system is a twin. Whoever is refused often waits longer for each refusal,
-and is logged at most once a second. A right key is never slowed down: behind one address there are many people.
+and is logged at most once a second; a tool is answered 429 in the end. A right key is never slowed down nor refused:
+behind one address there are many people. EspoCRM is never answered 429, with which it would drop its events.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from config import Settings
-from services.api.errors import AccessDenied, NotSetUp
+from config import Settings, key_of
+from services.api.errors import (
+    AccessDenied,
+    NotPermitted,
+    NotSetUp,
+    TooManyAttempts,
+)
+from services.api.rights import ALL, Caller, ToolEndpoint
 from services.core.errors import ConfigurationError
 from services.core.log import log
 from services.core.resources import Resources
@@ -34,9 +41,15 @@ STEP_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 4.0
 #: So many refusals of a worker wait at the same time, further ones are answered at once: the engine has 1,024 places.
 MAX_WAITING = 256
+#: From so many refusals in a minute on, those of tools are 429: of one sender, and of all together.
+REFUSED_FROM = 60
+ALL_REFUSED_FROM = 600
+#: So many refusals of all senders together are answered at once; what comes then waits, from whomever it comes.
+ALL_FREE_ATTEMPTS = 300
 #: Senders are counted in so many groups, so that no number of senders fills the memory or Redis. A sender who shares
-#: his group with a guesser waits for his refusals as well, never for an answer.
+#: his group with a guesser waits for his refusals as well, never for an answer. The last group is that of all.
 GROUPS = 256
+_OF_ALL = GROUPS - 1
 REDIS_SECONDS = 0.5
 LOG_SECONDS = 1.0
 #: The signature of a button is not older, nor from further ahead: both clocks may differ.
@@ -56,20 +69,53 @@ class _Gate:
         self.lock = asyncio.Lock()
 
 
-async def admit_tool(request: Any, resources: Resources, context: Any) -> None:
+async def admit_tool(
+    request: Any,
+    resources: Resources,
+    context: Any,
+    needs: ToolEndpoint | None = None,
+) -> Caller:
     """Admit an internal tool by its API key, see `require_api_key`. A refusal is logged, and answered late.
 
     Raises:
         AccessDenied: no or a wrong key.
+        TooManyAttempts: the same, after many others.
+        NotPermitted: the key is right, and has not the right that this ``needs``.
     """
     settings = resources.settings
     try:
-        require_api_key(request.headers, settings)
-        if not settings.service.accepted_api_keys:
+        caller = require_api_key(request.headers, settings)
+        if not settings.service.accepted_keys:
             await _require_proof(resources)
-    except AccessDenied:
-        await _slow_down(request, resources, context, "tool")
+    except AccessDenied as error:
+        if await _slow_down(request, resources, context, "tool"):
+            raise TooManyAttempts(
+                "too many wrong keys; the right one is still taken"
+            ) from error
         raise
+    if needs is not None and not caller.may_use(needs):
+        log(
+            context,
+            "warning",
+            "access.not_permitted",
+            key=caller.name,
+            entry_point=needs,
+        )
+        raise NotPermitted(f"the key {caller.name} has no right {needs}")
+    return caller
+
+
+def log_use(context: Any, caller: Caller, entry_point: str, **fields: Any) -> None:
+    """Log what a tool has done, under the name of its key; where no keys are needed, nothing."""
+    if caller.name:
+        log(
+            context,
+            "info",
+            "access.used",
+            key=caller.name,
+            entry_point=entry_point,
+            **fields,
+        )
 
 
 async def admit_espocrm(request: Any, resources: Resources, context: Any) -> None:
@@ -127,8 +173,11 @@ async def _require_proof(resources: Resources) -> None:
 
 async def _slow_down(
     request: Any, resources: Resources, context: Any, entry_point: str
-) -> None:
-    """Log a refusal unless another one was logged within the last second, and wait before it is answered."""
+) -> bool:
+    """Log a refusal unless another one was logged within the last second, and wait before it is answered.
+
+    Returns whether so many came before that it deserves 429.
+    """
     gate = resources.shared(_Gate)
     now = time.monotonic()
     gate.unlogged += 1
@@ -141,8 +190,15 @@ async def _slow_down(
             refusals=gate.unlogged,
         )
         gate.logged_at, gate.unlogged = now, 0
-    attempts = await _count(resources, gate, _group_of(request.headers), now)
-    seconds = min((attempts - FREE_ATTEMPTS) * STEP_SECONDS, LONGEST_WAIT_SECONDS)
+    group = _group_of(request.headers)
+    of_sender, of_all = await _count(resources, gate, (group, _OF_ALL), now)
+    await _wait(gate, max(of_sender - FREE_ATTEMPTS, of_all - ALL_FREE_ATTEMPTS))
+    return of_sender >= REFUSED_FROM or of_all >= ALL_REFUSED_FROM
+
+
+async def _wait(gate: _Gate, excess: int) -> None:
+    """Wait longer for each attempt above what is free."""
+    seconds = min(excess * STEP_SECONDS, LONGEST_WAIT_SECONDS)
     if seconds <= 0 or gate.waiting >= MAX_WAITING:
         return
     gate.waiting += 1
@@ -155,27 +211,35 @@ async def _slow_down(
 def _group_of(headers: Mapping[str, str]) -> int:
     """The group of the sender: the address that the reverse proxy has observed, which is the last it names."""
     sender = str(headers.get("x-forwarded-for") or "").rpartition(",")[2].strip()
-    return zlib.crc32(sender.encode(errors="replace")) % GROUPS
+    return zlib.crc32(sender.encode(errors="replace")) % _OF_ALL
 
 
-async def _count(resources: Resources, gate: _Gate, group: int, now: float) -> int:
-    """How many refusals the group has had within the minute, this one included: of all workers if Redis knows."""
-    since, count = gate.counts.get(group, (now, 0))
-    if now - since > COUNT_SECONDS:
-        since, count = now, 0
-    gate.counts[group] = (since, count + 1)
-    key = f"access:refused:{group}"
+async def _count(
+    resources: Resources, gate: _Gate, groups: tuple[int, int], now: float
+) -> list[int]:
+    """How many refusals each group has had within the minute, this one included: of all workers if Redis knows."""
+    own = [_count_here(gate, group, now) for group in groups]
     try:
         async with (
             asyncio.timeout(REDIS_SECONDS),
             resources.redis.pipeline(transaction=True) as pipeline,
         ):
-            pipeline.set(key, 0, ex=COUNT_SECONDS, nx=True)
-            pipeline.incr(key)
-            (_, of_all) = await pipeline.execute()
+            for group in groups:
+                key = f"access:refused:{group}"
+                pipeline.set(key, 0, ex=COUNT_SECONDS, nx=True)
+                pipeline.incr(key)
+            answers = await pipeline.execute()
     except (RedisError, TimeoutError):
-        return count + 1
-    return max(int(of_all), count + 1)
+        return own
+    return [max(pair) for pair in zip(map(int, answers[1::2]), own, strict=True)]
+
+
+def _count_here(gate: _Gate, group: int, now: float) -> int:
+    since, count = gate.counts.get(group, (now, 0))
+    if now - since > COUNT_SECONDS:
+        since, count = now, 0
+    gate.counts[group] = (since, count + 1)
+    return count + 1
 
 
 def _same(given: str, expected: str) -> bool:
@@ -192,8 +256,8 @@ def _basic_password(headers: Mapping[str, str]) -> str | None:
         return None
 
 
-def require_api_key(headers: Mapping[str, str], settings: Settings) -> None:
-    """Admit a caller with one of ``BITBYLAW_API_KEYS`` in ``X-Api-Key`` or as bearer token.
+def require_api_key(headers: Mapping[str, str], settings: Settings) -> Caller:
+    """Admit a caller with one of the configured keys in ``X-Api-Key`` or as bearer token; returns whose key it is.
 
     Without configured keys every caller is admitted if no system is real, else none. Header names are lower case, as
     the engine hands them over.
@@ -201,17 +265,21 @@ def require_api_key(headers: Mapping[str, str], settings: Settings) -> None:
     Raises:
         AccessDenied: no or a wrong key.
     """
-    accepted = settings.service.accepted_api_keys
+    accepted = settings.service.accepted_keys
     if not accepted and settings.real_systems:
         raise AccessDenied(
-            "closed until BITBYLAW_API_KEYS is set, because a real system is configured"
+            "closed until BITBYLAW_NAMED_KEYS or BITBYLAW_API_KEYS is set, because a real system is configured"
         )
+    if not accepted:
+        return Caller("", (ALL,))
     scheme, _, bearer = headers.get("authorization", "").partition(" ")
     given = headers.get("x-api-key") or (bearer if scheme.lower() == "bearer" else "")
-    if accepted and not any(_same(given, key) for key in accepted):
+    key = key_of(given, accepted)
+    if key is None:
         raise AccessDenied(
             "API key required: header X-Api-Key or Authorization: Bearer"
         )
+    return Caller(key.name, key.rights)
 
 
 def require_webhook_sender(

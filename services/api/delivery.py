@@ -20,8 +20,10 @@ async def deliver(request: Any, response: Any) -> Any:
     only. So an answer with headers goes there, and None is returned. The channel costs a connection, and if it fails,
     the answer is returned: its status and body matter more than its headers.
     """
+    if not response.headers:
+        return response
     writer = request.response.writer
-    if not response.headers or writer is None:
+    if writer is None:
         return response
     try:
         async with asyncio.timeout(DELIVERY_SECONDS):

@@ -23,11 +23,23 @@ from services.core.errors import (
 )
 
 Body = dict[str, Any]
+Headers = dict[str, str]
 Answer = tuple[int, Body]
+AnswerWithHeaders = tuple[int, Body, Headers]
 
 
 class AccessDenied(BitByLawError):
     """The caller did not prove who it is."""
+
+
+class TooManyAttempts(AccessDenied):
+    """So many wrong keys came lately that this one is answered with 429. The right key is never answered with it."""
+
+    retry_after_seconds = 60
+
+
+class NotPermitted(AccessDenied):
+    """The caller's key is right, and has no right to what was asked."""
 
 
 class NotSetUp(BitByLawError):
@@ -65,6 +77,8 @@ class ErrorAnswer:
 #: The first row that fits counts.
 ANSWERS = (
     ErrorAnswer(NotSetUp, 503, "Not set up", "not_set_up"),
+    ErrorAnswer(TooManyAttempts, 429, "Too many attempts", "not_admitted"),
+    ErrorAnswer(NotPermitted, 403, "Not permitted", "not_admitted"),
     ErrorAnswer(AccessDenied, 401, "Unauthorized", "not_admitted"),
     ErrorAnswer(BodyTooLarge, 413, "Body too large", "invalid"),
     ErrorAnswer(InvalidInput, 400, "Invalid request", "invalid"),
@@ -89,6 +103,15 @@ def error_answer(error: Exception, *, title: str | None = None) -> Answer:
     """Status and ``{"error", "details"}`` for an error, without secrets; ``title`` in place of the table's own."""
     row = _row(ANSWERS, error)
     return row.status, {"error": title or row.error, "details": str(error)}
+
+
+def answer_headers(error: Exception) -> Headers:
+    """The headers of an error's answer: ``Retry-After``, of BitByLaw or of the foreign system."""
+    if isinstance(error, TooManyAttempts):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    if isinstance(error, ForeignSystemError) and error.retry_after:
+        return {"Retry-After": error.retry_after}
+    return {}
 
 
 def gateway_answer(error: Exception) -> Answer:

@@ -8,8 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from services.api.access import admit_tool
-from services.api.errors import AccessDenied, Answer, error_answer, invalid_request
+from services.api.access import admit_tool, log_use
+from services.api.errors import (
+    AccessDenied,
+    AnswerWithHeaders,
+    answer_headers,
+    error_answer,
+    invalid_request,
+)
 from services.core.errors import (
     ConfigurationError,
     ForeignSystemError,
@@ -61,20 +67,21 @@ class ResetRequest(BaseModel):
     )
 
 
-async def reset_next_call(request: Any, context: Any) -> Answer:
+async def reset_next_call(request: Any, context: Any) -> AnswerWithHeaders:
     """Set ``VMH_NEXTCALL_FIELD`` on each record; a record that fails does not stop the others.
 
-    Returns status and body: 200 ``{"entity_type", "results": [{"id", "status": "updated" | "not_found" | "failed",
-    "error"?}]}``; 400 for an unusable body; 401 without API key.
+    Returns status, body and headers: 200 ``{"entity_type", "results": [{"id", "status": "updated" | "not_found" |
+    "failed", "error"?}]}``; 400 for an unusable body; 401 without API key, 403 if it has no right to this, 429 after
+    many wrong keys.
     """
     resources = current_resources()
     try:
-        await admit_tool(request, resources, context)
+        caller = await admit_tool(request, resources, context, needs="nextcall")
         requested = ResetRequest.model_validate(request.body)
     except AccessDenied as error:
-        return error_answer(error)
+        return *error_answer(error), answer_headers(error)
     except ValidationError as error:
-        return invalid_request(error)
+        return *invalid_request(error), {}
     entity_type = requested.entity_type or resources.settings.vmh.nextcall_entity
     ids = list(dict.fromkeys(requested.ids))
     results = await _reset_all(
@@ -89,7 +96,8 @@ async def reset_next_call(request: Any, context: Any) -> Answer:
         updated=updated,
         ids=len(results),
     )
-    return 200, {"entity_type": entity_type, "results": results}
+    log_use(context, caller, "nextcall", entity_type=entity_type, ids=len(results))
+    return 200, {"entity_type": entity_type, "results": results}, {}
 
 
 async def _reset_all(

@@ -16,7 +16,9 @@ from services.api.errors import (
     AccessDenied,
     BodyTooLarge,
     ErrorAnswer,
+    NotPermitted,
     NotSetUp,
+    TooManyAttempts,
 )
 from services.api.next_call import ResetRequest
 from services.core.errors import (
@@ -35,7 +37,7 @@ Document = dict[str, Any]
 #: The errors that each kind of caller may meet, beside those that the endpoint names.
 _ERRORS: Mapping[Access, tuple[type[Exception], ...]] = {
     "public": (),
-    "tool": (AccessDenied, InvalidInput),
+    "tool": (AccessDenied, NotPermitted, TooManyAttempts, InvalidInput),
     "webhook": (AccessDenied, InvalidInput, Exception),
     "action": (
         *(AccessDenied, InvalidInput, NotSetUp, EntityBusy),
@@ -55,7 +57,7 @@ _SCHEMES: Document = {
         "type": "apiKey",
         "in": "header",
         "name": "X-Api-Key",
-        "description": "One of BITBYLAW_API_KEYS; not needed while all systems are twins.",
+        "description": "A key of BITBYLAW_NAMED_KEYS or BITBYLAW_API_KEYS; none is needed while all systems are twins.",
     },
     "bearer": {"type": "http", "scheme": "bearer", "description": "The same key."},
     "webhookToken": {
@@ -95,6 +97,11 @@ _GREETING_PARAMETER: Document = {
     "in": "query",
     "description": "Has the greeting with this id arrived?",
     "schema": {"type": "string"},
+}
+
+_RETRY_AFTER: Document = {
+    "description": "Seconds after which a wrong key is answered 401 again; the right one is always taken.",
+    "schema": {"type": "string", "pattern": "^[0-9]+$"},
 }
 
 
@@ -369,6 +376,8 @@ def _add_error(
         content["schema"] = {
             "anyOf": [known["content"][JSON]["schema"], content["schema"]]
         }
+    if any(row.kind is TooManyAttempts for row in rows):
+        answer["headers"] = {"Retry-After": _RETRY_AFTER}
     responses[str(status)] = answer
 
 

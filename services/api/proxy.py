@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from services.advoware import REPEATABLE_METHODS, AdvowareAPI
-from services.api.access import admit_tool
-from services.api.errors import AccessDenied, Body, error_answer, gateway_answer
+from services.api.access import admit_tool, log_use
+from services.api.errors import (
+    AccessDenied,
+    AnswerWithHeaders,
+    Body,
+    NotPermitted,
+    answer_headers,
+    error_answer,
+    gateway_answer,
+)
 from services.api.proxy_answer import CannotShow, shown
-from services.api.proxy_request import read_body, read_query
+from services.api.proxy_request import Pairs, read_body, read_query
+from services.api.rights import loggable
 from services.core.errors import (
     ConfigurationError,
     ForeignSystemError,
@@ -20,32 +29,32 @@ from services.core.http import HttpAnswer
 from services.core.log import log
 from services.core.resources import current_resources
 
-Answer = tuple[int, Body, dict[str, str]]
-
 #: The engine gives up on a request after 30 s and answers an empty 504; an answer before that says what happened.
 PROXY_SECONDS = 25.0
 
 
-async def forward(request: Any, method: str, context: Any) -> Answer:
+async def forward(request: Any, method: str, context: Any) -> AnswerWithHeaders:
     """Forward a request to the Advoware path in the query parameter ``endpoint``.
 
     All other query parameters are passed on in their order, and for POST and PUT the JSON body. Returns status, body
-    and headers: 200 ``{"result": ...}``; 400 or 413 for an unusable request; 401 without API key; Advoware's own 4xx
-    as it is; 502 if Advoware is unreachable or broken; 504 if it is slow; 500 for a defect or a wrong configuration
-    here. ``Retry-After`` is the only header.
+    and headers: 200 ``{"result": ...}``; 400 or 413 for an unusable request; 401 without API key, 403 if it has no
+    right to this, 429 after many wrong keys; Advoware's own 4xx as it is; 502 if Advoware is unreachable or broken; 504
+    if it is slow; 500 for a defect or a wrong configuration here. ``Retry-After`` is the only header.
     """
     resources = current_resources()
     try:
-        await admit_tool(request, resources, context)
+        caller = await admit_tool(request, resources, context)
+    except AccessDenied as error:  # it was logged where it was raised
+        return *error_answer(error), answer_headers(error)
+    try:
         pairs = read_query(request)
-        endpoints = [value for name, value in pairs if name == "endpoint"]
-        if not any(endpoints):
+        endpoint = _endpoint(pairs)
+        if endpoint is None:
             return 400, {"error": "Endpoint required as query param"}, {}
-        if len(endpoints) > 1:
-            raise InvalidInput("endpoint must be given once")
+        caller.require_proxy(method, endpoint)
         body = await read_body(request) if method in {"POST", "PUT"} else None
         answer = await AdvowareAPI(context).request(
-            endpoints[0],
+            endpoint,
             method,
             params=[(name, value) for name, value in pairs if name != "endpoint"],
             body=body,
@@ -53,9 +62,8 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
                 PROXY_SECONDS, resources.settings.advoware.api_timeout_seconds
             ),
         )
-    except AccessDenied as error:  # it was logged where it was raised
-        return *error_answer(error), {}
     except (
+        NotPermitted,
         InvalidInput,
         Paused,
         WriteProtected,
@@ -70,9 +78,25 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
             method=method,
             status=status,
             error=type(error).__name__,
+            key=caller.name,
         )
-        return status, problem, _headers(error)
+        return status, problem, answer_headers(error)
+    log_use(context, caller, "proxy", method=method, path=loggable(endpoint))
     return *_describe_success(answer, method, context), {}
+
+
+def _endpoint(pairs: Pairs) -> str | None:
+    """The path to ask in Advoware; None if it is missing.
+
+    Raises:
+        InvalidInput: it is given more than once.
+    """
+    endpoints = [value for name, value in pairs if name == "endpoint"]
+    if not any(endpoints):
+        return None
+    if len(endpoints) > 1:
+        raise InvalidInput("endpoint must be given once")
+    return endpoints[0]
 
 
 def _describe_success(
@@ -104,9 +128,3 @@ def _describe_success(
             return 200, {"result": error.text}
         note = f"Advoware has accepted the request (status {answer.status}); do not repeat it. {error}"
         return 200, {"result": {"not_shown": note}}
-
-
-def _headers(error: Exception) -> dict[str, str]:
-    if not isinstance(error, ForeignSystemError) or not error.retry_after:
-        return {}
-    return {"Retry-After": error.retry_after}

@@ -2,6 +2,7 @@
 
 from motia import ApiRequest, ApiResponse, FlowContext, http
 
+from services.api.delivery import deliver
 from steps.advoware_cal_sync.calendar_sync_utils import TOPIC_ALL, TOPIC_EMPLOYEE, start
 
 config = {
@@ -13,7 +14,9 @@ config = {
 }
 
 
-async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
+async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse | None:
     """Start the sync; statuses and body as `calendar_sync_utils.start` says."""
-    status, body = await start(request, ctx)
-    return ApiResponse(status=status, body=body)
+    status, body, headers = await start(request, ctx)
+    return await deliver(
+        request, ApiResponse(status=status, body=body, headers=headers)
+    )

@@ -9,8 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr, ValidationError
 
-from services.api.access import admit_tool
-from services.api.errors import AccessDenied, error_answer, gateway_answer
+from services.api.access import admit_tool, log_use
+from services.api.errors import (
+    AccessDenied,
+    Answer,
+    AnswerWithHeaders,
+    answer_headers,
+    error_answer,
+    gateway_answer,
+)
 from services.api.models import StartRequest
 from services.calendar_sync import waiting
 from services.calendar_sync.run import CalendarSync
@@ -43,8 +50,6 @@ TOPIC_ALL = "calendar_sync_all"
 ALL = "ALL"
 #: More employees than any firm has.
 MAX_LEFT_BEHIND = 1000
-
-Answer = tuple[int, dict[str, Any]]
 
 
 class EmployeeEvent(BaseModel):
@@ -216,28 +221,34 @@ def _requested(event: EmployeeEvent) -> frozenset[str]:
     return frozenset({HIDE})
 
 
-async def start(request: Any, context: Any) -> Answer:
-    """Start the sync of one employee or of all by hand. Returns status and body.
+async def start(request: Any, context: Any) -> AnswerWithHeaders:
+    """Start the sync of one employee or of all by hand. Returns status, body and headers.
 
-    200 ``{"status": "triggered", "kuerzel", "message"}``; 400 for an unusable body; 401 without API key; 404 for an
-    unknown Kürzel; 409 ``{"status": "locked", ...}`` if that employee is being synced; 502 or 504 if Advoware does not
-    answer; 503 if Redis or the queue is down.
+    200 ``{"status": "triggered", "kuerzel", "message"}``; 400 for an unusable body; 401 without API key, 403 if it has
+    no right to this, 429 after many wrong keys; 404 for an unknown Kürzel; 409 ``{"status": "locked", ...}`` if that
+    employee is being synced; 502 or 504 if Advoware does not answer; 503 if Redis or the queue is down.
     """
     resources = current_resources()
     try:
-        await admit_tool(request, resources, context)
-        requested = StartRequest.model_validate(
-            {} if request.body is None else request.body
-        )
+        caller = await admit_tool(request, resources, context, needs="calendar")
+    except AccessDenied as error:  # it was logged where it was raised
+        return *error_answer(error), answer_headers(error)
+    status, body = await _answer(request.body, resources, context)
+    if status == 200:
+        log_use(context, caller, "calendar")
+    return status, body, {}
+
+
+async def _answer(body: Any, resources: Resources, context: Any) -> Answer:
+    try:
+        requested = StartRequest.model_validate({} if body is None else body)
         return await _start(requested, resources, context)
     except ValidationError as error:
         return 400, {"error": "Invalid request", "details": _fields(error)}
     except NotEnqueued as error:
         return 503, {"error": "Queue unavailable", "details": str(error)}
-    except AccessDenied as error:  # it was logged where it was raised
-        return error_answer(error)
     except (ConfigurationError, ForeignSystemError) as error:
-        status, body = gateway_answer(error)
+        status, problem = gateway_answer(error)
         log(
             context,
             "warning",
@@ -247,7 +258,7 @@ async def start(request: Any, context: Any) -> Answer:
         )
         if isinstance(error, ForeignSystemError) and error.system == "Redis":
             return 503, {"error": "Redis unavailable", "details": str(error)}
-        return status, body
+        return status, problem
 
 
 async def _start(requested: StartRequest, resources: Resources, context: Any) -> Answer:

@@ -9,9 +9,9 @@ import pytest
 from board_browser import VIEW_KEY, Browser, csrf_of, form_of
 
 from board import access
-from board.access import Access, new_key
+from board.access import Access
 from board.pages.table import PAGES
-from config import ConfigurationError, Settings, load_settings
+from config import ConfigurationError, Settings, load_settings, new_key
 
 ALL_PAGES = [page.path.replace("{", "").replace("}", "") for page in PAGES]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from outside import KEY, TRIAL, Outside, RealEspoCRM, outside
 
+from config import key_digest
 from sandbox.control import running
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
@@ -18,6 +20,12 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 RESET = "/crm-bbl-vmh-reset-nextcall"
 WEBHOOK = "/vmh/webhook/beteiligte/create"
 RIGHT = {"X-Api-Key": KEY}
+READER, DIARY = "reader-0123456789abcdef", "diary-0123456789abcdef"
+TERMINE = "api/v1/advonet/Termine"
+NAMED = (
+    f"reader:GET:{key_digest(READER)},"
+    f"diary:GET-PUT@{TERMINE}+calendar:{key_digest(DIARY)}"
+)
 WISH = {"ids": ["6b0473a32660aa001"], "next_call": None}
 
 
@@ -26,7 +34,11 @@ async def trial() -> AsyncIterator[Outside]:
     """A system between a real EspoCRM, which is reached at an address of this machine, and Advoware's twin."""
     async with (
         running(RealEspoCRM()) as url,
-        outside(**TRIAL, ESPOCRM_API_BASE_URL=f"{url}/api/v1") as system,
+        outside(
+            **TRIAL,
+            BITBYLAW_NAMED_KEYS=NAMED,
+            ESPOCRM_API_BASE_URL=f"{url}/api/v1",
+        ) as system,
     ):
         yield system
 
@@ -159,3 +171,141 @@ async def test_no_key_or_token_is_in_a_log(trial: Outside) -> None:
         if KEY in text or wrong in text or "Zm9vOndy" in text
     }
     assert found == set()
+
+
+def asked(
+    method: str, endpoint: str, key: str, **headers: str
+) -> tuple[str, str, dict[str, Any]]:
+    options = {
+        "params": {"endpoint": endpoint},
+        "headers": {"X-Api-Key": key} | headers,
+    }
+    body = {"json": {}} if method in ("POST", "PUT") else {}
+    return method, "/advoware/proxy", {**options, **body}
+
+
+async def test_a_read_only_key_reads_everything_and_changes_nothing(
+    trial: Outside,
+) -> None:
+    await trial.twin("advoware", "DELETE", "/__sandbox__/journal")
+    overriding = {
+        "X-HTTP-Method-Override": "DELETE",
+        "X-HTTP-Method": "PUT",
+        "X-Method-Override": "POST",
+    }
+    for headers in ({}, overriding):
+        method, path, options = asked("GET", "api/v1/advonet/Beteiligte", READER)
+        options["headers"] |= headers
+        assert (await trial.call(method, path, **options))[0] == 200
+    for method in ("POST", "PUT", "DELETE"):
+        _, path, options = asked(method, "api/v1/advonet/Beteiligte", READER)
+        status, body = await trial.call(method, path, **options)
+        assert (status, body["error"]) == (403, "Not permitted")
+    for path in (RESET, "/advoware/calendar/sync"):
+        status, body = await trial.call(
+            "POST", path, json=WISH, headers={"X-Api-Key": READER}
+        )
+        assert (status, body["error"]) == (403, "Not permitted")
+
+    journal = await trial.twin("advoware", "GET", "/__sandbox__/journal/summary")
+    assert {name.split()[0] for name in journal if "Token" not in name} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "api/v1/advonet/Beteiligte",
+        f"{TERMINE}/../Beteiligte",
+        f"{TERMINE}/%2e%2e/Beteiligte",
+        f"{TERMINE}/%252e%252e/Beteiligte",
+        f"{TERMINE}%2f..%2fBeteiligte",
+        f"{TERMINE}/..;/Beteiligte",
+        f"{TERMINE}//Beteiligte",
+        f"//{TERMINE}",
+        f"{TERMINE}X",
+        TERMINE.lower(),
+    ],
+)
+async def test_a_key_for_one_path_reaches_no_other(
+    trial: Outside, endpoint: str
+) -> None:
+    await trial.twin("advoware", "DELETE", "/__sandbox__/journal")
+    # It goes out as it stands, and once more encoded as a whole: the engine decodes both to the same.
+    raw = {
+        "Authorization": f"Bearer {DIARY}",
+        "X-Forwarded-Uri": f"/?endpoint={TERMINE}",
+    }
+    for method, path, options in (
+        asked("GET", endpoint, DIARY),
+        asked("PUT", endpoint, DIARY),
+        (
+            "GET",
+            f"/advoware/proxy?endpoint={TERMINE}&endpoint={endpoint}",
+            {"headers": raw},
+        ),
+        (
+            "GET",
+            f"/advoware/proxy?endpoint={endpoint}&endpoint={TERMINE}",
+            {"headers": raw},
+        ),
+    ):
+        status, _ = await trial.call(method, path, **options)
+        assert status in (400, 403)
+
+    assert await trial.twin("advoware", "GET", "/__sandbox__/journal") == []
+
+
+async def test_a_key_for_one_path_reads_it_and_logs_say_whose_key_it_was(
+    trial: Outside,
+) -> None:
+    method, path, options = asked("GET", TERMINE, DIARY)
+    assert (await trial.call(method, path, **options))[0] in (200, 400)
+    body = {"json": {"kuerzel": "NONE"}, "headers": {"X-Api-Key": DIARY}}
+    assert (await trial.call("POST", "/advoware/calendar/sync", **body))[0] == 404
+    method, path, options = asked("GET", "api/v1/advonet/Mitarbeiter/7", READER)
+    await trial.call(method, path, **options)
+    method, path, options = asked("DELETE", "api/v1/advonet/Mitarbeiter/7", READER)
+    await trial.call(method, path, **options)
+
+    log = (trial.system.data / "log" / "worker.log").read_text()
+    facts = [json.loads(line)["fields"] for line in log.splitlines() if '"key"' in line]
+    by_key = {
+        name: [f for f in facts if f["key"] == name] for name in ("reader", "diary")
+    }
+    assert all(by_key.values())
+    assert any(fact.get("error") == "NotPermitted" for fact in by_key["reader"])
+    assert READER not in log
+    assert DIARY not in log
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"X-Api-Key: {'x' * 24}",
+        f"X-Api-Key: {KEY}, {KEY}",
+        f"X-Api-Key: {KEY}x",
+        f"X-Api-Key: {key_digest(READER)}",
+        f"X-Api_Key: {KEY}",
+        f"X-Api-Key : {KEY}",
+        f"X-Api-Key:\r\n {KEY}x",
+        f"Authorization: Basic {KEY}",
+        f"Authorization: {KEY}",
+        f"Authorization: Bearer\t{KEY}",
+        f"Authorization: Bearer {KEY}\r\nAuthorization: Bearer wrong",
+        f"X-Api-Key: {KEY}\r\nX-Api-Key: wrong",
+        f"Proxy-Authorization: Bearer {KEY}",
+        f"Cookie: X-Api-Key={KEY}",
+        f"X-Api-Key: {'x' * 8000}",
+    ],
+)
+async def test_no_variant_of_the_header_opens_a_door(trial: Outside, head: str) -> None:
+    host, _, port = trial.system.http_url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    lines = f"GET /advoware/proxy?endpoint=x HTTP/1.1\r\nHost: x\r\n{head}\r\n"
+    writer.write(
+        f"{lines}X-Forwarded-For: {len(head)}\r\nConnection: close\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+    assert answer.split()[1] in (b"400", b"401")

@@ -14,7 +14,12 @@ from config import Settings
 from sandbox.espocrm.app import EspoCRMTwin
 from services.api import access
 from services.api.access import admit_espocrm, admit_tool
-from services.api.errors import AccessDenied
+from services.api.errors import (
+    AccessDenied,
+    TooManyAttempts,
+    answer_headers,
+    error_answer,
+)
 from services.core.resources import Resources
 
 KEY = "0123456789abcdef01234567"
@@ -130,6 +135,47 @@ async def test_no_number_of_guesses_takes_all_places_of_the_engine(
     assert 0 < len(waiting) <= access.MAX_WAITING
     await asyncio.gather(*waiting)
     assert workers[0].shared(access._Gate).waiting == 0
+
+
+async def test_after_many_wrong_keys_a_tool_gets_429_and_the_right_key_is_taken(
+    workers: list[Resources], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "LONGEST_WAIT_SECONDS", 0.0)
+    for number in range(1, access.REFUSED_FROM + 5):
+        with pytest.raises(AccessDenied) as caught:
+            await admit_tool(sent_by("203.0.113.1"), workers[number % 2], None)
+        is_429 = isinstance(caught.value, TooManyAttempts)
+        assert is_429 is (number >= access.REFUSED_FROM)
+
+    assert error_answer(caught.value)[0] == 429
+    assert answer_headers(caught.value) == {"Retry-After": "60"}
+    right = Request({"x-forwarded-for": "203.0.113.1", "x-api-key": KEY})
+    assert (await admit_tool(right, workers[0], None)).name == "unnamed-1"
+    with pytest.raises(AccessDenied) as other:
+        await admit_tool(sent_by("203.0.113.2"), workers[0], None)
+    assert not isinstance(other.value, TooManyAttempts)
+
+
+async def test_many_senders_together_get_429_and_espocrm_never(
+    workers: list[Resources], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "LONGEST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(access, "ALL_REFUSED_FROM", 100)
+    for number in range(100):
+        with pytest.raises(AccessDenied) as caught:
+            await admit_tool(sent_by(f"10.0.0.{number}"), workers[0], None)
+    assert isinstance(caught.value, TooManyAttempts)
+    for number in range(100):
+        with pytest.raises(AccessDenied) as caught:
+            await admit_espocrm(sent_by(f"10.0.1.{number}"), workers[0], None)
+        # With 429 it would drop its events, with 401 it sends them again.
+        assert error_answer(caught.value)[0] == 401
+    await admit_espocrm(Request(query_params={"token": KEY}), workers[0], None)
+
+
+def sent_by(sender: str) -> Request:
+    """A request with a wrong key."""
+    return Request({"x-forwarded-for": sender, "x-api-key": "wrong"})
 
 
 async def test_without_keys_the_twins_must_say_that_they_are_twins(

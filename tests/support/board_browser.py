@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from board.access import Access, key_digest
+from board.access import Access
 from board.app import make_app
-from config import Settings
+from config import Settings, key_digest
 from local_engine.server import Engine
 from services.core.resources import Resources
 from services.operate.sources import Sources
