@@ -186,6 +186,10 @@ class Token:
     usable_until: datetime
 
 
+#: Up to three years.
+_SECONDS = re.compile(r"[0-9]{1,8}")
+
+
 def read_token(answer: Any, now: datetime, lifetime_minutes: int) -> Token:
     """The token of a login's answer.
 
@@ -206,9 +210,13 @@ def read_token(answer: Any, now: datetime, lifetime_minutes: int) -> Token:
 def _expiry_of(answer: dict[str, Any], now: datetime) -> datetime | None:
     """The expiry that the answer names; None if it names none that could be read."""
     if answer.get("expiration_utc"):
-        return parse_date_time(str(answer["expiration_utc"]), default_zone=UTC)
-    if str(answer.get("expires_in", "")).isdigit():
-        return now + timedelta(seconds=int(answer["expires_in"]))
+        expiry = parse_date_time(str(answer["expiration_utc"]), default_zone=UTC)
+        if expiry is None or not FIRST_YEAR <= expiry.year <= LAST_YEAR:
+            return None
+        return expiry
+    seconds = str(answer.get("expires_in", ""))
+    if _SECONDS.fullmatch(seconds):
+        return now + timedelta(seconds=int(seconds))
     return None
 
 

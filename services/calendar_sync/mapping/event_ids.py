@@ -17,7 +17,7 @@ def google_event_id(fr_nr: int, calendar_id: str, generation: int = 0) -> str:
     name = f"advoware:{fr_nr}:{calendar_id}"
     if generation:
         name = f"{name}:{generation}"
-    digest = hashlib.sha256(name.encode()).digest()
+    digest = hashlib.sha256(name.encode(errors="replace")).digest()
     return base64.b32hexencode(digest).decode().rstrip("=").lower()
 
 
