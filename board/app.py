@@ -276,18 +276,20 @@ async def _end_events(app: web.Application) -> None:
 async def _send_events(request: web.Request) -> web.StreamResponse:
     headers = {**HEADERS, "Content-Type": "text/event-stream"}
     response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
     sources, renderer = request.app[SOURCES], request.app[RENDERER]
     access, screen = request.app[ACCESS], _screen(request, "")
-    while access.visitor(request, is_at_work=False).role != "none":
-        view = await sources.cached("overview", LIVE_SECONDS, lambda: overview(sources))
-        html = renderer.render("_overview.html", screen, view=view)
-        lines = "".join(f"data: {line}\n" for line in html.splitlines())
-        try:
+    try:
+        await response.prepare(request)
+        while access.visitor(request, is_at_work=False).role != "none":
+            view = await sources.cached(
+                "overview", LIVE_SECONDS, lambda: overview(sources)
+            )
+            html = renderer.render("_overview.html", screen, view=view)
+            lines = "".join(f"data: {line}\n" for line in html.splitlines())
             await response.write(f"event: overview\n{lines}\n".encode())
-        except ConnectionError:
-            break
-        await asyncio.sleep(LIVE_SECONDS)
+            await asyncio.sleep(LIVE_SECONDS)
+    except ConnectionError:  # the browser has left
+        return response
     return response
 
 

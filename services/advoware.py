@@ -31,7 +31,7 @@ from services.core.foreign_text import read_json
 from services.core.http import HttpAnswer, Params, send
 from services.core.log import Level, log
 from services.core.metrics import GUARDS
-from services.core.operation.foreign_calls import carried
+from services.core.operation.foreign_calls import carried, require_still_writable
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_unavailable
 from services.core.write_guard import ForeignRequest
@@ -157,29 +157,19 @@ class AdvowareAPI:
         )
 
         async def send_it() -> HttpAnswer:
-            return await self._request(
-                endpoint,
-                method,
-                headers,
-                params,
-                json_data,
-                body,
-                limit,
-            )
+            return await self._request(request, headers, body, limit)
 
         return await carried(self._resources, request, send_it)
 
     async def _request(
         self,
-        endpoint: str,
-        method: str,
+        request: ForeignRequest,
         headers: Mapping[str, str] | None,
-        params: Params | None,
-        json_data: Any,
         body: bytes | None,
         limit: float,
     ) -> HttpAnswer:
         deadline = asyncio.get_running_loop().time() + limit
+        method = request.method
 
         async def send_with(token: str, url: URL) -> HttpAnswer:
             sent = {
@@ -187,22 +177,20 @@ class AdvowareAPI:
                 "Authorization": f"Bearer {token}",
                 "Accept": "application/json",
             }
+
+            async def attempt() -> HttpAnswer:
+                await require_still_writable(self._resources, request)
+                return await self._send(method, url, sent, request.body, body, deadline)
+
             return await retry_unavailable(
-                lambda: self._send(
-                    method,
-                    url,
-                    sent,
-                    json_data,
-                    body,
-                    deadline,
-                ),
+                attempt,
                 repeatable=method in REPEATABLE_METHODS,
                 max_seconds=limit / 2,
             )
 
         try:
             async with asyncio.timeout_at(deadline + TIMEOUT_GRACE_SECONDS):
-                url = await self._url(endpoint, method, params)
+                url = await self._url(request.path, method, request.params)
                 name = f"{method} {re.sub(r'[0-9]+', '0', url.path)}"
                 answer = await self._send_logged_in(
                     lambda token: send_with(token, url), name

@@ -30,9 +30,7 @@ from services.core.errors import (
     InvalidInput,
     LoginRefused,
     NotFound,
-    Paused,
     RateLimited,
-    ReadOnly,
     SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
@@ -42,8 +40,7 @@ from services.core.errors import (
 )
 from services.core.log import log
 from services.core.metrics import UNREACHABLE, count_call
-from services.core.operation.foreign_calls import refusal_of_writes
-from services.core.operation.pause import note_refusal
+from services.core.operation.foreign_calls import require_writable
 from services.core.rate_limit import acquire
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_throttled
@@ -126,7 +123,7 @@ class GoogleCalendarAPI:
     async def get_calendar(self, calendar_id: str) -> Json:
         """One calendar."""
         return await self._record(
-            lambda google: google.calendars().get(calendarId=calendar_id)
+            lambda google: google.calendars().get(calendarId=calendar_id), is_read=True
         )
 
     async def insert_calendar(self, summary: str, description: str = "") -> Json:
@@ -237,7 +234,10 @@ class GoogleCalendarAPI:
     async def get_event(self, calendar_id: str, event_id: str) -> Json:
         """One event; also a deleted one, as long as Google remembers it, with ``status`` ``"cancelled"``."""
         return await self._record(
-            lambda google: google.events().get(calendarId=calendar_id, eventId=event_id)
+            lambda google: google.events().get(
+                calendarId=calendar_id, eventId=event_id
+            ),
+            is_read=True,
         )
 
     async def insert_event(self, calendar_id: str, body: Json) -> Json:
@@ -319,7 +319,7 @@ class GoogleCalendarAPI:
         try:
             async with asyncio.timeout(LIST_SECONDS):
                 while True:
-                    page = await self._record(_with_page(request, token))
+                    page = await self._record(_with_page(request, token), is_read=True)
                     if not isinstance(page.get("items"), list):
                         raise UnexpectedAnswer(SYSTEM, "expected a list")
                     items += page["items"]
@@ -332,24 +332,38 @@ class GoogleCalendarAPI:
             ) from None
 
     async def _record(
-        self, request: Work, *, if_match: str | None = None, repeatable: bool = True
+        self,
+        request: Work,
+        *,
+        if_match: str | None = None,
+        repeatable: bool = True,
+        is_read: bool = False,
     ) -> Json:
-        answer = await self._call(request, if_match=if_match, repeatable=repeatable)
+        answer = await self._call(
+            request, if_match=if_match, repeatable=repeatable, is_read=is_read
+        )
         if not isinstance(answer, dict):
             raise UnexpectedAnswer(SYSTEM, "expected a record")
         return answer
 
     async def _call(
-        self, request: Work, *, if_match: str | None = None, repeatable: bool = True
+        self,
+        request: Work,
+        *,
+        if_match: str | None = None,
+        repeatable: bool = True,
+        is_read: bool = False,
     ) -> Any:
+        """What Google answers. Only before a write is asked whether it is paused, at each try."""
         limit = self._call_seconds
 
         async def attempt() -> Any:
             await acquire(self._resources, RATE_LIMIT)
             settings = self._resources.settings.google_calendar
-            refusal = await refusal_of_writes(self._resources)
+            if not is_read:
+                await require_writable(self._resources)
             return await self._threads.run(
-                settings, request, if_match, once=not repeatable, refusal=refusal
+                settings, request, if_match, once=not repeatable, is_read=is_read
             )
 
         try:
@@ -359,9 +373,6 @@ class GoogleCalendarAPI:
                 )
         except TimeoutError:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from None
-        except Paused:
-            note_refusal()
-            raise
         except ConfigurationError as error:
             log(self._context, "error", "google.configuration", reason=str(error))
             raise
@@ -387,12 +398,12 @@ class _Threads:
         if_match: str | None,
         *,
         once: bool = False,
-        refusal: Paused | ReadOnly | None = None,
+        is_read: bool = False,
     ) -> Any:
         """Send one request from a free thread; returns the decoded answer. Raises the errors of the API.
 
-        With ``once`` not even a broken connection makes it be sent a second time. A write is not sent at all if there
-        is a ``refusal``, which is raised.
+        With ``once`` not even a broken connection makes it be sent a second time. What ``is_read`` is not sent if it
+        would write.
         """
         await self._free.acquire()
         loop = asyncio.get_running_loop()
@@ -403,7 +414,7 @@ class _Threads:
                 loop.call_soon_threadsafe(self._free.release)
 
         future = self._pool.submit(
-            self._execute, settings, request, if_match, once, refusal
+            self._execute, settings, request, if_match, once, is_read
         )
         future.add_done_callback(is_free)
         return await asyncio.wrap_future(future)
@@ -418,7 +429,7 @@ class _Threads:
         request: Work,
         if_match: str | None,
         once: bool,
-        refusal: Paused | ReadOnly | None,
+        is_read: bool,
     ) -> Any:
         failure: Exception
         method = ""
@@ -427,8 +438,8 @@ class _Threads:
                 self._local.google = _new_service(settings)
             prepared = request(self._local.google)
             method = prepared.method
-            if refusal is not None and method not in READS:
-                raise refusal
+            if is_read and method not in READS:
+                raise RuntimeError(f"{method} is no read")
             if if_match is not None:
                 prepared.headers["If-Match"] = if_match
             answer = prepared.execute(http=_single_use(prepared.http) if once else None)

@@ -19,7 +19,7 @@ from services.operate import (
     queues,
     telemetry,
 )
-from services.operate.parts import Part, part
+from services.operate.parts import Part, first_page, offset_of, part
 from services.operate.sources import Sources
 
 
@@ -123,11 +123,9 @@ async def _pause(sources: Sources, _query: Query) -> pauses.PauseView:
 
 
 async def _actions(sources: Sources, query: Query) -> ActionsView:
-    offset = (query.page - 1) * audit.PAGE_ROWS
-    found = await part(audit.list_actions(sources.resources, offset), "PostgreSQL")
-    rows = found.value or []
-    shown = Part(rows[: audit.PAGE_ROWS]) if found.value is not None else found
-    return ActionsView(shown, query.page, len(rows) > audit.PAGE_ROWS)
+    actions = audit.list_actions(sources.resources, offset_of(query.page))
+    shown, has_next = first_page(await part(actions, "PostgreSQL"))
+    return ActionsView(shown, query.page, has_next)
 
 
 PAGES = (

@@ -148,12 +148,11 @@ def show_command(
 ) -> None:
     """A page of a topic's dead letters; payloads are redacted."""
     from services.operate import queues
+    from services.operate.parts import PAGE_ROWS, offset_of
 
     async def work(sources: Sources) -> list[queues.DeadLetter]:
-        offset = (page - 1) * queues.PAGE_ROWS
-        return await queues.dead_letters(
-            sources.engine, topic, offset, queues.PAGE_ROWS
-        )
+        offset = offset_of(page)
+        return await queues.dead_letters(sources.engine, topic, offset, PAGE_ROWS)
 
     letters = _run(work)
     if as_json:

@@ -11,12 +11,12 @@ from services.core.database import database_errors
 from services.core.operation import operator_actions
 from services.core.operation.operator_actions import ActionResult, record_action
 from services.core.resources import Resources
+from services.operate.parts import PAGE_ROWS
 from services.operate.redact import redacted
 
 Via = Literal["board", "cli"]
 #: So many ids of one action are kept.
 MAX_IDS = 200
-PAGE_ROWS = 50
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from typing import Any
 
 from services.core.database import database_errors
 from services.espocrm import EspoCRMAPI
-from services.operate.parts import Part, part
+from services.operate.parts import PAGE_ROWS, Part, first_page, offset_of, part
 from services.operate.redact import redacted
 from services.operate.sources import Sources
 from services.values.espocrm_query import Where, equals, is_in, parse_date_time
 from services.vmh_sync.beteiligte.plan import ENTITY_TYPE
 from services.vmh_sync.beteiligte.status import UNSYNCED
 
-PAGE_ROWS = 50
 STATUSES = (
     "pending_sync",
     "dirty",
@@ -157,18 +156,14 @@ async def beteiligte_view(
     sources: Sources, status: str, search: str, page: int
 ) -> BeteiligteView:
     """A page of records with this status (empty: all), or those with this number or id."""
-    offset = (page - 1) * PAGE_ROWS
+    offset = offset_of(page)
     found = await part(_from_espocrm(sources, status, search, offset), "EspoCRM")
     if found.value is not None:
         rows, total = found.value
         has_next = offset + PAGE_ROWS < total
         return BeteiligteView(status, search, Part(rows), total, page, has_next, None)
     known = await part(_from_audit(sources, status, search, offset), "PostgreSQL")
-    rows = known.value or []
-    shown = (
-        Part(rows[:PAGE_ROWS]) if known.value is not None else Part(None, known.missing)
-    )
-    has_next = len(rows) > PAGE_ROWS
+    shown, has_next = first_page(known)
     return BeteiligteView(status, search, shown, None, page, has_next, found.missing)
 
 
@@ -248,18 +243,15 @@ async def beteiligter_view(
     sources: Sources, entity_id: str, page: int
 ) -> BeteiligterView:
     """One record with a page of its history."""
-    offset = (page - 1) * PAGE_ROWS
+    offset = offset_of(page)
     row, state, history, tasks = await asyncio.gather(
         part(_one(sources, entity_id), "EspoCRM"),
         part(_state(sources, entity_id), "PostgreSQL"),
         part(_history(sources, entity_id, offset), "PostgreSQL"),
         part(_tasks(sources, entity_id), "PostgreSQL"),
     )
-    lines = history.value or []
-    shown = Part(lines[:PAGE_ROWS]) if history.value is not None else history
-    return BeteiligterView(
-        entity_id, row, state, shown, tasks, page, len(lines) > PAGE_ROWS
-    )
+    shown, has_next = first_page(history)
+    return BeteiligterView(entity_id, row, state, shown, tasks, page, has_next)
 
 
 async def _one(sources: Sources, entity_id: str) -> BeteiligteRow | None:
@@ -301,11 +293,9 @@ async def _history(sources: Sources, entity_id: str, offset: int) -> list[SyncLi
 
 async def runs_view(sources: Sources, topic: str, page: int) -> RunsView:
     """A page of the latest syncs that came from this topic."""
-    offset = (page - 1) * PAGE_ROWS
-    runs = await part(_runs(sources, topic, offset), "PostgreSQL")
-    lines = runs.value or []
-    shown = Part(lines[:PAGE_ROWS]) if runs.value is not None else runs
-    return RunsView(topic, shown, page, len(lines) > PAGE_ROWS)
+    runs = await part(_runs(sources, topic, offset_of(page)), "PostgreSQL")
+    shown, has_next = first_page(runs)
+    return RunsView(topic, shown, page, has_next)
 
 
 async def _runs(sources: Sources, topic: str, offset: int) -> list[SyncLine]:

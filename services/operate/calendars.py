@@ -18,11 +18,17 @@ from services.calendar_sync.store import (
     Run,
 )
 from services.core.database import database_errors
-from services.operate.parts import Part, part
+from services.operate.parts import (
+    PAGE_ROWS,
+    Part,
+    first_page,
+    offset_of,
+    page_of,
+    part,
+)
 from services.operate.redact import redacted
 from services.operate.sources import Sources
 
-PAGE_ROWS = 50
 State = Literal["ok", "held", "failing", "overdue", "unknown"]
 STATES: tuple[State, ...] = ("failing", "held", "overdue", "ok", "unknown")
 #: What a guard writes into the audit.
@@ -119,17 +125,17 @@ async def calendars_view(
 ) -> CalendarsView:
     """The employees in this state (empty: all), whose Kürzel contains ``search``."""
     found = await part(employees(sources), "PostgreSQL")
-    chosen = [
-        employee
-        for employee in found.value or []
-        if state in ("", employee.state)
-        and search.casefold() in employee.kuerzel.casefold()
-    ]
-    offset = (page - 1) * PAGE_ROWS
-    shown = chosen[offset : offset + PAGE_ROWS]
-    rows = Part(shown) if found.value is not None else found
-    has_next = offset + PAGE_ROWS < len(chosen)
+    if found.value is None:
+        return CalendarsView(state, search, found, 0, page, has_next=False)
+    chosen = [one for one in found.value if _fits(one, state, search)]
+    rows, has_next = page_of(Part(chosen), page)
     return CalendarsView(state, search, rows, len(chosen), page, has_next)
+
+
+def _fits(employee: Employee, state: str, search: str) -> bool:
+    if state and employee.state != state:
+        return False
+    return search.casefold() in employee.kuerzel.casefold()
 
 
 async def employees(sources: Sources) -> list[Employee]:
@@ -215,7 +221,7 @@ async def counts_by_state(sources: Sources) -> dict[str, int]:
 
 async def calendar_view(sources: Sources, kuerzel: str, page: int) -> CalendarView:
     """One employee."""
-    offset = (page - 1) * PAGE_ROWS
+    offset = offset_of(page)
     employee, unsettled, guards, history = await asyncio.gather(
         part(find_employee(sources, kuerzel), "PostgreSQL"),
         part(_unsettled(sources, kuerzel), "PostgreSQL"),
@@ -238,7 +244,7 @@ async def find_employee(sources: Sources, kuerzel: str) -> Employee | None:
 
 async def appointment_view(sources: Sources, number: str, page: int) -> AppointmentView:
     """The history of the appointment with this number (Advoware) or id (Google), the newest first."""
-    offset = (page - 1) * PAGE_ROWS
+    offset = offset_of(page)
     is_number = number.isascii() and number.isdigit() and len(number) < 10
     if is_number:
         work = _lines(sources, _OF_TERMIN, int(number), PAGE_ROWS + 1, offset)
@@ -246,13 +252,6 @@ async def appointment_view(sources: Sources, number: str, page: int) -> Appointm
         work = _lines(sources, _OF_EVENT, number, PAGE_ROWS + 1, offset)
     shown, has_next = first_page(await part(work, "PostgreSQL"))
     return AppointmentView(number, shown, page, has_next)
-
-
-def first_page(found: Part[list[Any]]) -> tuple[Part[list[Any]], bool]:
-    """The rows of a page of which one more was read, and whether there are more."""
-    if found.value is None:
-        return found, False
-    return Part(found.value[:PAGE_ROWS]), len(found.value) > PAGE_ROWS
 
 
 _COLUMNS = """

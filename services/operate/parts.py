@@ -1,4 +1,7 @@
-"""What is read of one dependency: the value, or why it is missing. Nothing here waits for long, and nothing raises."""
+"""What is read of one dependency: the value, or why it is missing; and a page of it.
+
+Nothing here waits for long, and nothing raises.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ T = TypeVar("T")
 
 #: A page is there after this time, whatever is away.
 PART_SECONDS = 4.0
+#: Rows of a page.
+PAGE_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,25 @@ class Part(Generic[T]):
 
     value: T | None = None
     missing: str | None = None
+
+
+def offset_of(page: int) -> int:
+    """How many rows lie before a page; pages count from 1."""
+    return (page - 1) * PAGE_ROWS
+
+
+def first_page(found: Part[list[T]]) -> tuple[Part[list[T]], bool]:
+    """The rows of a page of which one more was read, and whether there are more."""
+    if found.value is None:
+        return found, False
+    return Part(found.value[:PAGE_ROWS]), len(found.value) > PAGE_ROWS
+
+
+def page_of(found: Part[list[T]], page: int) -> tuple[Part[list[T]], bool]:
+    """A page of all rows, and whether there are more."""
+    if found.value is None:
+        return found, False
+    return first_page(Part(found.value[offset_of(page) :]))
 
 
 async def part(

@@ -10,11 +10,10 @@ from typing import Any
 
 from services.core.errors import UnexpectedAnswer
 from services.operate.engine import EngineClient
-from services.operate.parts import Part, part
+from services.operate.parts import PAGE_ROWS, Part, first_page, offset_of, part
 from services.operate.redact import redacted, redacted_payload
 from services.operate.sources import Sources
 
-PAGE_ROWS = 50
 #: Only the embedded engine has this function; the real one logs an error each time that it is asked for it.
 AGES = "engine::queue::stats"
 FUNCTIONS_SECONDS = 60.0
@@ -104,12 +103,11 @@ async def oldest_jobs(engine: EngineClient) -> dict[str, datetime]:
 async def topic_view(sources: Sources, topic: str, page: int) -> TopicView:
     """One topic, and the dead letters of this page (from 1)."""
     engine = sources.engine
-    offset = (page - 1) * PAGE_ROWS
+    offset = offset_of(page)
     stats = await part(topic_stats(engine, topic), "engine")
     letters = await part(dead_letters(engine, topic, offset, PAGE_ROWS + 1), "engine")
-    found = letters.value or []
-    shown = Part(found[:PAGE_ROWS]) if letters.value is not None else letters
-    return TopicView(topic, stats, shown, page, len(found) > PAGE_ROWS)
+    shown, has_next = first_page(letters)
+    return TopicView(topic, stats, shown, page, has_next)
 
 
 async def list_topics(engine: EngineClient) -> list[Topic]:

@@ -10,12 +10,11 @@ from typing import Any
 
 from services.core.errors import UnexpectedAnswer
 from services.operate.engine import EngineClient
-from services.operate.parts import Part, part
+from services.operate.parts import Part, page_of, part
 from services.operate.queues import moment
 from services.operate.redact import redacted, redacted_payload
 from services.operate.sources import Sources
 
-PAGE_ROWS = 50
 #: The engine keeps the newest 1,000 records.
 SEARCHED_ROWS = 1_000
 LEVELS = {"debug": 5, "info": 9, "warning": 13, "error": 17}
@@ -91,12 +90,8 @@ async def logs_view(sources: Sources, wanted: LogFilter, page: int) -> LogsView:
         part(find_logs(sources.engine, wanted), "engine"),
         part(_latest_traces(sources.engine), "engine"),
     )
-    offset = (page - 1) * PAGE_ROWS
-    found = lines.value or []
-    shown = (
-        Part(found[offset : offset + PAGE_ROWS]) if lines.value is not None else lines
-    )
-    return LogsView(wanted, shown, traces, page, offset + PAGE_ROWS < len(found))
+    shown, has_next = page_of(lines, page)
+    return LogsView(wanted, shown, traces, page, has_next)
 
 
 async def trace_view(sources: Sources, trace_id: str) -> TraceView:

@@ -7,6 +7,7 @@ document, whatever happens. What the work needs is imported when a command runs,
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import logging
 import re
@@ -284,6 +285,7 @@ def _run(
 async def _report(work: Callable[[CalendarAudit], Awaitable[Report]]) -> Report:
     from config import get_settings
     from services.calendar_sync.audit.commands import CalendarAudit
+    from services.calendar_sync.audit.recorded import record_changes
     from services.core.resources import Resources
 
     terminal = Console(stderr=True)
@@ -298,7 +300,10 @@ async def _report(work: Callable[[CalendarAudit], Awaitable[Report]]) -> Report:
                     task, completed=done, total=total
                 ),
             )
-            return await work(audit)
+            report = await work(audit)
+        if report.details.get("applied"):
+            await record_changes(resources, report, f"cli:{getpass.getuser()}")
+        return report
 
 
 def _message(error: Exception) -> str:

@@ -11,9 +11,11 @@ from board_browser import (
     sources,
     visitor,
 )
+from board_chromium import chromium
 
 __all__ = [
     "board_clock",
+    "chromium",
     "dead",
     "engine",
     "engine_url",

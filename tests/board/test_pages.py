@@ -242,6 +242,24 @@ async def test_the_queue_says_since_when_the_oldest_job_waits(
     assert timedelta() <= waits < timedelta(minutes=1)
 
 
+async def test_a_page_has_fifty_rows_and_says_whether_there_are_more(
+    operator: Browser, sources: Sources, dead: Dead
+) -> None:
+    dead.many(TOPIC, 51)
+    store = CalendarStore(await sources.resources.database())
+    for number in range(50):
+        await store.note_run(f"E{number}", "no_change", None, sources.resources.clock())
+    for path, rows, expected in (
+        (f"/api/queue/{TOPIC}", "dead_letters", (50, True)),
+        (f"/api/queue/{TOPIC}?page=2", "dead_letters", (1, False)),
+        ("/api/calendars", "employees", (50, False)),
+        ("/api/calendars?page=2", "employees", (0, False)),
+        ("/api/calendars?search=e49", "employees", (1, False)),
+    ):
+        view = await operator.json(path)
+        assert (len(view[rows]["value"]), view["has_next"]) == expected, path
+
+
 async def test_the_endpoints_are_shown_with_access_and_answers(
     operator: Browser,
 ) -> None:

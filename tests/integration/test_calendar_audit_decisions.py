@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from services.calendar_sync.run import CalendarSync
 from services.calendar_sync.store import Hold, Overwritten
 from services.core.jobs.look_again import HIDE, Notes, calendar
 from services.core.locks import record_lock
+from services.core.operation.operator_actions import latest_actions
 from services.values.advoware_protocol import BERLIN
 
 TODAY = datetime.now(BERLIN).date()
@@ -108,6 +110,9 @@ async def test_old_events_of_ours_go_and_nothing_else(office: AuditOffice) -> No
 
     again = await purge(office, "--apply")
     assert (again.exit_code, again.document["changes"]) == (0, [])
+    (action,) = await latest_actions(await office.resources.database())
+    assert (action.action, action.target, action.result) == ("purge-old", "SB", "done")
+    assert (action.details["count"], set(action.details["ids"])) == (2, going)
     await CalendarSync(resources=office.resources).sync_employee("SB")
     assert going.isdisjoint(await office.events())
     assert office.advoware.termine.all() == termine
@@ -292,6 +297,15 @@ async def test_held_work_is_shown_and_released_once(office: AuditOffice) -> None
     assert [tuple(row.values()) for row in rows] == [
         ("released", "none", "audit, release-held: too_many: 12 of 40")
     ]
+    (action,) = await latest_actions(await office.resources.database())
+    assert (action.who, action.action, action.target, action.result) == (
+        f"cli:{getpass.getuser()}",
+        "release",
+        "SB",
+        "done",
+    )
+    assert action.details == {"ids": ["SB"], "count": 12}
+    assert action.at >= NOW
 
 
 async def test_where_nothing_is_held_nothing_is_released(office: AuditOffice) -> None:

@@ -594,3 +594,28 @@ async def test_while_it_is_paused_calendars_are_read_and_not_written(
         entry["method"] for entry in google.twin.journal if "token" not in entry["path"]
     }
     assert methods == {"GET"}
+
+
+async def test_reading_asks_postgresql_nothing(
+    google_settings: Callable[..., Settings], google: Google
+) -> None:
+    asked: list[object] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: Any) -> None:
+        asked.append(reader)
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = google_settings(POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=port)
+    async with server, Resources(settings) as resources:
+        await resources.calendar_redis.flushall()
+        api = GoogleCalendarAPI(resources=resources)
+        calendar_id = str((await api.insert_calendar("AW-SB"))["id"])
+        assert asked
+        asked.clear()
+        await api.get_calendar(calendar_id)
+        await api.list_calendars()
+        await api.list_acl(calendar_id)
+        await api.list_events(calendar_id)
+        assert asked == []

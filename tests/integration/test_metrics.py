@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import yaml
 from aiohttp import web
 from beteiligte_office import Office, office
 
+from board.metrics import exposition
 from services.beteiligte_check import BeteiligteCheck
 from services.core import metrics
 from services.core.errors import Paused
@@ -23,12 +27,15 @@ from services.core.operation.metrics_server import QueueStats, new_application
 from services.core.operation.pause import Scope, pause, require_writable
 from services.core.rate_limit import acquire
 from services.core.resources import Resources
+from services.operate.overview import Overview
+from services.operate.parts import Part
 
 __all__ = ["office"]
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "bitbylaw-alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "bitbylaw.json"
+PROMTOOL = shutil.which("promtool")
 ALERTS = [
     rule
     for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]
@@ -163,7 +170,14 @@ def _series() -> set[str]:
             "histogram": ["_bucket", "_count", "_sum"],
         }.get(metric.type, [""])
         names |= {metric.name + suffix for suffix in suffixes}
-    return names
+    return names | _series_of_the_board()
+
+
+def _series_of_the_board() -> set[str]:
+    """Those of a board that can read everything."""
+    parts: dict[str, Any] = {one.name: Part([]) for one in fields(Overview)}
+    view = Overview(**{**parts, "problems": []})
+    return set(re.findall(r"^# TYPE (\w+)", exposition(view).decode(), re.MULTILINE))
 
 
 def _used(expression: str) -> set[str]:
@@ -184,6 +198,17 @@ def test_no_line_for_operators_is_about_an_alert_that_does_not_exist() -> None:
     operations = (ROOT / "docs" / "operations.md").read_text("utf-8")
     named = set(re.findall(r"^\| `(BitByLaw\w+)` \|", operations, re.MULTILINE))
     assert named == {rule["alert"] for rule in ALERTS}
+
+
+@pytest.mark.skipif(
+    PROMTOOL is None,
+    reason="no promtool here (Debian: package prometheus), the alert rules are not parsed",
+)
+def test_prometheus_itself_takes_the_alert_rules() -> None:
+    checked = subprocess.run(  # noqa: S603 - our own arguments
+        [str(PROMTOOL), "check", "rules", str(RULES)], capture_output=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr.decode()
 
 
 def test_the_dashboard_uses_metrics_that_exist() -> None:

@@ -21,6 +21,7 @@ from watched_journal import WatchedJournal
 
 from cli.main import app
 from config import PROJECT_ROOT, Settings, get_settings
+from services.advoware_service import AdvowareService
 from services.api.health import report_health
 from services.api.proxy import forward
 from services.core.errors import InvalidInput, Paused
@@ -425,3 +426,30 @@ async def test_a_pause_stops_the_next_try_of_a_write_that_is_repeated(
     await pause(office.resources, ALL, reason="Wartung", who="cli:anna")
     with pytest.raises(Paused):
         await write
+
+
+async def test_a_pause_stops_the_second_try_of_a_write_to_advoware_after_a_login(
+    office: Office,
+) -> None:
+    _, betnr = await office.linked_person()
+    record = await AdvowareService(resources=office.resources).get_beteiligter(betnr)
+    await office.fault(office.advoware, path="Beteiligte", method="PUT", status=401)
+    tries: list[str] = []
+    was_tried = asyncio.Event()
+
+    def note(entry: dict[str, Any]) -> None:
+        if entry["method"] == "PUT":
+            tries.append(entry["path"])
+            was_tried.set()
+
+    office.advoware.journal = WatchedJournal(note)
+    service = AdvowareService(resources=office.resources)
+    async with office.resources.login_lock:  # the new login waits
+        write = asyncio.create_task(
+            service.update_beteiligter(betnr, {**record, "name": "Neu"})
+        )
+        await was_tried.wait()
+        await pause(office.resources, ALL, reason="Wartung", who="cli:anna")
+    with pytest.raises(Paused):
+        await write
+    assert len(tries) == 1

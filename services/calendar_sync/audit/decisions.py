@@ -85,7 +85,8 @@ class CalendarDecisions:
         if not await store.release_hold(hold.employee_kuerzel, now, at_most=limit):
             return Change(finding, False, "something else is held by now")
         await store.append_audit([_released(hold)], now)
-        return Change(finding, True, "released; the next run applies it")
+        result = "released; the next run applies it"
+        return Change(finding, True, result, hold.number)
 
     # -- what was overwritten -------------------------------------------------------------------------------------
 

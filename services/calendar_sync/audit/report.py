@@ -39,11 +39,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Change:
-    """A finding that a cleanup mends, and what became of it."""
+    """A finding that a cleanup mends, and what became of it. ``count``: how many appointments it concerns."""
 
     finding: Finding
     done: bool
     result: str
+    count: int = 1
 
     def as_document(self) -> Row:
         """The finding and its result in one row."""

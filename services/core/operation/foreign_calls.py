@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.core.errors import Paused, ReadOnly
+from services.core.errors import ReadOnly
 from services.core.http import HttpAnswer
 from services.core.operation import pause
 from services.core.resources import Resources
@@ -31,11 +31,14 @@ async def carried(
     return await send()
 
 
-async def refusal_of_writes(resources: Resources) -> Paused | ReadOnly | None:
-    """What a write of the running work is to be refused with; None if it may be sent."""
-    if resources.settings.service.read_only:
-        return _read_only()
-    return await pause.refusal_of_writes(resources)
+async def require_still_writable(resources: Resources, request: ForeignRequest) -> None:
+    """Before each further try of a request that is carried as a whole: a pause may have begun since.
+
+    Raises:
+        ReadOnly, Paused: the request is a write, and must not be sent.
+    """
+    if resources.guard is None and request.is_write:
+        await require_writable(resources)
 
 
 async def require_writable(resources: Resources) -> None:
