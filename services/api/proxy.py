@@ -14,6 +14,7 @@ from services.core.errors import (
     ForeignSystemError,
     InvalidInput,
     Paused,
+    ReadOnly,
     WriteProtected,
 )
 from services.core.http import HttpAnswer
@@ -58,6 +59,7 @@ async def forward(request: Any, method: str, context: Any) -> Answer:
     except (
         InvalidInput,
         Paused,
+        ReadOnly,
         WriteProtected,
         ConfigurationError,
         ForeignSystemError,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -26,6 +26,8 @@ from services.shadow.preview import (
 DifferenceKind = Literal["open", "other", "new"]
 #: Whose records are compared: the flow, and the id of a CBeteiligte or a Kürzel.
 Subject = tuple[Flow, str]
+#: The records of EspoCRM by which people are notified.
+NOTICES = frozenset({"Task", "Note"})
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,15 @@ class Comparison:
         gone: of whom fields were noted, and who is deleted in EspoCRM, or no active employee any more.
         unknown: who cannot be foreseen now, or is held, with the reason. What was noted of them and is not planned now
             counts for nothing.
+        tasks: how many tasks for people this system would make. They and their notes are not compared: the other one
+            has no such.
     """
 
     same: int
     differences: tuple[Difference, ...]
     gone: tuple[Subject, ...] = ()
     unknown: tuple[tuple[Subject, str], ...] = ()
+    tasks: int = 0
 
 
 async def compare_since(resources: Resources, since: datetime) -> Comparison:
@@ -93,9 +98,9 @@ def compare(
     }
     planned: list[ShadowWrite] = []
     for (flow, _), preview in present.items():
-        planned += shadow_writes(flow, preview)
+        planned += _compared(shadow_writes(flow, preview))
     noted_hashes: dict[ShadowKey, set[str]] = {}
-    for item in before:
+    for item in _compared(before):
         noted_hashes.setdefault(item.key, set()).add(item.new_hash)
     done = noted_hashes.keys() - {item.key for item in planned}
     return Comparison(
@@ -107,7 +112,15 @@ def compare(
             for subject, preview in present.items()
             if preview.doubt is not None
         ),
+        tasks=sum(len(preview.tasks) for preview in present.values()),
     )
+
+
+def _compared(writes: Iterable[ShadowWrite]) -> Iterator[ShadowWrite]:
+    """Without the notices to people."""
+    for item in writes:
+        if item.key.kind not in NOTICES:
+            yield item
 
 
 def _is_known(key: ShadowKey, now: dict[Subject, Preview | None]) -> bool:
