@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from services.core.database import database_errors
+from services.core.installation_key import installation_key
 from services.core.resources import Resources
 from services.shadow.journal import (
     Flow,
@@ -86,19 +88,24 @@ async def compare_since(resources: Resources, since: datetime) -> Comparison:
         return subject, await preview_employee(resources, name)
 
     found = {subject: preview async for subject, preview in in_parallel(subjects, look)}
-    return compare(before, {subject: found[subject] for subject in subjects})
+    async with database_errors():
+        key = await installation_key(await resources.database(), resources.clock())
+    return compare(before, {subject: found[subject] for subject in subjects}, key)
 
 
 def compare(
-    before: Sequence[ShadowWrite], now: dict[Subject, Preview | None]
+    before: Sequence[ShadowWrite], now: dict[Subject, Preview | None], key: bytes
 ) -> Comparison:
-    """What was noted, against the previews of all of whom something was; None for who is gone. Pure."""
+    """What was noted, against the previews of all of whom something was; None for who is gone. Pure.
+
+    ``key``: with which the noted values were hashed.
+    """
     present = {
         subject: preview for subject, preview in now.items() if preview is not None
     }
     planned: list[ShadowWrite] = []
     for (flow, _), preview in present.items():
-        planned += _compared(shadow_writes(flow, preview))
+        planned += _compared(shadow_writes(flow, preview, key))
     noted_hashes: dict[ShadowKey, set[str]] = {}
     for item in _compared(before):
         noted_hashes.setdefault(item.key, set()).add(item.new_hash)

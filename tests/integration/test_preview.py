@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from config import Settings, get_settings
+from services.core.installation_key import installation_key
 from services.core.resources import Resources
 from services.shadow.comparison import Subject, compare
 from services.shadow.journal import note, noted
@@ -187,7 +188,8 @@ async def test_what_was_noted_is_compared_with_what_is_announced_now(
     now: dict[Subject, Preview | None] = {}
     for entity_id in (same, left_open, other):
         now["vmh", entity_id] = await preview_beteiligter(resources, entity_id)
-    found = compare(before, now)
+    key = await installation_key(await resources.database(), resources.clock())
+    found = compare(before, now, key)
 
     names = {
         (item.key.subject, item.kind)

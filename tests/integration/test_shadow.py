@@ -21,6 +21,7 @@ from takeover_office import (  # noqa: F401 - fixtures
 
 from config import PROJECT_ROOT, get_settings
 from sandbox.control import ActiveFault, Fault
+from services.core.database import MIGRATIONS
 from services.core.resources import current_resources
 
 #: The step that takes each topic.
@@ -262,6 +263,38 @@ async def test_an_erasure_takes_what_was_noted_of_the_person_and_no_one_elses(
     )
     assert "Abendroth" not in job["text"]
     assert erased in job["text"]
+
+
+async def test_a_noted_birth_date_is_found_by_no_one_who_lacks_the_key(
+    shadow: Shadow,
+) -> None:
+    """A plain hash is found by trying all days; with the key of another installation it is another one."""
+    entity_id = shadow.persons()[0]
+    await shadow.edit(entity_id, dateOfBirth="1961-03-04")
+    noted = []
+    for _ in range(2):
+        await shadow.office.sql("DELETE FROM shadow_write", "DELETE FROM erasure_key")
+        await shadow.webhook("update", entity_id)
+        await shadow.work()
+        noted.append(await shadow.office.fetch("SELECT * FROM shadow_write"))
+
+    first, second = [{row["new_hash"] for row in rows} for rows in noted]
+    assert [row["field"] for row in noted[0]] == ["geburtsdatum"]
+    assert not first & second
+
+
+async def test_what_was_noted_without_a_key_goes_with_the_migration(
+    office: TakeoverOffice,
+) -> None:
+    await office.leave("uuid")
+    await office.takeover("run")
+    await office.sql(
+        "INSERT INTO shadow_write VALUES"
+        " ('vmh', 'x', 'Advoware', 'Beteiligte', '1', 'change', 'name', 'abc', now(), now())"
+    )
+    migration = MIGRATIONS / "0023_shadow_keyed.sql"
+    await office.sql(migration.read_text("utf-8"))
+    assert await office.fetch("SELECT * FROM shadow_write") == []
 
 
 async def test_the_crons_come_to_their_end_although_nobody_may_be_notified(
