@@ -112,6 +112,7 @@ def shadow(
     )
     document = {
         "same": found.same,
+        "tasks": found.tasks,
         "differences": [
             {"difference": item.kind, **vars(item.key)} for item in found.differences
         ],
@@ -131,6 +132,9 @@ def shadow(
 
 def _print_comparison(found: Comparison) -> None:
     console.print(f"{found.same} fields are by now as this system would have made them")
+    console.print(
+        f"{found.tasks} tasks for people that it would write; these are not compared"
+    )
     table = Table("difference", "flow", "subject", "system", "record", "field")
     for item in found.differences:
         key = item.key

@@ -23,6 +23,7 @@ from services.core.errors import (
     ForeignSystemError,
     InvalidInput,
     Paused,
+    ReadOnly,
     WriteProtected,
 )
 from services.core.http import HttpAnswer
@@ -66,6 +67,7 @@ async def forward(request: Any, method: str, context: Any) -> AnswerWithHeaders:
         NotPermitted,
         InvalidInput,
         Paused,
+        ReadOnly,
         WriteProtected,
         ConfigurationError,
         ForeignSystemError,

@@ -9,7 +9,6 @@ PostgreSQL's statements run in one transaction, which is rolled back.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 import re
@@ -19,8 +18,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-import asyncpg
-
 from services.calendar_sync.provider import CalendarProvider
 from services.core.database import database_errors
 from services.core.errors import InvalidInput
@@ -29,6 +26,7 @@ from services.core.resources import Resources
 from services.core.write_guard import ForeignRequest, Send
 from services.preview.calendar import RehearsedCalendar, RehearsedTermine
 from services.preview.changes import Change, Record
+from services.preview.undone import Undone, undone
 from services.values import advoware_protocol, espocrm_query
 from services.values.advoware_protocol import (
     BETEILIGTE,
@@ -41,8 +39,6 @@ Shared = TypeVar("Shared")
 
 #: The first number of what would be made: larger than any that Advoware has given.
 FIRST_NUMBER = 2_000_000_001
-#: A statement waits no longer for a row that a sync is writing.
-LOCK_TIMEOUT = "2s"
 #: The lists of a Beteiligter by their paths, and what a PUT may change in them (all that is sent, if None).
 PARTS: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "Kommunikationen": (("kommunikation",), frozenset({"tlf", "bemerkung", "online"})),
@@ -363,55 +359,13 @@ def _part(record: Record, path: str, part_id: int) -> Record | None:
     return None
 
 
-# -- PostgreSQL -----------------------------------------------------------------------------------------------------
-
-
-class _Undone:
-    """What the stores take for a pool: all statements in one transaction, each in a savepoint of its own."""
-
-    def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
-        self._lock = asyncio.Lock()
-
-    async def _run(self, method: str, statement: str, *values: Any) -> Any:
-        async with self._lock, self._connection.transaction():
-            return await getattr(self._connection, method)(statement, *values)
-
-    async def execute(self, statement: str, *values: Any) -> Any:
-        return await self._run("execute", statement, *values)
-
-    async def fetch(self, statement: str, *values: Any) -> Any:
-        return await self._run("fetch", statement, *values)
-
-    async def fetchrow(self, statement: str, *values: Any) -> Any:
-        return await self._run("fetchrow", statement, *values)
-
-    async def fetchval(self, statement: str, *values: Any) -> Any:
-        return await self._run("fetchval", statement, *values)
-
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[asyncpg.Connection]:
-        async with self._lock:
-            yield self._connection
-
-
-@asynccontextmanager
-async def _undone(resources: Resources) -> AsyncIterator[_Undone]:
-    pool = await resources.database()
-    async with pool.acquire() as connection:
-        transaction = connection.transaction()
-        await transaction.start()
-        try:
-            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-            yield _Undone(connection)
-        finally:
-            await transaction.rollback()
+# -- resources -----------------------------------------------------------------------------------------------------
 
 
 class _RehearsalResources(Resources):
     """The resources of the caller, with a guard, and with a database that forgets."""
 
-    def __init__(self, real: Resources, guard: Rehearsal, database: _Undone) -> None:
+    def __init__(self, real: Resources, guard: Rehearsal, database: Undone) -> None:
         super().__init__(real.settings, clock=real.clock)
         self._real = real
         self._undone = database
@@ -444,8 +398,9 @@ async def rehearsal(resources: Resources) -> AsyncIterator[tuple[Resources, Rehe
     Of Redis only the login's token is written. The connection to PostgreSQL is held for as long as the block runs.
 
     Raises:
+        Unavailable: a sync has to write what the rehearsal has written (`undone`).
         Unavailable, DatabaseUnusable: see `database_errors`.
     """
     guard = Rehearsal()
-    async with database_errors(None), _undone(resources) as database:
+    async with database_errors(None), undone(resources) as database:
         yield _RehearsalResources(resources, guard, database), guard

@@ -8,7 +8,6 @@ is erased there; from then on the next sync holds nothing of it either.
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC
@@ -19,6 +18,7 @@ import asyncpg
 
 from services.core.database import database_errors
 from services.core.errors import EntityBusy, NotBefore
+from services.core.installation_key import installation_key
 from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.resources import Resources
 from services.privacy import logs
@@ -129,7 +129,7 @@ class _Eraser:
 
     async def run(self) -> tuple[Counts, set[str]]:
         """How many rows held values, by table; and the values, to be looked for elsewhere."""
-        self._key = await self._the_key()
+        self._key = await installation_key(self._connection, self._now)
         work = {
             "sync_state": self._state,
             "create_intent": self._intent,
@@ -146,14 +146,6 @@ class _Eraser:
             erased = [await erase_row(row) for row in found[table]]
             counts[table] = sum(erased)
         return counts, _values_of(found)
-
-    async def _the_key(self) -> bytes:
-        await self._connection.execute(
-            "INSERT INTO erasure_key (key, made_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            secrets.token_bytes(32),
-            self._now,
-        )
-        return bytes(await self._connection.fetchval("SELECT key FROM erasure_key"))
 
     async def _state(self, row: Row) -> bool:
         base, rejected = seal(row["base"], self._key), seal(row["rejected"], self._key)
@@ -241,7 +233,7 @@ class _Eraser:
         return True
 
     async def _shadow_write(self, row: Row) -> bool:
-        """The hash has no key: a birth date could be found out by trying all days."""
+        """Whoever has the database has the key as well, and could find out a birth date by trying all days."""
         await self._connection.execute(
             """
             DELETE FROM shadow_write WHERE (flow, subject, system, kind, record_id, field, new_hash)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from services.core.database import database_errors
+from services.core.installation_key import installation_key
 from services.core.resources import Resources
 from services.shadow.journal import (
     Flow,
@@ -26,6 +28,8 @@ from services.shadow.preview import (
 DifferenceKind = Literal["open", "other", "new"]
 #: Whose records are compared: the flow, and the id of a CBeteiligte or a Kürzel.
 Subject = tuple[Flow, str]
+#: The records of EspoCRM by which people are notified.
+NOTICES = frozenset({"Task", "Note"})
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,15 @@ class Comparison:
         gone: of whom fields were noted, and who is deleted in EspoCRM, or no active employee any more.
         unknown: who cannot be foreseen now, or is held, with the reason. What was noted of them and is not planned now
             counts for nothing.
+        tasks: how many tasks for people this system would make. They and their notes are not compared: the other one
+            has no such.
     """
 
     same: int
     differences: tuple[Difference, ...]
     gone: tuple[Subject, ...] = ()
     unknown: tuple[tuple[Subject, str], ...] = ()
+    tasks: int = 0
 
 
 async def compare_since(resources: Resources, since: datetime) -> Comparison:
@@ -81,21 +88,26 @@ async def compare_since(resources: Resources, since: datetime) -> Comparison:
         return subject, await preview_employee(resources, name)
 
     found = {subject: preview async for subject, preview in in_parallel(subjects, look)}
-    return compare(before, {subject: found[subject] for subject in subjects})
+    async with database_errors():
+        key = await installation_key(await resources.database(), resources.clock())
+    return compare(before, {subject: found[subject] for subject in subjects}, key)
 
 
 def compare(
-    before: Sequence[ShadowWrite], now: dict[Subject, Preview | None]
+    before: Sequence[ShadowWrite], now: dict[Subject, Preview | None], key: bytes
 ) -> Comparison:
-    """What was noted, against the previews of all of whom something was; None for who is gone. Pure."""
+    """What was noted, against the previews of all of whom something was; None for who is gone. Pure.
+
+    ``key``: with which the noted values were hashed.
+    """
     present = {
         subject: preview for subject, preview in now.items() if preview is not None
     }
     planned: list[ShadowWrite] = []
     for (flow, _), preview in present.items():
-        planned += shadow_writes(flow, preview)
+        planned += _compared(shadow_writes(flow, preview, key))
     noted_hashes: dict[ShadowKey, set[str]] = {}
-    for item in before:
+    for item in _compared(before):
         noted_hashes.setdefault(item.key, set()).add(item.new_hash)
     done = noted_hashes.keys() - {item.key for item in planned}
     return Comparison(
@@ -107,7 +119,15 @@ def compare(
             for subject, preview in present.items()
             if preview.doubt is not None
         ),
+        tasks=sum(len(preview.tasks) for preview in present.values()),
     )
+
+
+def _compared(writes: Iterable[ShadowWrite]) -> Iterator[ShadowWrite]:
+    """Without the notices to people."""
+    for item in writes:
+        if item.key.kind not in NOTICES:
+            yield item
 
 
 def _is_known(key: ShadowKey, now: dict[Subject, Preview | None]) -> bool:

@@ -1,6 +1,6 @@
 """What the syncs would have written, while they run beside the old system and write nothing (``BITBYLAW_READ_ONLY``).
 
-Kept are record, field and a hash of the value: enough to see later whether the other system has done the same.
+Kept are record, field and a keyed hash of the value: enough to see later whether the other system has done the same.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from services.core.database import database_errors
+from services.core.installation_key import installation_key
 from services.core.resources import Resources
 from services.shadow.planned import NEW, PlannedWrite
 from services.shadow.preview import Preview
@@ -44,32 +45,39 @@ class ShadowWrite:
     new_hash: str
 
 
-def shadow_writes(flow: Flow, preview: Preview) -> Iterator[ShadowWrite]:
-    """What is noted of a preview: its content, and nothing of what the sync notes for itself."""
+def shadow_writes(flow: Flow, preview: Preview, key: bytes) -> Iterator[ShadowWrite]:
+    """What is noted of a preview: its content, and nothing of what the sync notes for itself.
+
+    ``key``: of the hashes, see `installation_key`.
+    """
     for write in preview.writes:
         if write.operation != "note":
-            yield from _of_record(flow, preview.subject, write)
+            yield from _of_record(flow, preview.subject, write, key)
 
 
-def _of_record(flow: Flow, subject: str, write: PlannedWrite) -> Iterator[ShadowWrite]:
-    record_id = _record_id(write)
+def _of_record(
+    flow: Flow, subject: str, write: PlannedWrite, hash_key: bytes
+) -> Iterator[ShadowWrite]:
+    record_id = _record_id(write, hash_key)
     if write.operation == "delete":
         key = ShadowKey(flow, subject, write.system, write.kind, record_id, "")
         yield ShadowWrite(key, write.operation, "")
         return
     for field in write.contents:
         key = ShadowKey(flow, subject, write.system, write.kind, record_id, field.name)
-        yield ShadowWrite(key, write.operation, field.new_hash)
+        yield ShadowWrite(key, write.operation, field.new_hash(hash_key))
 
 
-def _record_id(write: PlannedWrite) -> str:
+def _record_id(write: PlannedWrite, hash_key: bytes) -> str:
     """The record's id; of one that would be made a name by its content, since the other system may make it first.
 
     By its number it would be another one as soon as the other system has made the one before it.
     """
     if not write.record_id.startswith(NEW):
         return write.record_id
-    content = json.dumps([[field.name, field.new_hash] for field in write.contents])
+    content = json.dumps(
+        [[field.name, field.new_hash(hash_key)] for field in write.contents]
+    )
     return NEW + hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
@@ -80,9 +88,10 @@ async def note(resources: Resources, flow: Flow, preview: Preview) -> None:
         Unavailable, DatabaseUnusable: see `database_errors`.
     """
     now = resources.clock()
-    rows = [_row(item, now) for item in shadow_writes(flow, preview)]
     async with database_errors():
         pool = await resources.database()
+        key = await installation_key(pool, now)
+        rows = [_row(item, now) for item in shadow_writes(flow, preview, key)]
         async with pool.acquire() as connection, connection.transaction():
             await connection.executemany(
                 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -46,11 +47,10 @@ class PlannedField:
     old: Any
     new: Any
 
-    @property
-    def new_hash(self) -> str:
-        """Equal for equal new values."""
+    def new_hash(self, key: bytes) -> str:
+        """Equal for equal new values, with the same key."""
         text = json.dumps(self.new, sort_keys=True, ensure_ascii=False, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hmac.new(key, f"shadow:{text}".encode(), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,11 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from config import Settings, get_settings
+from services.beteiligte_sync_utils import BeteiligteSync
+from services.core.errors import Unavailable
+from services.core.installation_key import installation_key
 from services.core.resources import Resources
+from services.preview.rehearsal import rehearsal
 from services.shadow.comparison import Subject, compare
 from services.shadow.journal import note, noted
 from services.shadow.planned import PlannedWrite
@@ -166,6 +170,22 @@ async def test_a_first_run_is_announced_with_calendar_sharing_and_events(
     assert run.counts["google_created"] == 5
 
 
+async def test_a_sync_waits_a_moment_for_a_preview_that_has_not_ended(
+    beteiligte_office: Office,
+) -> None:
+    """The preview of a new record has stored its intent; the real creation has to store the same."""
+    resources = beteiligte_office.resources
+    entity_id = await beteiligte_office.new_person()
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(Unavailable, match="ask again"):
+        async with rehearsal(resources) as (rehearsing, _):
+            await BeteiligteSync(resources=rehearsing).rehearse(entity_id)
+            real = asyncio.create_task(beteiligte_office.sync(entity_id, "create"))
+            await asyncio.shield(real)
+    assert (await real).result == "created"
+    assert asyncio.get_running_loop().time() - started < 5
+
+
 # -- beside the old system ----------------------------------------------------------------------------------------
 
 
@@ -187,7 +207,8 @@ async def test_what_was_noted_is_compared_with_what_is_announced_now(
     now: dict[Subject, Preview | None] = {}
     for entity_id in (same, left_open, other):
         now["vmh", entity_id] = await preview_beteiligter(resources, entity_id)
-    found = compare(before, now)
+    key = await installation_key(await resources.database(), resources.clock())
+    found = compare(before, now, key)
 
     names = {
         (item.key.subject, item.kind)

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import pytest
 from motia import ApiRequest
+from shadow_office import ADMIN, BesideTheOldSystem, named
 from takeover_office import (  # noqa: F401 - fixtures
     TakeoverOffice,
     database,
@@ -21,12 +20,10 @@ from takeover_office import (  # noqa: F401 - fixtures
 )
 
 from config import PROJECT_ROOT, get_settings
-from sandbox.advoware.beteiligte import KOMMUNIKATION
 from sandbox.control import ActiveFault, Fault
-from sandbox.google.calendar_store import Calendar
+from services.core.database import MIGRATIONS
 from services.core.resources import current_resources
 
-ADMIN = {"X-Api-Key": "espocrm-admin-key"}
 #: The step that takes each topic.
 STEPS = {
     "vmh.beteiligte.update": "vmh/beteiligte_sync_event",
@@ -64,14 +61,10 @@ class Engine:
 
 
 @dataclass
-class Shadow:
-    """This system beside the old one, and who works meanwhile: people, and the old system (``old_...``)."""
+class Shadow(BesideTheOldSystem):
+    """This system beside the old one, its steps called by hand."""
 
-    office: TakeoverOffice
-    session: aiohttp.ClientSession
     engine: Engine = field(default_factory=Engine)
-
-    # -- this system ------------------------------------------------------------------------------------------------
 
     async def step(self, name: str, data: Any) -> Any:
         """Let the engine call a step."""
@@ -100,82 +93,6 @@ class Shadow:
             message = self.engine.queue.pop(0)
             await self.step(STEPS[message["topic"]], message["data"])
 
-    async def report(self, *, expected: int = 1) -> dict[str, Any]:
-        """``bitbylaw preview shadow``."""
-        code, printed = await self.office.command_line("preview", "shadow", "--json")
-        assert code == expected, printed
-        found: dict[str, Any] = json.loads(printed)
-        return found
-
-    # -- people and the old system ----------------------------------------------------------------------------------
-
-    def persons(self) -> list[str]:
-        """The ids of Beteiligte that are no companies."""
-        records = map(self.office.espocrm_record, self.office.ids)
-        return [record["id"] for record in records if record.get("firstName")]
-
-    async def edit(self, entity_id: str, **attributes: Any) -> None:
-        """A person edits a Beteiligter in EspoCRM."""
-        self.office.clock.advance(seconds=5)
-        url = f"{self.office.espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}"
-        async with self.session.put(url, json=attributes) as answer:
-            assert answer.status == 200, await answer.text()
-
-    async def delete(self, entity_id: str) -> None:
-        """A person deletes a Beteiligter in EspoCRM."""
-        url = f"{self.office.espocrm.url}/__sandbox__/records/CBeteiligte/{entity_id}"
-        async with self.session.delete(url) as answer:
-            assert answer.status == 200, await answer.text()
-
-    def leave_the_firm(self, kuerzel: str) -> None:
-        """An employee leaves."""
-        advoware = self.office.advoware
-        advoware.employees = tuple(
-            replace(each, active=each.active and each.kuerzel != kuerzel)
-            for each in advoware.employees
-        )
-
-    def old_creates_number(self, entity_id: str, number: str) -> None:
-        """The old system enters a telephone number in Advoware, with its marker."""
-        betnr = int(self.office.espocrm_record(entity_id)["betnr"])
-        marker = f"[ESPOCRM:{base64.b64encode(number.encode()).decode()}:1]"
-        body = {"tlf": number, "kommKz": 1, "online": False, "bemerkung": marker}
-        self.office.advoware.beteiligte.add_part(betnr, KOMMUNIKATION, body)
-
-    def old_writes(self, entity_id: str, **values: str) -> None:
-        """The old system brings an edit over to Advoware."""
-        betnr = int(self.office.espocrm_record(entity_id)["betnr"])
-        self.office.advoware.beteiligte.edit(betnr, values, "API")
-
-    def enter_termin(self, text: str) -> int:
-        """A person enters a Termin of SB's."""
-        day = f"{self.office.clock().date() + timedelta(days=3)}"
-        times = {"uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00"}
-        record = {"datum": day, "datumBis": day, **times, "text": text, "anwalt": "SB"}
-        return int(self.office.advoware.termine.create(record)["frNr"])
-
-    def calendar(self) -> Calendar:
-        """SB's calendar in Google."""
-        found: Calendar = self.office.loaded.calendars["SB"]
-        return found
-
-    def change_termin(self, fr_nr: int, text: str) -> None:
-        """A person changes a Termin."""
-        self.office.clock.advance(seconds=5)
-        self.office.advoware.termine.edit(fr_nr, {"text": text})
-
-    def old_changes_event(self, former: str, text: str) -> None:
-        """The old system brings a change over to Google."""
-        account = str(self.office.google.service_account()["client_email"])
-        found = [
-            event
-            for event in self.calendar().events.values()
-            if event.content.fields.get("summary") == former
-        ]
-        self.office.google.world.events.change(
-            account, self.calendar(), found[0], {"summary": text}, patch=True
-        )
-
 
 @pytest.fixture
 async def shadow(
@@ -195,14 +112,6 @@ async def shadow(
         yield Shadow(office, session)
     await current_resources().close()
     get_settings.cache_clear()
-
-
-def named(report: dict[str, Any]) -> dict[tuple[str, str, str], str]:
-    """The differences: subject, kind of the record and field, and which it is."""
-    return {
-        (item["subject"], item["kind"], item["field"]): item["difference"]
-        for item in report["differences"]
-    }
 
 
 async def test_what_the_old_system_has_done_differently_or_not_is_told_from_what_is_the_same(
@@ -354,6 +263,38 @@ async def test_an_erasure_takes_what_was_noted_of_the_person_and_no_one_elses(
     )
     assert "Abendroth" not in job["text"]
     assert erased in job["text"]
+
+
+async def test_a_noted_birth_date_is_found_by_no_one_who_lacks_the_key(
+    shadow: Shadow,
+) -> None:
+    """A plain hash is found by trying all days; with the key of another installation it is another one."""
+    entity_id = shadow.persons()[0]
+    await shadow.edit(entity_id, dateOfBirth="1961-03-04")
+    noted = []
+    for _ in range(2):
+        await shadow.office.sql("DELETE FROM shadow_write", "DELETE FROM erasure_key")
+        await shadow.webhook("update", entity_id)
+        await shadow.work()
+        noted.append(await shadow.office.fetch("SELECT * FROM shadow_write"))
+
+    first, second = [{row["new_hash"] for row in rows} for rows in noted]
+    assert [row["field"] for row in noted[0]] == ["geburtsdatum"]
+    assert not first & second
+
+
+async def test_what_was_noted_without_a_key_goes_with_the_migration(
+    office: TakeoverOffice,
+) -> None:
+    await office.leave("uuid")
+    await office.takeover("run")
+    await office.sql(
+        "INSERT INTO shadow_write VALUES"
+        " ('vmh', 'x', 'Advoware', 'Beteiligte', '1', 'change', 'name', 'abc', now(), now())"
+    )
+    migration = MIGRATIONS / "0023_shadow_keyed.sql"
+    await office.sql(migration.read_text("utf-8"))
+    assert await office.fetch("SELECT * FROM shadow_write") == []
 
 
 async def test_the_crons_come_to_their_end_although_nobody_may_be_notified(
