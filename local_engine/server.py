@@ -180,7 +180,9 @@ class Engine:
         self._runners.append(runner)
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
         host, port = listening.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if ":" in host:
+            return f"[{host}]:{port}"
+        return f"{host}:{port}"
 
     @staticmethod
     def _server(

@@ -117,7 +117,9 @@ def _count(value: dict[str, Any], operation: CountOperation) -> int:
 def _kind_of_change(old: Any, new: Any) -> str:
     if new is MISSING:
         return "deleted"
-    return "created" if old is MISSING else "updated"
+    if old is MISSING:
+        return "created"
+    return "updated"
 
 
 class _Missing:
@@ -199,7 +201,9 @@ class StateStore:
     async def _read(connection: Connection, place: tuple[str, str, str]) -> Any:
         query = "SELECT value::text FROM engine.state WHERE namespace = %s AND scope = %s AND key = %s"
         row: Any = await (await connection.execute(query, place)).fetchone()
-        return loads(row[0]) if row is not None else MISSING
+        if row is not None:
+            return loads(row[0])
+        return MISSING
 
 
 class StateTriggers:
@@ -269,7 +273,9 @@ class StateTriggers:
 
 def or_null(value: Any) -> Any:
     """Return None for MISSING."""
-    return None if value is MISSING else value
+    if value is MISSING:
+        return None
+    return value
 
 
 class StateFunctions:

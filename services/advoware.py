@@ -222,7 +222,9 @@ class AdvowareAPI:
             raise WriteProtected(
                 "ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed"
             )
-        return url.extend_query(params) if params else url
+        if params:
+            return url.extend_query(params)
+        return url
 
     async def _send(
         self,
@@ -295,7 +297,9 @@ class AdvowareAPI:
     async def _cached_token(self) -> str | None:
         token = await self._with_redis(lambda redis: redis.get(TOKEN_KEY), _AWAY)
         if token is not _AWAY:
-            return str(token) if token else None
+            if token:
+                return str(token)
+            return None
         kept = self._session.token
         if kept is None or kept.usable_until <= self._now():
             return None
@@ -419,7 +423,9 @@ class AdvowareAPI:
         if self._session.refused is None:
             return None
         until, explanation = self._session.refused
-        return explanation if until > self._now() else None
+        if until > self._now():
+            return explanation
+        return None
 
     async def _keep(self, token: Token) -> None:
         self._session.token = token
@@ -522,4 +528,6 @@ def _reason_and_details(answer: HttpAnswer) -> tuple[str, Any]:
 def _retry_after(answer: HttpAnswer) -> str | None:
     """The header, if it is one that can be passed on: seconds or a date, in printable ASCII."""
     value = answer.headers.get("Retry-After", "").strip()
-    return value if re.fullmatch(r"[ -~]{1,64}", value) else None
+    if re.fullmatch(r"[ -~]{1,64}", value):
+        return value
+    return None

@@ -321,7 +321,9 @@ class BankverbindungenSync:
             locked,
             hand_over,
         )
-        return done[0] if done is not None else Outcome("busy")
+        if done is not None:
+            return done[0]
+        return Outcome("busy")
 
     async def _handle_ownerless(
         self, row: Record, store: SyncStore, report: _Report

@@ -215,11 +215,9 @@ class BeteiligteCheck:
             )
             listed = {row["id"] async for row in rows} if known else set()
             missing = [entity_id for entity_id in known if entity_id not in listed]
-            return (
-                await self._notify_deleted(missing, store)
-                if len(missing) > 1
-                else missing
-            )
+            if len(missing) > 1:
+                return await self._notify_deleted(missing, store)
+            return missing
         except (BitByLawError, RedisError) as error:
             counts["errors"] += 1
             log(

@@ -386,7 +386,9 @@ class BeteiligteSync:
         again = await self._sync(
             await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), run, rounds - 1
         )
-        return again if outcome.result == "no_change" or again.error else outcome
+        if outcome.result == "no_change" or again.error:
+            return again
+        return outcome
 
     async def _leave_to_next_event(self, espo: Record, conflict: Conflict) -> Outcome:
         """Who edits a record all the time has done nothing wrong: it stays dirty, and is no failure.

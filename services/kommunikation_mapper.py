@@ -100,7 +100,9 @@ def build_marker(marker: Marker, text: str = "") -> str:
             marker.value.encode(errors="replace")
         ).decode()
         written = f"[ESPOCRM:{encoded}:{marker.komm_kz}]"
-    return f"{written} {text}" if text else written
+    if text:
+        return f"{written} {text}"
+    return written
 
 
 def parse_marker(bemerkung: str | None) -> tuple[Marker | None, str]:

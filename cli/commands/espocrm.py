@@ -140,9 +140,9 @@ async def _install(settings: Settings, url: str) -> list[str]:
 
 
 def _pair(step: Installed) -> list[str]:
-    return (
-        [f"{step.webhook_id}:{step.secret.get_secret_value()}"] if step.secret else []
-    )
+    if step.secret:
+        return [f"{step.webhook_id}:{step.secret.get_secret_value()}"]
+    return []
 
 
 def doctor(

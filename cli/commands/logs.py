@@ -122,10 +122,12 @@ def _fact(line: str) -> Fact | None:
     if not line.startswith("{"):
         return None
     try:
-        fact = json.loads(line)
+        fact: Fact = json.loads(line)
     except ValueError:  # the beginning was cut off, or the line is being written
         return None
-    return fact if fact.get("level") in _ORDER and "event" in fact else None
+    if fact.get("level") in _ORDER and "event" in fact:
+        return fact
+    return None
 
 
 def _new_lines(stream: TextIO) -> Iterator[str]:

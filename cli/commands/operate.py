@@ -121,7 +121,9 @@ def _cron_cells(crons: Sequence[overview.Cron]) -> list[tuple[Any, ...]]:
 def _cron_word(cron: overview.Cron) -> str:
     if cron.is_awaited:
         return "waiting for its first run since start"
-    return "missed" if cron.is_missed else ""
+    if cron.is_missed:
+        return "missed"
+    return ""
 
 
 @queue_app.command("list")

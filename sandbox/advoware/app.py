@@ -538,11 +538,9 @@ def _answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except RefusedError as refusal:
-            return (
-                web.Response(status=refusal.status, text=refusal.text)
-                if refusal.text
-                else web.Response(status=refusal.status)
-            )
+            if refusal.text:
+                return web.Response(status=refusal.status, text=refusal.text)
+            return web.Response(status=refusal.status)
 
     return answered
 

@@ -34,12 +34,16 @@ DAY_END: Final = "23:59:00"
 
 def _day(value: Any, field: str) -> Any:
     moment = parse_moment(value, field)
-    return moment.date().isoformat() if moment else None
+    if moment:
+        return moment.date().isoformat()
+    return None
 
 
 def _scalar(value: Any, field: str) -> Any:
     """Fields whose type is published nowhere [A]: text, number or null."""
-    return value if isinstance(value, int | None) else text(50)(value, field)
+    if isinstance(value, int | None):
+        return value
+    return text(50)(value, field)
 
 
 _flag = number(0, 1)
@@ -114,7 +118,9 @@ class TermineStore:
         """
         if "frnr" in query:
             record = self._records.get(_fr_nr(query["frnr"]))
-            return [_answer(record)] if record else []
+            if record:
+                return [_answer(record)]
+            return []
         kuerzel = query.get("kuerzel")
         if kuerzel is not None and kuerzel not in self._kuerzel:
             return []
@@ -128,7 +134,9 @@ class TermineStore:
     def peek(self, fr_nr: object) -> Record | None:
         """A copy of what is stored of a Termin; None for an unknown number."""
         record = self._records.get(fr_nr) if isinstance(fr_nr, int) else None
-        return None if record is None else dict(record)
+        if record is None:
+            return None
+        return dict(record)
 
     def create(self, body: Record, fr_nr: int | None = None) -> Record:
         """Add a Termin. A negative ``fr_nr`` makes a derived entry, which only Advoware itself creates."""
@@ -314,7 +322,9 @@ def _answer(record: Record) -> Record:
 def _time_within(value: Any) -> str | None:
     """The time of a date-time, unless it is midnight, which is how a date alone is written as well."""
     moment = parse_moment(value, "datum")
-    return _seconds(moment.time()) if moment and moment.time() != time.min else None
+    if moment and moment.time() != time.min:
+        return _seconds(moment.time())
+    return None
 
 
 def _is_for_all_employees(record: Record) -> bool:
@@ -322,7 +332,9 @@ def _is_for_all_employees(record: Record) -> bool:
 
 
 def _seconds(clock: time | None) -> str | None:
-    return clock.isoformat(timespec="seconds") if clock else None
+    if clock:
+        return clock.isoformat(timespec="seconds")
+    return None
 
 
 def _fr_nr(value: str) -> int:

@@ -299,4 +299,6 @@ def _demand_admin(user: ApiUser) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split("."))) if version else ()
+    if version:
+        return tuple(map(int, version.split(".")))
+    return ()

@@ -218,7 +218,9 @@ class ContactRows:
 
 
 def _key(contact: Field, value: str) -> str:
-    return value.lower() if contact.type == "email" else value
+    if contact.type == "email":
+        return value.lower()
+    return value
 
 
 def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

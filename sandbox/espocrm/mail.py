@@ -106,4 +106,6 @@ def _width_of_unit(octets: bytes, position: int) -> int:
     if octets[position] != ord("\\"):
         return 1
     escaped = octets[position + 1 : position + 2]
-    return 2 if escaped and escaped[0] <= 0x7E else 0
+    if escaped and escaped[0] <= 0x7E:
+        return 2
+    return 0

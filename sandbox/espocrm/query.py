@@ -125,13 +125,17 @@ def _plain_where(query: Mapping[str, Any]) -> list[Any] | None:
     where = query.get("whereGroup") or query.get("where")
     if isinstance(where, dict):
         return list(where.values())
-    return where if isinstance(where, list) else None
+    if isinstance(where, list):
+        return where
+    return None
 
 
 def _text(query: Mapping[str, Any], name: str) -> str | None:
     """A parameter that is a text with something in it."""
     value = query.get(name)
-    return value if isinstance(value, str) and value else None
+    if isinstance(value, str) and value:
+        return value
+    return None
 
 
 def _whole(value: Any, name: str, default: int) -> int:
@@ -342,7 +346,9 @@ def _comparable(field: Field, value: Any) -> Any:
         if isinstance(value, bool | int | float):
             return float(value)
         number = _LEADING_NUMBER.match(str(value))
-        return float(number.group()) if number else 0.0
+        if number:
+            return float(number.group())
+        return 0.0
     if field.type == "datetime" and len(str(value)) == 10:
         return f"{value} 00:00:00"
     return _collated(str(value))
@@ -368,4 +374,6 @@ def _sort_key(value: Any) -> tuple[bool, float, str]:
 
 
 def _cut(value: Any) -> Any:
-    return value[:MAX_TEXT_IN_LIST] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value[:MAX_TEXT_IN_LIST]
+    return value

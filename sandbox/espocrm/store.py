@@ -70,12 +70,16 @@ class Store:
     def find(self, entity: str, record_id: Any) -> Record | None:
         """A record that is not deleted, None for an unknown entity or id."""
         record = self._records.get(entity, {}).get(str(record_id))
-        return None if record is None or record.deleted else record
+        if record is None or record.deleted:
+            return None
+        return record
 
     def find_deleted(self, entity: str, record_id: Any) -> Record | None:
         """A record that is deleted: EspoCRM shows it, by its id, to administrators alone."""
         record = self._records.get(entity, {}).get(record_id)
-        return record if record is not None and record.deleted else None
+        if record is not None and record.deleted:
+            return record
+        return None
 
     def get(
         self, entity: Entity, record_id: str, wording: str = "does not exist"
@@ -133,11 +137,9 @@ class Store:
         return self._row(record) | self._version(record)
 
     def _version(self, record: Record) -> dict[str, Any]:
-        return (
-            {"versionNumber": record.version}
-            if record.entity.name in self.settings.optimistic_concurrency
-            else {}
-        )
+        if record.entity.name in self.settings.optimistic_concurrency:
+            return {"versionNumber": record.version}
+        return {}
 
     def _row(self, record: Record) -> dict[str, Any]:
         entity = record.entity
@@ -158,7 +160,9 @@ class Store:
 
     def _name_of(self, entity: str, record_id: Any) -> str | None:
         record = self.find(entity, record_id) if record_id else None
-        return record.values.get("name") if record else None
+        if record:
+            return record.values.get("name")
+        return None
 
     def _filter_values(
         self, entity: Entity, row: Mapping[str, Any], attribute: str

@@ -402,11 +402,9 @@ def _answering(
 
 def _editor(calendar: Calendar) -> str:
     """Who edits a calendar if no one is named."""
-    return (
-        DEFAULT_PERSON
-        if is_service_account(calendar.data_owner)
-        else calendar.data_owner
-    )
+    if is_service_account(calendar.data_owner):
+        return DEFAULT_PERSON
+    return calendar.data_owner
 
 
 def _json_object(raw: bytes) -> Resource:

@@ -68,11 +68,9 @@ class AclRule:
     @property
     def id(self) -> str:
         """``user:anna@example.de``, ``domain:example.de`` or ``default``."""
-        return (
-            self.scope_type
-            if self.scope_value is None
-            else f"{self.scope_type}:{self.scope_value}"
-        )
+        if self.scope_value is None:
+            return self.scope_type
+        return f"{self.scope_type}:{self.scope_value}"
 
     def covers(self, email: str) -> bool:
         """Whether the rule is about that account. (No user here is a member of a group.)"""

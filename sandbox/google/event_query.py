@@ -188,7 +188,9 @@ def render(
     if event.hollow or (in_list and event.status == CANCELLED):
         return render_tombstone(event, zone)
     resource = render_event(event, calendar.id, zone)
-    return without_details(resource) if _is_hidden(event, role) else resource
+    if _is_hidden(event, role):
+        return without_details(resource)
+    return resource
 
 
 def may_change(event: Event, role: str) -> bool:
@@ -263,16 +265,16 @@ def _starts_originally(instance: Event, text: str, moment: datetime | None) -> b
     original = instance.original_start
     if original is None:
         return False
-    return (
-        original.moment == moment
-        if moment is not None
-        else original.render("UTC").get("date") == text
-    )
+    if moment is not None:
+        return original.moment == moment
+    return original.render("UTC").get("date") == text
 
 
 def _moment(query: Query, name: str) -> datetime | None:
     text = query.text(name)
-    return read_timestamp(text, name) if text is not None else None
+    if text is not None:
+        return read_timestamp(text, name)
+    return None
 
 
 def _properties(query: Query) -> Iterator[tuple[str, str, str]]:

@@ -332,9 +332,9 @@ class EventStore:
             if domain == "google.com"
             else f"_{base64.b32hexencode(uid.encode()).decode().lower().rstrip('=')}"
         )
-        return (
-            event_id if event_id and event_id not in calendar.events else self._new_id()
-        )
+        if event_id and event_id not in calendar.events:
+            return event_id
+        return self._new_id()
 
     # -- steps --------------------------------------------------------------------------------------------------
 

@@ -72,9 +72,9 @@ class EventTime:
 
     def stamp(self) -> str:
         """The end of an instance's id: ``20260329`` or ``20260329T070000Z``."""
-        return (
-            f"{self.moment:%Y%m%d}" if self.all_day else f"{self.moment:%Y%m%dT%H%M%SZ}"
-        )
+        if self.all_day:
+            return f"{self.moment:%Y%m%d}"
+        return f"{self.moment:%Y%m%dT%H%M%SZ}"
 
     def render(self, response_zone: str) -> dict[str, str]:
         """As the API writes it, with the offset of ``response_zone``."""

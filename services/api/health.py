@@ -155,7 +155,9 @@ def _shown(failure: Exception) -> str:
         return str(failure)
     name = type(failure).__name__
     status = failure.status if isinstance(failure, ForeignSystemError) else None
-    return f"{name} ({status})" if status else name
+    if status:
+        return f"{name} ({status})"
+    return name
 
 
 async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
@@ -194,7 +196,9 @@ def _is_late(operation: Operation, now: datetime) -> bool:
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+    if moment:
+        return moment.isoformat()
+    return None
 
 
 async def _check_redis(resources: Resources) -> None:

@@ -88,7 +88,9 @@ class Ending:
     @property
     def direction(self) -> Direction:
         """Whether the parts were synced both ways; after a conflict only towards Advoware."""
-        return "to_advoware" if self.plan.conflicts else "both"
+        if self.plan.conflicts:
+            return "to_advoware"
+        return "both"
 
     @property
     def status(self) -> str:

@@ -355,4 +355,6 @@ def _result(summary: RunSummary) -> Result:
         return "held"
     if summary.errors or summary.unreadable:
         return "failed"
-    return "changed" if summary.counts else "no_change"
+    if summary.counts:
+        return "changed"
+    return "no_change"

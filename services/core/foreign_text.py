@@ -89,14 +89,18 @@ def without_surrogates(text: str) -> str:
 
 def _float(text: str) -> float | str:
     value = float(text)
-    return value if math.isfinite(value) else text
+    if math.isfinite(value):
+        return value
+    return text
 
 
 def _integer(text: str) -> int | str:
     if len(text) > 20:
         return text
     value = int(text)
-    return value if -(2**63) <= value < 2**64 else text
+    if -(2**63) <= value < 2**64:
+        return value
+    return text
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
@@ -116,4 +120,6 @@ def _containers(values: Iterable[Any]) -> list[Any]:
 
 
 def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
+    if isinstance(container, dict):
+        return container.values()
+    return container

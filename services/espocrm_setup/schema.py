@@ -20,7 +20,9 @@ ROLE_ID, ROLE_NAME = "bitbylaw-sync", "BitByLaw Sync"
 def version_numbers(version: object) -> tuple[int, ...]:
     """A version so that it can be compared; of what is none, nothing."""
     parts = str(version).split(".")
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+    if all(part.isdecimal() for part in parts):
+        return tuple(map(int, parts))
+    return ()
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,9 @@ def _wanted(event: str, base: str, settings: Settings, *, skip_own: bool) -> Rec
     token = settings.espocrm.webhook_token
     query = f"?token={quote(token.get_secret_value(), safe='')}" if token else ""
     attributes: Record = {"url": f"{base}{WEBHOOKS[event]}{query}", "isActive": True}
-    return {**attributes, "skipOwn": True} if skip_own else attributes
+    if skip_own:
+        return {**attributes, "skipOwn": True}
+    return attributes
 
 
 def _known_first(rows: Iterable[Record], settings: Settings) -> list[Record]:
@@ -206,7 +208,9 @@ def _path_of(webhook: Mapping[str, Any]) -> str:
     """The endpoint that a webhook leads to; a prefix that a reverse proxy adds does not count."""
     path = urlsplit(str(webhook.get("url") or "")).path
     start = path.find("/vmh/webhook/")
-    return path[start:] if start >= 0 else path
+    if start >= 0:
+        return path[start:]
+    return path
 
 
 def remedy(error: Exception) -> str:

@@ -222,7 +222,9 @@ def _functions(row: Mapping[str, Any]) -> int:
     if isinstance(count, int):
         return count
     functions = row.get("functions")
-    return len(functions) if isinstance(functions, list) else 0
+    if isinstance(functions, list):
+        return len(functions)
+    return 0
 
 
 def _worker(row: Mapping[str, Any]) -> Worker:

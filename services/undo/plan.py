@@ -101,7 +101,9 @@ def _with_block(line: Line, blocks: set[str], others: set[str], sides: Sides) ->
     else:
         has_block = bool(block_of(sides.adressen[line.record_id]))
         is_whole = line.record_id in blocks or not has_block
-    return line if is_whole else replace(line, verdict=BY_HAND)
+    if is_whole:
+        return line
+    return replace(line, verdict=BY_HAND)
 
 
 def of_part(lines: Iterable[Line], part: Part, side: str) -> list[Line]:

@@ -98,7 +98,9 @@ class SyncStore:
                 entity_type,
                 entity_id,
             )
-        return SyncState(**row) if row else None
+        if row:
+            return SyncState(**row)
+        return None
 
     async def save(self, state: SyncState) -> None:
         """Store the state of a record, in place of an earlier one.
@@ -225,7 +227,9 @@ class SyncStore:
                 entity_type,
                 advoware_id,
             )
-        return str(entity_id) if entity_id else None
+        if entity_id:
+            return str(entity_id)
+        return None
 
     async def former_entities(self, entity_type: str, advoware_id: str) -> list[str]:
         """The ids of the deleted records that were linked with an Advoware record."""

@@ -194,7 +194,9 @@ class Creates:
         except (Forbidden, NotFound):
             return None
         sent = one_event(record, intent.google_event_id).event
-        return sent if isinstance(sent, NormalisedEvent) else None
+        if isinstance(sent, NormalisedEvent):
+            return sent
+        return None
 
 
 def _the_created_one(

@@ -635,8 +635,12 @@ def after_create(
 def _reason_after_create(side: Side, pair: Pair) -> str:
     """Why a field differs that was sent: it is empty in the new record, or stored differently."""
     if side == "advoware":
-        return "refused" if pair.advoware is None else "altered_advoware"
-    return "value_refused_espocrm" if pair.espocrm is None else "altered_espocrm"
+        if pair.advoware is None:
+            return "refused"
+        return "altered_advoware"
+    if pair.espocrm is None:
+        return "value_refused_espocrm"
+    return "altered_espocrm"
 
 
 def _entry_in_words(
