@@ -214,7 +214,8 @@ class Demo:
             f"{record_of}/{first}", headers=self._key
         ) as response:
             espo = await response.json() if response.status == 200 else {}
-        betnr, status = espo.get("betnr"), espo.get("syncStatus")
+        betnr = espo.get("betnr")
+        status = espo.get("syncStatus")
         if not betnr or status != "clean":
             found.append(f"EspoCRM: {first} has betnr {betnr} and status {status}")
         async with self._session.get(

@@ -74,12 +74,10 @@ class Engine:
         self._wire(http_timeout, body_seconds, clock or SystemClock())
 
     def _wire(self, http_timeout: float, body_seconds: float, clock: Clock) -> None:
-        tasks, workers, functions, channels = (
-            self._tasks,
-            self._workers,
-            self._functions,
-            self._channels,
-        )
+        tasks = self._tasks
+        workers = self._workers
+        functions = self._functions
+        channels = self._channels
         telemetry = Telemetry()
         invocations = Invocations(functions)
         triggers = Triggers(tasks)

@@ -188,7 +188,8 @@ class ActiveFault:
 
         Empty if there is none or the rule is used up.
         """
-        rule, met = self.rule, []
+        rule = self.rule
+        met = []
         for place, (method, path) in enumerate(
             request.get(PLAIN_FORMS, [(request.method, request.path)])
         ):
@@ -768,7 +769,8 @@ def _reworded(response: web.Response, fault: Fault) -> web.Response:
         return response
     charset = fault.charset or "utf-8"
     if fault.text is not None:
-        content, content_type = fault.text, fault.content_type or "text/plain"
+        content = fault.text
+        content_type = fault.content_type or "text/plain"
     else:
         document = _json_of(response.body)
         content = (

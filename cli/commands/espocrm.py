@@ -31,7 +31,8 @@ from services.espocrm_setup.webhooks import (
 )
 from services.takeover.signs import diagnose_old_system
 
-FAILED, UNCHECKED = 1, 2
+FAILED = 1
+UNCHECKED = 2
 MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]"}
 
 app = typer.Typer(no_args_is_help=True, help="Set EspoCRM up for BitByLaw.")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from services.operate.parts import Part
     from services.operate.sources import Sources
 
-BROKEN, UNASKED = 1, 2
+BROKEN = 1
+UNASKED = 2
 T = TypeVar("T")
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)

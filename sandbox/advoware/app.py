@@ -439,7 +439,8 @@ class AdvowareTwin(Twin):
     def _change_part(self, kind: PartKind) -> Handler:
         async def change(request: web.Request) -> web.StreamResponse:
             body = await _json_object(request)
-            betnr, part_id = _number(request, "betnr"), _number(request, "part_id")
+            betnr = _number(request, "betnr")
+            part_id = _number(request, "part_id")
             return web.json_response(
                 self.beteiligte.change_part(betnr, kind, part_id, body)
             )

@@ -124,7 +124,8 @@ class TermineStore:
         kuerzel = query.get("kuerzel")
         if kuerzel is not None and kuerzel not in self._kuerzel:
             return []
-        first, last = _day(query.get("from"), "from"), _day(query.get("to"), "to")
+        first = _day(query.get("from"), "from")
+        last = _day(query.get("to"), "to")
         found = []
         for record in self._records.values():
             if _concerns(record, kuerzel) and _lies_within(record, first, last):
@@ -284,7 +285,8 @@ def _check_series(values: Record) -> None:
         raise RefusedError(
             400, f"Ein Dauertermin endet spätestens am {FOR_EVER:%d.%m.%Y}."
         )
-    start, end = values["uhrzeitVon"], values["uhrzeitBis"]
+    start = values["uhrzeitVon"]
+    end = values["uhrzeitBis"]
     # One occurrence stays within its day, so an end before the start would mean one that runs past midnight.
     if end is not None and (end > DAY_END or (start is not None and end < start)):
         raise RefusedError(

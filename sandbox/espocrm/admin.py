@@ -37,12 +37,10 @@ class Administration:
         admin: ApiUser,
         make_id: Callable[[], str],
     ) -> None:
-        self._store, self._guard, self._admin, self._make_id = (
-            store,
-            guard,
-            admin,
-            make_id,
-        )
+        self._store = store
+        self._guard = guard
+        self._admin = admin
+        self._make_id = make_id
         self._uploaded: dict[str, dict[str, Any]] = {}
         self._accounts: dict[
             str, dict[str, Any]

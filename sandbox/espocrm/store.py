@@ -546,7 +546,8 @@ class Store:
 def _copies(rows: Mapping[str, Record]) -> dict[str, Record]:
     copies = {}
     for key, record in rows.items():
-        values, contacts = dict(record.values), deepcopy(record.contacts)
+        values = dict(record.values)
+        contacts = deepcopy(record.contacts)
         copies[key] = replace(record, values=values, contacts=contacts)
     return copies
 

@@ -73,10 +73,8 @@ class EventFilter:
 
     def in_time(self, event: Event, calendar: Calendar) -> bool:
         """Whether it ends after ``timeMin`` and starts before ``timeMax``; both are exclusive."""
-        starts, ends = (
-            event.start.as_instant(calendar.zone),
-            event.end.as_instant(calendar.zone),
-        )
+        starts = event.start.as_instant(calendar.zone)
+        ends = event.end.as_instant(calendar.zone)
         return (self.time_max is None or starts < self.time_max) and (
             self.time_min is None or ends > self.time_min
         )
@@ -119,7 +117,8 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
 
 def _window(query: Query) -> tuple[datetime | None, datetime | None]:
     """``timeMin`` and ``timeMax``."""
-    time_min, time_max = _moment(query, "timeMin"), _moment(query, "timeMax")
+    time_min = _moment(query, "timeMin")
+    time_max = _moment(query, "timeMax")
     if time_min is not None and time_max is not None and time_max <= time_min:
         raise time_range_empty()
     return time_min, time_max

@@ -99,7 +99,9 @@ def read_time(value: object, which: str, calendar_zone: str) -> EventTime:
         raise required(f"Missing {which} time.")
     if not isinstance(value, dict):
         raise invalid(f"Invalid {which} time.")
-    day, moment, zone = value.get("date"), value.get("dateTime"), value.get("timeZone")
+    day = value.get("date")
+    moment = value.get("dateTime")
+    zone = value.get("timeZone")
     if zone is not None and not _is_zone(zone):
         raise invalid(f"Invalid time zone definition for {which} time.")
     if day is None and moment is None:

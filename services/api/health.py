@@ -140,7 +140,8 @@ def _shown_pause(pause: Pause) -> dict[str, Any]:
     """What is paused and for how long. Neither who it is about nor why: the report is public."""
     scope = pause.scope
     target = "" if scope.kind == "employee" else scope.target
-    since, until = _iso(pause.since), _iso(pause.until)
+    since = _iso(pause.since)
+    until = _iso(pause.until)
     return {"kind": scope.kind, "target": target, "since": since, "until": until}
 
 

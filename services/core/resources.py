@@ -149,7 +149,8 @@ class _Pool:
             self._opening = None
 
     async def close(self) -> None:
-        opening, self._opening = self._opening, None
+        opening = self._opening
+        self._opening = None
         if opening is None:
             return
         if not opening.done():

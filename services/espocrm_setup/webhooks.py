@@ -113,7 +113,8 @@ async def install_webhooks(
         api = SetupAPI(resources=resources)
         try:
             base = _checked_base(public_url, settings)
-            present, skip_own = await api.webhooks(), await api.knows_skip_own()
+            present = await api.webhooks()
+            skip_own = await api.knows_skip_own()
             for event in WEBHOOKS:
                 wanted = _wanted(event, base, settings, skip_own=skip_own)
                 of_event = [row for row in present if row["event"] == event]

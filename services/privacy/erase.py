@@ -156,7 +156,8 @@ class _Eraser:
         return bytes(await self._connection.fetchval("SELECT key FROM erasure_key"))
 
     async def _state(self, row: Row) -> bool:
-        base, rejected = seal(row["base"], self._key), seal(row["rejected"], self._key)
+        base = seal(row["base"], self._key)
+        rejected = seal(row["rejected"], self._key)
         if row["entity_type"].startswith(f"{ENTITY_TYPE}."):
             base = {**base, "lost": []}
         if (base, rejected) == (row["base"], row["rejected"]):

@@ -133,7 +133,8 @@ def _reversed(line: Line) -> Record:
 
 
 def _judged(change: Record, sides: Sides) -> Line:
-    name, side = str(change.get("field")), str(change.get("side"))
+    name = str(change.get("field"))
+    side = str(change.get("side"))
     given = (name, side, change.get("old"), change.get("new"))
     if change.get("rejected") or side not in {"espocrm", "advoware"}:
         return Line(*given, NOTHING_WRITTEN)
@@ -167,9 +168,11 @@ def _judged_adresse(
 ) -> Line:
     name, side, _, new = given
     if side == "espocrm":
-        record, names = sides.rows.get(record_id), frozenset(ADRESSE_FIELDS)
+        record = sides.rows.get(record_id)
+        names = frozenset(ADRESSE_FIELDS)
     else:
-        record, names = sides.adressen.get(record_id), _IN_ADVOWARE
+        record = sides.adressen.get(record_id)
+        names = _IN_ADVOWARE
     if record is None:
         return Line(*given, IS_GONE)
     if name not in names:

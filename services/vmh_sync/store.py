@@ -151,7 +151,8 @@ class SyncStore:
         """
         if state.erased_at is None:
             return state
-        key, texts = await self._erasure_key(), set(texts_in(*shown))
+        key = await self._erasure_key()
+        texts = set(texts_in(*shown))
         return replace(
             state,
             base=opened(state.base, texts, key),

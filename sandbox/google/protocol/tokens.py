@@ -230,7 +230,8 @@ class TokenIssuer:
 def _check_lifetime(claims: dict[str, Any]) -> None:
     """By the real clock: the caller's does not move with the twin's."""
     now = datetime.now(UTC).timestamp()
-    issued, expires = claims.get("iat"), claims.get("exp")
+    issued = claims.get("iat")
+    expires = claims.get("exp")
     skew = CLOCK_SKEW.total_seconds()
     if (
         not isinstance(issued, int | float)

@@ -46,7 +46,8 @@ def serve_in_thread(settings: Settings, read_queue: ReadQueue) -> None:
 
 
 async def _serve(settings: Settings, read_queue: ReadQueue) -> None:
-    host, port = settings.metrics.host, settings.metrics.port
+    host = settings.metrics.host
+    port = settings.metrics.port
     async with Resources(settings) as resources:
         runner = web.AppRunner(new_application(resources, read_queue), access_log=None)
         await runner.setup()

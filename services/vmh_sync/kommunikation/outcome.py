@@ -265,9 +265,11 @@ def _notify(
     stored: str | None,
 ) -> None:
     """Notify as later runs do: of EspoCRM's value, or Advoware's if EspoCRM has none any more."""
-    value, other = write.value, stored
+    value = write.value
+    other = stored
     if not value:
-        value, other = stored or "", None
+        value = stored or ""
+        other = None
     applied.notices.append(
         Notice(
             reason,
