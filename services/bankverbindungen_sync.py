@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -225,7 +225,7 @@ class BankverbindungenSync:
             ENTITY_TYPE,
             topic=topic,
             started=started,
-            now=self._now(),
+            now=self._resources.now(),
         )
         return outcome
 
@@ -415,7 +415,7 @@ class BankverbindungenSync:
         """Gone from EspoCRM: Advoware keeps it until a person deletes it there."""
         state = await store.load(ENTITY_TYPE, entity_id)
         if state is None or state.advoware_id is None:
-            await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
+            await store.mark_deleted(ENTITY_TYPE, entity_id, self._resources.now())
             report.judged.add(entity_id)
             return Outcome("deleted")
         beteiligte_id = str(state.base.get("beteiligteId") or entity_id)
@@ -464,7 +464,7 @@ class BankverbindungenSync:
             list(konten.usable),
             list(konten.odd),
             states,
-            self._now(),
+            self._resources.now(),
         )
 
     async def _sync_row(
@@ -854,9 +854,6 @@ class BankverbindungenSync:
             error=type(error).__name__,
             trace=place,
         )
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _required_konten(beteiligter: Mapping[str, Any]) -> Konten:

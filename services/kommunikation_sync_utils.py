@@ -21,7 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
@@ -502,7 +502,7 @@ class KommunikationSyncManager:
         new = posts(run.plan)
         posted_at = memory.posted_at
         if new:
-            posted_at = self._resources.clock().astimezone(UTC).isoformat()
+            posted_at = self._resources.now().isoformat()
         run.ahead = replace(
             memory,
             lost=lost,
@@ -642,7 +642,7 @@ class KommunikationSyncManager:
             espo["id"],
             base=memory.as_json(),
             espocrm_modified_at=parse_date_time(espo.get("modifiedAt")),
-            synced_at=self._resources.clock().astimezone(UTC),
+            synced_at=self._resources.now(),
         )
 
     def _log(self, run: _Run, result: PartResult) -> None:

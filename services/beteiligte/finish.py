@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from services.core.errors import Conflict, ValidationFailed, words_of
@@ -222,7 +221,7 @@ class BeteiligteFinisher:
 
     def _needs_write(self, ending: Ending) -> bool:
         is_settled = beteiligte_status.is_settled(
-            ending.observed.espo, ending.status, ending.message, self._now()
+            ending.observed.espo, ending.status, ending.message, self._resources.now()
         )
         return ending.wants_write or not is_settled
 
@@ -297,7 +296,7 @@ class BeteiligteFinisher:
             espocrm_modified_at=espocrm_query.parse_date_time(
                 observed.espo.get("modifiedAt")
             ),
-            synced_at=self._now(),
+            synced_at=self._resources.now(),
             advoware_created_at=advoware_protocol.parse_change_time(
                 observed.advo.get("angelegtAm")
             ),
@@ -317,7 +316,7 @@ class BeteiligteFinisher:
             "gave_up",
             espo.get("betnr"),
             espo.get("name"),
-            since=self._now().isoformat(timespec="seconds"),
+            since=self._resources.now().isoformat(timespec="seconds"),
             further={"Fehler": fields["syncErrorMessage"]},
         )
         await self._notifications.notify(
@@ -440,7 +439,7 @@ class BeteiligteFinisher:
 
     async def _status_fields(self, ending: Ending) -> Record:
         espo = ending.observed.espo
-        now = self._now()
+        now = self._resources.now()
         parts = ending.parts
         ending.shown = (ending.message, len(parts.errors))
         if parts.not_before is not None:
@@ -467,7 +466,9 @@ class BeteiligteFinisher:
             del ending.attributes[attribute]
             name = self._mapper.field_of(attribute)
             pair = {name: shown_pair(name, espocrm, advoware)}
-            item = standing_of_pairs(pair, "advoware", "invalid", self._now())[name]
+            item = standing_of_pairs(
+                pair, "advoware", "invalid", self._resources.now()
+            )[name]
             found[name] = replace(item, words=words_of(refusal))
         pairs = {name: item.pair for name, item in found.items()}
         await self._note_found(ending, found, pairs)
@@ -533,7 +534,7 @@ class BeteiligteFinisher:
         if now.get("modifiedById") != written.get("modifiedById"):
             ending.was_edited = True
             return
-        found = standing_of_pairs(pairs, "advoware", "altered", self._now())
+        found = standing_of_pairs(pairs, "advoware", "altered", self._resources.now())
         await self._note_found(ending, found, pairs)
 
     def _not_as_sent(self, ending: Ending, now: Record) -> dict[str, Pair]:
@@ -557,9 +558,6 @@ class BeteiligteFinisher:
         betnr = ending.advo.get("betNr")
         for problem in standing_problems(items, espo, betnr):
             await self._notifications.notify(problem)
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _over(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -160,7 +159,7 @@ class CalendarSync:
     async def _note_success(self, kuerzel: str) -> None:
         try:
             await self._resources.calendar_redis.hset(
-                LAST_SUCCESS, kuerzel, self._now().isoformat()
+                LAST_SUCCESS, kuerzel, self._resources.now().isoformat()
             )
         except RedisError:
             log(self._context, "warning", "calendar.success_not_noted", kuerzel=kuerzel)
@@ -268,7 +267,7 @@ class CalendarSync:
         is_complete = is_complete and summary.held is None
         cursor = self._next_cursor(observed, summary, is_complete=is_complete)
         if cursor != await clients.store.load_cursor(cursor.employee_kuerzel):
-            await clients.store.save_cursor(cursor, self._now())
+            await clients.store.save_cursor(cursor, self._resources.now())
 
     def _next_cursor(
         self, observed: Observed, summary: RunSummary, *, is_complete: bool
@@ -284,13 +283,13 @@ class CalendarSync:
         elif is_full:
             cursor = replace(cursor, sync_token=None)
         if is_complete and is_full:
-            cursor = replace(cursor, last_full_run=self._now())
+            cursor = replace(cursor, last_full_run=self._resources.now())
         return cursor
 
     async def _record_token(self, cursor: Cursor, token: str, clients: Clients) -> None:
         if token != cursor.sync_token:
             moved = replace(cursor, sync_token=token)
-            await clients.store.save_cursor(moved, self._now())
+            await clients.store.save_cursor(moved, self._resources.now())
 
     async def _record_hold(
         self, before: Hold | None, clients: Clients, summary: RunSummary
@@ -307,7 +306,7 @@ class CalendarSync:
         is_released = before is not None and before.released_at is not None
         if is_known and not is_released:
             return
-        now = self._now()
+        now = self._resources.now()
         hold = Hold(
             employee_kuerzel=summary.kuerzel,
             reason=held.reason,
@@ -325,9 +324,6 @@ class CalendarSync:
                 trace_id=clients.trace_id,
             )
             await store.append_audit([line], now)
-
-    def _now(self) -> datetime:
-        return self._resources.clock()
 
 
 async def _make_plan(observed: Observed, confirmed: Confirmations) -> list[Action]:

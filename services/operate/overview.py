@@ -327,7 +327,7 @@ FROM (
 
 async def _hours(sources: Sources) -> list[Hour]:
     """The latest 24 hours, also the empty ones, oldest first."""
-    now = sources.resources.clock().astimezone(UTC)
+    now = sources.resources.now()
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     first = this_hour - timedelta(hours=CHART_HOURS - 1)
     pool = await sources.resources.database()

@@ -11,7 +11,6 @@ import json
 import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ async def _record(
     connection: Any, person: Person, counts: Counts, resources: Resources
 ) -> None:
     """The fact of the erasure, in the audit of each record."""
-    now = resources.clock().astimezone(UTC)
+    now = resources.now()
     line = {"field": "erasure", "counts": counts}
     for entity_id in person.entity_ids:
         entry = AuditEntry(
@@ -124,7 +123,7 @@ class _Eraser:
     def __init__(self, connection: Any, person: Person, resources: Resources) -> None:
         self._connection = connection
         self._person = person
-        self._now = resources.clock().astimezone(UTC)
+        self._now = resources.now()
         self._key = b""
 
     async def run(self) -> tuple[Counts, set[str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.adressen_mapper import AdressenMapper, adressen_of, block_of
@@ -223,7 +223,7 @@ class Undo:
         if values:
             writer = MasterDataWriter(self._advoware, self._mapper)
             observed = Observation(sides.espo, sides.advo, state)
-            await writer.write(observed, values, self._now())
+            await writer.write(observed, values, self._resources.now())
         entries = {entry.id: entry for entry in advoware_entries(sides.advo)}
         raw = {row.get("id"): row for row in sides.advo.get("kommunikation") or ()}
         for line in of_part(lines, "kommunikation", "advoware"):
@@ -360,7 +360,7 @@ class Undo:
             changes=changes,
             undoes=row["audit_id"],
         )
-        await store.append_audit(entry, self._now())
+        await store.append_audit(entry, self._resources.now())
 
     # -- the calendar ---------------------------------------------------------------------------------------------
 
@@ -394,9 +394,6 @@ class Undo:
         decisions = CalendarDecisions(self._resources)
         with part_of("calendar"):
             return await decisions.restore_overwritten(kept, apply=apply)
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def of_side(lines: Sequence[Line], side: str) -> list[Line]:
