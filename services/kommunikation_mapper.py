@@ -270,6 +270,11 @@ def advoware_entries(advo: Record) -> tuple[AdvowareEntry, ...]:
     return read_advoware(advo).entries
 
 
+def entries_by_id(advo: Record) -> dict[int, AdvowareEntry]:
+    """Those entries by their ids, in Advoware's order."""
+    return {entry.id: entry for entry in advoware_entries(advo)}
+
+
 def _advoware_entry(row: Record, advo: Record) -> AdvowareEntry | None:
     komm_kz = detect_komm_kz(row, advo)
     if komm_kz not in PARTICIPATING_KOMM_KZ:

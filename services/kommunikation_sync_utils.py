@@ -47,6 +47,7 @@ from services.kommunikation_mapper import (
     EspoEntry,
     Key,
     advoware_entries,
+    entries_by_id,
     espocrm_entries,
     kind_of,
     kommunikation_hash,
@@ -790,7 +791,7 @@ def _confirmed(
     """The links as EspoCRM's record confirms them, and what a person has to know of the others."""
     links = dict(planned)
     notices: list[Notice] = []
-    entries = {entry.id: entry for entry in advoware_entries(run.advo)}
+    entries = entries_by_id(run.advo)
     for family in FAMILIES:
         for sent, stored in _altered(run.plan, record, family):
             stored_key = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.core.errors import Conflict, ValidationFailed, words_of
+from services.core.foreign_text import shortened
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, shown_by_espocrm
@@ -108,7 +109,7 @@ class Ending:
         standing = self.standing.values()
         sentences = standing_sentences(standing, self.observed.espo, betnr)
         text = " ".join([*sentences, *self.parts.standing])
-        return beteiligte_status.shortened(text) or None
+        return shortened(text, beteiligte_status.ERROR_MESSAGE_LENGTH) or None
 
     @property
     def business_attributes(self) -> set[str]:

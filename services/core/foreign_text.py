@@ -51,6 +51,13 @@ def has_invisible(text: str) -> bool:
     return _INVISIBLE.search(text) is not None
 
 
+def shortened(text: str, length: int) -> str:
+    """Text of at most so many characters; what is cut off is shown by an ellipsis."""
+    if len(text) <= length:
+        return text
+    return f"{text[: length - 1]}…"
+
+
 def comparable_text(value: Any) -> str | None:
     """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
     if value is None:

@@ -27,6 +27,7 @@ from services.espocrm_mapper import BeteiligteMapper
 from services.kommunikation_mapper import (
     DATA_ATTRIBUTE,
     advoware_entries,
+    entries_by_id,
     key_of,
     kommunikation_hash,
 )
@@ -224,7 +225,7 @@ class Undo:
             writer = MasterDataWriter(self._advoware, self._mapper)
             observed = Observation(sides.espo, sides.advo, state)
             await writer.write(observed, values, self._resources.now())
-        entries = {entry.id: entry for entry in advoware_entries(sides.advo)}
+        entries = entries_by_id(sides.advo)
         raw = {row.get("id"): row for row in sides.advo.get("kommunikation") or ()}
         for line in of_part(lines, "kommunikation", "advoware"):
             entry = entries[line.entry_id or 0]
@@ -309,7 +310,7 @@ class Undo:
         stored = await store.opened(stored, *shown_numbers(sides.espo, sides.advo))
         memory = read_memory(stored, sides.espo, sides.advo)
         links = dict(memory.links)
-        entries = {entry.id: entry for entry in advoware_entries(sides.advo)}
+        entries = entries_by_id(sides.advo)
         for line in lines:
             entry = entries.get(line.entry_id or 0)
             link = links.get(line.entry_id or 0)

@@ -12,7 +12,7 @@ from services.espocrm_mapper import BeteiligteMapper, shown_by_espocrm
 from services.kommunikation_mapper import (
     FAMILIES,
     EspoEntry,
-    advoware_entries,
+    entries_by_id,
     key_of,
     read_espocrm,
 )
@@ -205,7 +205,7 @@ def _judged_kommunikation(
 def _shows_number(value: str, side: str, entry_id: int, sides: Sides) -> bool:
     if side == "espocrm":
         return entry_of(sides.espo, value) is not None
-    entries = {entry.id: entry for entry in advoware_entries(sides.advo)}
+    entries = entries_by_id(sides.advo)
     entry = entries.get(entry_id)
     return entry is not None and entry.key == key_of(entry.key.family, value)
 
