@@ -8,7 +8,7 @@ when every action was applied, because Google shows a change only once in its in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -204,8 +204,7 @@ class CalendarSync:
         asked: set[Action] = set()
         while True:
             actions = await _make_plan(observed, confirmed)
-            questions = [item for item in actions if isinstance(item, QUESTIONS)]
-            new = [question for question in questions if question not in asked]
+            new = _new_questions(actions, asked)
             if not new:
                 return observed, _without_questions(actions)
             asked.update(new)
@@ -336,6 +335,14 @@ async def _make_plan(observed: Observed, confirmed: Confirmations) -> list[Actio
         confirmed,
         observed.past,
     )
+
+
+def _new_questions(actions: Sequence[Action], asked: Set[Action]) -> list[Action]:
+    new: list[Action] = []
+    for item in actions:
+        if isinstance(item, QUESTIONS) and item not in asked:
+            new.append(item)
+    return new
 
 
 def _without_questions(actions: Sequence[Action]) -> list[Action]:

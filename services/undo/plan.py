@@ -87,9 +87,15 @@ def judged(changes: Iterable[Record], sides: Sides) -> list[Line]:
     The fields of an Adresse in Advoware come back only together with its printed block, which repeats them.
     """
     lines = [_judged(change, sides) for change in changes]
-    there = [line for line in lines if line.part == "adresse" and line.is_restorable]
-    blocks = {line.record_id for line in there if line.field == BLOCK}
-    others = {line.record_id for line in there if line.field != BLOCK}
+    blocks: set[str] = set()
+    others: set[str] = set()
+    for line in lines:
+        if line.part != "adresse" or not line.is_restorable:
+            continue
+        if line.field == BLOCK:
+            blocks.add(line.record_id)
+        else:
+            others.add(line.record_id)
     return [_with_block(line, blocks, others, sides) for line in lines]
 
 
