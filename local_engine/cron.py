@@ -86,20 +86,16 @@ class Schedule:
                 "six or seven fields are needed: sec min hour day month weekday [year]"
             )
         parts += ["*"] * (7 - len(parts))
-        return cls(
-            *(
-                _parse_field(part, *field)
-                for part, field in zip(parts, _FIELDS, strict=True)
-            )
-        )
+        fields = []
+        for part, field in zip(parts, _FIELDS, strict=True):
+            fields.append(_parse_field(part, *field))
+        return cls(*fields)
 
     def _matches(self, day: date) -> bool:
-        return (
-            day.year in self.years
-            and day.month in self.months
-            and day.day in self.days
-            and day.isoweekday() % 7 + 1 in self.weekdays
-        )
+        if day.year not in self.years or day.month not in self.months:
+            return False
+        weekday = day.isoweekday() % 7 + 1
+        return day.day in self.days and weekday in self.weekdays
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first time strictly after ``moment`` (aware), in UTC and whole seconds, or None."""

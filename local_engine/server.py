@@ -149,8 +149,12 @@ class Engine:
             )
             self._tasks.spawn(self._channels.sweep_forever(), "channel sweep")
             self._tasks.spawn(self._state_triggers.run_forever(), "state triggers")
-            self.http_url = f"http://{await self._serve(sockets['HTTP'], self._server(self._http_api.handle))}"
-            self.ws_url = f"ws://{await self._serve(sockets['worker'], self._server(self._worker_port.handle))}"
+            http_server = self._server(self._http_api.handle)
+            worker_server = self._server(self._worker_port.handle)
+            http_address = await self._serve(sockets["HTTP"], http_server)
+            worker_address = await self._serve(sockets["worker"], worker_server)
+            self.http_url = f"http://{http_address}"
+            self.ws_url = f"ws://{worker_address}"
             log_event(
                 "engine.started",
                 http=self.http_url,

@@ -95,17 +95,22 @@ def _fits_objects(operation: Operation) -> bool:
 
 
 def _apply_to_object(value: dict[str, Any], operation: Operation) -> dict[str, Any]:
+    changed = dict(value)
     if isinstance(operation, MergeOperation):
-        return {**value, **operation.value}
-    if isinstance(operation, RemoveOperation):
-        return {key: kept for key, kept in value.items() if key != operation.path}
-    if isinstance(operation, SetOperation):
-        return {**value, operation.path: operation.value}
-    return {**value, operation.path: _count(value, operation)}
+        changed |= operation.value
+    elif isinstance(operation, RemoveOperation):
+        changed.pop(operation.path, None)
+    elif isinstance(operation, SetOperation):
+        changed[operation.path] = operation.value
+    else:
+        changed[operation.path] = _count(value, operation)
+    return changed
 
 
 def _count(value: dict[str, Any], operation: CountOperation) -> int:
-    change = operation.by if operation.type == "increment" else -operation.by
+    change = operation.by
+    if operation.type != "increment":
+        change = -change
     current = value.get(operation.path)
     if isinstance(current, int) and not isinstance(current, bool):
         return current + change

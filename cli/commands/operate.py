@@ -271,9 +271,7 @@ def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:
         typer.Exit: no.
     """
     for plan in plans:
-        shown = ", ".join(plan.ids[:10]) + (", ..." if plan.count > 10 else "")
-        more = f"; {plan.more} more are left" if plan.more else ""
-        typer.echo(f"{plan.kind} {plan.target}: {plan.count} ({shown}){more}", err=True)
+        typer.echo(_announcement(plan), err=True)
     if yes:
         return
     if not sys.stdin.isatty():
@@ -281,3 +279,14 @@ def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:
         raise typer.Exit(UNASKED)
     if not typer.confirm("Do it?", err=True):
         raise typer.Exit(UNASKED)
+
+
+def _announcement(plan: repairs.Repair) -> str:
+    """What a repair will do, with at most ten ids."""
+    ids = ", ".join(plan.ids[:10])
+    if plan.count > 10:
+        ids += ", ..."
+    line = f"{plan.kind} {plan.target}: {plan.count} ({ids})"
+    if plan.more:
+        line += f"; {plan.more} more are left"
+    return line
