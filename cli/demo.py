@@ -214,7 +214,8 @@ class Demo:
             f"{record_of}/{first}", headers=self._key
         ) as response:
             espo = await response.json() if response.status == 200 else {}
-        betnr, status = espo.get("betnr"), espo.get("syncStatus")
+        betnr = espo.get("betnr")
+        status = espo.get("syncStatus")
         if not betnr or status != "clean":
             found.append(f"EspoCRM: {first} has betnr {betnr} and status {status}")
         async with self._session.get(
@@ -222,17 +223,20 @@ class Demo:
         ) as response:
             if response.status != 404:
                 found.append(f"EspoCRM: {second} should be deleted")
-        names = await self._names_in_advoware()
-        for expected in (
-            f"{espo.get('firstName')} {espo.get('lastName')}",
-            "Zwei Person",
-        ):
-            count = names.count(expected)
-            if count != 1:
-                found.append(f"Advoware: {count} instead of one {expected}")
+        full_name = f"{espo.get('firstName')} {espo.get('lastName')}"
+        found += await self._problems_in_advoware([full_name, "Zwei Person"])
         for row in await audit_rows(self._audit):
             if row["error"]:
                 found.append(f"{row['topic']} {row['entity_id']}: {row['error']}")
+        return found
+
+    async def _problems_in_advoware(self, expected: list[str]) -> list[str]:
+        names = await self._names_in_advoware()
+        found = []
+        for name in expected:
+            count = names.count(name)
+            if count != 1:
+                found.append(f"Advoware: {count} instead of one {name}")
         return found
 
     async def _names_in_advoware(self) -> list[str]:

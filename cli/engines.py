@@ -17,7 +17,8 @@ from cli.supervisor import ANSWER_SECONDS, StartFailed
 from config import PROJECT_ROOT
 
 #: The engines that understand this worker: v0.11.0 renames what the queue steps call and listen to.
-OLDEST, TOO_NEW = (0, 8, 3), (0, 11, 0)
+OLDEST = (0, 8, 3)
+TOO_NEW = (0, 11, 0)
 CONFIGURATION = PROJECT_ROOT / "iii-config.yaml"
 START_SECONDS = 20.0
 #: The worker asks every dependency.

@@ -67,19 +67,22 @@ class EnvFile:
         return list(parse_stream(io.StringIO(text, newline="")))
 
     def _with(self, changed: dict[str, str]) -> str:
-        bindings = self._bindings()
-        last = {binding.key: number for number, binding in enumerate(bindings)}
-        parts = [binding.original.string for binding in bindings]
-        added = []
+        last: dict[str | None, int] = {}
+        parts: list[str] = []
+        for binding in self._bindings():
+            last[binding.key] = len(parts)
+            parts.append(binding.original.string)
+        added = ""
         for name, value in changed.items():
             if name in last:
-                parts[last[name]] = _replaced(parts[last[name]], value)
+                place = last[name]
+                parts[place] = _replaced(parts[place], value)
             else:
-                added.append(f"{name}={_quoted(value)}\n")
+                added += f"{name}={_quoted(value)}\n"
         text = "".join(parts)
         if added and text and not text.endswith(("\n", "\r")):
             text += "\n"
-        return text + "".join(added)
+        return text + added
 
     def _write(self, text: str) -> None:
         directory = self.path.parent
@@ -116,12 +119,21 @@ class EnvFile:
 def _replaced(line: str, value: str) -> str:
     """A line, with blank lines before it, that says another value; ``export`` and a comment behind it stay."""
     before, _, after = line.partition("=")
-    end = _LINE_END.search(line)
     if not after:
         before = before.rstrip()
-    comment = None if after.lstrip()[:1] in {"'", '"'} else _COMMENT.search(after)
-    shown = comment.group() if comment else ""
-    return f"{before}={_quoted(value)}{shown}{end.group() if end else ''}"
+    comment = ""
+    if not after.lstrip().startswith(("'", '"')):
+        comment = _found(_COMMENT, after)
+    end = _found(_LINE_END, line)
+    return f"{before}={_quoted(value)}{comment}{end}"
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str:
+    """What a pattern finds in a text; empty if nothing."""
+    match = pattern.search(text)
+    if match is None:
+        return ""
+    return match.group()
 
 
 def _quoted(value: str) -> str:

@@ -168,7 +168,8 @@ class DescribedSteps:
     ) -> None:
         """Register a step as motia does, described, and with `answer_by_result` outermost around its HTTP triggers."""
         if isinstance(config, StepDefinition):
-            handler, config = handler or config.handler, config.config
+            handler = handler or config.handler
+            config = config.config
         config = StepConfig.model_validate(config)
         if handler is not None:
             handler = measured(config.name, self._queue.on_the_loop(handler))

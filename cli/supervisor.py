@@ -74,7 +74,9 @@ class Supervised:
     @property
     def pid(self) -> int | None:
         """The id of the running process."""
-        return self._process.pid if self._process else None
+        if self._process:
+            return self._process.pid
+        return None
 
     @property
     def is_running(self) -> bool:
@@ -160,11 +162,9 @@ class Supervised:
             .strip()
             .splitlines()
         )
-        return (
-            lines[-1]
-            if lines
-            else f"{self.program.name} ended at once; see {self._log_path}"
-        )
+        if lines:
+            return lines[-1]
+        return f"{self.program.name} ended at once; see {self._log_path}"
 
     async def _keep_running(self) -> None:
         pause = 0.2

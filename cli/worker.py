@@ -95,7 +95,9 @@ async def _run(settings: Settings, engine_url: str, patience: float) -> int:
             _say(
                 f"the worker has been without its engine for more than {patience:g} s; to be started again"
             )
-        return 0 if asked.done() else 1
+        if asked.done():
+            return 0
+        return 1
     finally:
         for task in (asked, lost):
             task.cancel()

@@ -86,33 +86,32 @@ class Schedule:
                 "six or seven fields are needed: sec min hour day month weekday [year]"
             )
         parts += ["*"] * (7 - len(parts))
-        return cls(
-            *(
-                _parse_field(part, *field)
-                for part, field in zip(parts, _FIELDS, strict=True)
-            )
-        )
+        fields = []
+        for part, field in zip(parts, _FIELDS, strict=True):
+            fields.append(_parse_field(part, *field))
+        return cls(*fields)
 
     def _matches(self, day: date) -> bool:
-        return (
-            day.year in self.years
-            and day.month in self.months
-            and day.day in self.days
-            and day.isoweekday() % 7 + 1 in self.weekdays
-        )
+        if day.year not in self.years or day.month not in self.months:
+            return False
+        weekday = day.isoweekday() % 7 + 1
+        return day.day in self.days and weekday in self.weekdays
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first time strictly after ``moment`` (aware), in UTC and whole seconds, or None."""
         start = moment.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
-        day, earliest = start.date(), (start.hour, start.minute, start.second)
+        day = start.date()
+        earliest = (start.hour, start.minute, start.second)
         while day.year <= self.years[-1]:
             if day.year not in self.years or day.month not in self.months:
-                day, earliest = _next_month(day), (0, 0, 0)
+                day = _next_month(day)
+                earliest = (0, 0, 0)
                 continue
             time = self._time_from(earliest) if self._matches(day) else None
             if time is not None:
                 return datetime(day.year, day.month, day.day, *time, tzinfo=UTC)
-            day, earliest = day + timedelta(days=1), (0, 0, 0)
+            day += timedelta(days=1)
+            earliest = (0, 0, 0)
         return None
 
     def _time_from(self, earliest: tuple[int, int, int]) -> tuple[int, int, int] | None:
@@ -149,7 +148,8 @@ def _parse_item(item: str, name: str, low: int, high: int) -> set[int]:
     base, slash, step_text = item.partition("/")
     first_text, dash, last_text = base.partition("-")
     if base == "*":
-        first, last = low, high
+        first = low
+        last = high
     else:
         first = _parse_value(first_text, name, low, high)
         last = high if slash else first

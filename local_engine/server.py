@@ -79,12 +79,10 @@ class Engine:
         self._wire(http_timeout, body_seconds, clock or SystemClock())
 
     def _wire(self, http_timeout: float, body_seconds: float, clock: Clock) -> None:
-        tasks, workers, functions, channels = (
-            self._tasks,
-            self._workers,
-            self._functions,
-            self._channels,
-        )
+        tasks = self._tasks
+        workers = self._workers
+        functions = self._functions
+        channels = self._channels
         telemetry = Telemetry()
         invocations = Invocations(functions)
         triggers = Triggers(tasks)
@@ -156,8 +154,12 @@ class Engine:
             )
             self._tasks.spawn(self._channels.sweep_forever(), "channel sweep")
             self._tasks.spawn(self._state_triggers.run_forever(), "state triggers")
-            self.http_url = f"http://{await self._serve(sockets['HTTP'], self._server(self._http_api.handle))}"
-            self.ws_url = f"ws://{await self._serve(sockets['worker'], self._server(self._worker_port.handle))}"
+            http_server = self._server(self._http_api.handle)
+            worker_server = self._server(self._worker_port.handle)
+            http_address = await self._serve(sockets["HTTP"], http_server)
+            worker_address = await self._serve(sockets["worker"], worker_server)
+            self.http_url = f"http://{http_address}"
+            self.ws_url = f"ws://{worker_address}"
             log_event(
                 "engine.started",
                 http=self.http_url,
@@ -184,7 +186,9 @@ class Engine:
         self._runners.append(runner)
         await web.SockSite(runner, listening, backlog=BACKLOG).start()
         host, port = listening.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if ":" in host:
+            return f"[{host}]:{port}"
+        return f"{host}:{port}"
 
     def _server(self, handler: Handler) -> web.Server:
         return LimitedServer(handler, self._limits)

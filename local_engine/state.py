@@ -95,17 +95,22 @@ def _fits_objects(operation: Operation) -> bool:
 
 
 def _apply_to_object(value: dict[str, Any], operation: Operation) -> dict[str, Any]:
+    changed = dict(value)
     if isinstance(operation, MergeOperation):
-        return {**value, **operation.value}
-    if isinstance(operation, RemoveOperation):
-        return {key: kept for key, kept in value.items() if key != operation.path}
-    if isinstance(operation, SetOperation):
-        return {**value, operation.path: operation.value}
-    return {**value, operation.path: _count(value, operation)}
+        changed |= operation.value
+    elif isinstance(operation, RemoveOperation):
+        changed.pop(operation.path, None)
+    elif isinstance(operation, SetOperation):
+        changed[operation.path] = operation.value
+    else:
+        changed[operation.path] = _count(value, operation)
+    return changed
 
 
 def _count(value: dict[str, Any], operation: CountOperation) -> int:
-    change = operation.by if operation.type == "increment" else -operation.by
+    change = operation.by
+    if operation.type != "increment":
+        change = -change
     current = value.get(operation.path)
     if isinstance(current, int) and not isinstance(current, bool):
         return current + change
@@ -117,7 +122,9 @@ def _count(value: dict[str, Any], operation: CountOperation) -> int:
 def _kind_of_change(old: Any, new: Any) -> str:
     if new is MISSING:
         return "deleted"
-    return "created" if old is MISSING else "updated"
+    if old is MISSING:
+        return "created"
+    return "updated"
 
 
 class _Missing:
@@ -199,7 +206,9 @@ class StateStore:
     async def _read(connection: Connection, place: tuple[str, str, str]) -> Any:
         query = "SELECT value::text FROM engine.state WHERE namespace = %s AND scope = %s AND key = %s"
         row: Any = await (await connection.execute(query, place)).fetchone()
-        return loads(row[0]) if row is not None else MISSING
+        if row is not None:
+            return loads(row[0])
+        return MISSING
 
 
 class StateTriggers:
@@ -269,7 +278,9 @@ class StateTriggers:
 
 def or_null(value: Any) -> Any:
     """Return None for MISSING."""
-    return None if value is MISSING else value
+    if value is MISSING:
+        return None
+    return value
 
 
 class StateFunctions:

@@ -55,13 +55,17 @@ def _inside(text: str, inserted: str) -> str:
 
 def _to_number(value: str, _to: Any) -> Any:
     digits = re.sub(r"\D", "", value)
-    return int(digits) if digits else 0
+    if digits:
+        return int(digits)
+    return 0
 
 
 def _to_text(value: Any, _to: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int | float) else value
+    if isinstance(value, int | float):
+        return str(value)
+    return value
 
 
 def _net_date(moment: datetime) -> str:
@@ -237,11 +241,9 @@ class _Place:
     @property
     def value(self) -> Any:
         """The value; None for a key that is to be added."""
-        return (
-            self.container.get(self.key)
-            if isinstance(self.container, dict)
-            else self.container[self.key]
-        )
+        if isinstance(self.container, dict):
+            return self.container.get(self.key)
+        return self.container[self.key]
 
     @property
     def name(self) -> str:
@@ -273,12 +275,16 @@ def _places(
 
 def _keys(node: Any, head: str) -> list[Any]:
     if isinstance(node, list):
-        return list(range(len(node))) if head == "[]" else []
+        if head == "[]":
+            return list(range(len(node)))
+        return []
     if not isinstance(node, dict) or head == "[]":
         return []
     if head == "*":
         return list(node)
-    return [head] if head in node else []
+    if head in node:
+        return [head]
+    return []
 
 
 def _identity(node: Any) -> str | None:

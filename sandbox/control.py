@@ -188,7 +188,8 @@ class ActiveFault:
 
         Empty if there is none or the rule is used up.
         """
-        rule, met = self.rule, []
+        rule = self.rule
+        met = []
         for place, (method, path) in enumerate(
             request.get(PLAIN_FORMS, [(request.method, request.path)])
         ):
@@ -641,7 +642,9 @@ class _Pickler(pickle.Pickler):
     def persistent_id(self, obj: object) -> str | None:
         if obj is self._twin:
             return "twin"
-        return "lock" if isinstance(obj, asyncio.Lock) else None
+        if isinstance(obj, asyncio.Lock):
+            return "lock"
+        return None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -650,7 +653,9 @@ class _Unpickler(pickle.Unpickler):
         self._twin = twin
 
     def persistent_load(self, pid: str) -> object:
-        return self._twin if pid == "twin" else asyncio.Lock()
+        if pid == "twin":
+            return self._twin
+        return asyncio.Lock()
 
 
 async def _keep_saved(twin: Twin, path: Path) -> None:
@@ -675,8 +680,10 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 async def body_of(request: web.Request) -> bytes:
     """The body of a request as the twin is to take it: the one that was sent, unless a fault rule altered it."""
-    altered = request.get(ALTERED_BODY)
-    return await request.read() if altered is None else altered
+    altered: bytes | None = request.get(ALTERED_BODY)
+    if altered is None:
+        return await request.read()
+    return altered
 
 
 def _line_length(request: web.Request) -> int:
@@ -718,7 +725,9 @@ def _alterations_of_body(
 def _json_of(body: object) -> Any:
     """What a body holds as JSON; None for anything else."""
     try:
-        return json.loads(body) if isinstance(body, bytes) and body else None
+        if isinstance(body, bytes) and body:
+            return json.loads(body)
+        return None
     except ValueError:
         return None
 
@@ -760,7 +769,8 @@ def _reworded(response: web.Response, fault: Fault) -> web.Response:
         return response
     charset = fault.charset or "utf-8"
     if fault.text is not None:
-        content, content_type = fault.text, fault.content_type or "text/plain"
+        content = fault.text
+        content_type = fault.content_type or "text/plain"
     else:
         document = _json_of(response.body)
         content = (

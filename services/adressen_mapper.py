@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.core.foreign_text import comparable_text
+from services.core.foreign_text import comparable_text, shortened
 from services.espocrm_mapper import erased_attributes
 from services.values.address_block import (
     BLOCK,
@@ -350,12 +350,13 @@ class AdressenMapper:
         if box and not first:
             first = f"Postfach {box}"
         parts = filter(None, (first, place_of(values)))
-        return shortened(", ".join(parts))
+        return shortened(", ".join(parts), LABEL_LENGTH)
 
     def label_of(self, advo: Record) -> str:
         """An Adresse in one line; one that is only a printed block by its lines."""
         values = self.comparable_from_advoware(advo)
-        return self.label(values) or shortened(block_label(block_of(advo))) or NO_LABEL
+        lines = shortened(block_label(block_of(advo)), LABEL_LENGTH)
+        return self.label(values) or lines or NO_LABEL
 
 
 def _label_in_espocrm(espo: Record) -> str | None:
@@ -402,10 +403,3 @@ def street_text(values: Record) -> str:
     street = text_of(values.get("strasse"))
     further = lines_of(text_of(values.get("weitereZeilen")))
     return "\n".join(filter(None, [street, *further]))
-
-
-def shortened(label: str) -> str:
-    """A label within EspoCRM's limit."""
-    if len(label) <= LABEL_LENGTH:
-        return label
-    return f"{label[: LABEL_LENGTH - 1]}…"

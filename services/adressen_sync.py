@@ -12,7 +12,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -385,7 +385,7 @@ class AdressenSync:
             adressen=listing.adressen,
             states=states,
             direction=direction,
-            now=self._now(),
+            now=self._resources.now(),
         )
 
     async def _look_for(self, run: _Run, found: Match) -> dict[str, Whereabouts]:
@@ -880,9 +880,6 @@ class AdressenSync:
         if known is not None and _is_linked_elsewhere(known, observed):
             await run.store.save(left_behind(known, observed.now))
         await run.store.save(replace(state, synced_at=observed.now))
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _advoware_side(action: Settle) -> list[Mapping[str, Any]]:

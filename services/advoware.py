@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from redis.asyncio import Redis
@@ -210,7 +210,9 @@ class AdvowareAPI:
             raise WriteProtected(
                 "ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed"
             )
-        return url.extend_query(params) if params else url
+        if params:
+            return url.extend_query(params)
+        return url
 
     async def _send(
         self,
@@ -258,13 +260,15 @@ class AdvowareAPI:
         if answer.status != 401:
             known.pop(name, None)
             return answer
-        if name in known and known[name] > self._now():
+        if name in known and known[name] > self._resources.now():
             return answer
         answer = await send_with(await self._replace_token(token))
         if answer.status == 401:
             if len(known) >= MAX_UNAUTHORISED_ENDPOINTS:
                 known.clear()
-            known[name] = self._now() + timedelta(seconds=UNAUTHORISED_SECONDS)
+            known[name] = self._resources.now() + timedelta(
+                seconds=UNAUTHORISED_SECONDS
+            )
         return answer
 
     # -- login ----------------------------------------------------------------------------------------------------
@@ -283,9 +287,11 @@ class AdvowareAPI:
     async def _cached_token(self) -> str | None:
         token = await self._with_redis(lambda redis: redis.get(TOKEN_KEY), _AWAY)
         if token is not _AWAY:
-            return str(token) if token else None
+            if token:
+                return str(token)
+            return None
         kept = self._session.token
-        if kept is None or kept.usable_until <= self._now():
+        if kept is None or kept.usable_until <= self._resources.now():
             return None
         return kept.value
 
@@ -355,7 +361,9 @@ class AdvowareAPI:
         if answer.status >= 300:
             await self._raise_login_error(answer)
         token = read_token(
-            answer.json(SYSTEM), self._now(), self._settings.token_lifetime_minutes
+            answer.json(SYSTEM),
+            self._resources.now(),
+            self._settings.token_lifetime_minutes,
         )
         await self._keep(token)
         self._log("info", "advoware.login")
@@ -367,7 +375,7 @@ class AdvowareAPI:
             SYSTEM,
             "POST",
             endpoint_url(auth_url, TOKEN_PATH),
-            json_data=login_request(self._settings, self._now()),
+            json_data=login_request(self._settings, self._resources.now()),
             timeout_seconds=self._settings.api_timeout_seconds,
         )
         is_broken = answer.status >= 500
@@ -379,7 +387,7 @@ class AdvowareAPI:
         explanation = explain_refusal(answer.status, answer.text())
         if explanation is None:
             raise _error(answer)
-        until = self._now() + timedelta(seconds=LOGIN_REFUSED_SECONDS)
+        until = self._resources.now() + timedelta(seconds=LOGIN_REFUSED_SECONDS)
         self._session.refused = (until, explanation)
         await self._with_redis(
             lambda redis: redis.set(
@@ -407,18 +415,22 @@ class AdvowareAPI:
         if self._session.refused is None:
             return None
         until, explanation = self._session.refused
-        return explanation if until > self._now() else None
+        if until > self._resources.now():
+            return explanation
+        return None
 
     async def _keep(self, token: Token) -> None:
         self._session.token = token
-        seconds = int((token.usable_until - self._now()).total_seconds())
+        seconds = int((token.usable_until - self._resources.now()).total_seconds())
         if seconds <= 0:
             return
 
         async def store(redis: Redis) -> None:
             async with redis.pipeline(transaction=True) as pipeline:
                 pipeline.set(TOKEN_KEY, token.value, ex=seconds)
-                pipeline.set(TOKEN_TIMESTAMP_KEY, self._now().isoformat(), ex=seconds)
+                pipeline.set(
+                    TOKEN_TIMESTAMP_KEY, self._resources.now().isoformat(), ex=seconds
+                )
                 await pipeline.execute()
 
         await self._with_redis(store, None)
@@ -438,9 +450,9 @@ class AdvowareAPI:
 
     async def _discovered(self) -> tuple[str, str]:
         known = self._session.addresses
-        if known is None or known[0] < self._now() - DISCOVERY_TTL:
+        if known is None or known[0] < self._resources.now() - DISCOVERY_TTL:
             api_url, auth_url = await self._discover()
-            known = self._session.addresses = (self._now(), api_url, auth_url)
+            known = self._session.addresses = (self._resources.now(), api_url, auth_url)
         return known[1], known[2]
 
     async def _discover(self) -> tuple[str, str]:
@@ -478,9 +490,6 @@ class AdvowareAPI:
 
     # -- helpers --------------------------------------------------------------------------------------------------
 
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
-
     def _log(self, level: Level, event: str, **fields: Any) -> None:
         log(self._context, level, event, **fields)
 
@@ -510,4 +519,6 @@ def _reason_and_details(answer: HttpAnswer) -> tuple[str, Any]:
 def _retry_after(answer: HttpAnswer) -> str | None:
     """The header, if it is one that can be passed on: seconds or a date, in printable ASCII."""
     value = answer.headers.get("Retry-After", "").strip()
-    return value if re.fullmatch(r"[ -~]{1,64}", value) else None
+    if re.fullmatch(r"[ -~]{1,64}", value):
+        return value
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from services.advoware import AdvowareAPI
@@ -59,7 +59,7 @@ def require_request_over(resources: Resources, started_at: datetime) -> None:
     """
     timeout = timedelta(seconds=resources.settings.advoware.api_timeout_seconds)
     latest = started_at + timeout
-    if latest > resources.clock().astimezone(UTC):
+    if latest > resources.now():
         raise NotBefore("an interrupted request", latest)
 
 

@@ -18,7 +18,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ async def _write_tables(
         rows = int(done.rpartition(" ")[2])
         tables[name] = {"rows": rows, "sha256": writer.digest}
     return Manifest(
-        resources.clock().astimezone(UTC),
+        resources.now(),
         await _migrations(connection),
         tables,
         version("bitbylaw"),

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -225,7 +225,7 @@ class BankverbindungenSync:
             ENTITY_TYPE,
             topic=topic,
             started=started,
-            now=self._now(),
+            now=self._resources.now(),
         )
         return outcome
 
@@ -321,7 +321,9 @@ class BankverbindungenSync:
             locked,
             hand_over,
         )
-        return done[0] if done is not None else Outcome("busy")
+        if done is not None:
+            return done[0]
+        return Outcome("busy")
 
     async def _handle_ownerless(
         self, row: Record, store: SyncStore, report: _Report
@@ -413,7 +415,7 @@ class BankverbindungenSync:
         """Gone from EspoCRM: Advoware keeps it until a person deletes it there."""
         state = await store.load(ENTITY_TYPE, entity_id)
         if state is None or state.advoware_id is None:
-            await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
+            await store.mark_deleted(ENTITY_TYPE, entity_id, self._resources.now())
             report.judged.add(entity_id)
             return Outcome("deleted")
         beteiligte_id = str(state.base.get("beteiligteId") or entity_id)
@@ -462,7 +464,7 @@ class BankverbindungenSync:
             list(konten.usable),
             list(konten.odd),
             states,
-            self._now(),
+            self._resources.now(),
         )
 
     async def _sync_row(
@@ -849,9 +851,6 @@ class BankverbindungenSync:
             error=type(error).__name__,
             trace=place,
         )
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _required_konten(beteiligter: Mapping[str, Any]) -> Konten:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -167,7 +167,7 @@ class BeteiligteCheck:
         found = [("asked", await self._asked(counts))]
         found += [
             (category.name, await self._ids(category, counts))
-            for category in categories(self._now())
+            for category in categories(self._resources.now())
         ]
         found.append(("deleted", await self._deleted(counts)))
         await note_oldest_unsynced(self._resources, self._oldest_change)
@@ -179,7 +179,7 @@ class BeteiligteCheck:
 
     async def _asked(self, counts: Counter[str]) -> list[str]:
         """The records that a user has asked to be looked at again, where a crash has kept it from happening."""
-        before = self._now() - timedelta(seconds=LEFT_BEHIND_SECONDS)
+        before = self._resources.now() - timedelta(seconds=LEFT_BEHIND_SECONDS)
         try:
             notes = Notes(await self._resources.database())
             return await notes.left_behind(
@@ -215,11 +215,9 @@ class BeteiligteCheck:
             )
             listed = {row["id"] async for row in rows} if known else set()
             missing = [entity_id for entity_id in known if entity_id not in listed]
-            return (
-                await self._notify_deleted(missing, store)
-                if len(missing) > 1
-                else missing
-            )
+            if len(missing) > 1:
+                return await self._notify_deleted(missing, store)
+            return missing
         except (BitByLawError, RedisError) as error:
             counts["errors"] += 1
             log(
@@ -290,8 +288,8 @@ class BeteiligteCheck:
                 self._resources, beteiligte_lock_key(entity_id), lock_seconds
             ):
                 if state.advoware_id is not None:
-                    await store.release_parts(state.advoware_id, self._now())
-                await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
+                    await store.release_parts(state.advoware_id, self._resources.now())
+                await store.mark_deleted(ENTITY_TYPE, entity_id, self._resources.now())
         except EntityBusy:
             log(self._context, "info", "beteiligte_check.busy", entity_id=entity_id)
 
@@ -356,7 +354,7 @@ class BeteiligteCheck:
             ids = [
                 entity_id for entity_id in ids if await self._reset(entity_id, counts)
             ]
-        timestamp = self._now().isoformat()
+        timestamp = self._resources.now().isoformat()
         events = {
             entity_id: {
                 "entity_id": entity_id,
@@ -400,9 +398,6 @@ class BeteiligteCheck:
             )
             return False
         return True
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _last_name(state: SyncState) -> str:

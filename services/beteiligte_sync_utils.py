@@ -14,7 +14,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from services.adressen_sync import AdressenSync
@@ -209,7 +209,7 @@ class BeteiligteSync:
             ENTITY_TYPE,
             topic=topic,
             started=started,
-            now=self._now(),
+            now=self._resources.now(),
         )
         return busy
 
@@ -265,7 +265,7 @@ class BeteiligteSync:
                 ENTITY_TYPE,
                 topic=topic,
                 started=started,
-                now=self._now(),
+                now=self._resources.now(),
             )
             return outcome
 
@@ -300,7 +300,7 @@ class BeteiligteSync:
         except NotFound:
             return await self._handle_deleted(event.entity_id, run.store)
         await self._notifications.remember_responsible(ENTITY_TYPE, espo)
-        if _backs_off(espo, requested, self._now()):
+        if _backs_off(espo, requested, self._resources.now()):
             return Outcome("skipped", betnr_of(espo))
         try:
             outcome = await self._sync(espo, run, MAX_ROUNDS)
@@ -363,8 +363,8 @@ class BeteiligteSync:
             fate = await self._gone.fate_of(entity_id, betnr)
             await self._gone.notify(entity_id, betnr, fate)
             if not fate.took_parts_of(entity_id):
-                await store.release_parts(betnr, self._now())
-        await store.mark_deleted(ENTITY_TYPE, entity_id, self._now())
+                await store.release_parts(betnr, self._resources.now())
+        await store.mark_deleted(ENTITY_TYPE, entity_id, self._resources.now())
         return Outcome("deleted", betnr)
 
     # -- one record -----------------------------------------------------------------------------------------------
@@ -386,7 +386,9 @@ class BeteiligteSync:
         again = await self._sync(
             await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), run, rounds - 1
         )
-        return again if outcome.result == "no_change" or again.error else outcome
+        if outcome.result == "no_change" or again.error:
+            return again
+        return outcome
 
     async def _leave_to_next_event(self, espo: Record, conflict: Conflict) -> Outcome:
         """Who edits a record all the time has done nothing wrong: it stays dirty, and is no failure.
@@ -523,8 +525,8 @@ class BeteiligteSync:
             created.posted, dict.fromkeys(stored), stored, side="advoware"
         )
         standing = {
-            **standing_of_pairs(refused, "espocrm", "refused", self._now()),
-            **standing_of_pairs(altered, "espocrm", "altered", self._now()),
+            **standing_of_pairs(refused, "espocrm", "refused", self._resources.now()),
+            **standing_of_pairs(altered, "espocrm", "altered", self._resources.now()),
         }
         return {**agreed, **refused, **altered}, standing
 
@@ -570,14 +572,16 @@ class BeteiligteSync:
         run: _Run,
     ) -> _Applied:
         """Write the master data to Advoware, and keep the audit's lines about it."""
-        now = self._now()
+        now = self._resources.now()
         standing = {**standing, **standing_of_held(observed, plan, now)}
         written = Written(observed.advo)
         if plan.to_advoware:
             written = await self._writer.write(observed, plan.to_advoware, now)
             beside = beside_pairs(observed, plan, written.beside, self._mapper)
             standing |= written.standing
-            standing |= standing_of_pairs(beside, "espocrm", "altered", self._now())
+            standing |= standing_of_pairs(
+                beside, "espocrm", "altered", self._resources.now()
+            )
             plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
         changes = change_lines(observed, changed, self._mapper)
@@ -717,7 +721,7 @@ class BeteiligteSync:
             betnr,
             lost,
         )
-        await store.append_audit(entry, self._now())
+        await store.append_audit(entry, self._resources.now())
         if plan.conflicts:
             fields = []
             for item in plan.conflicts:
@@ -806,7 +810,7 @@ class BeteiligteSync:
         ):
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
-            since = self._now().isoformat(timespec="seconds")
+            since = self._resources.now().isoformat(timespec="seconds")
             details = Details(
                 betnr=betnr,
                 name=espo.get("name"),
@@ -849,8 +853,12 @@ class BeteiligteSync:
             entity_id=espo["id"],
             reason=error.reason,
         )
-        if not beteiligte_status.is_settled(espo, "conflict", message, self._now()):
-            fields = beteiligte_status.success("conflict", self._now(), message)
+        if not beteiligte_status.is_settled(
+            espo, "conflict", message, self._resources.now()
+        ):
+            fields = beteiligte_status.success(
+                "conflict", self._resources.now(), message
+            )
             await self._write_status_beside_edits(espo, fields)
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
@@ -877,7 +885,9 @@ class BeteiligteSync:
 
     async def _fail(self, espo: Record, error: Exception) -> Outcome:
         """Write a failure into the record's status; after the fifth, notify a person."""
-        failure = beteiligte_status.failure(espo, _failure_message(error), self._now())
+        failure = beteiligte_status.failure(
+            espo, _failure_message(error), self._resources.now()
+        )
         await self._finisher.notify_given_up(espo, failure)
         await self._write_status_beside_edits(espo, failure)
         text = f"{type(error).__name__}: unexpected; see the log"
@@ -892,9 +902,6 @@ class BeteiligteSync:
             await self._espocrm.update_entity(
                 ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
             )
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _backs_off(espo: Record, requested: frozenset[str], now: datetime) -> bool:

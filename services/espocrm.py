@@ -499,7 +499,9 @@ def refused_place(error: ForeignSystemError) -> int | None:
         return None
     place = error.details.get("index")
     is_number = isinstance(place, int) and not isinstance(place, bool)
-    return place if is_number else None
+    if is_number:
+        return place
+    return None
 
 
 def _write_offer(answer: Record) -> WriteOffer:

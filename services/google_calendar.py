@@ -562,7 +562,9 @@ def _reason(content: bytes) -> str:
         reason = json.loads(content)["error"]["errors"][0]["reason"]
     except (ValueError, LookupError, TypeError):
         return ""
-    return reason if isinstance(reason, str) and reason.isalnum() else ""
+    if isinstance(reason, str) and reason.isalnum():
+        return reason
+    return ""
 
 
 def _failure(error: Exception) -> Exception:

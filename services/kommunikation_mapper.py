@@ -100,7 +100,9 @@ def build_marker(marker: Marker, text: str = "") -> str:
             marker.value.encode(errors="replace")
         ).decode()
         written = f"[ESPOCRM:{encoded}:{marker.komm_kz}]"
-    return f"{written} {text}" if text else written
+    if text:
+        return f"{written} {text}"
+    return written
 
 
 def parse_marker(bemerkung: str | None) -> tuple[Marker | None, str]:
@@ -266,6 +268,11 @@ def read_advoware(advo: Record) -> AdvowareList:
 def advoware_entries(advo: Record) -> tuple[AdvowareEntry, ...]:
     """The entries of a Beteiligter that take part and can be addressed, in Advoware's order."""
     return read_advoware(advo).entries
+
+
+def entries_by_id(advo: Record) -> dict[int, AdvowareEntry]:
+    """Those entries by their ids, in Advoware's order."""
+    return {entry.id: entry for entry in advoware_entries(advo)}
 
 
 def _advoware_entry(row: Record, advo: Record) -> AdvowareEntry | None:

@@ -21,7 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import SequenceMatcher
 from functools import partial
 from typing import Any
@@ -47,6 +47,7 @@ from services.kommunikation_mapper import (
     EspoEntry,
     Key,
     advoware_entries,
+    entries_by_id,
     espocrm_entries,
     kind_of,
     kommunikation_hash,
@@ -502,7 +503,7 @@ class KommunikationSyncManager:
         new = posts(run.plan)
         posted_at = memory.posted_at
         if new:
-            posted_at = self._resources.clock().astimezone(UTC).isoformat()
+            posted_at = self._resources.now().isoformat()
         run.ahead = replace(
             memory,
             lost=lost,
@@ -642,7 +643,7 @@ class KommunikationSyncManager:
             espo["id"],
             base=memory.as_json(),
             espocrm_modified_at=parse_date_time(espo.get("modifiedAt")),
-            synced_at=self._resources.clock().astimezone(UTC),
+            synced_at=self._resources.now(),
         )
 
     def _log(self, run: _Run, result: PartResult) -> None:
@@ -790,7 +791,7 @@ def _confirmed(
     """The links as EspoCRM's record confirms them, and what a person has to know of the others."""
     links = dict(planned)
     notices: list[Notice] = []
-    entries = {entry.id: entry for entry in advoware_entries(run.advo)}
+    entries = entries_by_id(run.advo)
     for family in FAMILIES:
         for sent, stored in _altered(run.plan, record, family):
             stored_key = None

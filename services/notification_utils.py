@@ -37,7 +37,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -174,7 +174,7 @@ class NotificationManager:
                 kinds,
                 standing,
                 why,
-                self._now(),
+                self._resources.now(),
             )
             await self._withdraw_all(rows, store)
         except ConfigurationError:
@@ -186,7 +186,9 @@ class NotificationManager:
         """End these problems: their open Tasks are cancelled with the reason, which is one German sentence."""
         try:
             store = await self._store()
-            await self._withdraw_all(await store.end(keys, why, self._now()), store)
+            await self._withdraw_all(
+                await store.end(keys, why, self._resources.now()), store
+            )
         except ConfigurationError:
             raise
         except BitByLawError as error:
@@ -253,7 +255,7 @@ class NotificationManager:
     # -- one problem ----------------------------------------------------------------------------------------------
 
     async def _notify(self, problem: Problem, store: NotificationStore) -> str | None:
-        row, is_new = await store.begin(problem, self._now())
+        row, is_new = await store.begin(problem, self._resources.now())
         if row is None:
             return None  # another worker has just begun with it
         if row["over_since"] is not None:
@@ -279,7 +281,7 @@ class NotificationManager:
         if task_id is not None:
             await store.finish(problem, row["fingerprint"], task_id)
             return await self._notify(problem, store)
-        attempted_at = self._now()
+        attempted_at = self._resources.now()
         if not await store.note_attempt(problem, attempted_at, row["attempted_at"]):
             return None  # another worker has just begun with it
         return await self._create(problem, row, store, attempted_at)
@@ -301,7 +303,7 @@ class NotificationManager:
         self, problem: Problem, store: NotificationStore
     ) -> str | None:
         """Create a Task for a new occurrence of a problem."""
-        row = await store.begin_again(problem, self._now())
+        row = await store.begin_again(problem, self._resources.now())
         return await self._create(problem, row, store)
 
     async def _notify_again(
@@ -328,7 +330,8 @@ class NotificationManager:
             await self._espocrm.get_entity(problem.entity_type, problem.entity_id)
         except NotFound:
             await self._withdraw_all(
-                await store.end([problem.key], RECORD_GONE, self._now()), store
+                await store.end([problem.key], RECORD_GONE, self._resources.now()),
+                store,
             )
             return False
         except (Unavailable, ConfigurationError):
@@ -336,14 +339,14 @@ class NotificationManager:
         except BitByLawError as error:
             self._log_failure(problem, error)
             await store.note_attempt(
-                problem, self._now()
+                problem, self._resources.now()
             )  # it must not keep the others waiting
             return False
         return True
 
     def _settled_before(self) -> datetime:
         """Attempts made before this moment have certainly come to an end."""
-        return self._now() - timedelta(
+        return self._resources.now() - timedelta(
             seconds=self._resources.settings.espocrm.api_timeout_seconds
         )
 
@@ -352,7 +355,7 @@ class NotificationManager:
     async def _waits_for_list(self, problem: Problem, store: NotificationStore) -> bool:
         if _heading_reason(problem) is None:
             return False
-        return await store.has_recent(problem, self._now() - LIST_WINDOW)
+        return await store.has_recent(problem, self._resources.now() - LIST_WINDOW)
 
     async def _notify_lists(
         self, problems: Sequence[Problem], store: NotificationStore
@@ -382,7 +385,7 @@ class NotificationManager:
         """Create the one Task of these problems."""
         heading = _heading([_named(*member) for member in members])
         problems = [problem for problem, _ in members]
-        row = await store.begin_list(heading, problems, self._now())
+        row = await store.begin_list(heading, problems, self._resources.now())
         if row is None:
             return
         try:
@@ -414,7 +417,7 @@ class NotificationManager:
             task_id = await self._find(_mark(row))
 
         async def done() -> None:
-            await store.withdrawn(row, self._now())
+            await store.withdrawn(row, self._resources.now())
 
         await self._cancel(task_id, problem_of(row), row["over_why"], done)
 
@@ -431,7 +434,7 @@ class NotificationManager:
 
         async def done() -> None:
             for member in over:
-                await store.withdrawn(member, self._now())
+                await store.withdrawn(member, self._resources.now())
 
         shorter = _without_those_over(problem_of(list_row), members)
         task_id = list_row["task_id"]
@@ -440,11 +443,11 @@ class NotificationManager:
                 return  # the request may still be under way; the cron looks again
             task_id = await self._find(_mark(list_row))
         if not shorter.details.records:
-            await store.end([shorter.key], row["over_why"], self._now())
+            await store.end([shorter.key], row["over_why"], self._resources.now())
             await self._cancel(task_id, shorter, row["over_why"], done)
             return
         if task_id is None:  # not requested yet: it will not name those who have left
-            await store.note_attempt(shorter, self._now())
+            await store.note_attempt(shorter, self._resources.now())
             await done()
             return
         mark = _mark(list_row)
@@ -562,7 +565,7 @@ class NotificationManager:
         async def still() -> bool:
             nonlocal known
             before = known
-            known = self._now()
+            known = self._resources.now()
             return await store.note_attempt(problem, known, before)
 
         if self._writes is None or _is_list(problem):  # a list needs the id of its Task
@@ -764,9 +767,6 @@ class NotificationManager:
             action_type=problem.action_type,
             error=without_quotes(shown_text(error)),
         )
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _as_stored(problem: Problem) -> Problem:

@@ -31,7 +31,8 @@ from services.espocrm_setup.webhooks import (
 )
 from services.takeover.signs import diagnose_old_system
 
-FAILED, UNCHECKED = 1, 2
+FAILED = 1
+UNCHECKED = 2
 MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]"}
 
 app = typer.Typer(no_args_is_help=True, help="Set EspoCRM up for BitByLaw.")
@@ -140,9 +141,9 @@ async def _install(settings: Settings, url: str) -> list[str]:
 
 
 def _pair(step: Installed) -> list[str]:
-    return (
-        [f"{step.webhook_id}:{step.secret.get_secret_value()}"] if step.secret else []
-    )
+    if step.secret:
+        return [f"{step.webhook_id}:{step.secret.get_secret_value()}"]
+    return []
 
 
 def doctor(

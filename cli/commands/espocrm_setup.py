@@ -102,7 +102,9 @@ async def set_up(request: Request, env: EnvFile, console: Console) -> bool:
 
 class _Run:
     def __init__(self, request: Request, env: EnvFile, console: Console) -> None:
-        self._request, self._env, self._console = request, env, console
+        self._request = request
+        self._env = env
+        self._console = console
         self.changed = False
 
     async def all_steps(self) -> None:
@@ -153,10 +155,8 @@ class _Run:
 
     async def _task_user(self, admin: Administrator, known_id: str) -> None:
         people = await active_people(admin)
-        by_id, by_name = (
-            {row["id"]: row for row in people},
-            {str(row["userName"]): row for row in people},
-        )
+        by_id = {row["id"]: row for row in people}
+        by_name = {str(row["userName"]): row for row in people}
         wanted = self._request.task_user
         if wanted and wanted not in by_name:
             raise SetupFailed(

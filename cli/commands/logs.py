@@ -56,8 +56,10 @@ class Wanted:
             return False
         if _ORDER.index(fact["level"]) < _ORDER.index(self.level):
             return False
+        if not self.entity:
+            return True
         fields = fact.get("fields") or {}
-        return not self.entity or self.entity in map(str, fields.values())
+        return self.entity in map(str, fields.values())
 
 
 def logs(
@@ -122,10 +124,12 @@ def _fact(line: str) -> Fact | None:
     if not line.startswith("{"):
         return None
     try:
-        fact = json.loads(line)
+        fact: Fact = json.loads(line)
     except ValueError:  # the beginning was cut off, or the line is being written
         return None
-    return fact if fact.get("level") in _ORDER and "event" in fact else None
+    if fact.get("level") in _ORDER and "event" in fact:
+        return fact
+    return None
 
 
 def _new_lines(stream: TextIO) -> Iterator[str]:
@@ -157,7 +161,9 @@ def _show(facts: Iterable[Fact], as_json: bool) -> None:
 
 def _line(fact: Fact) -> str:
     moment = datetime.fromisoformat(fact["time"]).astimezone()
+    words = [f"{moment:%d.%m. %H:%M:%S}", f"{fact['level']:<7}", fact["event"]]
     fields = fact.get("fields") or {}
-    shown = [f"{name}={value}" for name, value in fields.items() if value is not None]
-    head = f"{moment:%d.%m. %H:%M:%S} {fact['level']:<7} {fact['event']}"
-    return " ".join([head, *shown])
+    for name, value in fields.items():
+        if value is not None:
+            words.append(f"{name}={value}")
+    return " ".join(words)

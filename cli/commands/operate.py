@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from services.operate.parts import Part
     from services.operate.sources import Sources
 
-BROKEN, UNASKED = 1, 2
+BROKEN = 1
+UNASKED = 2
 T = TypeVar("T")
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -121,7 +122,9 @@ def _cron_cells(crons: Sequence[overview.Cron]) -> list[tuple[Any, ...]]:
 def _cron_word(cron: overview.Cron) -> str:
     if cron.is_awaited:
         return "waiting for its first run since start"
-    return "missed" if cron.is_missed else ""
+    if cron.is_missed:
+        return "missed"
+    return ""
 
 
 @queue_app.command("list")
@@ -267,9 +270,7 @@ def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:
         typer.Exit: no.
     """
     for plan in plans:
-        shown = ", ".join(plan.ids[:10]) + (", ..." if plan.count > 10 else "")
-        more = f"; {plan.more} more are left" if plan.more else ""
-        typer.echo(f"{plan.kind} {plan.target}: {plan.count} ({shown}){more}", err=True)
+        typer.echo(_announcement(plan), err=True)
     if yes:
         return
     if not sys.stdin.isatty():
@@ -277,3 +278,14 @@ def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:
         raise typer.Exit(UNASKED)
     if not typer.confirm("Do it?", err=True):
         raise typer.Exit(UNASKED)
+
+
+def _announcement(plan: repairs.Repair) -> str:
+    """What a repair will do, with at most ten ids."""
+    ids = ", ".join(plan.ids[:10])
+    if plan.count > 10:
+        ids += ", ..."
+    line = f"{plan.kind} {plan.target}: {plan.count} ({ids})"
+    if plan.more:
+        line += f"; {plan.more} more are left"
+    return line

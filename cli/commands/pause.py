@@ -129,7 +129,9 @@ def _scope(flow: str, topic: str, cron: str, employee: str) -> Scope:
     ]
     if len(chosen) > 1:
         raise InvalidInput("name one of --flow, --topic, --cron and --employee")
-    return chosen[0] if chosen else Scope("all")
+    if chosen:
+        return chosen[0]
+    return Scope("all")
 
 
 def _moment(text: str, now: datetime) -> datetime | None:
@@ -146,7 +148,9 @@ def _moment(text: str, now: datetime) -> datetime | None:
     hour, minute = map(int, clock.groups())
     here = now.astimezone(ZONE)
     moment = here.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return moment if moment > here else moment + timedelta(days=1)
+    if moment > here:
+        return moment
+    return moment + timedelta(days=1)
 
 
 def _iso_moment(text: str) -> datetime:
@@ -156,7 +160,9 @@ def _iso_moment(text: str) -> datetime:
         raise InvalidInput(
             "--until is a time such as 18:00 or 2026-11-27T06:00"
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=ZONE)
+    if moment.tzinfo:
+        return moment
+    return moment.replace(tzinfo=ZONE)
 
 
 def _who() -> str:

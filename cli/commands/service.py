@@ -45,4 +45,6 @@ async def on_resources(work: Callable[[Resources], Awaitable[Result]]) -> Result
 def log_directory(settings: Settings) -> Path:
     """Where the log files lie: as the settings say, else where `make up` puts them."""
     named = settings.retention.log_directory
-    return Path(named) if named else PROJECT_ROOT / ".local" / "log"
+    if named:
+        return Path(named)
+    return PROJECT_ROOT / ".local" / "log"

@@ -172,7 +172,9 @@ def _checked_message(call: _Message) -> int | None:
     _required(call.queue, "queue_not_set", "Queue name is required")
     text = _required(call.message_id, "message_id_not_set", "Message ID is required")
     is_number = text.isascii() and text.isdecimal() and len(text) <= 18
-    return int(text) if is_number else None
+    if is_number:
+        return int(text)
+    return None
 
 
 def _single(call: _Message, count: int) -> dict[str, Any]:

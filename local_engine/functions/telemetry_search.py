@@ -75,20 +75,23 @@ class TraceQuery(Input):
         )
 
     def _fits_time(self, root: dict[str, Any]) -> bool:
+        if not _not_before(root["end_time_unix_nano"], self.start_time):
+            return False
+        if not _not_after(root["start_time_unix_nano"], self.end_time):
+            return False
         duration = _duration(root) / NANOSECONDS
-        return (
-            _not_before(root["end_time_unix_nano"], self.start_time)
-            and _not_after(root["start_time_unix_nano"], self.end_time)
-            and (self.min_duration_ms is None or duration >= self.min_duration_ms)
-            and (self.max_duration_ms is None or duration <= self.max_duration_ms)
-        )
+        if self.min_duration_ms is not None and duration < self.min_duration_ms:
+            return False
+        return self.max_duration_ms is None or duration <= self.max_duration_ms
 
     def _fits_attributes(self, attributes: dict[str, Any]) -> bool:
-        wanted = [pair for pair in self.attributes or [] if len(pair) == 2]
-        return all(
-            name in attributes and as_text(attributes[name]) == text
-            for name, text in wanted
-        )
+        for pair in self.attributes or []:
+            if len(pair) != 2:
+                continue
+            name, text = pair
+            if name not in attributes or as_text(attributes[name]) != text:
+                return False
+        return True
 
 
 def find_logs(
@@ -104,30 +107,35 @@ def find_traces(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return one page of the root spans that fit, and how many fit."""
     known = {span["span_id"] for span in spans}
-    named = _traces_with_name(spans, query.name) if query.search_all_spans else None
+    named = None
+    if query.search_all_spans:
+        named = _traces_with_name(spans, query.name)
     found = []
     for span in spans:
-        is_root = span["parent_span_id"] not in known
-        if is_root and query.fits(span) and _fits_name(span, query.name, named):
+        if span["parent_span_id"] in known:
+            continue
+        if query.fits(span) and _fits_name(span, query.name, named):
             found.append(span)
-    ascending = (query.sort_order or "desc").lower() == "asc"
-    found.sort(key=_ORDERS.get(query.sort_by or "", _start), reverse=not ascending)
+    order = _ORDERS.get(query.sort_by or "", _start)
+    is_ascending = (query.sort_order or "desc").lower() == "asc"
+    found.sort(key=order, reverse=not is_ascending)
     return [shown(span) for span in _page(found, query)], len(found)
 
 
 def trace_tree(spans: list[dict[str, Any]], trace_id: str) -> list[dict[str, Any]]:
     """Return the root spans of one trace, each with its ``children``, ordered by start."""
-    members = sorted(
-        (span for span in spans if span["trace_id"] == trace_id), key=_start
-    )
-    nodes: dict[str, dict[str, Any]] = {
-        span["span_id"]: {**shown(span), "children": []} for span in members
-    }
+    members = [span for span in spans if span["trace_id"] == trace_id]
+    members.sort(key=_start)
+    nodes: dict[str, dict[str, Any]] = {}
+    for span in members:
+        nodes[span["span_id"]] = {**shown(span), "children": []}
     roots: list[dict[str, Any]] = []
     for node in nodes.values():
         parent = nodes.get(node["parent_span_id"] or "")
-        siblings = roots if parent is None else parent["children"]
-        siblings.append(node)
+        if parent is None:
+            roots.append(node)
+        else:
+            parent["children"].append(node)
     return roots
 
 

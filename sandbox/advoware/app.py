@@ -439,7 +439,8 @@ class AdvowareTwin(Twin):
     def _change_part(self, kind: PartKind) -> Handler:
         async def change(request: web.Request) -> web.StreamResponse:
             body = await _json_object(request)
-            betnr, part_id = _number(request, "betnr"), _number(request, "part_id")
+            betnr = _number(request, "betnr")
+            part_id = _number(request, "part_id")
             return web.json_response(
                 self.beteiligte.change_part(betnr, kind, part_id, body)
             )
@@ -538,11 +539,9 @@ def _answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except RefusedError as refusal:
-            return (
-                web.Response(status=refusal.status, text=refusal.text)
-                if refusal.text
-                else web.Response(status=refusal.status)
-            )
+            if refusal.text:
+                return web.Response(status=refusal.status, text=refusal.text)
+            return web.Response(status=refusal.status)
 
     return answered
 

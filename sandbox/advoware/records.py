@@ -101,7 +101,9 @@ def differing(record: Record, values: Mapping[str, Any]) -> Record:
 
 
 def _comparable(value: Any) -> Any:
-    return None if value == "" else value
+    if value == "":
+        return None
+    return value
 
 
 # -- checks -------------------------------------------------------------------------------------------------------
@@ -150,7 +152,9 @@ def boolean(value: Any, field: str) -> Any:
 def day_at_midnight(value: Any, field: str) -> Any:
     """A date or date-time, or null; stored as ``YYYY-MM-DDT00:00:00``."""
     moment = parse_moment(value, field)
-    return None if moment is None else f"{moment.date().isoformat()}T00:00:00"
+    if moment is None:
+        return None
+    return f"{moment.date().isoformat()}T00:00:00"
 
 
 def clock_time(value: Any, field: str) -> Any:
@@ -176,9 +180,9 @@ def parse_moment(value: Any, field: str) -> datetime | None:
         if len(value) == len("2026-02-10"):
             return datetime.combine(date.fromisoformat(value), datetime.min.time())
         moment = datetime.fromisoformat(value)
-        return (
-            moment.astimezone(BERLIN).replace(tzinfo=None) if moment.tzinfo else moment
-        )
+        if moment.tzinfo:
+            return moment.astimezone(BERLIN).replace(tzinfo=None)
+        return moment
     except (OverflowError, TypeError, ValueError):
         raise RefusedError(
             400, f"Das Feld '{field}' enthält kein gültiges Datum."

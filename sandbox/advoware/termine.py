@@ -34,12 +34,16 @@ DAY_END: Final = "23:59:00"
 
 def _day(value: Any, field: str) -> Any:
     moment = parse_moment(value, field)
-    return moment.date().isoformat() if moment else None
+    if moment:
+        return moment.date().isoformat()
+    return None
 
 
 def _scalar(value: Any, field: str) -> Any:
     """Fields whose type is published nowhere [A]: text, number or null."""
-    return value if isinstance(value, int | None) else text(50)(value, field)
+    if isinstance(value, int | None):
+        return value
+    return text(50)(value, field)
 
 
 _flag = number(0, 1)
@@ -114,11 +118,14 @@ class TermineStore:
         """
         if "frnr" in query:
             record = self._records.get(_fr_nr(query["frnr"]))
-            return [_answer(record)] if record else []
+            if record:
+                return [_answer(record)]
+            return []
         kuerzel = query.get("kuerzel")
         if kuerzel is not None and kuerzel not in self._kuerzel:
             return []
-        first, last = _day(query.get("from"), "from"), _day(query.get("to"), "to")
+        first = _day(query.get("from"), "from")
+        last = _day(query.get("to"), "to")
         found = []
         for record in self._records.values():
             if _concerns(record, kuerzel) and _lies_within(record, first, last):
@@ -128,7 +135,9 @@ class TermineStore:
     def peek(self, fr_nr: object) -> Record | None:
         """A copy of what is stored of a Termin; None for an unknown number."""
         record = self._records.get(fr_nr) if isinstance(fr_nr, int) else None
-        return None if record is None else dict(record)
+        if record is None:
+            return None
+        return dict(record)
 
     def create(self, body: Record, fr_nr: int | None = None) -> Record:
         """Add a Termin. A negative ``fr_nr`` makes a derived entry, which only Advoware itself creates."""
@@ -276,7 +285,8 @@ def _check_series(values: Record) -> None:
         raise RefusedError(
             400, f"Ein Dauertermin endet spätestens am {FOR_EVER:%d.%m.%Y}."
         )
-    start, end = values["uhrzeitVon"], values["uhrzeitBis"]
+    start = values["uhrzeitVon"]
+    end = values["uhrzeitBis"]
     # One occurrence stays within its day, so an end before the start would mean one that runs past midnight.
     if end is not None and (end > DAY_END or (start is not None and end < start)):
         raise RefusedError(
@@ -314,7 +324,9 @@ def _answer(record: Record) -> Record:
 def _time_within(value: Any) -> str | None:
     """The time of a date-time, unless it is midnight, which is how a date alone is written as well."""
     moment = parse_moment(value, "datum")
-    return _seconds(moment.time()) if moment and moment.time() != time.min else None
+    if moment and moment.time() != time.min:
+        return _seconds(moment.time())
+    return None
 
 
 def _is_for_all_employees(record: Record) -> bool:
@@ -322,7 +334,9 @@ def _is_for_all_employees(record: Record) -> bool:
 
 
 def _seconds(clock: time | None) -> str | None:
-    return clock.isoformat(timespec="seconds") if clock else None
+    if clock:
+        return clock.isoformat(timespec="seconds")
+    return None
 
 
 def _fr_nr(value: str) -> int:

@@ -202,7 +202,9 @@ class LoginGuard:
     def key_of(self, user_id: str) -> str | None:
         """The API key of a user, None if he has none."""
         user = self.user_of_id(user_id)
-        return user.api_key if user else None
+        if user:
+            return user.api_key
+        return None
 
     def user_of_id(self, user_id: str) -> ApiUser | None:
         """The API user with this id, if any."""

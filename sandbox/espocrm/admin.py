@@ -37,12 +37,10 @@ class Administration:
         admin: ApiUser,
         make_id: Callable[[], str],
     ) -> None:
-        self._store, self._guard, self._admin, self._make_id = (
-            store,
-            guard,
-            admin,
-            make_id,
-        )
+        self._store = store
+        self._guard = guard
+        self._admin = admin
+        self._make_id = make_id
         self._uploaded: dict[str, dict[str, Any]] = {}
         self._accounts: dict[
             str, dict[str, Any]
@@ -299,4 +297,6 @@ def _demand_admin(user: ApiUser) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split("."))) if version else ()
+    if version:
+        return tuple(map(int, version.split(".")))
+    return ()

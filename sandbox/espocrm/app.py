@@ -435,7 +435,8 @@ class EspoCRMTwin(Twin):
         )
 
     async def _update(self, request: web.Request, user: ApiUser) -> Any:
-        entity, body = _entity(request), await _body(request)
+        entity = _entity(request)
+        body = await _body(request)
         user.demand("edit", entity.name)
         record = self._visible(entity, request.match_info["id"], user, "not found")
         version = request.headers.get("X-Version-Number")
@@ -528,7 +529,8 @@ class EspoCRMTwin(Twin):
         return web.json_response({"id": self._add_api_user(user).id})
 
     async def _put_record(self, request: web.Request, admin: ApiUser) -> Any:
-        entity, body = _entity(request), await _body(request)
+        entity = _entity(request)
+        body = await _body(request)
         replaced = self._store.take_out(entity, str(body.get("id")))
         silent = _is_silent(request)
         try:

@@ -60,25 +60,25 @@ class ContactRows:
         self, contact: Field, row_id: str, links: ContactLinks
     ) -> dict[str, Any]:
         row = self._rows[row_id]
-        special = (
-            {"lower": _key(contact, row["name"])}
-            if contact.type == "email"
-            else {"type": row["type"]}
-        )
-        flags = {
-            "primary": row_id == links.primary,
-            "optOut": row["optOut"],
-            "invalid": row["invalid"],
-        }
-        return {contact.name: row["name"], **special, **flags}
+        entry = {contact.name: row["name"]}
+        if contact.type == "email":
+            entry["lower"] = _key(contact, row["name"])
+        else:
+            entry["type"] = row["type"]
+        entry["primary"] = row_id == links.primary
+        entry["optOut"] = row["optOut"]
+        entry["invalid"] = row["invalid"]
+        return entry
 
     def summary(self, contact: Field, links: ContactLinks) -> dict[str, Any]:
         """The attributes that describe the primary entry, as they appear in lists."""
-        row = self._rows[links.primary] if links.primary is not None else None
+        row: dict[str, Any] = {"name": None, "optOut": False, "invalid": False}
+        if links.primary is not None:
+            row = self._rows[links.primary]
         return {
-            contact.name: row["name"] if row else None,
-            f"{contact.name}IsOptedOut": row["optOut"] if row else False,
-            f"{contact.name}IsInvalid": row["invalid"] if row else False,
+            contact.name: row["name"],
+            f"{contact.name}IsOptedOut": row["optOut"],
+            f"{contact.name}IsInvalid": row["invalid"],
         }
 
     # -- writing ----------------------------------------------------------------------------------------------
@@ -99,15 +99,21 @@ class ContactRows:
         """
         given = data.get(f"{contact.name}Data")
         if given is not None and (new or given != self.entries(contact, links)):
-            guarded = frozenset() if administrator else frozenset(self._guarded)
-            self._save_array(contact, links, given, data if new else {}, guarded)
-        elif contact.name in data or any(flag in data for flag in contact.flags):
+            plain = data if new else {}
+            guarded: frozenset[str] = frozenset()
+            if not administrator:
+                guarded = frozenset(self._guarded)
+            self._save_array(contact, links, given, plain, guarded)
+            return
+        plain_attributes = {contact.name, *contact.flags}
+        if plain_attributes & data.keys():
             self._save_primary(contact, links, data)
 
     def guard(self, contact: Field, entry: Mapping[str, Any]) -> None:
         """Say that a value also belongs to a record which only an administrator may edit, with these flags there."""
         for key, row in _wanted(contact, [dict(entry)]).items():
-            row_id = self._ids.setdefault((contact.type, key), self._make_id())
+            new_id = self._make_id()
+            row_id = self._ids.setdefault((contact.type, key), new_id)
             self._rows[row_id] = row
             self._guarded.add(row_id)
 
@@ -115,28 +121,42 @@ class ContactRows:
         self, contact: Field, entry: dict[str, Any], is_shared: Callable[[str], bool]
     ) -> None:
         """Put what is noted of a known value into an entry that asks for it; type and spelling if it is shared."""
-        row_id = self._ids.get(
-            (contact.type, _key(contact, php_trim(entry[contact.name])))
-        )
+        row_id = self._id_of(contact, _value(contact, entry))
         if row_id is None:
             return
         row = self._rows[row_id]
-        entry |= {"optOut": row["optOut"], "invalid": row["invalid"]}
-        if is_shared(row_id):
-            entry |= (
-                {"emailAddress": row["name"]}
-                if contact.type == "email"
-                else {"type": row["type"]}
-            )
+        entry["optOut"] = row["optOut"]
+        entry["invalid"] = row["invalid"]
+        if not is_shared(row_id):
+            return
+        if contact.type == "email":
+            entry["emailAddress"] = row["name"]
+        else:
+            entry["type"] = row["type"]
 
     def erase(self, contact: Field, links: ContactLinks) -> None:
         """Overwrite the values for good, as the data privacy tool does: the rows stay linked, with all their owners."""
         for row_id in links.rows:
             row = self._rows[row_id]
-            self._ids.pop((contact.type, _key(contact, row["name"])), None)
+            key = _key(contact, row["name"])
+            self._ids.pop((contact.type, key), None)
             row["name"] = f"{ERASED_PREFIX}{row_id}"
-            row["optOut"] = row["optOut"] or contact.type == "email"
-            self._ids[contact.type, _key(contact, row["name"])] = row_id
+            if contact.type == "email":
+                row["optOut"] = True
+            self._remember(contact, row["name"], row_id)
+
+    def _id_of(self, contact: Field, value: str) -> str | None:
+        """The shared row of a value, if there is one."""
+        key = _key(contact, value)
+        return self._ids.get((contact.type, key))
+
+    def _remember(self, contact: Field, value: str, row_id: str) -> None:
+        key = _key(contact, value)
+        self._ids[contact.type, key] = row_id
+
+    def _key_of(self, contact: Field, row_id: str) -> str:
+        row = self._rows[row_id]
+        return _key(contact, row["name"])
 
     def _save_array(
         self,
@@ -154,11 +174,12 @@ class ContactRows:
         wanted = _wanted(contact, entries)
         _apply_plain_flags(contact, wanted, plain)
         for row_id in list(links.rows):
-            if _key(contact, self._rows[row_id]["name"]) not in wanted:
+            if self._key_of(contact, row_id) not in wanted:
                 links.remove(row_id)
         primary = _new_primary(contact, entries)
         for key, row in wanted.items():
-            row_id = self._ids.get((contact.type, key)) or self._make_id()
+            known = self._ids.get((contact.type, key))
+            row_id = known or self._make_id()
             self._ids[contact.type, key] = row_id
             if row_id not in guarded:
                 self._rows[row_id] = row
@@ -168,27 +189,21 @@ class ContactRows:
                 links.primary = row_id
         self._say_what_stayed(contact, entries, guarded)
         order = list(wanted)
-        links.rows.sort(
-            key=lambda row_id: order.index(_key(contact, self._rows[row_id]["name"]))
-        )
+        links.rows.sort(key=lambda row_id: order.index(self._key_of(contact, row_id)))
 
     def _say_what_stayed(
         self, contact: Field, entries: list[dict[str, Any]], guarded: frozenset[str]
     ) -> None:
-        names = (
-            ("optOut", "invalid")
-            if contact.type == "email"
-            else ("type", "optOut", "invalid")
-        )
+        names = ["optOut", "invalid"]
+        if contact.type != "email":
+            names.append("type")
         for entry in entries:
-            row_id = self._ids.get(
-                (
-                    contact.type,
-                    _key(contact, php_trim(str(entry.get(contact.name) or ""))),
-                )
-            )
-            if row_id in guarded:
-                entry.update({name: self._rows[row_id][name] for name in names})
+            row_id = self._id_of(contact, _value(contact, entry))
+            if row_id is None or row_id not in guarded:
+                continue
+            row = self._rows[row_id]
+            for name in names:
+                entry[name] = row[name]
 
     def _save_primary(
         self, contact: Field, links: ContactLinks, data: Mapping[str, Any]
@@ -199,41 +214,52 @@ class ContactRows:
         that was there before; its type stays.
         """
         before = self.summary(contact, links)
-        value = php_trim(str(data.get(contact.name, before[contact.name]) or ""))
-        flags = {flag: bool(data.get(flag, before[flag])) for flag in contact.flags}
+        wanted = {**before, **data}
+        value = _value(contact, wanted)
         if links.primary is not None and value != before[contact.name]:
             links.remove(links.primary)
         if not value:
             return
-        row_id = self._ids.get((contact.type, _key(contact, value)))
+        row_id = self._id_of(contact, value)
         if row_id is None:
             row_id = self._make_id()
-            self._ids[contact.type, _key(contact, value)] = row_id
+            self._remember(contact, value, row_id)
             self._rows[row_id] = {"name": value, "type": DEFAULT_PHONE_TYPE}
         if row_id not in links.rows:
             links.rows.insert(0, row_id)
         links.primary = row_id
         opted_out, invalid = contact.flags
-        self._rows[row_id] |= {"optOut": flags[opted_out], "invalid": flags[invalid]}
+        row = self._rows[row_id]
+        row["optOut"] = bool(wanted[opted_out])
+        row["invalid"] = bool(wanted[invalid])
 
 
 def _key(contact: Field, value: str) -> str:
-    return value.lower() if contact.type == "email" else value
+    if contact.type == "email":
+        return value.lower()
+    return value
+
+
+def _value(contact: Field, entry: Mapping[str, Any]) -> str:
+    """The address or number of an entry, without blanks around it; empty if there is none."""
+    given = entry.get(contact.name) or ""
+    return php_trim(str(given))
 
 
 def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The rows that an array asks for, by key; of entries with the same key the last one counts."""
     wanted: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        value = php_trim(str(entry.get(contact.name) or ""))
-        if value:
-            row = {
-                "name": value,
-                "optOut": bool(entry.get("optOut")),
-                "invalid": bool(entry.get("invalid")),
-            }
-            row["type"] = entry.get("type") or DEFAULT_PHONE_TYPE
-            wanted[_key(contact, value)] = row
+        value = _value(contact, entry)
+        if not value:
+            continue
+        key = _key(contact, value)
+        wanted[key] = {
+            "name": value,
+            "optOut": bool(entry.get("optOut")),
+            "invalid": bool(entry.get("invalid")),
+            "type": entry.get("type") or DEFAULT_PHONE_TYPE,
+        }
     return wanted
 
 
@@ -241,14 +267,13 @@ def _apply_plain_flags(
     contact: Field, wanted: dict[str, dict[str, Any]], plain: Mapping[str, Any]
 ) -> None:
     """A new record with array and plain value: the flags of that value are the plain ones, false if not given."""
-    value = php_trim(str(plain.get(contact.name) or ""))
-    row = wanted.get(_key(contact, value))
-    if row is not None:
-        opted_out, invalid = contact.flags
-        row |= {
-            "optOut": bool(plain.get(opted_out)),
-            "invalid": bool(plain.get(invalid)),
-        }
+    key = _key(contact, _value(contact, plain))
+    row = wanted.get(key)
+    if row is None:
+        return
+    opted_out, invalid = contact.flags
+    row["optOut"] = bool(plain.get(opted_out))
+    row["invalid"] = bool(plain.get(invalid))
 
 
 def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
@@ -256,11 +281,12 @@ def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
 
     Of entries with the same key the flag of the last one counts. If that leaves none, the present one stays: None.
     """
-    keys = [
-        _key(contact, php_trim(str(entry.get(contact.name) or ""))) for entry in entries
-    ]
+    keys = [_key(contact, _value(contact, entry)) for entry in entries]
     marks = [bool(entry.get("primary")) for entry in entries]
     if marks and not any(marks):
         marks[0] = True
     flagged = dict(zip(keys, marks, strict=True))
-    return next((key for key in reversed(keys) if key and flagged[key]), None)
+    for key in reversed(keys):
+        if key and flagged[key]:
+            return key
+    return None

@@ -103,7 +103,9 @@ class Field:
     @property
     def flags(self) -> tuple[str, ...]:
         """Of an email or phone field: the attributes that say of the primary entry "opted out" and "invalid"."""
-        return self.attributes[1:] if self.type in {"email", "phone"} else ()
+        if self.type in {"email", "phone"}:
+            return self.attributes[1:]
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,7 +81,9 @@ def _is_too_long(octets: bytes) -> bool:
     A unit is an octet that is neither quote nor backslash, or a backslash with the ASCII octet behind it; one quote may
     stand before it and one behind it. More than 64 of them before an ``@``, or more than 254 at all, are too many.
     """
-    units, quotes, position = 0, 0, 0
+    units = 0
+    quotes = 0
+    position = 0
     while position < len(octets):
         octet = octets[position]
         if octet == ord("@") and units > MAX_LOCAL_UNITS and quotes <= 1:
@@ -95,7 +97,9 @@ def _is_too_long(octets: bytes) -> bool:
         width = _width_of_unit(octets, position)
         if width == 0:
             return False
-        units, quotes, position = units + 1, 0, position + width
+        units += 1
+        quotes = 0
+        position += width
         if units > MAX_UNITS:
             return True
     return False
@@ -106,4 +110,6 @@ def _width_of_unit(octets: bytes, position: int) -> int:
     if octets[position] != ord("\\"):
         return 1
     escaped = octets[position + 1 : position + 2]
-    return 2 if escaped and escaped[0] <= 0x7E else 0
+    if escaped and escaped[0] <= 0x7E:
+        return 2
+    return 0

@@ -91,14 +91,18 @@ def php_trim(text: str) -> str:
 def php_day(text: str) -> str:
     """A date-time with zone as EspoCRM takes it for a date: its day; any other text as it is."""
     match = _ATOM_TIME.fullmatch(text)
-    return match[1] if match else text
+    if match:
+        return match[1]
+    return text
 
 
 def php_time(text: str) -> str:
     """A date-time with zone in EspoCRM's own form and UTC, one without seconds with them; any other text as it is."""
     match = _ATOM_TIME.fullmatch(text)
     if match is None:
-        return f"{text}:00" if len(text) == len("2026-02-10 09:00") else text
+        if len(text) == len("2026-02-10 09:00"):
+            return f"{text}:00"
+        return text
     try:
         moment = datetime.fromisoformat(
             f"{match[1]}T{match[2]}{match[3].upper()}"
@@ -111,7 +115,9 @@ def php_time(text: str) -> str:
 def php_int(text: str) -> int:
     """PHP's ``intval``: the leading number, 0 if there is none."""
     match = _LEADING_INT.match(text)
-    return int(match.group()) if match else 0
+    if match:
+        return int(match.group())
+    return 0
 
 
 def parse_query(raw: str) -> dict[str, Any]:

@@ -60,9 +60,7 @@ def read_search_params(query_string: str) -> SearchParams:
             raise ApiError(
                 400, f"The EspoCRM twin does not know the search parameter '{name}'."
             )
-    order = raw.get("order")
-    if order not in (None, "ASC", "DESC"):
-        raise ApiError(400, "order value is bad.")
+    descending = _is_descending(raw.get("order"))
     where = raw.get("where") or []
     if not isinstance(where, list):
         raise ApiError(400, "where should be array.")
@@ -73,11 +71,19 @@ def read_search_params(query_string: str) -> SearchParams:
     return SearchParams(
         where=where,
         order_by=order_by,
-        descending=None if order is None else order == "DESC",
+        descending=descending,
         offset=_whole(raw.get("offset"), "offset", 0),
         max_size=_page_size(raw.get("maxSize")),
         select=select,
     )
+
+
+def _is_descending(order: Any) -> bool | None:
+    if order is None:
+        return None
+    if order not in ("ASC", "DESC"):
+        raise ApiError(400, "order value is bad.")
+    return bool(order == "DESC")
 
 
 def _raw_parameters(query_string: str) -> dict[str, Any]:
@@ -97,9 +103,11 @@ def _raw_parameters(query_string: str) -> dict[str, Any]:
 def _selected(select: Any) -> frozenset[str] | None:
     if select is None:
         return None
-    is_list = isinstance(select, list)
-    if not is_list or not all(isinstance(name, str) for name in select):
+    if not isinstance(select, list):
         raise ApiError(400, "select should be array.")
+    for name in select:
+        if not isinstance(name, str):
+            raise ApiError(400, "select should be array.")
     return frozenset(select)
 
 
@@ -125,13 +133,17 @@ def _plain_where(query: Mapping[str, Any]) -> list[Any] | None:
     where = query.get("whereGroup") or query.get("where")
     if isinstance(where, dict):
         return list(where.values())
-    return where if isinstance(where, list) else None
+    if isinstance(where, list):
+        return where
+    return None
 
 
 def _text(query: Mapping[str, Any], name: str) -> str | None:
     """A parameter that is a text with something in it."""
     value = query.get(name)
-    return value if isinstance(value, str) and value else None
+    if isinstance(value, str) and value:
+        return value
+    return None
 
 
 def _whole(value: Any, name: str, default: int) -> int:
@@ -182,22 +194,25 @@ class Query:
 
     def _ordered(self, rows: list[Row], params: SearchParams) -> list[Row]:
         default_attribute, default_order = self._entity.order
-        attribute = params.order_by or default_attribute
         descending = params.descending
         if descending is None:
-            descending = default_order == "DESC" if params.order_by is None else False
-        field = next(
-            (field for field in self._entity.all_fields if field.name == attribute),
-            None,
+            is_default = params.order_by is None
+            descending = is_default and default_order == "DESC"
+        attribute = self._order_attribute(params.order_by or default_attribute)
+        by_id = sorted(rows, key=lambda row: str(row["id"]), reverse=descending)
+        return sorted(
+            by_id, key=lambda row: _sort_key(row[attribute]), reverse=descending
         )
-        if field is not None and field.type in {"link", "linkParent"}:
-            attribute = field.attributes[1]
+
+    def _order_attribute(self, name: str) -> str:
+        """The attribute by which a field of this name is sorted: of a link, the second one."""
+        attribute = name
+        for field in self._entity.all_fields:
+            if field.name == name and field.type in {"link", "linkParent"}:
+                attribute = field.attributes[1]
         if attribute not in self._entity.list_attributes:
             raise ApiError(400, f"Order by non-existing field '{attribute}'.")
-        rows = sorted(rows, key=lambda row: str(row["id"]), reverse=descending)
-        return sorted(
-            rows, key=lambda row: _sort_key(row[attribute]), reverse=descending
-        )
+        return attribute
 
     # -- filters ----------------------------------------------------------------------------------------------
 
@@ -211,56 +226,68 @@ class Query:
 
     def _condition(self, item: Any) -> Callable[[Row], bool]:
         _check_item(item)
-        kind, value = item["type"], item.get("value")
+        kind = item["type"]
+        value = item.get("value")
         if kind in {"and", "or"}:
-            return self._group(kind, [] if value is None else value)
+            members = [] if value is None else value
+            return self._group(kind, members)
         attribute = item.get("attribute") or item.get("field")
         if not attribute:
             raise ApiError(400, "No 'attribute' in where item.")
         if kind in _LINK_KINDS:
             return self._link_condition(kind, attribute, value)
+        field = self._filter_field(attribute)
+        return self._comparison(kind, attribute, field, value)
+
+    def _filter_field(self, attribute: str) -> Field:
+        if attribute in {"id", "deleted"}:
+            return self._entity.field_of.get(attribute) or Field(name=attribute)
         field = self._entity.field_of.get(attribute)
-        if field is None and attribute not in {"id", "deleted"}:
+        if field is None:
             raise ApiError(400, f"Not existing attribute '{attribute}' in where.")
-        return self._comparison(kind, attribute, field or Field(name=attribute), value)
+        return field
 
     def _link_condition(
         self, kind: str, link: str, value: Any
     ) -> Callable[[Row], bool]:
         known = {name for name, _, _ in self._entity.links}
-        known |= {
-            field.name for field in self._entity.all_fields if field.type == "link"
-        }
+        for field in self._entity.all_fields:
+            if field.type == "link":
+                known.add(field.name)
         if link not in known:
             raise ApiError(400, f"Not existing relation '{link}' in where.")
         if kind in {"isLinked", "isNotLinked"}:
-            return lambda row: bool(self._linked_ids(row, link)) == (kind == "isLinked")
-        wanted = {
-            str(entry) for entry in (value if isinstance(value, list) else [value])
-        }
-        return lambda row: (
-            bool(self._linked_ids(row, link) & wanted) == (kind == "linkedWith")
-        )
+            is_wanted = kind == "isLinked"
+            return lambda row: bool(self._linked_ids(row, link)) == is_wanted
+        values = value if isinstance(value, list) else [value]
+        wanted = {str(entry) for entry in values}
+        is_wanted = kind == "linkedWith"
+        return lambda row: bool(self._linked_ids(row, link) & wanted) == is_wanted
 
     def _comparison(
         self, kind: str, attribute: str, field: Field, value: Any
     ) -> Callable[[Row], bool]:
         if kind in {"isNull", "isNotNull"}:
-            return lambda row: (
-                (not _present(self._values_of(row, attribute))) == (kind == "isNull")
-            )
+            may_hold = kind == "isNotNull"
+            return lambda row: bool(self._held(row, attribute)) == may_hold
         if kind in {"isTrue", "isFalse"}:
-            return lambda row: self._values_of(row, attribute) == [kind == "isTrue"]
+            wanted = [kind == "isTrue"]
+            return lambda row: self._values_of(row, attribute) == wanted
         test, negative = _test(kind, field, value)
 
         def passes(row: Row) -> bool:
-            values = _present(self._values_of(row, attribute))
+            values = self._held(row, attribute)
             if not values:
                 # An address filter of EspoCRM is a sub-query, which knows no "unknown"; a column does.
                 return negative and field.type in {"email", "phone"}
             return any(test(_comparable(field, held)) for held in values) != negative
 
         return passes
+
+    def _held(self, row: Row, attribute: str) -> list[Any]:
+        """What a row holds of an attribute, empty values left out."""
+        values = self._values_of(row, attribute)
+        return [value for value in values if value is not None]
 
 
 def _check_item(item: Any) -> None:
@@ -279,21 +306,31 @@ def _check_item(item: Any) -> None:
 def _test(kind: str, field: Field, value: Any) -> tuple[Callable[[Any], bool], bool]:
     """A test of one held value, and whether the filter wants it to fail."""
     negative = kind in {"notEquals", "notIn", "notLike", "notContains", "notOn"}
+    return _positive_test(kind, field, value), negative
+
+
+def _positive_test(kind: str, field: Field, value: Any) -> Callable[[Any], bool]:
     if kind in {"in", "notIn"}:
-        return _test_of_list(kind, field, value), negative
+        return _test_of_list(kind, field, value)
     if kind == "between":
-        return _test_of_range(field, value), False
+        return _test_of_range(field, value)
     if kind in _PATTERNS:
-        pattern = _like(_PATTERNS[kind].format("" if value is None else value))
-        return (lambda held: pattern.fullmatch(str(held)) is not None), negative
+        return _test_of_pattern(kind, value)
     if kind not in _ORDERINGS:
         raise ApiError(400, f"Unknown where item type '{kind}'.")
-    if isinstance(value, list) and kind in {"equals", "notEquals", "on", "notOn"}:
-        return _test_of_list(kind, field, value), negative
+    if isinstance(value, list) and kind in _EQUALITIES:
+        return _test_of_list(kind, field, value)
     if value is None or isinstance(value, list | dict):
         raise ApiError(400, f"Bad where item '{kind}'.")
-    bound, compare = _comparable(field, value), _ORDERINGS[kind]
-    return (lambda held: compare(held, bound)), negative
+    bound = _comparable(field, value)
+    compare = _ORDERINGS[kind]
+    return lambda held: compare(held, bound)
+
+
+def _test_of_pattern(kind: str, value: Any) -> Callable[[Any], bool]:
+    text = "" if value is None else value
+    pattern = _like(_PATTERNS[kind].format(text))
+    return lambda held: pattern.fullmatch(str(held)) is not None
 
 
 def _test_of_list(kind: str, field: Field, value: Any) -> Callable[[Any], bool]:
@@ -306,10 +343,12 @@ def _test_of_list(kind: str, field: Field, value: Any) -> Callable[[Any], bool]:
 def _test_of_range(field: Field, value: Any) -> Callable[[Any], bool]:
     if not isinstance(value, list) or len(value) < 2:
         raise ApiError(400, "Bad where item 'between'.")
-    low, high = _comparable(field, value[0]), _comparable(field, value[1])
+    low = _comparable(field, value[0])
+    high = _comparable(field, value[1])
     return lambda held: bool(low <= held <= high)
 
 
+_EQUALITIES = frozenset({"equals", "notEquals", "on", "notOn"})
 _PATTERNS = {
     "like": "{}",
     "notLike": "{}",
@@ -332,20 +371,23 @@ _ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _present(values: list[Any]) -> list[Any]:
-    return [value for value in values if value is not None]
-
-
 def _comparable(field: Field, value: Any) -> Any:
     """A value in the form in which MariaDB compares it with a column of this field's type."""
     if field.type in {"int", "bool"}:
-        if isinstance(value, bool | int | float):
-            return float(value)
-        number = _LEADING_NUMBER.match(str(value))
-        return float(number.group()) if number else 0.0
+        return _number(value)
     if field.type == "datetime" and len(str(value)) == 10:
         return f"{value} 00:00:00"
     return _collated(str(value))
+
+
+def _number(value: Any) -> float:
+    """A number as it is; of a text, the number it begins with."""
+    if isinstance(value, bool | int | float):
+        return float(value)
+    number = _LEADING_NUMBER.match(str(value))
+    if number:
+        return float(number.group())
+    return 0.0
 
 
 def _collated(text: str) -> str:
@@ -368,4 +410,6 @@ def _sort_key(value: Any) -> tuple[bool, float, str]:
 
 
 def _cut(value: Any) -> Any:
-    return value[:MAX_TEXT_IN_LIST] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value[:MAX_TEXT_IN_LIST]
+    return value

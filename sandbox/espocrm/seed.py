@@ -44,7 +44,8 @@ def _user(employee: Employee) -> dict[str, Any]:
 
 
 def _load_party(store: Store, party: Party, assignee: str, admin: ApiUser) -> None:
-    created, modified = _stamp(party.created_at), _stamp(party.modified_at)
+    created = _stamp(party.created_at)
+    modified = _stamp(party.modified_at)
     times = {"createdAt": created, "modifiedAt": modified}
     _create(
         store,

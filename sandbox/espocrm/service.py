@@ -14,7 +14,7 @@ from typing import Any
 from sandbox.espocrm.access import ApiUser
 from sandbox.espocrm.entities import ENTITIES, NOTIFICATION, Entity, Field
 from sandbox.espocrm.php import ApiError, validation_failure
-from sandbox.espocrm.store import Change, Record, Store
+from sandbox.espocrm.store import Change, Record, Store, sent_arrays
 from sandbox.espocrm.validation import validate_bank_details, validate_name
 
 MAX_WEBHOOKS_PER_USER = 50
@@ -58,9 +58,8 @@ class RecordService:
         user.demand("create", entity.name)
         if entity.name == "Webhook" and not user.admin:
             body = {**body, "userId": user.id}
-        is_laid_down = (
-            given is not None
-        )  # by the control API; it may be older than the extension
+        # What the control API lays down may be older than the extension.
+        is_laid_down = given is not None
         data = self._store.prepare(
             entity, body, record=None, demand_required=not is_laid_down
         )
@@ -69,23 +68,30 @@ class RecordService:
             self._validate_name(entity, data, None, user)
         self._check_assignment(entity, data, None, user)
         self._check_links(entity, data, None, user)
-        duplicates = (
-            [] if skip_duplicate_check else self._store.likely_duplicates(entity, data)
-        )
-        if duplicates:
-            raise ApiError(409, "duplicate", duplicates)
-        if entity.name == "Webhook":
-            data = self._webhook_data(data, user)
-        if entity.name == "Note":
-            data |= {
-                "type": "Post",
-                "number": sum(1 for _ in self._store.records("Note")) + 1,
-            }
+        if not skip_duplicate_check:
+            self._refuse_duplicates(entity, data)
+        data |= self._made_by_espocrm(entity, data, user)
         record, change = self._store.create(entity, data, user, given)
         if not silent:
             self._notify(record, data, user)
             self._publish(change)
         return record
+
+    def _refuse_duplicates(self, entity: Entity, data: Mapping[str, Any]) -> None:
+        duplicates = self._store.likely_duplicates(entity, data)
+        if duplicates:
+            raise ApiError(409, "duplicate", duplicates)
+
+    def _made_by_espocrm(
+        self, entity: Entity, data: dict[str, Any], user: ApiUser
+    ) -> dict[str, Any]:
+        """What a new record holds beside what was sent."""
+        if entity.name == "Webhook":
+            return self._webhook_data(data, user)
+        if entity.name == "Note":
+            notes = list(self._store.records("Note"))
+            return {"type": "Post", "number": len(notes) + 1}
+        return {}
 
     def update(
         self,
@@ -117,18 +123,18 @@ class RecordService:
             self._refuse_conflicts(record, data, version)
         self._check_assignment(entity, data, record, user)
         self._check_links(entity, data, record, user)
-        new_assignee = data.get("assignedUserId") != record.values.get("assignedUserId")
+        old_assignee = record.values.get("assignedUserId")
         old_owner = record.values.get("beteiligteId")
         change = self._store.update(record, data, user, keep_modified=keep_modified)
         if change and not silent:
-            if new_assignee:
+            if data.get("assignedUserId") != old_assignee:
                 self._notify(record, data, user)
             self._publish(change)
-        if record.values.get("beteiligteId") != old_owner:
+        owner = record.values.get("beteiligteId")
+        if owner != old_owner:
             self.mark_owner(old_owner, entity, user)
-            self.mark_owner(record.values.get("beteiligteId"), entity, user)
-        sent = {name: data[name] for name in data if name.endswith("Data")}
-        return self._store.full(record) | sent
+            self.mark_owner(owner, entity, user)
+        return self._store.full(record) | sent_arrays(data)
 
     def _checked_update(
         self, record: Record, body: dict[str, Any], user: ApiUser
@@ -179,12 +185,10 @@ class RecordService:
         """The extension: an address or account that goes or moves makes its Beteiligter wait for the sync."""
         if not self._store.settings.has_form_rules:
             return
-        owner = self._store.find("CBeteiligte", owner_id) if owner_id else None
-        if (
-            owner is None
-            or user.sync
-            or part.name not in {"CAdressen", "CBankverbindungen"}
-        ):
+        if user.sync or part.name not in {"CAdressen", "CBankverbindungen"}:
+            return
+        owner = self._store.find("CBeteiligte", owner_id)
+        if owner is None:
             return
         if owner.values.get("syncStatus") in {"pending_sync", "dirty"}:
             return
@@ -201,15 +205,12 @@ class RecordService:
         record: Record | None,
         user: ApiUser,
     ) -> None:
-        assignee = data.get("assignedUserId")
-        present = record.values.get("assignedUserId") if record else None
-        if (
-            user.admin
-            or user.assignment_permission == "all"
-            or assignee in {None, present, user.id}
-        ):
+        if user.admin or user.assignment_permission == "all":
             return
-        if "assignedUserId" in entity.writable:
+        if "assignedUserId" not in entity.writable:
+            return
+        present = record.values.get("assignedUserId") if record else None
+        if data.get("assignedUserId") not in {None, present, user.id}:
             raise ApiError(
                 403, "Assignment failure: assigned user or team not allowed."
             )
@@ -223,12 +224,14 @@ class RecordService:
     ) -> None:
         present = record.values if record else {}
         for field in entity.all_fields:
-            target_id = data.get(f"{field.name}Id")
-            if field.type not in {"link", "linkParent"} or target_id is None:
+            if field.type not in {"link", "linkParent"}:
                 continue
-            if target_id == present.get(f"{field.name}Id"):
+            attribute = f"{field.name}Id"
+            target_id = data.get(attribute)
+            if target_id is None or target_id == present.get(attribute):
                 continue
-            target = self._store.find(_foreign_entity(field, data, present), target_id)
+            foreign = _foreign_entity(field, data, present)
+            target = self._store.find(foreign, target_id)
             if target is None:
                 raise ApiError(403, "Can't relate with non-existing record.")
             if not self._may_read(user, target):
@@ -241,51 +244,50 @@ class RecordService:
     def _may_read(user: ApiUser, record: Record) -> bool:
         if record.id == user.id:
             return True
-        return user.may("read", record.entity.name) and user.may_see(
-            record.entity.name, record.values | {"id": record.id}
-        )
+        scope = record.entity.name
+        if not user.may("read", scope):
+            return False
+        return user.may_see(scope, record.values | {"id": record.id})
 
     # -- stream -----------------------------------------------------------------------------------------------
 
     def _notify(self, record: Record, data: Mapping[str, Any], user: ApiUser) -> None:
         """Put a notification on the bell of an assignee or of whoever is mentioned in a post."""
         if record.entity.name == "Task":
-            assignee = data.get("assignedUserId")
-            if assignee and assignee != user.id:
-                self._ring(assignee, "Note", record, user)
-        elif record.entity.name == "Note":
-            mentions = dict(self._mentioned(data.get("post") or "", user))
-            if mentions:
-                record.values["data"] = {"mentions": mentions}
-            for person in mentions.values():
-                if person["id"] != user.id:
-                    self._ring(person["id"], "MentionInPost", record, user)
+            self._ring(data.get("assignedUserId"), "Note", record, user)
+        if record.entity.name == "Note":
+            self._notify_mentioned(record, data.get("post") or "", user)
 
-    def _mentioned(self, post: str, user: ApiUser) -> list[tuple[str, dict[str, Any]]]:
-        people = {
-            record.values["userName"]: record for record in self._store.records("User")
-        }
-        found: list[tuple[str, dict[str, Any]]] = []
-        for mention in dict.fromkeys(_MENTION.findall(post)):
-            person = people.get(mention[1:])
-            if person is None or not person.values["isActive"]:
-                continue
-            if (
-                not user.admin
-                and user.mention_permission != "all"
-                and person.id != user.id
-            ):
-                continue
-            shown = {
-                "id": person.id,
-                "name": person.values["name"],
-                "userName": mention[1:],
-                "_scope": "User",
-            }
-            found.append((mention, shown))
+    def _notify_mentioned(self, note: Record, post: str, user: ApiUser) -> None:
+        mentions = self._mentioned(post, user)
+        if mentions:
+            note.values["data"] = {"mentions": mentions}
+        for person in mentions.values():
+            self._ring(person["id"], "MentionInPost", note, user)
+
+    def _mentioned(self, post: str, user: ApiUser) -> dict[str, dict[str, Any]]:
+        """The users that a post mentions, by the mention."""
+        people = {}
+        for person in self._store.records("User"):
+            if person.values["isActive"] and _may_mention(user, person):
+                people[person.values["userName"]] = person
+        found: dict[str, dict[str, Any]] = {}
+        for mention in _MENTION.findall(post):
+            name = mention.removeprefix("@")
+            if name in people:
+                person = people[name]
+                found[mention] = {
+                    "id": person.id,
+                    "name": person.values["name"],
+                    "userName": name,
+                    "_scope": "User",
+                }
         return found
 
-    def _ring(self, user_id: str, kind: str, about: Record, author: ApiUser) -> None:
+    def _ring(self, user_id: Any, kind: str, about: Record, author: ApiUser) -> None:
+        """A bell for a user, unless it is about his own doing."""
+        if not user_id or user_id == author.id:
+            return
         data = {
             "type": kind,
             "userId": user_id,
@@ -333,10 +335,7 @@ class RecordService:
         if not user.may("read", scope):
             raise ApiError(403, "Entity type is forbidden.")
         if kind == "fieldUpdate":
-            if not field:
-                raise ApiError(403, "Field is empty.")
-            if field not in {known.name for known in entity.all_fields}:
-                raise ApiError(403, "Field does not exist.")
+            _demand_field(entity, field)
         return scope, kind, field
 
     def _webhooks_of(self, user: ApiUser) -> int:
@@ -352,14 +351,28 @@ class RecordService:
         record: Record, body: dict[str, Any], user: ApiUser
     ) -> dict[str, Any]:
         if not user.admin:
-            return {
-                key: value
-                for key, value in body.items()
-                if key not in {"event", "userId"}
-            }
-        if body.get("event", record.values["event"]) != record.values["event"]:
+            own = dict(body)
+            own.pop("event", None)
+            own.pop("userId", None)
+            return own
+        event = record.values["event"]
+        if body.get("event", event) != event:
             raise ApiError(403, "Event can't be changed.")
         return body
+
+
+def _may_mention(user: ApiUser, person: Record) -> bool:
+    if user.admin or user.mention_permission == "all":
+        return True
+    return person.id == user.id
+
+
+def _demand_field(entity: Entity, name: str | None) -> None:
+    if not name:
+        raise ApiError(403, "Field is empty.")
+    names = {field.name for field in entity.all_fields}
+    if name not in names:
+        raise ApiError(403, "Field does not exist.")
 
 
 def _foreign_entity(

@@ -70,12 +70,16 @@ class Store:
     def find(self, entity: str, record_id: Any) -> Record | None:
         """A record that is not deleted, None for an unknown entity or id."""
         record = self._records.get(entity, {}).get(str(record_id))
-        return None if record is None or record.deleted else record
+        if record is None or record.deleted:
+            return None
+        return record
 
     def find_deleted(self, entity: str, record_id: Any) -> Record | None:
         """A record that is deleted: EspoCRM shows it, by its id, to administrators alone."""
         record = self._records.get(entity, {}).get(record_id)
-        return record if record is not None and record.deleted else None
+        if record is not None and record.deleted:
+            return record
+        return None
 
     def get(
         self, entity: Entity, record_id: str, wording: str = "does not exist"
@@ -133,11 +137,9 @@ class Store:
         return self._row(record) | self._version(record)
 
     def _version(self, record: Record) -> dict[str, Any]:
-        return (
-            {"versionNumber": record.version}
-            if record.entity.name in self.settings.optimistic_concurrency
-            else {}
-        )
+        if record.entity.name in self.settings.optimistic_concurrency:
+            return {"versionNumber": record.version}
+        return {}
 
     def _row(self, record: Record) -> dict[str, Any]:
         entity = record.entity
@@ -151,44 +153,42 @@ class Store:
         for link in entity.all_fields:
             if link.type in {"link", "linkParent"}:
                 foreign = link.entity or values.get(f"{link.name}Type") or ""
-                values[f"{link.name}Name"] = self._name_of(
-                    foreign, values.get(f"{link.name}Id")
-                )
+                target_id = values.get(f"{link.name}Id")
+                values[f"{link.name}Name"] = self._name_of(foreign, target_id)
         return {attribute: values.get(attribute) for attribute in _row_order(entity)}
 
     def _name_of(self, entity: str, record_id: Any) -> str | None:
         record = self.find(entity, record_id) if record_id else None
-        return record.values.get("name") if record else None
+        if record:
+            return record.values.get("name")
+        return None
 
     def _filter_values(
         self, entity: Entity, row: Mapping[str, Any], attribute: str
     ) -> list[Any]:
-        contact = next(
-            (contact for contact in entity.contact_fields if contact.name == attribute),
-            None,
-        )
-        if contact is None:
+        record = self._records[entity.name][row["id"]]
+        links = record.contacts.get(attribute)
+        if links is None:
             return [row[attribute]]
-        links = self._records[entity.name][row["id"]].contacts[contact.name]
-        return [
-            entry[contact.name] for entry in self._contact_rows.entries(contact, links)
-        ]
+        entries = self._contact_rows.entries(entity.field_of[attribute], links)
+        return [entry[attribute] for entry in entries]
 
     def _linked_ids(
         self, entity: Entity, row: Mapping[str, Any], link: str
     ) -> set[str]:
         if f"{link}Id" in row:
             return {row[f"{link}Id"]} - {None}
-        foreign, attribute = next(
-            (foreign, attribute)
-            for name, foreign, attribute in entity.links
-            if name == link
-        )
-        return {
-            other.id
-            for other in self.records(foreign)
-            if other.values.get(attribute) == row["id"]
-        }
+        ids: set[str] = set()
+        for name, foreign, attribute in entity.links:
+            if name == link:
+                holders = self._holders(foreign, attribute, row["id"])
+                ids.update(holder.id for holder in holders)
+        return ids
+
+    def _holders(self, entity: str, name: str, value: Any) -> list[Record]:
+        """The records of an entity that have this value."""
+        records = self.records(entity)
+        return [record for record in records if record.values.get(name) == value]
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -213,24 +213,20 @@ class Store:
             present = self.full(record)
         validate(entity, data, present, self.settings, demand_required=demand_required)
         for field in entity.all_fields:
-            if field.unique and self._is_taken(
-                field.name, data.get(field.name), entity, record
-            ):
-                raise validation_failure(entity.name, field.name, "unique")
+            if field.unique:
+                value = data.get(field.name)
+                self._demand_free(field.name, value, entity, record)
         return data
 
-    def _is_taken(
+    def _demand_free(
         self, name: str, value: Any, entity: Entity, record: Record | None
-    ) -> bool:
-        """Whether another record of the entity has this value."""
+    ) -> None:
+        """Refuse a value that another record of the entity has."""
         if value is None:
-            return False
-        holders = [
-            other
-            for other in self.records(entity.name)
-            if other.values.get(name) == value
-        ]
-        return any(other is not record for other in holders)
+            return
+        for holder in self._holders(entity.name, name, value):
+            if holder is not record:
+                raise validation_failure(entity.name, name, "unique")
 
     def create(
         self,
@@ -248,31 +244,20 @@ class Store:
             given: system attributes that are laid down instead of drawn: id, times, users, secret key.
         """
         given = given or {}
+        record_id = given.get("id") or self._make_id()
         stamp = self._stamp()
+        values = {"createdAt": stamp, "modifiedAt": stamp, "createdById": user.id}
         contacts = {contact.name: ContactLinks() for contact in entity.contact_fields}
-        record = Record(entity, str(given.get("id") or self._make_id()), {}, contacts)
-        record.values = {
-            "createdAt": stamp,
-            "modifiedAt": stamp,
-            "createdById": user.id,
-        }
+        record = Record(entity, str(record_id), values, contacts)
         self._write(record, data, user, new=True)
-        if (
-            entity.initial_status is not None
-            and record.values.get("syncStatus") is None
-        ):
+        if record.values.get("syncStatus") is None and entity.initial_status:
             record.values["syncStatus"] = entity.initial_status
-        record.values |= {
-            key: given[key] for key in GIVEN_ATTRIBUTES if given.get(key) is not None
-        }
+        for name in GIVEN_ATTRIBUTES:
+            if given.get(name) is not None:
+                record.values[name] = given[name]
         self._records[entity.name][record.id] = record
-        return record, Change(
-            "create",
-            entity.name,
-            record.id,
-            self._create_payload(record, data),
-            user.id,
-        )
+        payload = self._create_payload(record, data)
+        return record, Change("create", entity.name, record.id, payload, user.id)
 
     def update(
         self,
@@ -292,13 +277,12 @@ class Store:
         entity = record.entity
         data = dict(data)
         before = self.full(record)
-        changed = {name for name, value in data.items() if before[name] != value}
+        changed = _differing(data, before, data)
         if self._makes_dirty(record, data, changed, user):
             data["syncStatus"] = "dirty"
         self._write(record, data, user)
-        after = self.full(record)
         columns = set(entity.list_attributes) - _computed(entity)
-        changed |= {name for name in columns if before[name] != after[name]}
+        changed |= _differing(columns, before, self.full(record))
         counts = self._counts_as_version(entity, changed)
         record.version += counts
         if keep_modified:
@@ -318,9 +302,9 @@ class Store:
         """The extension: an edit by anyone but the sync makes the record wait for it."""
         if user.sync or "syncStatus" in data:
             return False
-        return bool(changed & record.entity.synced) and self.is_known_to_advoware(
-            record
-        )
+        if changed.isdisjoint(record.entity.synced):
+            return False
+        return self.is_known_to_advoware(record)
 
     def _counts_as_version(self, entity: Entity, changed: set[str]) -> bool:
         """Whether a save counts in ``versionNumber``; with the newer extension the sync's own notes do not."""
@@ -332,19 +316,24 @@ class Store:
         self, record: Record, data: Mapping[str, Any], changed: set[str]
     ) -> dict[str, Any]:
         """What a webhook shows of a change."""
-        sent = {name: data[name] for name in data if name.endswith("Data")}
-        shown = self.full(record) | sent
-        names = (*record.entity.attributes, "versionNumber")
-        payload = {name: shown[name] for name in names if name in changed}
-        return payload | {"id": record.id}
+        shown = self.full(record) | sent_arrays(data)
+        payload = {}
+        for name in (*record.entity.attributes, "versionNumber"):
+            if name in changed:
+                payload[name] = shown[name]
+        payload["id"] = record.id
+        return payload
 
     def _always_changed(self, entity: Entity, *, counts: bool) -> set[str]:
         """Attributes that are not loaded from the table, which old versions take for changed ones."""
         if self.settings.version != "8.4":
             return set()
-        followers = {"followersIds", "followersNames"} if entity.stream else set()
-        versioned = counts and entity.name in self.settings.optimistic_concurrency
-        return followers | ({"versionNumber"} if versioned else set())
+        attributes = set()
+        if entity.stream:
+            attributes |= {"followersIds", "followersNames"}
+        if counts and entity.name in self.settings.optimistic_concurrency:
+            attributes.add("versionNumber")
+        return attributes
 
     def delete(self, record: Record, user: ApiUser) -> Change:
         """Mark a record as deleted."""
@@ -413,11 +402,9 @@ class Store:
 
     def hand_over(self, source: Record, target: Record) -> None:
         """Link to another record what is linked to this one; that is done in the tables, not by saving the records."""
-        links = [(foreign, attribute) for _, foreign, attribute in source.entity.links]
-        for foreign, attribute in [*links, ("Note", "parentId")]:
-            for other in self.records(foreign):
-                if other.values.get(attribute) == source.id:
-                    other.values[attribute] = target.id
+        for _, foreign, attribute in (*source.entity.links, ("", "Note", "parentId")):
+            for holder in self._holders(foreign, attribute, source.id):
+                holder.values[attribute] = target.id
 
     def take_out(self, entity: Entity, record_id: str) -> Record | None:
         """Remove a record as if it had never been; returns it, if there was one."""
@@ -433,15 +420,15 @@ class Store:
         """Records with the same name or primary address as a new one, if the check is switched on."""
         if entity.name not in self.settings.duplicate_check:
             return []
-        name = _full_name(data) if entity.person else data.get("name")
-        entries = data.get("emailAddressData") or []
-        mails = {entry.get("emailAddress") for entry in entries}
-        mails.add(data.get("emailAddress"))
+        name = data.get("name")
+        if entity.person:
+            name = _full_name(data)
+        mails = _mails_of(data)
         duplicates = []
         for record in self.records(entity.name):
             row = self._row(record)
-            has_same_name = bool(name) and row["name"] == name
-            if has_same_name or (row.get("emailAddress") or "") in mails:
+            mail = row.get("emailAddress") or ""
+            if (name and row["name"] == name) or mail in mails:
                 duplicates.append(row)
         return duplicates
 
@@ -453,24 +440,24 @@ class Store:
         That is every field in which his values differ from the present ones, whoever changed it when. Version 9.3 names
         all attributes of such a field and lets single fields be exempt; 8.4 names the attributes that were sent.
         """
-        settings = self.settings
-        if record.entity.name not in settings.optimistic_concurrency:
+        if record.entity.name not in self.settings.optimistic_concurrency:
             return {}
         if read_version == record.version:
             return {}
         present = self.full(record)
-        differing = [name for name, value in data.items() if present[name] != value]
-        if settings.version == "8.4":
-            return {name: present[name] for name in differing}
-        conflicting = self._attributes_of_fields(record.entity, differing)
+        differing = _differing(data, present, data)
+        conflicting = [name for name in data if name in differing]
+        if self.settings.version != "8.4":
+            conflicting = self._attributes_of_fields(record.entity, differing)
         return {name: present[name] for name in conflicting if name in present}
 
-    def _attributes_of_fields(self, entity: Entity, differing: list[str]) -> list[str]:
+    def _attributes_of_fields(self, entity: Entity, differing: set[str]) -> list[str]:
         """All attributes of the fields to which these belong, exempt fields left out."""
         attributes: list[str] = []
         for field in entity.all_fields:
-            is_exempt = field.name in self.settings.concurrency_ignored
-            if not is_exempt and set(field.writable).intersection(differing):
+            if field.name in self.settings.concurrency_ignored:
+                continue
+            if not differing.isdisjoint(field.writable):
                 attributes += (*field.attributes, f"{field.name}Data")
         return attributes
 
@@ -478,10 +465,9 @@ class Store:
         """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
         if not record.entity.synced_id:
             return False
-        return (
-            record.values.get("syncStatus") != "pending_sync"
-            or record.values.get(record.entity.synced_id) is not None
-        )
+        if record.values.get("syncStatus") != "pending_sync":
+            return True
+        return record.values.get(record.entity.synced_id) is not None
 
     def _write(
         self,
@@ -491,19 +477,14 @@ class Store:
         *,
         new: bool = False,
     ) -> None:
-        contact_attributes = _contact_attributes(record.entity)
-        columns = {
-            key: value for key, value in data.items() if key not in contact_attributes
-        }
+        columns = dict(data)
+        for name in _contact_attributes(record.entity):
+            columns.pop(name, None)
         # The extension shows the name under two names.
         if record.entity.name == "CAdressen":
             columns |= _address_label(record.values, columns)
         record.values |= columns
-        # The extension: what a person has entered is no longer erased.
-        erased = record.values.get("erasedFields")
-        if erased:
-            empty = [name for name in erased.split() if not record.values.get(name)]
-            record.values["erasedFields"] = " ".join(empty) or None
+        _forget_erased(record.values)
         for contact in record.entity.contact_fields:
             links = record.contacts[contact.name]
             self._contact_rows.save(
@@ -522,27 +503,52 @@ class Store:
             "followersIds",
             "followersNames",
         }
-        shown = {
-            name: value
-            for name, value in self.full(record).items()
-            if name not in hidden
-        }
-        shown |= {name: data.get(name) for name in _contact_attributes(record.entity)}
-        shown |= {name: bool(data.get(name)) for name in _flags(record.entity)}
-        return {
-            name: shown[name]
-            for name in record.entity.attributes
-            if shown.get(name) is not None
-        }
+        shown = self.full(record) | dict.fromkeys(hidden)
+        for name in _contact_attributes(record.entity):
+            shown[name] = data.get(name)
+        for name in _flags(record.entity):
+            shown[name] = bool(data.get(name))
+        payload = {}
+        for name in record.entity.attributes:
+            if shown.get(name) is not None:
+                payload[name] = shown[name]
+        return payload
 
     def _stamp(self) -> str:
         return self._now().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def sent_arrays(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of addresses and numbers among the attributes of a request."""
+    return {name: data[name] for name in data if name.endswith("Data")}
+
+
+def _differing(
+    names: Iterable[str], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> set[str]:
+    return {name for name in names if before[name] != after[name]}
+
+
+def _mails_of(data: Mapping[str, Any]) -> set[Any]:
+    entries = data.get("emailAddressData") or []
+    mails = {entry.get("emailAddress") for entry in entries}
+    mails.add(data.get("emailAddress"))
+    return mails
+
+
+def _forget_erased(values: dict[str, Any]) -> None:
+    """The extension: what a person has entered is no longer erased."""
+    erased = values.get("erasedFields")
+    if erased:
+        empty = [name for name in erased.split() if not values.get(name)]
+        values["erasedFields"] = " ".join(empty) or None
+
+
 def _copies(rows: Mapping[str, Record]) -> dict[str, Record]:
     copies = {}
     for key, record in rows.items():
-        values, contacts = dict(record.values), deepcopy(record.contacts)
+        values = dict(record.values)
+        contacts = deepcopy(record.contacts)
         copies[key] = replace(record, values=values, contacts=contacts)
     return copies
 
@@ -579,20 +585,21 @@ def _address_label(
 
 
 def _street_and_place(values: Mapping[str, Any]) -> str:
-    street = (values.get("adresseStreet") or "").split("\n")[0].strip()
+    lines = values.get("adresseStreet") or ""
+    street = lines.partition("\n")[0].strip()
     code = values.get("adressePostalCode")
     if not code and not street:
         code = values.get("postfachPLZ")
     if not street and values.get("postfach"):
         street = f"Postfach {values['postfach']}"
-    place = " ".join(part for part in (code, values.get("adresseCity")) if part)
-    return ", ".join(part for part in (street, place) if part)
+    place = " ".join(filter(None, (code, values.get("adresseCity"))))
+    return ", ".join(filter(None, (street, place)))
 
 
 def _full_name(values: Mapping[str, Any]) -> str | None:
     """First and last name; a company, which has neither, is shown by its firm."""
-    parts = [values.get("firstName"), values.get("lastName")]
-    return " ".join(part for part in parts if part) or values.get("firmenname")
+    names = filter(None, (values.get("firstName"), values.get("lastName")))
+    return " ".join(names) or values.get("firmenname")
 
 
 def _defaults(entity: Entity) -> dict[str, Any]:

@@ -125,10 +125,14 @@ def _to_int(entity: Entity, field: Field, value: Any) -> int:
 def _to_text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "1" if value else ""
-    if isinstance(value, list | dict):
-        return "Array" if isinstance(value, list) else "Object"
+    if value is True:
+        return "1"
+    if value is False:
+        return ""
+    if isinstance(value, list):
+        return "Array"
+    if isinstance(value, dict):
+        return "Object"
     return str(value)
 
 
@@ -255,7 +259,9 @@ def _failure(
     """The name of the check that a value does not pass."""
     if field.type == "enum":
         options = {option or None for option in field.options}
-        return None if value in options else "valid"
+        if value in options:
+            return None
+        return "valid"
     if value is None:
         return None
     if field.type == "linkParent" and attribute.endswith("Type"):
@@ -269,12 +275,16 @@ def _failure(
 def _parent_failure(entity: Entity, value: Any, settings: Settings) -> str | None:
     if entity.name != "Task":
         return None
-    return None if value in settings.task_parents else "valid"
+    if value in settings.task_parents:
+        return None
+    return "valid"
 
 
 def _length_failure(field: Field, value: str) -> str | None:
     limit = field.max_length or (255 if field.type != "text" else None)
-    return "maxLength" if limit and len(value) > limit else None
+    if limit and len(value) > limit:
+        return "maxLength"
+    return None
 
 
 def _url_failure(field: Field, value: str) -> str | None:
@@ -289,7 +299,9 @@ def _time_failure(field: Field, value: str) -> str | None:
     canonical = (
         moment.date().isoformat() if field.type == "date" else moment.isoformat(sep=" ")
     )
-    return None if canonical == value else "valid"
+    if canonical == value:
+        return None
+    return "valid"
 
 
 _CHECKS: dict[str, Callable[[Field, Any], str | None]] = {
@@ -330,7 +342,9 @@ def _size_failure(field: Field, values: list[Any]) -> str | None:
     limit = MAX_MAIL_LENGTH if field.type == "email" else MAX_PHONE_LENGTH
     if not _all_fit(values, limit):
         return "maxLength"
-    return "maxCount" if len(values) - 1 > MAX_CONTACT_ENTRIES else None
+    if len(values) - 1 > MAX_CONTACT_ENTRIES:
+        return "maxCount"
+    return None
 
 
 def _all_fit(values: list[Any], limit: int) -> bool:
@@ -370,7 +384,9 @@ def _is_phone(value: Any, settings: Settings) -> bool:
 def sanitize_phone(value: str) -> str:
     """A number that begins with ``+`` in E.164, if it can be read; EspoCRM writes it so before it checks it."""
     value = php_trim(value)
-    return (_e164(value) or value) if value.startswith("+") else value
+    if value.startswith("+"):
+        return _e164(value) or value
+    return value
 
 
 def _e164(value: str) -> str | None:

@@ -62,7 +62,8 @@ class WriteAction:
         if self.store.settings.extension in {"", "1.0.0"}:
             raise ApiError(405, "")
         self.offered(user)
-        key, writes = body.get("key"), body.get("writes")
+        key = body.get("key")
+        writes = body.get("writes")
         if key is not None and not _is_key(key):
             raise ApiError(
                 400, f"key: expected a text of at most {MAX_KEY_LENGTH} bytes."
@@ -101,7 +102,8 @@ class WriteAction:
         return results
 
     def _write(self, write: dict[str, Any], user: ApiUser) -> dict[str, Any]:
-        entity, attributes = ENTITIES[write["entityType"]], dict(write["attributes"])
+        entity = ENTITIES[write["entityType"]]
+        attributes = dict(write["attributes"])
         if write.get("statusOnly") is True and attributes.keys() - entity.status:
             raise ApiError(
                 400,

@@ -226,7 +226,8 @@ class GoogleTwin(Twin):
 
     async def _issue_token(self, request: web.Request) -> web.StreamResponse:
         form = await request.post()
-        grant_type, assertion = form.get("grant_type", ""), form.get("assertion", "")
+        grant_type = form.get("grant_type", "")
+        assertion = form.get("assertion", "")
         try:
             return web.json_response(
                 self.tokens.issue(
@@ -350,10 +351,12 @@ class GoogleTwin(Twin):
 
     async def _set_page_size(self, request: web.Request) -> web.StreamResponse:
         requested = _json_object(await request.read())
-        size, empty_pages = requested.get("n"), requested.get("empty_pages", False)
+        size = requested.get("n")
+        empty_pages = requested.get("empty_pages", False)
         if not _is_limit(size) or size == 0 or not isinstance(empty_pages, bool):
             raise invalid("n must be a positive number or null, empty_pages a boolean")
-        self.world.lister.page_size, self.world.lister.empty_pages = size, empty_pages
+        self.world.lister.page_size = size
+        self.world.lister.empty_pages = empty_pages
         return web.json_response({"n": size, "empty_pages": empty_pages})
 
     async def _set_quota(self, request: web.Request) -> web.StreamResponse:
@@ -368,7 +371,8 @@ class GoogleTwin(Twin):
                 "limits must be numbers or null, reason one of Google's, status 403 or 429"
             )
         self.quota_per_minute, self.world.calendars.max_new_calendars = limits
-        self.quota_reason, self.quota_status = requested["reason"], requested["status"]
+        self.quota_reason = requested["reason"]
+        self.quota_status = requested["status"]
         return web.json_response(self._quota())
 
     def _quota(self) -> dict[str, Any]:
@@ -402,11 +406,9 @@ def _answering(
 
 def _editor(calendar: Calendar) -> str:
     """Who edits a calendar if no one is named."""
-    return (
-        DEFAULT_PERSON
-        if is_service_account(calendar.data_owner)
-        else calendar.data_owner
-    )
+    if is_service_account(calendar.data_owner):
+        return DEFAULT_PERSON
+    return calendar.data_owner
 
 
 def _json_object(raw: bytes) -> Resource:

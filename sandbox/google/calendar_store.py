@@ -68,11 +68,9 @@ class AclRule:
     @property
     def id(self) -> str:
         """``user:anna@example.de``, ``domain:example.de`` or ``default``."""
-        return (
-            self.scope_type
-            if self.scope_value is None
-            else f"{self.scope_type}:{self.scope_value}"
-        )
+        if self.scope_value is None:
+            return self.scope_type
+        return f"{self.scope_type}:{self.scope_value}"
 
     def covers(self, email: str) -> bool:
         """Whether the rule is about that account. (No user here is a member of a group.)"""
@@ -215,7 +213,8 @@ class CalendarStore:
             ApiError: 400.
         """
         texts, zone = _calendar_fields(body)
-        calendar.texts, calendar.zone = texts, zone or calendar.zone
+        calendar.texts = texts
+        calendar.zone = zone or calendar.zone
         calendar.version = self._versions.next()
 
     def delete(self, calendar: Calendar) -> None:
@@ -305,7 +304,8 @@ class CalendarStore:
         for account, entries in self.subscriptions.items():
             entry = entries.get(calendar.id)
             if entry is not None and calendar.role_of(account) == "none":
-                entry.deleted, entry.version = True, self._versions.next()
+                entry.deleted = True
+                entry.version = self._versions.next()
 
     # -- lists of calendars -------------------------------------------------------------------------------------
 
@@ -345,7 +345,8 @@ class CalendarStore:
             raise not_found()
         if entry.deleted:
             raise already_deleted()
-        entry.deleted, entry.version = True, self._versions.next()
+        entry.deleted = True
+        entry.version = self._versions.next()
 
     def _subscribe(self, account: str, calendar_id: str) -> None:
         self.subscriptions.setdefault(account, {})[calendar_id] = Subscription(
@@ -399,7 +400,8 @@ def _calendar_fields(body: Resource) -> tuple[dict[str, str], str | None]:
 
 
 def _acl_rule(body: Resource) -> AclRule:
-    scope, role = body.get("scope"), body.get("role")
+    scope = body.get("scope")
+    role = body.get("role")
     if not isinstance(scope, dict) or "type" not in scope:
         raise required("Missing scope type.")
     if role is None:

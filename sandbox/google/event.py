@@ -286,7 +286,8 @@ def _reminders(value: object) -> Resource:
 def _reminder(override: object) -> Resource:
     if not isinstance(override, dict):
         raise invalid("Invalid value for: reminders")
-    method, minutes = override.get("method"), override.get("minutes")
+    method = override.get("method")
+    minutes = override.get("minutes")
     _expect(method in {"email", "popup"}, "reminders")
     is_possible = isinstance(minutes, int) and 0 <= minutes <= MAX_REMINDER_MINUTES
     _expect(is_possible, "reminders")

@@ -73,10 +73,8 @@ class EventFilter:
 
     def in_time(self, event: Event, calendar: Calendar) -> bool:
         """Whether it ends after ``timeMin`` and starts before ``timeMax``; both are exclusive."""
-        starts, ends = (
-            event.start.as_instant(calendar.zone),
-            event.end.as_instant(calendar.zone),
-        )
+        starts = event.start.as_instant(calendar.zone)
+        ends = event.end.as_instant(calendar.zone)
         return (self.time_max is None or starts < self.time_max) and (
             self.time_min is None or ends > self.time_min
         )
@@ -119,7 +117,8 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
 
 def _window(query: Query) -> tuple[datetime | None, datetime | None]:
     """``timeMin`` and ``timeMax``."""
-    time_min, time_max = _moment(query, "timeMin"), _moment(query, "timeMax")
+    time_min = _moment(query, "timeMin")
+    time_max = _moment(query, "timeMax")
     if time_min is not None and time_max is not None and time_max <= time_min:
         raise time_range_empty()
     return time_min, time_max
@@ -188,7 +187,9 @@ def render(
     if event.hollow or (in_list and event.status == CANCELLED):
         return render_tombstone(event, zone)
     resource = render_event(event, calendar.id, zone)
-    return without_details(resource) if _is_hidden(event, role) else resource
+    if _is_hidden(event, role):
+        return without_details(resource)
+    return resource
 
 
 def may_change(event: Event, role: str) -> bool:
@@ -263,16 +264,16 @@ def _starts_originally(instance: Event, text: str, moment: datetime | None) -> b
     original = instance.original_start
     if original is None:
         return False
-    return (
-        original.moment == moment
-        if moment is not None
-        else original.render("UTC").get("date") == text
-    )
+    if moment is not None:
+        return original.moment == moment
+    return original.render("UTC").get("date") == text
 
 
 def _moment(query: Query, name: str) -> datetime | None:
     text = query.text(name)
-    return read_timestamp(text, name) if text is not None else None
+    if text is not None:
+        return read_timestamp(text, name)
+    return None
 
 
 def _properties(query: Query) -> Iterator[tuple[str, str, str]]:

@@ -120,7 +120,8 @@ class EventStore:
         Raises:
             ApiError: 400; 403 for attendees invited by a service account; 409 if the id is or was in use.
         """
-        event_id, uid = body.get("id"), body.get("iCalUID")
+        event_id = body.get("id")
+        uid = body.get("iCalUID")
         if event_id and uid:
             raise invalid("Only one of id and iCalUID may be given.", "iCalUID")
         if event_id and check_id(event_id) in calendar.events:
@@ -210,11 +211,13 @@ class EventStore:
         is_other_status = status != event.status
         sequence = max(event.sequence, content.sequence or 0)
         event.sequence = sequence + (is_moved or is_other_status)
-        event.content, event.version = content, self._versions.next()
+        event.content = content
+        event.version = self._versions.next()
         if is_other_status or not _only_reminders_differ(before, content):
             event.updated = self._now()
         if is_other_status:
-            event.status, event.hollow = status, False
+            event.status = status
+            event.hollow = False
             self._touch_exceptions(calendar, event)
 
     def delete(self, calendar: Calendar, event: Event) -> None:
@@ -253,11 +256,9 @@ class EventStore:
         if not self.readings.move_keeps_properties:
             content.fields.pop("extendedProperties", None)
         moved = self._add(caller, destination, event.id, event.ical_uid, content)
-        moved.creator, moved.created, moved.sequence = (
-            event.creator,
-            event.created,
-            event.sequence + 1,
-        )
+        moved.creator = event.creator
+        moved.created = event.created
+        moved.sequence = event.sequence + 1
         for exception in self.exceptions(source, event):
             destination.events[exception.id] = replace(
                 exception, version=self._versions.next()
@@ -332,9 +333,9 @@ class EventStore:
             if domain == "google.com"
             else f"_{base64.b32hexencode(uid.encode()).decode().lower().rstrip('=')}"
         )
-        return (
-            event_id if event_id and event_id not in calendar.events else self._new_id()
-        )
+        if event_id and event_id not in calendar.events:
+            return event_id
+        return self._new_id()
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -410,7 +411,8 @@ class EventStore:
     def _cancel(self, calendar: Calendar, event: Event) -> None:
         event.status = CANCELLED
         event.sequence += 1
-        event.updated, event.version = self._now(), self._versions.next()
+        event.updated = self._now()
+        event.version = self._versions.next()
         self._touch_exceptions(calendar, event)
 
     def _touch_exceptions(self, calendar: Calendar, master: Event) -> None:
@@ -486,11 +488,9 @@ class EventStore:
         calendar.events[instance_id] = moved
 
     def _make_stray(self, event: Event) -> None:
-        event.stray, event.status, event.version = (
-            True,
-            CANCELLED,
-            self._versions.next(),
-        )
+        event.stray = True
+        event.status = CANCELLED
+        event.version = self._versions.next()
 
     def _pass_on(self, calendar: Calendar, master: Event, before: Content) -> None:
         """Let the exceptions have what was changed in the series, unless they have it for themselves."""

@@ -178,10 +178,8 @@ class Lister:
         token = query.text("pageToken")
         key, offset, stay = self._read_page_token(token) if token else (None, 0, True)
         if key is None:
-            key, opened = (
-                secrets.token_hex(8),
-                self._begin(listing, query, since, select(since)),
-            )
+            key = secrets.token_hex(8)
+            opened = self._begin(listing, query, since, select(since))
         else:
             opened = self._open[key]
             expected = (query.restrictions(), listing.collection, listing.caller)
@@ -192,10 +190,8 @@ class Lister:
                 "items": [],
                 "nextPageToken": self._keep(key, opened, offset, stay=False),
             }
-        items, rest = (
-            opened.items[offset : offset + size],
-            len(opened.items) - offset - size,
-        )
+        items = opened.items[offset : offset + size]
+        rest = len(opened.items) - offset - size
         if rest > 0:
             return {
                 "items": items,

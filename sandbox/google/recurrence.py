@@ -93,7 +93,8 @@ def cut_at(
     """
     last = moment - (timedelta(days=1) if all_day else timedelta(seconds=1))
     until = f"UNTIL={last:%Y%m%d}" if all_day else f"UNTIL={last:%Y%m%dT%H%M%SZ}"
-    ended, rest = [], []
+    ended = []
+    rest = []
     for line in lines:
         if not line.startswith("RRULE"):
             ended.append(line)

@@ -72,9 +72,9 @@ class EventTime:
 
     def stamp(self) -> str:
         """The end of an instance's id: ``20260329`` or ``20260329T070000Z``."""
-        return (
-            f"{self.moment:%Y%m%d}" if self.all_day else f"{self.moment:%Y%m%dT%H%M%SZ}"
-        )
+        if self.all_day:
+            return f"{self.moment:%Y%m%d}"
+        return f"{self.moment:%Y%m%dT%H%M%SZ}"
 
     def render(self, response_zone: str) -> dict[str, str]:
         """As the API writes it, with the offset of ``response_zone``."""
@@ -99,7 +99,9 @@ def read_time(value: object, which: str, calendar_zone: str) -> EventTime:
         raise required(f"Missing {which} time.")
     if not isinstance(value, dict):
         raise invalid(f"Invalid {which} time.")
-    day, moment, zone = value.get("date"), value.get("dateTime"), value.get("timeZone")
+    day = value.get("date")
+    moment = value.get("dateTime")
+    zone = value.get("timeZone")
     if zone is not None and not _is_zone(zone):
         raise invalid(f"Invalid time zone definition for {which} time.")
     if day is None and moment is None:

@@ -123,7 +123,8 @@ def load_calendars(
         body = {"summary": f"AW-{name}", "timeZone": "Europe/Berlin"}
         calendars[name] = google.world.calendars.insert(account, body)
     for home, number, event in made.events:
-        marked, maker = event, account if number is not None else PERSON
+        marked = event
+        maker = account if number is not None else PERSON
         if generation.mark and number is not None:
             private = {generation.mark: str(numbers[number])}
             marked = {**event, "extendedProperties": {"private": private}}

@@ -189,7 +189,8 @@ async def _slow_down(
             entry_point=entry_point,
             refusals=gate.unlogged,
         )
-        gate.logged_at, gate.unlogged = now, 0
+        gate.logged_at = now
+        gate.unlogged = 0
     group = _group_of(request.headers)
     of_sender, of_all = await _count(resources, gate, (group, _OF_ALL), now)
     await _wait(gate, max(of_sender - FREE_ATTEMPTS, of_all - ALL_FREE_ATTEMPTS))
@@ -370,9 +371,11 @@ def may_check_signature(body: Any) -> bool:
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
     if isinstance(value, Mapping):
-        found, members = [value], list(value.values())
+        found = [value]
+        members = list(value.values())
     elif isinstance(value, list):
-        found, members = [], value
+        found = []
+        members = value
     else:
         return []
     for member in members:

@@ -140,7 +140,8 @@ def _shown_pause(pause: Pause) -> dict[str, Any]:
     """What is paused and for how long. Neither who it is about nor why: the report is public."""
     scope = pause.scope
     target = "" if scope.kind == "employee" else scope.target
-    since, until = _iso(pause.since), _iso(pause.until)
+    since = _iso(pause.since)
+    until = _iso(pause.until)
     return {"kind": scope.kind, "target": target, "since": since, "until": until}
 
 
@@ -155,7 +156,9 @@ def _shown(failure: Exception) -> str:
         return str(failure)
     name = type(failure).__name__
     status = failure.status if isinstance(failure, ForeignSystemError) else None
-    return f"{name} ({status})" if status else name
+    if status:
+        return f"{name} ({status})"
+    return name
 
 
 async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
@@ -194,7 +197,9 @@ def _is_late(operation: Operation, now: datetime) -> bool:
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+    if moment:
+        return moment.isoformat()
+    return None
 
 
 async def _check_redis(resources: Resources) -> None:

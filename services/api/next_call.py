@@ -121,11 +121,14 @@ async def _reset_all(
                             entity_type, entity_id, dict(change)
                         )
             except TimeoutError:
-                status, reason = "failed", "no time left; send it again"
+                status = "failed"
+                reason = "no time left; send it again"
             except NotFound as error:
-                status, reason = "not_found", str(error)
+                status = "not_found"
+                reason = str(error)
             except (Paused, ForeignSystemError, ConfigurationError) as error:
-                status, reason = "failed", str(error)
+                status = "failed"
+                reason = str(error)
             else:
                 return {"id": entity_id, "status": "updated"}
         return {"id": entity_id, "status": status, "error": reason}

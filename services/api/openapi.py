@@ -300,7 +300,9 @@ def _schema(kind: Any) -> Document:
     schema = TypeAdapter(kind).json_schema(ref_template=REF)
     schema.pop("$defs", None)
     title = schema.get("title")
-    return {"$ref": REF.format(model=title)} if title in _DESCRIBED else schema
+    if title in _DESCRIBED:
+        return {"$ref": REF.format(model=title)}
+    return schema
 
 
 # -- answers ------------------------------------------------------------------------------------------------------
@@ -341,7 +343,9 @@ def _response(description: str, kind: Any) -> Document:
 def _rows(endpoint: Endpoint) -> list[ErrorAnswer]:
     wanted = {*_ERRORS[endpoint.access], *endpoint.errors}
     rows = [row for row in ANSWERS if row.kind in wanted]
-    return [*rows, *GATEWAY_ANSWERS] if endpoint.is_gateway else rows
+    if endpoint.is_gateway:
+        return [*rows, *GATEWAY_ANSWERS]
+    return rows
 
 
 def _by_status(rows: Iterable[ErrorAnswer]) -> dict[int, list[ErrorAnswer]]:

@@ -55,7 +55,9 @@ def _raw_pairs(request: Any) -> Pairs | None:
 
 
 def _listed(values: str | list[str]) -> list[str]:
-    return values if isinstance(values, list) else [values]
+    if isinstance(values, list):
+        return values
+    return [values]
 
 
 def _last_values(params: Mapping[str, str | list[str]]) -> dict[str, str]:

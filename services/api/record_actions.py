@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Any
 
 from services.advoware_service import AdvowareService
@@ -278,7 +277,10 @@ class _Recreation:
             if betnr:
                 await self._require_gone(betnr, store)
                 await store.forget_beteiligter(
-                    entity_id, betnr, _audit_entry(entity_id, betnr), self._now()
+                    entity_id,
+                    betnr,
+                    _audit_entry(entity_id, betnr),
+                    self._resources.now(),
                 )
             await self._unlink_parts(entity_id)
             spare = await self._gone.spare_number(espo, store)
@@ -304,9 +306,6 @@ class _Recreation:
             linked = [row["id"] async for row in rows if row.get(link) is not None]
             for row_id in linked:
                 await self._espocrm.update_entity(entity_type, row_id, dict(attributes))
-
-    def _now(self) -> Any:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _audit_entry(entity_id: str, betnr: str) -> AuditEntry:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from services.core.errors import Conflict, ValidationFailed, words_of
+from services.core.foreign_text import shortened
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper, shown_by_espocrm
@@ -88,7 +88,9 @@ class Ending:
     @property
     def direction(self) -> Direction:
         """Whether the parts were synced both ways; after a conflict only towards Advoware."""
-        return "to_advoware" if self.plan.conflicts else "both"
+        if self.plan.conflicts:
+            return "to_advoware"
+        return "both"
 
     @property
     def status(self) -> str:
@@ -107,7 +109,7 @@ class Ending:
         standing = self.standing.values()
         sentences = standing_sentences(standing, self.observed.espo, betnr)
         text = " ".join([*sentences, *self.parts.standing])
-        return beteiligte_status.shortened(text) or None
+        return shortened(text, beteiligte_status.ERROR_MESSAGE_LENGTH) or None
 
     @property
     def business_attributes(self) -> set[str]:
@@ -217,7 +219,7 @@ class BeteiligteFinisher:
 
     def _needs_write(self, ending: Ending) -> bool:
         is_settled = beteiligte_status.is_settled(
-            ending.observed.espo, ending.status, ending.message, self._now()
+            ending.observed.espo, ending.status, ending.message, self._resources.now()
         )
         return ending.wants_write or not is_settled
 
@@ -292,7 +294,7 @@ class BeteiligteFinisher:
             espocrm_modified_at=espocrm_query.parse_date_time(
                 observed.espo.get("modifiedAt")
             ),
-            synced_at=self._now(),
+            synced_at=self._resources.now(),
             advoware_created_at=advoware_protocol.parse_change_time(
                 observed.advo.get("angelegtAm")
             ),
@@ -312,7 +314,7 @@ class BeteiligteFinisher:
             "gave_up",
             espo.get("betnr"),
             espo.get("name"),
-            since=self._now().isoformat(timespec="seconds"),
+            since=self._resources.now().isoformat(timespec="seconds"),
             further={"Fehler": fields["syncErrorMessage"]},
         )
         await self._notifications.notify(
@@ -435,7 +437,7 @@ class BeteiligteFinisher:
 
     async def _status_fields(self, ending: Ending) -> Record:
         espo = ending.observed.espo
-        now = self._now()
+        now = self._resources.now()
         parts = ending.parts
         ending.shown = (ending.message, len(parts.errors))
         if parts.not_before is not None:
@@ -462,7 +464,9 @@ class BeteiligteFinisher:
             del ending.attributes[attribute]
             name = self._mapper.field_of(attribute)
             pair = {name: shown_pair(name, espocrm, advoware)}
-            item = standing_of_pairs(pair, "advoware", "invalid", self._now())[name]
+            item = standing_of_pairs(
+                pair, "advoware", "invalid", self._resources.now()
+            )[name]
             found[name] = replace(item, words=words_of(refusal))
         pairs = {name: item.pair for name, item in found.items()}
         await self._note_found(ending, found, pairs)
@@ -528,7 +532,7 @@ class BeteiligteFinisher:
         if now.get("modifiedById") != written.get("modifiedById"):
             ending.was_edited = True
             return
-        found = standing_of_pairs(pairs, "advoware", "altered", self._now())
+        found = standing_of_pairs(pairs, "advoware", "altered", self._resources.now())
         await self._note_found(ending, found, pairs)
 
     def _not_as_sent(self, ending: Ending, now: Record) -> dict[str, Pair]:
@@ -552,9 +556,6 @@ class BeteiligteFinisher:
         betnr = ending.advo.get("betNr")
         for problem in standing_problems(items, espo, betnr):
             await self._notifications.notify(problem)
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _over(

@@ -81,7 +81,9 @@ class GoneBeteiligte:
         if not await self._is_in_advoware(betnr):
             return Fate("gone_everywhere")
         survivor = await self._survivor(entity_id)
-        return Fate("deleted") if survivor is None else Fate("merged", survivor)
+        if survivor is None:
+            return Fate("deleted")
+        return Fate("merged", survivor)
 
     async def notify(self, entity_id: str, betnr: str, fate: Fate) -> None:
         """Notify a person of what is left to do in Advoware; nothing if nothing is."""

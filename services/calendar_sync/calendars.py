@@ -235,7 +235,9 @@ class CalendarKeeper:
                 "SELECT applied FROM calendar_sync_calendar WHERE calendar_id = $1",
                 calendar_id,
             )
-        return str(applied) if applied else None
+        if applied:
+            return str(applied)
+        return None
 
     async def _given_name(self, calendar_id: str) -> str | None:
         async with database_errors():
@@ -243,7 +245,9 @@ class CalendarKeeper:
                 "SELECT name FROM calendar_sync_calendar WHERE calendar_id = $1",
                 calendar_id,
             )
-        return str(name) if name else None
+        if name:
+            return str(name)
+        return None
 
     async def _note(self, calendar_id: str, name: str, applied: str | None) -> None:
         """``applied`` None: not everything could be done, the next run looks again."""

@@ -127,7 +127,9 @@ async def _check_clock(resources: Resources) -> Check:
 
 
 def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo:
+        return moment
+    return moment.replace(tzinfo=UTC)
 
 
 def _judge_skew(skew: timedelta) -> Check:

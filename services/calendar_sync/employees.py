@@ -52,7 +52,9 @@ def usable_kuerzel(row: Any) -> str | None:
         return None
     text = normalise_text(value)
     is_usable = text is not None and text.isprintable() and len(text) <= MAX_KUERZEL
-    return text if is_usable else None
+    if is_usable:
+        return text
+    return None
 
 
 def active_employees(rows: Iterable[Any]) -> dict[str, str]:
@@ -547,4 +549,6 @@ class _TermineOfEmployees(TermineAnswer):
 
 def _with_present_kuerzel(row: Json, renamed: Mapping[str, str]) -> Json:
     present = renamed.get(normalise_text(row.get("anwalt")) or "")
-    return {**row, "anwalt": present} if present else row
+    if present:
+        return {**row, "anwalt": present}
+    return row

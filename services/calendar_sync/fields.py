@@ -110,7 +110,9 @@ def _moment(value: str) -> Moment | None:
     match = _END_OF_DAY.fullmatch(text)
     if match is not None:
         day = moment(match[1])
-        return Moment(day.day, _WHOLE_DAY) if day else None
+        if day:
+            return Moment(day.day, _WHOLE_DAY)
+        return None
     parsed = parse_date_time(text)
     if parsed is None:
         return None
@@ -139,7 +141,9 @@ def _clock(value: str) -> timedelta | None:
     second = int(match[3] or 0)
     since_midnight = timedelta(hours=hour, minutes=minute, seconds=second)
     is_readable = minute < 60 and second < 60 and since_midnight <= _WHOLE_DAY
-    return since_midnight if is_readable else None
+    if is_readable:
+        return since_midnight
+    return None
 
 
 def is_missing(value: Any) -> bool:

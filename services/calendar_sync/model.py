@@ -180,7 +180,9 @@ def normalise_text(value: Any) -> str | None:
 
 def _written(value: Any) -> str:
     try:
-        return str(value) if isinstance(value, int | float) else ""
+        if isinstance(value, int | float):
+            return str(value)
+        return ""
     except ValueError:  # more digits than Python writes
         return ""
 
@@ -294,7 +296,9 @@ def uncompared(value: str) -> str:
 
     It is that of no event, so the edit stays a change until both sides are compared.
     """
-    return value if is_uncompared(value) else value + _UNCOMPARED
+    if is_uncompared(value):
+        return value
+    return value + _UNCOMPARED
 
 
 def is_uncompared(value: str | None) -> bool:
@@ -304,7 +308,9 @@ def is_uncompared(value: str | None) -> bool:
 
 def day_of(moment: datetime | date) -> date:
     """The day of a time, or the day itself."""
-    return moment.date() if isinstance(moment, datetime) else moment
+    if isinstance(moment, datetime):
+        return moment.date()
+    return moment
 
 
 def series_end(recurrence: str) -> date | None:

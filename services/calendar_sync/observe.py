@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from services.advoware_service import TermineAnswer
@@ -137,7 +137,7 @@ class SideReader:
         cursor = replace(cursor, calendar_id=calendar_id, sync_token=None)
         google = await self._list_google(cursor)
         await self._unlink_lost_events(google)
-        await self._store.save_cursor(cursor, self._now())
+        await self._store.save_cursor(cursor, self._resources.now())
         return google
 
     async def _unlink_lost_events(self, google: GoogleSide) -> None:
@@ -221,7 +221,9 @@ class SideReader:
         """Google's changes since the last run, or everything: at first, once a day, and when the token has expired."""
         calendar_id = str(cursor.calendar_id)
         last = cursor.last_full_run
-        is_due = last is None or last <= self._now() - timedelta(hours=FULL_RUN_HOURS)
+        is_due = last is None or last <= self._resources.now() - timedelta(
+            hours=FULL_RUN_HOURS
+        )
         token = None if is_due else cursor.sync_token
         try:
             events = await self._google.list_events(calendar_id, token)
@@ -234,7 +236,7 @@ class SideReader:
 
     def _settings(self, cursor: Cursor) -> PlanSettings:
         settings = self._resources.settings
-        today = self._now().astimezone(BERLIN).date()
+        today = self._resources.now().astimezone(BERLIN).date()
         return PlanSettings(
             cursor.employee_kuerzel,
             str(cursor.calendar_id),
@@ -296,9 +298,6 @@ class SideReader:
             records=len(reasons),
             error=f"{what}: {reasons[0]}",
         )
-
-    def _now(self) -> datetime:
-        return self._resources.clock()
 
 
 def _digest(settings: PlanSettings, termine: str, pairs: str) -> str:

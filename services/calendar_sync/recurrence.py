@@ -207,14 +207,17 @@ def _last_of(
 
 
 def _day(moment: datetime | date) -> date:
-    return moment.date() if isinstance(moment, datetime) else moment
+    if isinstance(moment, datetime):
+        return moment.date()
+    return moment
 
 
 def has_occurrence_at(
     rule: str, start: datetime | date, moment: datetime | date
 ) -> bool:
     """Whether a series (a RRULE line in our spelling, aware start or date) has an occurrence at that time."""
-    first, wanted = _aware(start), _aware(moment)
+    first = _aware(start)
+    wanted = _aware(moment)
     occurrences = rrulestr(_aware_rule(rule), dtstart=first)
     near = occurrences.between(wanted - _A_DAY, wanted + _A_DAY, inc=True)
     # In UTC, so that what falls into the skipped hour is found where it takes place.

@@ -8,9 +8,8 @@ when every action was applied, because Google shows a change only once in its in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -160,7 +159,7 @@ class CalendarSync:
     async def _note_success(self, kuerzel: str) -> None:
         try:
             await self._resources.calendar_redis.hset(
-                LAST_SUCCESS, kuerzel, self._now().isoformat()
+                LAST_SUCCESS, kuerzel, self._resources.now().isoformat()
             )
         except RedisError:
             log(self._context, "warning", "calendar.success_not_noted", kuerzel=kuerzel)
@@ -205,8 +204,7 @@ class CalendarSync:
         asked: set[Action] = set()
         while True:
             actions = await _make_plan(observed, confirmed)
-            questions = [item for item in actions if isinstance(item, QUESTIONS)]
-            new = [question for question in questions if question not in asked]
+            new = _new_questions(actions, asked)
             if not new:
                 return observed, _without_questions(actions)
             asked.update(new)
@@ -268,7 +266,7 @@ class CalendarSync:
         is_complete = is_complete and summary.held is None
         cursor = self._next_cursor(observed, summary, is_complete=is_complete)
         if cursor != await clients.store.load_cursor(cursor.employee_kuerzel):
-            await clients.store.save_cursor(cursor, self._now())
+            await clients.store.save_cursor(cursor, self._resources.now())
 
     def _next_cursor(
         self, observed: Observed, summary: RunSummary, *, is_complete: bool
@@ -284,13 +282,13 @@ class CalendarSync:
         elif is_full:
             cursor = replace(cursor, sync_token=None)
         if is_complete and is_full:
-            cursor = replace(cursor, last_full_run=self._now())
+            cursor = replace(cursor, last_full_run=self._resources.now())
         return cursor
 
     async def _record_token(self, cursor: Cursor, token: str, clients: Clients) -> None:
         if token != cursor.sync_token:
             moved = replace(cursor, sync_token=token)
-            await clients.store.save_cursor(moved, self._now())
+            await clients.store.save_cursor(moved, self._resources.now())
 
     async def _record_hold(
         self, before: Hold | None, clients: Clients, summary: RunSummary
@@ -307,7 +305,7 @@ class CalendarSync:
         is_released = before is not None and before.released_at is not None
         if is_known and not is_released:
             return
-        now = self._now()
+        now = self._resources.now()
         hold = Hold(
             employee_kuerzel=summary.kuerzel,
             reason=held.reason,
@@ -326,9 +324,6 @@ class CalendarSync:
             )
             await store.append_audit([line], now)
 
-    def _now(self) -> datetime:
-        return self._resources.clock()
-
 
 async def _make_plan(observed: Observed, confirmed: Confirmations) -> list[Action]:
     return await asyncio.to_thread(
@@ -340,6 +335,14 @@ async def _make_plan(observed: Observed, confirmed: Confirmations) -> list[Actio
         confirmed,
         observed.past,
     )
+
+
+def _new_questions(actions: Sequence[Action], asked: Set[Action]) -> list[Action]:
+    new: list[Action] = []
+    for item in actions:
+        if isinstance(item, QUESTIONS) and item not in asked:
+            new.append(item)
+    return new
 
 
 def _without_questions(actions: Sequence[Action]) -> list[Action]:
@@ -355,4 +358,6 @@ def _result(summary: RunSummary) -> Result:
         return "held"
     if summary.errors or summary.unreadable:
         return "failed"
-    return "changed" if summary.counts else "no_change"
+    if summary.counts:
+        return "changed"
+    return "no_change"

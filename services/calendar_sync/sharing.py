@@ -104,41 +104,31 @@ def sharing_steps(
         present: what Google has.
         own: what we have set, or tried to.
     """
-    by_email = {rule.email: rule for rule in present if rule.email}
     by_id = {rule.rule_id: rule for rule in present}
+    taken = {rule.email for rule in present}
     owned = {rule.email: rule for rule in own}
-    steps: list[Step] = []
+    steps: list[Step | None] = []
     for rule in own:
         if rule.email not in wanted:
             steps.append(_end(rule, by_id.get(rule.rule_id)))
     for email, role in wanted.items():
         mine = owned.get(email)
-        there = by_id.get(mine.rule_id) if mine else by_email.get(email)
-        step = _keep(email, role, mine, there)
-        if step is not None:
-            steps.append(step)
+        if mine is not None:
+            steps.append(_keep(email, role, mine, by_id.get(mine.rule_id)))
+        elif email not in taken:  # one that is there already is a person's
+            steps.append(Step("grant", email, f"user:{email}", role, notify=True))
     order = {"revoke": 0, "change": 1}
-    return sorted(steps, key=lambda step: order.get(step.action, 2))
+    return sorted(filter(None, steps), key=lambda step: order.get(step.action, 2))
 
 
 def _end(mine: OwnRule, there: Rule | None) -> Step:
     """The configuration does not name the account any more. Who has changed the role by hand has taken it over."""
-    is_unchanged = there is not None and (
-        mine.set_at is None or there.role == mine.role
-    )
-    return Step(
-        "revoke" if is_unchanged else "forget", mine.email, mine.rule_id, mine.role
-    )
+    if there is not None and (mine.set_at is None or there.role == mine.role):
+        return Step("revoke", mine.email, mine.rule_id, mine.role)
+    return Step("forget", mine.email, mine.rule_id, mine.role)
 
 
-def _keep(
-    email: str, role: str, mine: OwnRule | None, there: Rule | None
-) -> Step | None:
-    if mine is None:
-        # One that is there already is a person's, whatever it says.
-        if there is not None:
-            return None
-        return Step("grant", email, f"user:{email}", role, notify=True)
+def _keep(email: str, role: str, mine: OwnRule, there: Rule | None) -> Step | None:
     if there is None:
         # Removed by hand, or never set. Only who never got it has not been notified yet.
         return Step("grant", email, mine.rule_id, role, notify=mine.set_at is None)

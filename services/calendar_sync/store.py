@@ -204,7 +204,9 @@ class CalendarStore:
         found = await self._pairs(
             "SELECT * FROM calendar_sync WHERE sync_id = $1", sync_id
         )
-        return found[0] if found else None
+        if found:
+            return found[0]
+        return None
 
     async def pairs_of_termin(self, frnr: int) -> list[StoredPair]:
         """All pairs that have this Termin, deleted ones included, oldest first."""
@@ -320,7 +322,9 @@ class CalendarStore:
                 "SELECT * FROM calendar_sync_cursor WHERE employee_kuerzel = $1",
                 kuerzel,
             )
-        return Cursor(**row) if row else Cursor(employee_kuerzel=kuerzel)
+        if row:
+            return Cursor(**row)
+        return Cursor(employee_kuerzel=kuerzel)
 
     async def load_cursors(self) -> list[Cursor]:
         """The cursors of all employees, by Kürzel."""

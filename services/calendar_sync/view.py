@@ -78,7 +78,9 @@ class PlanSettings:
     ) -> NormalisedEvent:
         """The event as Google may show it; one that a person keeps private there keeps its text."""
         is_hidden = self.hides_all or (event.privat and not persons_private)
-        return event.anonymise() if is_hidden else event
+        if is_hidden:
+            return event.anonymise()
+        return event
 
     def covers(self, first_day: date, last_day: date) -> bool:
         """Whether any of these days lies in the window."""
@@ -216,7 +218,9 @@ class CalendarView:
             return "adoptable"
         if not self.is_asked(fr_nr):
             return "unknown"
-        return "leftover" if self.may_be_leftover(event) else "persons"
+        if self.may_be_leftover(event):
+            return "leftover"
+        return "persons"
 
     def has_termin(self, event: GoogleEvent) -> bool:
         """Whether the event is that of a pair which has a Termin."""
@@ -255,7 +259,9 @@ class CalendarView:
         # The second half of a split series has the first one's id with a suffix.
         series_id, _, is_rest = event.id.partition("_R")
         series = self.by_event.get(series_id) if is_rest else None
-        return series.advoware_frnr if series else self.past.elsewhere.get(event.id)
+        if series:
+            return series.advoware_frnr
+        return self.past.elsewhere.get(event.id)
 
     def row_of_marked(self, event: GoogleEvent) -> Pair:
         """The row that a run did not get to store after it had written the event, or that was unlinked from it."""
@@ -391,7 +397,9 @@ class CalendarView:
             return "elsewhere"
         if pair.advoware_frnr in self.confirmed.termine:
             return "gone"
-        return "missing" if self.is_expected(pair) else "unlisted"
+        if self.is_expected(pair):
+            return "missing"
+        return "unlisted"
 
     def in_google(self, pair: Pair) -> Presence:
         """What is known about the pair's event."""

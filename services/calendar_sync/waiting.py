@@ -16,7 +16,9 @@ PENDING_SECONDS = 30 * 60
 
 def pending_name(kuerzel: str, *, full_content: bool) -> str:
     """What a waiting job is known by: one that hides the texts is another one."""
-    return kuerzel if full_content else f"{kuerzel}:anonymised"
+    if full_content:
+        return kuerzel
+    return f"{kuerzel}:anonymised"
 
 
 async def enqueue_employees(

@@ -327,7 +327,8 @@ async def _in_waves(
     """
     results: list[tuple[Any, Result]] = []
     waiting = list(actions)
-    failures, size = 0, 1
+    failures = 0
+    size = 1
     while waiting and failures < MAX_UNAVAILABLE:
         wave = waiting[:size]
         waiting = waiting[size:]

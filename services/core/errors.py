@@ -159,7 +159,9 @@ class ForeignSystemError(BitByLawError):
 def _message(system: str, status: int | None, reason: str) -> str:
     if status is not None:
         head = f"{system} answered {status}"
-        return f"{head}: {reason}" if reason else head
+        if reason:
+            return f"{head}: {reason}"
+        return head
     if reason:
         return f"{system}: {reason}"
     return f"{system} failed"
@@ -257,14 +259,18 @@ def shown_text(error: Exception) -> str:
         return f"{name}: {error}"
     answered = f"{name}: {error.system} answered {error.status}"
     words = words_of(error)
-    return f"{answered} {words}" if words else answered
+    if words:
+        return f"{answered} {words}"
+    return answered
 
 
 def words_of(error: ForeignSystemError) -> str:
     """What the foreign system answered, in „“ and without long numbers; empty if it gave no reason."""
     unquoted = error.reason.translate({ord("„"): "'", ord("“"): "'"})
     words = _NUMBERS.sub("…", unquoted).strip()
-    return f"„{words}“" if words else ""
+    if words:
+        return f"„{words}“"
+    return ""
 
 
 def without_quotes(text: str) -> str:

@@ -51,6 +51,13 @@ def has_invisible(text: str) -> bool:
     return _INVISIBLE.search(text) is not None
 
 
+def shortened(text: str, length: int) -> str:
+    """Text of at most so many characters; what is cut off is shown by an ellipsis."""
+    if len(text) <= length:
+        return text
+    return f"{text[: length - 1]}…"
+
+
 def comparable_text(value: Any) -> str | None:
     """Text as it is compared: NFC, trimmed, inner white space as one space, without control characters; empty: None."""
     if value is None:
@@ -89,14 +96,18 @@ def without_surrogates(text: str) -> str:
 
 def _float(text: str) -> float | str:
     value = float(text)
-    return value if math.isfinite(value) else text
+    if math.isfinite(value):
+        return value
+    return text
 
 
 def _integer(text: str) -> int | str:
     if len(text) > 20:
         return text
     value = int(text)
-    return value if -(2**63) <= value < 2**64 else text
+    if -(2**63) <= value < 2**64:
+        return value
+    return text
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
@@ -116,4 +127,6 @@ def _containers(values: Iterable[Any]) -> list[Any]:
 
 
 def _members(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
+    if isinstance(container, dict):
+        return container.values()
+    return container

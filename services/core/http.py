@@ -64,7 +64,9 @@ class HttpAnswer:
         for charset in self._charsets():
             try:
                 text = self.body.decode(charset).removeprefix("\ufeff")
-                return read_json(text) if text.strip() else None
+                if text.strip():
+                    return read_json(text)
+                return None
             except (LookupError, ValueError):
                 continue
         raise UnexpectedAnswer(
@@ -77,7 +79,9 @@ class HttpAnswer:
         declaration = Message()
         declaration["Content-Type"] = self.headers.get("Content-Type", "")
         declared = declaration.get_content_charset()
-        return [declared, "utf-8"] if declared else ["utf-8"]
+        if declared:
+            return [declared, "utf-8"]
+        return ["utf-8"]
 
 
 def new_session() -> aiohttp.ClientSession:

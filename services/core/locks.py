@@ -182,7 +182,8 @@ async def _renew(
             if loop.time() + pause >= valid_until - ttl_seconds / 10:
                 break
         else:
-            pause, valid_until = ttl_seconds / 3, started + ttl_seconds
+            pause = ttl_seconds / 3
+            valid_until = started + ttl_seconds
     if not watch.is_over:
         watch.has_cancelled = True
         owner.cancel()

@@ -26,7 +26,8 @@ ProcessCollector(registry=REGISTRY)
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"})
 #: What became of a call that got no answer.
-TIMEOUT, UNREACHABLE = "timeout", "unreachable"
+TIMEOUT = "timeout"
+UNREACHABLE = "unreachable"
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _WAITS = (0.1, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600)
 
@@ -114,7 +115,8 @@ def measured(
 
     @functools.wraps(handler)
     async def run(*arguments: Any) -> Any:
-        started, outcome = time.perf_counter(), "failed"
+        started = time.perf_counter()
+        outcome = "failed"
         try:
             result = await handler(*arguments)
             outcome = "done"

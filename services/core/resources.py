@@ -63,6 +63,10 @@ class Resources:
         #: Decides on what the clients send; None: all of it is sent.
         self.guard: WriteGuard | None = None
 
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return self.clock().astimezone(UTC)
+
     def shared(self, kind: type[Shared]) -> Shared:
         """The one object of this kind that all clients on these resources share; made when first asked for.
 
@@ -149,7 +153,8 @@ class _Pool:
             self._opening = None
 
     async def close(self) -> None:
-        opening, self._opening = self._opening, None
+        opening = self._opening
+        self._opening = None
         if opening is None:
             return
         if not opening.done():

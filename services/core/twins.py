@@ -69,8 +69,12 @@ async def _identity(session: aiohttp.ClientSession, origin: str) -> str | None:
         )
         identity = answer.json("twin") if answer.status == 200 else None
     except ForeignSystemError as error:
-        return "" if error.status else None
+        if error.status:
+            return ""
+        return None
     if not isinstance(identity, dict):
         return ""
     name = identity.get("twin")
-    return name if isinstance(name, str) else ""
+    if isinstance(name, str):
+        return name
+    return ""

@@ -37,7 +37,8 @@ OLD_EXTENSION = "1.0.0"  #: without the write action
 #: EspoCRM's cron starts each minute; its job for webhooks runs every two to five minutes.
 CRON_LATE_SECONDS = 15 * 60
 #: EspoCRM sends so many events in a run of two to five minutes, unless its configuration says another number.
-ESPOCRM_PORTION, WANTED_PORTION = 20, 100
+ESPOCRM_PORTION = 20
+WANTED_PORTION = 100
 GERMAN_ADDRESS_FORMAT = 2  #: street, postal code and city, country
 PROBE_SECONDS = 8.0
 PEOPLE = frozenset({"regular", "admin", "super-admin"})
@@ -180,7 +181,8 @@ def _check_next_call(acl: Mapping[str, Any], settings: Settings) -> Check:
 
 async def _check_task_user(api: SetupAPI, settings: Settings) -> Check:
     """Tasks of records without an assigned user need one all the same."""
-    name, user_id = "task user", settings.vmh.task_assigned_user_id
+    name = "task user"
+    user_id = settings.vmh.task_assigned_user_id
     fix = "Set VMH_TASK_ASSIGNED_USER_ID to the id of an active user: bitbylaw espocrm setup --task-user NAME"
     if not user_id:
         message = "No one gets the tasks of records that are assigned to no one."
@@ -320,10 +322,8 @@ def _check_portion(size: Any) -> Check:
 
 
 def _check_phone_numbers(settings: Mapping[str, Any]) -> Check:
-    name, fix = (
-        "phone numbers",
-        'Administration > Settings > Preferred Country Codes: move "de" to the top.',
-    )
+    name = "phone numbers"
+    fix = 'Administration > Settings > Preferred Country Codes: move "de" to the top.'
     if "phoneNumberInternational" not in settings:
         return Check(
             name, "warning", "EspoCRM does not show how it takes phone numbers.", fix
@@ -338,9 +338,9 @@ def _check_phone_numbers(settings: Mapping[str, Any]) -> Check:
 
 
 def _check_address_format(settings: Mapping[str, Any]) -> Check:
-    name, fix = (
-        "address format",
-        "Administration > Settings > Address Format: 2 (street, postal code and city).",
+    name = "address format"
+    fix = (
+        "Administration > Settings > Address Format: 2 (street, postal code and city)."
     )
     if "addressFormat" not in settings:
         return Check(name, "warning", "EspoCRM does not show its address format.", fix)
@@ -356,7 +356,8 @@ def _check_address_format(settings: Mapping[str, Any]) -> Check:
 async def _check_webhooks(
     api: SetupAPI, settings: Settings, public_url: str | None
 ) -> list[Check]:
-    present, skip_own = await api.webhooks(), await api.knows_skip_own()
+    present = await api.webhooks()
+    skip_own = await api.knows_skip_own()
     checks = []
     for event in WEBHOOKS:
         rows = [row for row in present if row["event"] == event]
@@ -401,7 +402,8 @@ def _webhook_fault(
         if target != wanted:
             message = f"It leads to {target}, not to {public_url}."
             return message, INSTALL_WEBHOOKS
-    token, keys = settings.espocrm.webhook_token, settings.espocrm.webhook_keys
+    token = settings.espocrm.webhook_token
+    keys = settings.espocrm.webhook_keys
     if token is not None and not _carries(row["url"], token.get_secret_value()):
         message = "Its address does not carry ESPOCRM_WEBHOOK_TOKEN."
         return message, INSTALL_WEBHOOKS

@@ -45,7 +45,8 @@ INSTALL_SECONDS = 300.0
 ADMINISTRATORS = frozenset({"admin", "super-admin"})
 PEOPLE = (*sorted(ADMINISTRATORS), "regular")
 #: Where EspoCRM's buttons find us; the extension offers both or none.
-ACTION_URL, ACTION_SECRET = "bitByLawUrl", "bitByLawSecret"
+ACTION_URL = "bitByLawUrl"
+ACTION_SECRET = "bitByLawSecret"  # noqa: S105 - the name of a setting
 
 BY_HAND = "Install it by hand (on the server: php command.php extension --file=..., or Administration > Extensions)"
 
@@ -73,7 +74,8 @@ class Administrator:
     def __init__(
         self, session: aiohttp.ClientSession, base_url: str, user: str, token: str
     ) -> None:
-        self._session, self._base_url = session, base_url
+        self._session = session
+        self._base_url = base_url
         self._headers = {
             "Espo-Authorization": _credentials(user, token),
             "Espo-Authorization-By-Token": "true",

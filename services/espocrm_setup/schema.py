@@ -13,14 +13,18 @@ from services.espocrm_mapper import FIELDS as MASTER_DATA
 from services.espocrm_mapper import Field as MasterField
 
 #: of the extension in ``espocrm-extension/``
-EXTENSION_NAME, EXTENSION_VERSION = "BitByLaw", "1.2.0"
-ROLE_ID, ROLE_NAME = "bitbylaw-sync", "BitByLaw Sync"
+EXTENSION_NAME = "BitByLaw"
+EXTENSION_VERSION = "1.2.0"
+ROLE_ID = "bitbylaw-sync"
+ROLE_NAME = "BitByLaw Sync"
 
 
 def version_numbers(version: object) -> tuple[int, ...]:
     """A version so that it can be compared; of what is none, nothing."""
     parts = str(version).split(".")
-    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+    if all(part.isdecimal() for part in parts):
+        return tuple(map(int, parts))
+    return ()
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,10 @@ SYNC_STATUSES = (
 BANK_STATUSES = ("clean", "unclean", "failed")
 PHONE_TYPES = ("Mobile", "Office", "Home", "Fax", "Other")
 
-_DATE, _DATE_TIME, _BOOL, _INT = (
-    Field("date"),
-    Field("datetime"),
-    Field("bool"),
-    Field("int"),
-)
+_DATE = Field("date")
+_DATE_TIME = Field("datetime")
+_BOOL = Field("bool")
+_INT = Field("int")
 
 
 def _text(length: int) -> Field:
@@ -162,7 +164,8 @@ WEBHOOKS: Mapping[str, str] = {
 def entity_problems(name: str, definition: Mapping[str, Any]) -> list[str]:
     """What is wrong with an entity, given EspoCRM's metadata ``entityDefs.{name}``; empty if nothing is."""
     schema = ENTITIES[name]
-    fields, links = definition.get("fields") or {}, definition.get("links") or {}
+    fields = definition.get("fields") or {}
+    links = definition.get("links") or {}
     problems = []
     for field, wanted in schema.fields.items():
         for problem in _field_problems(wanted, fields.get(field)):

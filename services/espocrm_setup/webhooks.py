@@ -113,7 +113,8 @@ async def install_webhooks(
         api = SetupAPI(resources=resources)
         try:
             base = _checked_base(public_url, settings)
-            present, skip_own = await api.webhooks(), await api.knows_skip_own()
+            present = await api.webhooks()
+            skip_own = await api.knows_skip_own()
             for event in WEBHOOKS:
                 wanted = _wanted(event, base, settings, skip_own=skip_own)
                 of_event = [row for row in present if row["event"] == event]
@@ -165,7 +166,9 @@ def _wanted(event: str, base: str, settings: Settings, *, skip_own: bool) -> Rec
     token = settings.espocrm.webhook_token
     query = f"?token={quote(token.get_secret_value(), safe='')}" if token else ""
     attributes: Record = {"url": f"{base}{WEBHOOKS[event]}{query}", "isActive": True}
-    return {**attributes, "skipOwn": True} if skip_own else attributes
+    if skip_own:
+        return {**attributes, "skipOwn": True}
+    return attributes
 
 
 def _known_first(rows: Iterable[Record], settings: Settings) -> list[Record]:
@@ -206,7 +209,9 @@ def _path_of(webhook: Mapping[str, Any]) -> str:
     """The endpoint that a webhook leads to; a prefix that a reverse proxy adds does not count."""
     path = urlsplit(str(webhook.get("url") or "")).path
     start = path.find("/vmh/webhook/")
-    return path[start:] if start >= 0 else path
+    if start >= 0:
+        return path[start:]
+    return path
 
 
 def remedy(error: Exception) -> str:

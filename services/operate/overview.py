@@ -111,12 +111,14 @@ class Overview:
     @property
     def dead(self) -> int:
         """How many dead letters there are, as far as the engine says."""
-        return sum(topic.dead or 0 for topic in self.topics.value or [])
+        topics = self.topics.value or []
+        return sum(topic.dead or 0 for topic in topics)
 
     @property
     def waiting(self) -> int:
         """How many jobs wait."""
-        return sum(topic.depth or 0 for topic in self.topics.value or [])
+        topics = self.topics.value or []
+        return sum(topic.depth or 0 for topic in topics)
 
 
 async def overview(sources: Sources) -> Overview:
@@ -152,11 +154,7 @@ async def overview(sources: Sources) -> Overview:
 
 def _problems(view: Overview) -> list[str]:
     """What is broken or late, the worst first: ``postgres: down``, ``dead letters: 3``."""
-    problems = [
-        f"{one.name}: {one.status}"
-        for one in view.dependencies.value or []
-        if one.status in ("down", "degraded")
-    ]
+    problems = _broken_dependencies(view)
     if view.dependencies.missing:
         problems.append(view.dependencies.missing)
     if view.workers.missing:
@@ -170,17 +168,28 @@ def _problems(view: Overview) -> list[str]:
     return problems
 
 
+def _broken_dependencies(view: Overview) -> list[str]:
+    broken = []
+    for found in view.dependencies.value or []:
+        if found.status in ("down", "degraded"):
+            broken.append(f"{found.name}: {found.status}")
+    return broken
+
+
 def _late(view: Overview) -> list[str]:
-    missed = [cron.name for cron in view.crons.value or [] if cron.is_missed]
-    return [f"cron missed: {name}" for name in missed]
+    late = []
+    for cron in view.crons.value or []:
+        if cron.is_missed:
+            late.append(f"cron missed: {cron.name}")
+    return late
 
 
 def _failing(view: Overview) -> list[str]:
     records = view.records.value or {}
     calendars = view.calendars.value or {}
+    failed = records.get("failed", 0) + records.get("permanently_failed", 0)
     counts = {
-        "records failed": records.get("failed", 0)
-        + records.get("permanently_failed", 0),
+        "records failed": failed,
         "calendars failing": calendars.get("failing", 0),
         "calendars held": calendars.get("held", 0),
         "calendars overdue": calendars.get("overdue", 0),
@@ -222,7 +231,9 @@ def _functions(row: Mapping[str, Any]) -> int:
     if isinstance(count, int):
         return count
     functions = row.get("functions")
-    return len(functions) if isinstance(functions, list) else 0
+    if isinstance(functions, list):
+        return len(functions)
+    return 0
 
 
 def _worker(row: Mapping[str, Any]) -> Worker:
@@ -238,18 +249,16 @@ async def _crons(sources: Sources) -> list[Cron]:
     now = sources.resources.clock()
     runs = await cron_runs(sources.resources)
     pauses = await known_pauses(sources.resources)
-    steps = await sources.steps()
-    return [
-        cron_state(
-            step.name,
-            expression,
-            runs.get(CRON_NAMES.get(step.name, "")),
-            now,
-            is_paused=is_cron_paused(CRON_NAMES.get(step.name, ""), pauses),
-        )
-        for step in steps
-        for expression in step.crons
-    ]
+    crons = []
+    for step in await sources.steps():
+        name = CRON_NAMES.get(step.name, "")
+        is_paused = is_cron_paused(name, pauses)
+        for expression in step.crons:
+            cron = cron_state(
+                step.name, expression, runs.get(name), now, is_paused=is_paused
+            )
+            crons.append(cron)
+    return crons
 
 
 def with_awaited(
@@ -257,9 +266,10 @@ def with_awaited(
 ) -> Part[list[Cron]]:
     """The crons, those awaited whose missing run was due before the oldest connected worker came. Pure."""
     moments = [worker.connected_at for worker in workers.value or []]
-    started = min((moment for moment in moments if moment), default=None)
-    if crons.value is None or started is None:
+    connected = list(filter(None, moments))
+    if crons.value is None or not connected:
         return crons
+    started = min(connected)
     return Part([_awaited(cron, started, now) for cron in crons.value])
 
 
@@ -325,7 +335,7 @@ FROM (
 
 async def _hours(sources: Sources) -> list[Hour]:
     """The latest 24 hours, also the empty ones, oldest first."""
-    now = sources.resources.clock().astimezone(UTC)
+    now = sources.resources.now()
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     first = this_hour - timedelta(hours=CHART_HOURS - 1)
     pool = await sources.resources.database()

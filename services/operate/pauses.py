@@ -141,4 +141,6 @@ def _moment(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput("the end must be a time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=ZONE)
+    if moment.tzinfo:
+        return moment
+    return moment.replace(tzinfo=ZONE)

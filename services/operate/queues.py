@@ -173,7 +173,9 @@ def _dead_letter(row: Mapping[str, Any]) -> DeadLetter:
 
 
 def _number(value: Any) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
+    if isinstance(value, int | float):
+        return int(value)
+    return None
 
 
 def moment(value: Any) -> datetime | None:
@@ -183,7 +185,9 @@ def moment(value: Any) -> datetime | None:
             parsed = datetime.fromisoformat(value)
         except ValueError:
             return None
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        if parsed.tzinfo:
+            return parsed
+        return parsed.replace(tzinfo=UTC)
     if not isinstance(value, int | float) or value <= 0:
         return None
     seconds = float(value)

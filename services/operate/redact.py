@@ -91,7 +91,9 @@ def redacted(text: object) -> str:
 def _shown_word(match: re.Match[str]) -> str:
     word = match.group()
     core = word.strip(".:!?'\"„“")
-    return word if not core or _is_technical(core) else HIDDEN
+    if not core or _is_technical(core):
+        return word
+    return HIDDEN
 
 
 def _is_technical(core: str) -> bool:
@@ -146,7 +148,9 @@ def _shown_member(name: object, value: Any) -> Any:
         return None
     if str(name) in _SENTENCES and isinstance(value, str):
         return redacted(value)
-    return _shown_id(value) if is_shown else _shown_scalar(value)
+    if is_shown:
+        return _shown_id(value)
+    return _shown_scalar(value)
 
 
 def _shown_id(value: Any) -> Any:
@@ -160,7 +164,9 @@ def _shown_id(value: Any) -> Any:
         return HIDDEN
     if any(character.isdigit() for character in value):
         return value
-    return value if redacted(value) == value else HIDDEN
+    if redacted(value) == value:
+        return value
+    return HIDDEN
 
 
 def _shown_scalar(value: Any) -> Any:

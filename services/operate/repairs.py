@@ -212,7 +212,9 @@ async def _release(sources: Sources, repair: Repair) -> int:
         [repair.target], apply=True, at_most=repair.count
     )
     is_released = any(change.done for change in report.changes)
-    return repair.count if is_released else 0
+    if is_released:
+        return repair.count
+    return 0
 
 
 async def _redrive(sources: Sources, repair: Repair) -> int:
@@ -236,4 +238,6 @@ async def _on_messages(sources: Sources, function: str, repair: Repair) -> int:
 
 def _count(answer: Any) -> int:
     value = answer.get("redriven") if isinstance(answer, dict) else None
-    return int(value) if isinstance(value, int) else 0
+    if isinstance(value, int):
+        return int(value)
+    return 0

@@ -73,4 +73,6 @@ def _step(given: Any) -> Step:
 
 
 def _topic(item: Any) -> str:
-    return item if isinstance(item, str) else str(item.topic)
+    if isinstance(item, str):
+        return item
+    return str(item.topic)

@@ -132,7 +132,9 @@ def _names(record: Mapping[str, Any], entity: str) -> bool:
 def _fields(record: Mapping[str, Any]) -> Mapping[str, Any]:
     attributes = record.get("attributes")
     data = attributes.get("log.data") if isinstance(attributes, Mapping) else None
-    return data if isinstance(data, Mapping) else {}
+    if isinstance(data, Mapping):
+        return data
+    return {}
 
 
 def _log_line(record: Mapping[str, Any]) -> LogLine:

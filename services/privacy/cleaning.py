@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,8 @@ class Cleaning:
     async def run(self) -> Counts:
         """Clean up once; how many rows, jobs and files went, by kind. What fails is logged, and done the next day."""
         kept = self._resources.settings.retention
-        audit = self._now() - timedelta(days=kept.audit_days)
-        texts = self._now() - timedelta(days=OVERWRITTEN_DAYS)
+        audit = self._resources.now() - timedelta(days=kept.audit_days)
+        texts = self._resources.now() - timedelta(days=OVERWRITTEN_DAYS)
         pool = await self._resources.database()
         work: dict[str, Callable[[], Awaitable[int]]] = {
             "sync_audit": lambda: _in_batches(_rows(pool, _OLD_AUDIT, audit)),
@@ -94,7 +94,7 @@ class Cleaning:
                 _rows(pool, _OLD_TEXTS, texts)
             ),
             "shadow_write": lambda: _in_batches(
-                _rows(pool, _OLD_SHADOWS, self._now() - SHADOWS_KEPT)
+                _rows(pool, _OLD_SHADOWS, self._resources.now() - SHADOWS_KEPT)
             ),
             "queue": lambda: self._clean_queue(kept.queue_days),
             "logs": lambda: self._clean_logs(kept),
@@ -129,11 +129,11 @@ class Cleaning:
         if not kept.log_directory:
             return 0
         return await asyncio.to_thread(
-            logs.remove_old, Path(kept.log_directory), kept.log_days, self._now()
+            logs.remove_old,
+            Path(kept.log_directory),
+            kept.log_days,
+            self._resources.now(),
         )
-
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
 
 
 def _rows(pool: asyncpg.Pool, statement: str, before: datetime) -> Batch:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ async def _record(
     connection: Any, person: Person, counts: Counts, resources: Resources
 ) -> None:
     """The fact of the erasure, in the audit of each record."""
-    now = resources.clock().astimezone(UTC)
+    now = resources.now()
     line = {"field": "erasure", "counts": counts}
     for entity_id in person.entity_ids:
         entry = AuditEntry(
@@ -124,7 +123,7 @@ class _Eraser:
     def __init__(self, connection: Any, person: Person, resources: Resources) -> None:
         self._connection = connection
         self._person = person
-        self._now = resources.clock().astimezone(UTC)
+        self._now = resources.now()
         self._key = b""
 
     async def run(self) -> tuple[Counts, set[str]]:
@@ -148,7 +147,8 @@ class _Eraser:
         return counts, _values_of(found)
 
     async def _state(self, row: Row) -> bool:
-        base, rejected = seal(row["base"], self._key), seal(row["rejected"], self._key)
+        base = seal(row["base"], self._key)
+        rejected = seal(row["rejected"], self._key)
         if row["entity_type"].startswith(f"{ENTITY_TYPE}."):
             base = {**base, "lost": []}
         if (base, rejected) == (row["base"], row["rejected"]):

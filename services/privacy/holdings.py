@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,20 +129,26 @@ def as_text(holdings: Holdings) -> str:
         f"EspoCRM: {', '.join(person['entity_ids'])}; Advoware: {', '.join(person['betnrs']) or '-'}",
     ]
     for table, rows in holdings["tables"].items():
-        lines += ["", f"Tabelle {table}: {len(rows)}"]
-        for row in rows:
-            lines += ["", *_row_lines(row)]
+        lines += _section(f"Tabelle {table}", rows)
     queue = holdings["queue"]
-    shown = "nicht in PostgreSQL" if queue is None else str(len(queue))
-    lines += ["", f"Warteschlange: {shown}"]
-    for job in queue or []:
-        lines += ["", *_row_lines(job)]
-    lines += ["", f"Redis: {len(holdings['redis'])}"]
-    lines += [f"  {key}: {value}" for key, value in holdings["redis"].items()]
-    lines += ["", f"Protokolldateien: {len(holdings['logs'])}"]
-    lines += [f"  {line}" for line in holdings["logs"]]
+    if queue is None:
+        lines += ["", "Warteschlange: nicht in PostgreSQL"]
+    else:
+        lines += _section("Warteschlange", queue)
+    redis = holdings["redis"]
+    lines += ["", f"Redis: {len(redis)}", *_value_lines(redis)]
+    logs_found = holdings["logs"]
+    lines += ["", f"Protokolldateien: {len(logs_found)}"]
+    lines += [f"  {line}" for line in logs_found]
     return "\n".join(lines)
 
 
-def _row_lines(row: Row) -> list[str]:
+def _section(title: str, rows: Sequence[Row]) -> list[str]:
+    lines = ["", f"{title}: {len(rows)}"]
+    for row in rows:
+        lines += ["", *_value_lines(row)]
+    return lines
+
+
+def _value_lines(row: Row) -> list[str]:
     return [f"  {name}: {value}" for name, value in row.items() if value is not None]

@@ -31,7 +31,8 @@ def remove_old(directory: Path, days: int, now: datetime) -> int:
     A log in use is started again once its first line is half as old, and what was in it is kept as ``<name>.1`` for the
     other half.
     """
-    half, changed = timedelta(days=days) / 2, 0
+    half = timedelta(days=days) / 2
+    changed = 0
     for path in _logs(directory):
         if path.suffix == ".1":
             written = datetime.fromtimestamp(path.stat().st_mtime, now.tzinfo)

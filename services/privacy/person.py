@@ -75,21 +75,23 @@ async def find_person(pool: asyncpg.Pool, given: str) -> Person:
         Unavailable: PostgreSQL does not answer.
     """
     async with database_errors():
-        if _BETNR.fullmatch(given):
-            ids = {row["entity_id"] for row in await pool.fetch(_IDS_OF_BETNR, given)}
-            betnrs = {given}
-        elif _ID.fullmatch(given):
-            ids = {given}
-            betnrs = {row["betnr"] for row in await pool.fetch(_BETNRS_OF_ID, given)}
-        else:
-            raise InvalidInput(
-                "neither a betNr (digits) nor the id of a record in EspoCRM"
-            )
+        ids, betnrs = await _linked_with(pool, given)
         parts = await pool.fetch(_PARTS, list(ids), list(betnrs))
-        is_known = bool(parts) or any(
-            [await pool.fetchval(_IS_KNOWN, entity_id) for entity_id in ids]
-        )
+        is_known = bool(parts)
+        for entity_id in ids:
+            is_known = is_known or await pool.fetchval(_IS_KNOWN, entity_id)
     if not is_known:
         raise NotFound("BitByLaw", f"nothing is held about {given}")
     part_ids = {row["entity_id"] for row in parts}
     return Person(tuple(sorted(ids)), tuple(sorted(betnrs)), tuple(sorted(part_ids)))
+
+
+async def _linked_with(pool: asyncpg.Pool, given: str) -> tuple[set[str], set[str]]:
+    """The ids of the CBeteiligte and the numbers that belong to a given number or id."""
+    if _BETNR.fullmatch(given):
+        rows = await pool.fetch(_IDS_OF_BETNR, given)
+        return {row["entity_id"] for row in rows}, {given}
+    if _ID.fullmatch(given):
+        rows = await pool.fetch(_BETNRS_OF_ID, given)
+        return {given}, {row["betnr"] for row in rows}
+    raise InvalidInput("neither a betNr (digits) nor the id of a record in EspoCRM")

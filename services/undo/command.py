@@ -7,10 +7,10 @@ whoever changes the field later, on either side, changes both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.adressen_mapper import AdressenMapper, adressen_of, block_of
@@ -27,12 +27,14 @@ from services.espocrm_mapper import BeteiligteMapper
 from services.kommunikation_mapper import (
     DATA_ATTRIBUTE,
     advoware_entries,
+    entries_by_id,
     key_of,
     kommunikation_hash,
 )
 from services.kommunikation_sync_utils import ENTITY_TYPE as KOMMUNIKATION
 from services.undo.plan import (
     Line,
+    Part,
     Sides,
     brought_back,
     judged,
@@ -109,13 +111,15 @@ class Undo:
                 raise NotFound("BitByLaw", "the record is not linked any more")
             betnr = state.advoware_id
             sides = await self._sides(entity_id, betnr)
-            lines = judged([*row["changes"], *await self._blocks(row)], sides)
+            blocks = await self._blocks(row)
+            lines = judged([*row["changes"], *blocks], sides)
             restored = [line for line in lines if line.is_restorable]
-            if apply and restored:
+            is_applied = apply and bool(restored)
+            if is_applied:
                 with part_of("vmh"):
                     await self._restore(sides, restored, state, store)
                 await self._record(row, entity_id, betnr, restored, store)
-        return Undone(entity_id, betnr, row["at"], lines, apply and bool(restored))
+        return Undone(entity_id, betnr, row["at"], lines, is_applied)
 
     async def _row(self, audit_id: int) -> Any:
         pool = await self._resources.database()
@@ -144,11 +148,7 @@ class Undo:
 
     async def _blocks(self, row: Any) -> list[Record]:
         """The printed blocks that were kept when the same sync has written the Adressen of a row."""
-        records = {
-            str(line.get("record")).partition("/")[2]
-            for line in row["changes"]
-            if line.get("side") == "advoware" and line.get("record")
-        }
+        records = _records_in_advoware(row["changes"])
         if row["entity_type"] != ENTITY_TYPE or not records:
             return []
         pool = await self._resources.database()
@@ -177,16 +177,7 @@ class Undo:
         advo = await self._advoware.get_beteiligter(betnr)
         store = SyncStore(await self._resources.database())
         states = await store.load_parts(ADRESSE, betnr)
-        listing = adressen_of(advo)
-        by_link = {
-            f"{betnr}/{adresse['id']}": adresse
-            for adresse in (listing.adressen if listing else ())
-        }
-        adressen = {}
-        for record_id, state in states.items():
-            if state.advoware_id in by_link:
-                adressen[record_id] = by_link[state.advoware_id]
-        return Sides(espo, advo, rows, adressen)
+        return Sides(espo, advo, rows, _linked_adressen(advo, betnr, states))
 
     async def _restore(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
@@ -195,26 +186,18 @@ class Undo:
 
         What the other side has shown before the write is what it agreed to: a later edit there is still to be synced.
         """
+        entity_id = str(sides.espo["id"])
         try:
             await self._restore_advoware(sides, lines, state)
             await self._restore_espocrm(sides, lines)
         finally:
             betnr = str(sides.advo["betNr"])
-            now = await self._sides(str(sides.espo["id"]), betnr)
+            now = await self._sides(entity_id, betnr)
             back = brought_back(lines, now)
-            await self._settle(
-                _settled_sides(sides, now, "espocrm"),
-                of_side(back, "espocrm"),
-                state,
-                store,
-            )
-            state = await store.load(ENTITY_TYPE, str(sides.espo["id"])) or state
-            await self._settle(
-                _settled_sides(sides, now, "advoware"),
-                of_side(back, "advoware"),
-                state,
-                store,
-            )
+            for side in ("espocrm", "advoware"):
+                state = await store.load(ENTITY_TYPE, entity_id) or state
+                settled = _settled_sides(sides, now, side)
+                await self._settle(settled, of_side(back, side), state, store)
 
     async def _restore_advoware(
         self, sides: Sides, lines: list[Line], state: SyncState
@@ -223,29 +206,29 @@ class Undo:
         if values:
             writer = MasterDataWriter(self._advoware, self._mapper)
             observed = Observation(sides.espo, sides.advo, state)
-            await writer.write(observed, values, self._now())
-        entries = {entry.id: entry for entry in advoware_entries(sides.advo)}
-        raw = {row.get("id"): row for row in sides.advo.get("kommunikation") or ()}
-        for line in of_part(lines, "kommunikation", "advoware"):
-            entry = entries[line.entry_id or 0]
-            record = {**raw[entry.id], "tlf": line.old}
-            await self._advoware.update_kommunikation(
-                sides.advo["betNr"], entry.id, record
-            )
+            await writer.write(observed, values, self._resources.now())
+        await self._restore_numbers(
+            sides.advo, of_part(lines, "kommunikation", "advoware")
+        )
+        adressen = _by_record(of_part(lines, "adresse", "advoware"))
+        for record_id, values in adressen.items():
+            record = dict(sides.adressen[record_id])
+            for name, old in values.items():
+                record[name] = old or ""
+            betnr = sides.advo["betNr"]
+            await self._advoware.update_adresse(betnr, record["id"], record)
 
-        for record_id, values in _by_record(
-            of_part(lines, "adresse", "advoware")
-        ).items():
-            adresse = sides.adressen[record_id]
-            record = {**adresse, **{name: old or "" for name, old in values.items()}}
-            await self._advoware.update_adresse(
-                sides.advo["betNr"], adresse["id"], record
+    async def _restore_numbers(self, advo: Record, lines: list[Line]) -> None:
+        rows = {row.get("id"): row for row in advo.get("kommunikation") or ()}
+        for line in lines:
+            record = {**rows[line.entry_id], "tlf": line.old}
+            await self._advoware.update_kommunikation(
+                advo["betNr"], record["id"], record
             )
 
     async def _restore_espocrm(self, sides: Sides, lines: list[Line]) -> None:
-        for record_id, values in _by_record(
-            of_part(lines, "adresse", "espocrm")
-        ).items():
+        adressen = _by_record(of_part(lines, "adresse", "espocrm"))
+        for record_id, values in adressen.items():
             shown = self._adresse.comparable_from_espocrm(dict(sides.rows[record_id]))
             attributes = self._adresse.to_espocrm(values, {**shown, **values})
             await self._espocrm.update_entity(ADRESSE, record_id, attributes)
@@ -277,12 +260,14 @@ class Undo:
     async def _settle(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
     ) -> None:
-        if any(line.part == "master" for line in lines):
-            await self._settle_master(sides, lines, state, store)
-        if any(line.part == "kommunikation" for line in lines):
-            await self._settle_numbers(sides, lines, store)
-        addresses = [line for line in lines if line.part == "adresse"]
-        for record_id, values in _by_record(addresses).items():
+        by_part: dict[Part, list[Line]] = {}
+        for line in lines:
+            by_part.setdefault(line.part, []).append(line)
+        if "master" in by_part:
+            await self._settle_master(sides, by_part["master"], state, store)
+        if "kommunikation" in by_part:
+            await self._settle_numbers(sides, by_part["kommunikation"], store)
+        for record_id, values in _by_record(by_part.get("adresse", [])).items():
             await self._settle_adresse(sides, record_id, set(values), store)
 
     async def _settle_master(
@@ -295,9 +280,8 @@ class Undo:
         advoware = self._mapper.comparable_from_advoware(sides.advo)
         base = base_from_json(state.base)
         for line in lines:
-            if line.part == "master":
-                name = line.field
-                base[name] = Pair(espocrm.get(name), advoware.get(name))
+            name = line.field
+            base[name] = Pair(espocrm.get(name), advoware.get(name))
         await store.save(replace(state, base=base_to_json(base)))
 
     async def _settle_numbers(
@@ -309,11 +293,11 @@ class Undo:
         stored = await store.opened(stored, *shown_numbers(sides.espo, sides.advo))
         memory = read_memory(stored, sides.espo, sides.advo)
         links = dict(memory.links)
-        entries = {entry.id: entry for entry in advoware_entries(sides.advo)}
+        entries = entries_by_id(sides.advo)
         for line in lines:
             entry = entries.get(line.entry_id or 0)
             link = links.get(line.entry_id or 0)
-            if line.part != "kommunikation" or entry is None or link is None:
+            if entry is None or link is None:
                 continue
             link = replace(link, advoware=entry.key)
             if line.side == "espocrm":
@@ -360,7 +344,7 @@ class Undo:
             changes=changes,
             undoes=row["audit_id"],
         )
-        await store.append_audit(entry, self._now())
+        await store.append_audit(entry, self._resources.now())
 
     # -- the calendar ---------------------------------------------------------------------------------------------
 
@@ -395,9 +379,6 @@ class Undo:
         with part_of("calendar"):
             return await decisions.restore_overwritten(kept, apply=apply)
 
-    def _now(self) -> datetime:
-        return self._resources.clock().astimezone(UTC)
-
 
 def of_side(lines: Sequence[Line], side: str) -> list[Line]:
     """The lines of one side."""
@@ -409,6 +390,30 @@ def _settled_sides(before: Sides, now: Sides, written: str) -> Sides:
     if written == "espocrm":
         return replace(before, espo=now.espo, rows=now.rows)
     return replace(before, advo=now.advo, adressen=now.adressen)
+
+
+def _records_in_advoware(changes: Sequence[Record]) -> set[str]:
+    """The CAdressen whose Adressen in Advoware a row of the audit has changed."""
+    ids = set()
+    for line in changes:
+        if line.get("side") == "advoware" and line.get("record"):
+            ids.add(str(line["record"]).partition("/")[2])
+    return ids
+
+
+def _linked_adressen(
+    advo: Record, betnr: str, states: Mapping[str, SyncState]
+) -> dict[str, Record]:
+    """The Adressen of a Beteiligter by the ids of the CAdressen that they are linked with."""
+    listing = adressen_of(advo)
+    if listing is None:
+        return {}
+    by_link = {f"{betnr}/{adresse['id']}": adresse for adresse in listing.adressen}
+    linked = {}
+    for record_id, state in states.items():
+        if state.advoware_id in by_link:
+            linked[record_id] = by_link[state.advoware_id]
+    return linked
 
 
 def _old_values(lines: Sequence[Line]) -> Record:

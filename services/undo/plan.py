@@ -12,7 +12,7 @@ from services.espocrm_mapper import BeteiligteMapper, shown_by_espocrm
 from services.kommunikation_mapper import (
     FAMILIES,
     EspoEntry,
-    advoware_entries,
+    entries_by_id,
     key_of,
     read_espocrm,
 )
@@ -87,9 +87,15 @@ def judged(changes: Iterable[Record], sides: Sides) -> list[Line]:
     The fields of an Adresse in Advoware come back only together with its printed block, which repeats them.
     """
     lines = [_judged(change, sides) for change in changes]
-    there = [line for line in lines if line.part == "adresse" and line.is_restorable]
-    blocks = {line.record_id for line in there if line.field == BLOCK}
-    others = {line.record_id for line in there if line.field != BLOCK}
+    blocks: set[str] = set()
+    others: set[str] = set()
+    for line in lines:
+        if line.part != "adresse" or not line.is_restorable:
+            continue
+        if line.field == BLOCK:
+            blocks.add(line.record_id)
+        else:
+            others.add(line.record_id)
     return [_with_block(line, blocks, others, sides) for line in lines]
 
 
@@ -101,7 +107,9 @@ def _with_block(line: Line, blocks: set[str], others: set[str], sides: Sides) ->
     else:
         has_block = bool(block_of(sides.adressen[line.record_id]))
         is_whole = line.record_id in blocks or not has_block
-    return line if is_whole else replace(line, verdict=BY_HAND)
+    if is_whole:
+        return line
+    return replace(line, verdict=BY_HAND)
 
 
 def of_part(lines: Iterable[Line], part: Part, side: str) -> list[Line]:
@@ -131,7 +139,8 @@ def _reversed(line: Line) -> Record:
 
 
 def _judged(change: Record, sides: Sides) -> Line:
-    name, side = str(change.get("field")), str(change.get("side"))
+    name = str(change.get("field"))
+    side = str(change.get("side"))
     given = (name, side, change.get("old"), change.get("new"))
     if change.get("rejected") or side not in {"espocrm", "advoware"}:
         return Line(*given, NOTHING_WRITTEN)
@@ -165,9 +174,11 @@ def _judged_adresse(
 ) -> Line:
     name, side, _, new = given
     if side == "espocrm":
-        record, names = sides.rows.get(record_id), frozenset(ADRESSE_FIELDS)
+        record = sides.rows.get(record_id)
+        names = frozenset(ADRESSE_FIELDS)
     else:
-        record, names = sides.adressen.get(record_id), _IN_ADVOWARE
+        record = sides.adressen.get(record_id)
+        names = _IN_ADVOWARE
     if record is None:
         return Line(*given, IS_GONE)
     if name not in names:
@@ -200,7 +211,7 @@ def _judged_kommunikation(
 def _shows_number(value: str, side: str, entry_id: int, sides: Sides) -> bool:
     if side == "espocrm":
         return entry_of(sides.espo, value) is not None
-    entries = {entry.id: entry for entry in advoware_entries(sides.advo)}
+    entries = entries_by_id(sides.advo)
     entry = entries.get(entry_id)
     return entry is not None and entry.key == key_of(entry.key.family, value)
 

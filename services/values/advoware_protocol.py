@@ -36,7 +36,8 @@ TOKEN_PATH = "api/v1/Token"  # noqa: S105 - a path
 EXPIRY_MARGIN = timedelta(minutes=2)
 
 #: Dates before or after these years are "no date", whoever wrote them (specification 13, G5).
-FIRST_YEAR, LAST_YEAR = 1800, 2200
+FIRST_YEAR = 1800
+LAST_YEAR = 2200
 
 MAX_REASON_LENGTH = 300
 

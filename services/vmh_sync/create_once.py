@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from services.advoware_service import require_request_over
@@ -42,10 +41,7 @@ async def create_once(
         ForeignSystemError: Advoware refuses the record or cannot be reached; and whatever ``find`` and ``post`` raise.
     """
 
-    def now() -> datetime:
-        return resources.clock().astimezone(UTC)
-
-    intent = await intents.begin_create(*key, values, now())
+    intent = await intents.begin_create(*key, values, resources.now())
     if intent.is_repeated:
         # An attempt whose id was noted has been answered.
         if intent.advoware_id is None:
@@ -53,7 +49,7 @@ async def create_once(
         found = await find(intent)
         if found is not None:
             return found
-        await intents.repeat_create(*key, values, now())
+        await intents.repeat_create(*key, values, resources.now())
     try:
         return await post()
     except ForeignSystemError as error:

@@ -137,7 +137,8 @@ class EspoWrites:
 
     async def _take(self) -> list[Collected]:
         """What is collected and still wanted; nothing is collected then."""
-        items, self._waiting = self._waiting, []
+        items = self._waiting
+        self._waiting = []
         wanted = []
         for item in items:
             if item.still is None or await item.still():

@@ -98,7 +98,9 @@ class SyncStore:
                 entity_type,
                 entity_id,
             )
-        return SyncState(**row) if row else None
+        if row:
+            return SyncState(**row)
+        return None
 
     async def save(self, state: SyncState) -> None:
         """Store the state of a record, in place of an earlier one. With a link, its create is at its end.
@@ -155,7 +157,8 @@ class SyncStore:
         """
         if state.erased_at is None:
             return state
-        key, texts = await self._erasure_key(), set(texts_in(*shown))
+        key = await self._erasure_key()
+        texts = set(texts_in(*shown))
         return replace(
             state,
             base=opened(state.base, texts, key),
@@ -231,7 +234,9 @@ class SyncStore:
                 entity_type,
                 advoware_id,
             )
-        return str(entity_id) if entity_id else None
+        if entity_id:
+            return str(entity_id)
+        return None
 
     async def former_entities(self, entity_type: str, advoware_id: str) -> list[str]:
         """The ids of the deleted records that were linked with an Advoware record."""

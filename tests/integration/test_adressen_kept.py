@@ -35,7 +35,7 @@ def sync(office: Office, resources: Resources) -> Any:
 
 
 async def linked(office: Office, sync: Any, **attributes: Any) -> str:
-    record = await office.in_espocrm(
+    record = await office.enter(
         "CAdressen",
         **{**STREET, "istStandard": True, "beteiligteId": BETEILIGTE_ID, **attributes},
     )
@@ -55,7 +55,7 @@ def adressen(office: Office) -> list[dict[str, Any]]:
 
 
 def change(office: Office, **changes: Any) -> None:
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], **changes}])
+    office.edit_beteiligter(adressen=[{"id": adressen(office)[0]["id"], **changes}])
 
 
 def reasons(result: PartResult) -> list[Any]:
@@ -66,7 +66,7 @@ def reasons(result: PartResult) -> list[Any]:
 
 async def assert_settled(office: Office, sync: Any) -> PartResult:
     result: PartResult = await sync()
-    assert (result.errors, result.changes, office.writes()) == ((), (), [])
+    assert (result.errors, result.changes, office.write_requests()) == ((), (), [])
     return result
 
 
@@ -158,7 +158,7 @@ async def test_lines_below_the_street_that_cannot_be_placed_are_told_and_stay_in
         "CAdressen", entity_id, adresseStreet="Lange Straße 5\nHinterhaus"
     )
     assert reasons(await sync()) == ["address_block"]
-    assert [call for call in office.writes() if "Advoware" in call] == []
+    assert [call for call in office.write_requests() if "Advoware" in call] == []
     assert row(office, entity_id)["adresseStreet"] == "Lange Straße 5\nHinterhaus"
     assert reasons(await assert_settled(office, sync)) == ["address_block"]
     change(office, anschrift="Stadtwerke\nLange Straße 5\nHinterhaus\n30159 Hannover")
@@ -187,7 +187,7 @@ async def test_lines_below_the_street_are_replaced_where_they_stand(
 async def test_lines_that_a_block_never_showed_are_brought_there_once_it_shows_its_lines(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[
             {
                 "strasse": "Lange Straße 5",
@@ -212,7 +212,7 @@ async def test_lines_that_a_block_never_showed_are_brought_there_once_it_shows_i
 async def test_an_address_that_is_only_a_block_is_shown_and_never_destroyed(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(adressen=[{"anschrift": HAND}])
+    office.edit_beteiligter(adressen=[{"anschrift": HAND}])
     assert (await sync()).problems == ()
     (record,) = office.records("CAdressen")
     assert (
@@ -238,7 +238,7 @@ async def test_an_address_that_is_only_a_block_is_shown_and_never_destroyed(
 async def test_parts_entered_for_a_block_that_says_them_leave_it_as_it_is(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(adressen=[{"anschrift": HAND}])
+    office.edit_beteiligter(adressen=[{"anschrift": HAND}])
     await sync()
     (record,) = office.records("CAdressen")
     await office.edit("CAdressen", record["id"], **STREET)
@@ -258,7 +258,7 @@ async def test_parts_entered_for_a_block_that_says_them_leave_it_as_it_is(
 async def test_other_parts_entered_for_a_block_only_address_are_told(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(adressen=[{"anschrift": HAND}])
+    office.edit_beteiligter(adressen=[{"anschrift": HAND}])
     await sync()
     (record,) = office.records("CAdressen")
     await office.edit(
@@ -271,10 +271,10 @@ async def test_other_parts_entered_for_a_block_only_address_are_told(
 async def test_what_gives_way_at_the_first_sync_is_in_the_audit_before(
     office: Office, sync: Any, resources: Resources
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
     )
-    record = await office.in_espocrm(
+    record = await office.enter(
         "CAdressen",
         **STREET,
         beteiligteId=BETEILIGTE_ID,
@@ -295,9 +295,9 @@ async def test_what_gives_way_at_the_first_sync_is_in_the_audit_before(
 async def test_a_mark_that_names_an_address_of_another_beteiligter_is_a_copy_and_a_new_address(
     office: Office, sync: Any
 ) -> None:
-    other = await office.in_espocrm("CBeteiligte", lastName="Rot", assignedUserId=None)
-    there = await office.in_espocrm("CAdressen", **STREET, beteiligteId=other["id"])
-    office.in_advoware(
+    other = await office.enter("CBeteiligte", lastName="Rot", assignedUserId=None)
+    there = await office.enter("CAdressen", **STREET, beteiligteId=other["id"])
+    office.edit_beteiligter(
         adressen=[
             {
                 "strasse": "Am Wall 1",
@@ -320,10 +320,10 @@ async def test_a_mark_that_names_an_address_of_another_beteiligter_is_a_copy_and
 async def test_a_mark_of_an_address_that_is_linked_with_another_beteiligter_is_a_copy(
     office: Office, sync: Any
 ) -> None:
-    other = await office.in_espocrm("CBeteiligte", lastName="Rot", assignedUserId=None)
-    there = await office.in_espocrm("CAdressen", **STREET, beteiligteId=other["id"])
+    other = await office.enter("CBeteiligte", lastName="Rot", assignedUserId=None)
+    there = await office.enter("CAdressen", **STREET, beteiligteId=other["id"])
     await office.store.save(SyncState("CAdressen", there["id"], advoware_id="4711/5"))
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[
             {
                 "strasse": "Am Wall 1",
@@ -353,7 +353,7 @@ async def test_a_copy_of_an_address_deleted_in_espocrm_is_new_and_the_deleted_on
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[
             {"strasse": "Am Wall 1", "bemerkung": adressen(office)[0]["bemerkung"]}
         ]
@@ -371,7 +371,7 @@ async def test_of_two_addresses_with_the_same_mark_one_is_the_pair(
 ) -> None:
     entity_id = await linked(office, sync)
     first = adressen(office)[0]
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "Am Wall 1", "bemerkung": first["bemerkung"]}]
     )
     await (await resources.database()).execute("DELETE FROM sync_state")
@@ -406,7 +406,7 @@ async def test_an_address_moved_to_another_beteiligter_does_not_come_back_whoeve
     office: Office, sync: Any, resources: Resources, first: str
 ) -> None:
     entity_id = await linked(office, sync)
-    other = await office.in_espocrm("CBeteiligte", lastName="Rot", assignedUserId=None)
+    other = await office.enter("CBeteiligte", lastName="Rot", assignedUserId=None)
     number = office.advoware.beteiligte.create(
         {"rechtsform": "Herr", "name": "Rot"}, "SB"
     )["betNr"]
@@ -511,7 +511,7 @@ async def test_after_the_migration_what_was_unreadable_is_told_and_is_no_edit(
     )
     assert reasons(result) == ["address_unknown_advoware"]
     assert result.changes[0]["rejected"]
-    assert office.writes() == [
+    assert office.write_requests() == [
         f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"
     ]  # its status
     assert row(office, entity_id)["gueltigVon"] is None

@@ -49,7 +49,7 @@ def sync(office: Office, resources: Resources) -> Any:
 
 async def add(office: Office, **attributes: Any) -> str:
     """A person enters an address in EspoCRM; its id."""
-    record = await office.in_espocrm(
+    record = await office.enter(
         "CAdressen", **{**STREET, "beteiligteId": BETEILIGTE_ID, **attributes}
     )
     return str(record["id"])
@@ -73,7 +73,7 @@ def kinds(result: PartResult) -> list[str]:
 async def assert_settled(office: Office, sync: Any) -> PartResult:
     """A further run reads one list and writes nothing."""
     result: PartResult = await sync()
-    assert office.calls() == [LIST]
+    assert office.requests() == [LIST]
     assert result.errors == ()
     assert result.changes == ()
     assert not result.wrote_advoware
@@ -111,14 +111,14 @@ async def test_an_address_entered_in_espocrm_is_created_in_advoware_with_all_fie
     assert stored["syncStatus"] == "clean"
     assert stored["advowareLastSync"]
     assert result.wrote_advoware
-    assert [call.split()[1] for call in office.calls()] == ["GET", "PUT", "POST"]
+    assert [call.split()[1] for call in office.requests()] == ["GET", "PUT", "POST"]
     await assert_settled(office, sync)
 
 
 async def test_an_address_entered_in_advoware_is_created_in_espocrm(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[
             {
                 **ADRESSE,
@@ -141,7 +141,7 @@ async def test_an_address_entered_in_advoware_is_created_in_espocrm(
         True,
     )
     assert (record["beteiligteId"], record["syncStatus"]) == (BETEILIGTE_ID, "clean")
-    assert office.writes() == ["EspoCRM POST /api/v1/CAdressen"]
+    assert office.write_requests() == ["EspoCRM POST /api/v1/CAdressen"]
     await assert_settled(office, sync)
 
 
@@ -149,7 +149,7 @@ async def test_an_address_that_both_sides_already_have_is_paired_not_doubled(
     office: Office, sync: Any
 ) -> None:
     entity_id = await add(office, istStandard=True)
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "lange  Straße 5", "plz": "30159", "ort": "Hannover"}]
     )
     await sync()
@@ -164,13 +164,11 @@ async def test_an_address_without_any_content_waits_for_its_next_edit(
     office: Office, sync: Any
 ) -> None:
     entity_id = (
-        await office.in_espocrm(
-            "CAdressen", beteiligteId=BETEILIGTE_ID, bezeichnung="neu"
-        )
+        await office.enter("CAdressen", beteiligteId=BETEILIGTE_ID, bezeichnung="neu")
     )["id"]
     assert (await sync()).errors == ()
     assert adressen(office) == []
-    assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
+    assert office.write_requests() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
     assert row(office, entity_id)["syncStatus"] == "clean"
     await assert_settled(office, sync)
 
@@ -183,7 +181,7 @@ async def test_more_than_one_page_of_addresses_is_read(
             office, adresseStreet=f"Weg {number}", isActive=False, syncStatus="clean"
         )
     await sync()
-    assert office.calls() == [LIST, LIST]
+    assert office.requests() == [LIST, LIST]
 
 
 # -- crashes --------------------------------------------------------------------------------------------------------
@@ -198,7 +196,7 @@ async def test_a_create_whose_answer_was_lost_is_found_again_in_advoware(
     assert len(result.errors) == 1
     assert row(office, entity_id)["advowareId"] is None
     assert (await sync()).errors == ()
-    assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
+    assert office.write_requests() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
     assert [adresse["id"] for adresse in adressen(office)] == [
         row(office, entity_id)["advowareId"]
     ]
@@ -220,7 +218,7 @@ async def test_a_crash_between_the_create_in_advoware_and_espocrms_update_create
 async def test_a_cadressen_whose_create_was_not_answered_is_found_again_by_its_advoware_id(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(adressen=[ADRESSE])
+    office.edit_beteiligter(adressen=[ADRESSE])
     strike(office.espocrm, "POST", "/CAdressen", when="after", reset=True, count=3)
     assert len((await sync()).errors) == 1
     (record,) = office.records("CAdressen")
@@ -240,7 +238,7 @@ async def test_an_update_cut_off_after_advoware_took_it_is_completed(
     assert len((await sync()).errors) == 1
     result = await sync()
     assert result.errors == result.changes == ()
-    assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
+    assert office.write_requests() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
     assert row(office, entity_id)["syncStatus"] == "clean"
     await assert_settled(office, sync)
 
@@ -251,7 +249,7 @@ async def test_without_our_memory_linked_addresses_are_paired_again(
     entity_id = await linked(office, sync)
     await (await resources.database()).execute("DELETE FROM sync_state")
     await sync()
-    assert office.writes() == []
+    assert office.write_requests() == []
     assert row(office, entity_id)["advowareId"] == adressen(office)[0]["id"]
     await assert_settled(office, sync)
 
@@ -300,7 +298,7 @@ async def test_a_change_in_advoware_goes_to_espocrm_in_all_fields(
 ) -> None:
     entity_id = await linked(office, sync, adresseStreet="Lange Straße 5\nHinterhaus")
     (adresse,) = adressen(office)
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[
             {
                 "id": adresse["id"],
@@ -323,7 +321,7 @@ async def test_a_change_in_advoware_goes_to_espocrm_in_all_fields(
         "2030-12-31",
         "Lange Straße 5\nHinterhaus",
     )
-    assert office.writes() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
+    assert office.write_requests() == [f"EspoCRM PUT /api/v1/CAdressen/{entity_id}"]
     assert adressen(office)[0]["anschrift"] == block
     assert result.problems == ()
     await assert_settled(office, sync)
@@ -334,7 +332,9 @@ async def test_changes_of_different_fields_on_both_sides_are_merged(
 ) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseStreet="Neue Straße 7")
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}])
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}]
+    )
     await sync()
     assert (adressen(office)[0]["strasse"], adressen(office)[0]["ort"]) == (
         "Neue Straße 7",
@@ -355,7 +355,9 @@ async def test_the_same_field_changed_on_both_sides_is_won_by_espocrm_and_told(
 ) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "ort": "Peine"}])
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "ort": "Peine"}]
+    )
     result = await sync()
     assert adressen(office)[0]["ort"] == "Celle"
     (change,) = result.changes
@@ -376,7 +378,7 @@ async def test_only_towards_advoware_leaves_advowares_changes_for_the_next_run(
 ) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseStreet="Neue Straße 7")
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}, ADRESSE]
     )
     await sync("to_advoware")
@@ -405,7 +407,7 @@ async def test_a_change_that_advoware_cannot_take_becomes_one_task_and_stays_in_
         {"field": "gueltigBis", "old": None, "new": "2030-12-31"},
         {"field": "land", "old": "Österreich", "new": "Schweiz"},
     ]
-    assert [call for call in office.writes() if "Advoware" in call] == []
+    assert [call for call in office.write_requests() if "Advoware" in call] == []
     assert (
         row(office, entity_id)["adresseCountry"],
         row(office, entity_id)["syncStatus"],
@@ -420,7 +422,9 @@ async def test_the_task_is_over_when_a_person_has_done_it_in_advoware(
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, postfach="77")
     assert kinds(await sync()) == ["address_field_update_required"]
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "postfach": "77"}])
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "postfach": "77"}]
+    )
     assert (await sync()).problems == ()
     assert row(office, entity_id)["syncStatus"] == "clean"
     await assert_settled(office, sync)
@@ -486,7 +490,9 @@ async def test_choosing_another_main_address_in_espocrm_is_one_task(
         "address_field_update_required"
     ]
     ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
-    office.in_advoware(adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}])
+    office.edit_beteiligter(
+        adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}]
+    )
     assert (await sync()).problems == ()
     await assert_settled(office, sync)
 
@@ -497,7 +503,9 @@ async def test_another_main_address_in_advoware_is_the_only_one_in_espocrm(
     first = await linked(office, sync)
     second = await linked(office, sync, adresseStreet="Am Wall 1", istStandard=False)
     ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
-    office.in_advoware(adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}])
+    office.edit_beteiligter(
+        adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}]
+    )
     assert (await sync()).problems == ()
     assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [
         False,
@@ -510,7 +518,7 @@ async def test_a_new_main_address_from_advoware_replaces_the_present_one(
     office: Office, sync: Any
 ) -> None:
     first = await linked(office, sync)
-    office.in_advoware(adressen=[{**ADRESSE, "standardAnschrift": True}])
+    office.edit_beteiligter(adressen=[{**ADRESSE, "standardAnschrift": True}])
     assert (await sync()).problems == ()
     assert [
         record["istStandard"]
@@ -562,7 +570,9 @@ async def test_a_deactivated_address_that_a_person_deleted_in_advoware_is_done(
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, isActive=False)
     await sync()
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "delete": True}])
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "delete": True}]
+    )
     assert (await sync()).problems == ()
     assert row(office, entity_id)["syncStatus"] == "clean"
     await assert_settled(office, sync)
@@ -581,7 +591,7 @@ async def test_a_deactivation_is_told_as_soon_as_advoware_shows_the_address_agai
     assert kinds(await part.sync_part(office.espo, hidden, office.store)) == []
     office.forget_calls()
     assert kinds(await part.sync_part(office.espo, hidden, office.store)) == []
-    assert office.writes() == []
+    assert office.write_requests() == []
     assert row(office, entity_id)["syncStatus"] == "clean"
     assert kinds(await sync()) == ["address_delete_required"]
     assert row(office, entity_id)["syncStatus"] == "conflict"
@@ -594,13 +604,15 @@ async def test_reactivating_what_is_gone_from_advoware_is_a_task_until_it_is_bac
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, isActive=False)
     await sync()
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "delete": True}])
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "delete": True}]
+    )
     await sync()
     await office.edit("CAdressen", entity_id, isActive=True)
     assert kinds(await sync()) == ["address_reactivate_required"]
     assert kinds(await assert_settled(office, sync)) == ["address_reactivate_required"]
     assert row(office, entity_id)["isActive"] is True
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}]
     )
     assert (await sync()).problems == ()
@@ -620,21 +632,23 @@ async def test_an_address_deleted_in_espocrm_is_a_task_and_does_not_come_back(
         "CBeteiligte",
     )
     assert problem.details.adresse == "Lange Straße 5, 30159 Hannover"
-    assert office.calls() == [LIST, f"EspoCRM GET /api/v1/CAdressen/{entity_id}"]
+    assert office.requests() == [LIST, f"EspoCRM GET /api/v1/CAdressen/{entity_id}"]
     state = await office.store.load("CAdressen", entity_id)
     assert state is not None
     assert state.deleted_at is not None
     again = await assert_settled(office, sync)
     assert again.problems == (problem,)
     assert office.records("CAdressen") == []
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "delete": True}])
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "delete": True}]
+    )
     assert (await assert_settled(office, sync)).problems == ()
 
 
 async def test_an_address_of_advoware_deleted_in_espocrm_does_not_come_back(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(adressen=[ADRESSE])
+    office.edit_beteiligter(adressen=[ADRESSE])
     await sync()
     await office.delete("CAdressen", office.records("CAdressen")[0]["id"])
     assert kinds(await sync()) == ["address_delete_required"]
@@ -646,7 +660,9 @@ async def test_an_address_gone_from_advoware_is_shown_as_inactive_and_never_dele
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "delete": True}])
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "delete": True}]
+    )
     assert kinds(await sync()) == ["missing_in_advoware"]
     record = row(office, entity_id)
     assert (record["isActive"], record["syncStatus"]) == (False, "deleted_in_advoware")
@@ -672,7 +688,9 @@ async def test_an_address_that_advoware_shows_again_is_in_use_again(
     ]
     assert row(office, entity_id)["isActive"] is False
     office.advoware.faults.clear()
-    office.in_advoware(adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}])
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "ort": "Celle"}]
+    )
     result = await sync()
     record = row(office, entity_id)
     assert (record["isActive"], record["syncStatus"], record["adresseCity"]) == (
@@ -709,7 +727,7 @@ async def test_an_empty_list_that_a_second_read_does_not_confirm_changes_nothing
     result = await part.sync_part(
         office.espo, {**office.beteiligter(), "adressen": []}, office.store
     )
-    assert office.writes() == []
+    assert office.write_requests() == []
     assert result.problems == ()
     assert row(office, entity_id)["isActive"] is True
 
@@ -721,7 +739,7 @@ async def test_an_empty_list_of_espocrm_that_a_direct_read_does_not_confirm_dele
     strike(office.espocrm, "GET", "/CAdressen$", empty_list=True)
     result = await sync()
     assert result.problems == ()
-    assert office.writes() == []
+    assert office.write_requests() == []
     await assert_settled(office, sync)
 
 
@@ -729,7 +747,7 @@ async def test_an_address_moved_to_another_beteiligter_leaves_a_task_behind(
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    other = await office.in_espocrm("CBeteiligte", lastName="Rot", assignedUserId=None)
+    other = await office.enter("CBeteiligte", lastName="Rot", assignedUserId=None)
     await office.edit("CAdressen", entity_id, beteiligteId=other["id"])
     assert kinds(await sync()) == ["address_delete_required"]
     assert kinds(await assert_settled(office, sync)) == ["address_delete_required"]
@@ -739,7 +757,7 @@ async def test_an_address_copied_in_advoware_with_its_remark_is_a_new_one(
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{**ADRESSE, "bemerkung": adressen(office)[0]["bemerkung"]}]
     )
     await sync()
@@ -782,7 +800,7 @@ async def test_a_failing_address_is_marked_once(office: Office, sync: Any) -> No
     strike(office.advoware, "POST", "/Adressen", status=403, count=2)
     await sync()
     await sync()
-    assert office.writes() == [
+    assert office.write_requests() == [
         f"Advoware POST /api/v1/advonet/Beteiligte/{office.betnr}/Adressen"
     ]
     assert row(office, bad)["syncStatus"] == "failed"
@@ -806,7 +824,7 @@ async def test_the_sample_firm_is_consistent_from_the_start(
     office: Office, resources: Resources
 ) -> None:
     for twin in (office.espocrm, office.advoware):
-        async with office.control.post(
+        async with office.session.post(
             f"{twin.url}/__sandbox__/reset", json={"empty": False}
         ) as answer:
             assert answer.status == 200
@@ -818,4 +836,4 @@ async def test_the_sample_firm_is_consistent_from_the_start(
             espo, advo, office.store
         )
         assert result == PartResult()
-    assert office.writes() == []
+    assert office.write_requests() == []

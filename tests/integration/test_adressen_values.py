@@ -48,7 +48,7 @@ def sync(office: Office, resources: Resources) -> Any:
 
 
 async def linked(office: Office, sync: Any, **attributes: Any) -> str:
-    record = await office.in_espocrm(
+    record = await office.enter(
         "CAdressen", **{**FULL, "beteiligteId": BETEILIGTE_ID, **attributes}
     )
     assert (await sync()).errors == ()
@@ -68,7 +68,7 @@ def adresse(office: Office) -> dict[str, Any]:
 
 def change(office: Office, **changes: Any) -> None:
     """A person changes the only Adresse in Advoware."""
-    office.in_advoware(adressen=[{"id": adresse(office)["id"], **changes}])
+    office.edit_beteiligter(adressen=[{"id": adresse(office)["id"], **changes}])
 
 
 def reasons(result: PartResult) -> list[Any]:
@@ -126,7 +126,7 @@ async def test_what_advoware_does_not_say_clearly_clears_and_changes_nothing(
     if how != "missing":  # nobody has edited anything that could not arrive
         assert reasons(result) == ["address_unknown_advoware"]
         assert result.standing
-    assert not [call for call in office.writes() if "Advoware" in call]
+    assert not [call for call in office.write_requests() if "Advoware" in call]
     assert (await sync()).problems == ()
     assert row(office, entity_id)["syncStatus"] == "clean"
     await assert_settled(sync)
@@ -146,7 +146,7 @@ async def test_dotnets_extreme_dates_are_no_dates(
 ) -> None:
     entity_id = await linked(office, sync, gueltigVon=None, gueltigBis=None)
     result = await sync(having(gueltigVon=day, gueltigBis=day))
-    assert (result.errors, result.problems, office.writes()) == ((), (), [])
+    assert (result.errors, result.problems, office.write_requests()) == ((), (), [])
     assert row(office, entity_id)["gueltigBis"] is None
 
 
@@ -168,7 +168,12 @@ async def test_keys_in_other_case_are_read_as_ours(office: Office, sync: Any) ->
     result = await sync(
         lambda record: {key.upper(): value for key, value in record.items()}
     )
-    assert (result.errors, result.problems, result.changes, office.writes()) == (
+    assert (
+        result.errors,
+        result.problems,
+        result.changes,
+        office.write_requests(),
+    ) == (
         (),
         (),
         (),
@@ -209,7 +214,7 @@ async def test_a_block_that_advoware_did_not_show_is_not_built_over(
     await sync()
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
     assert reasons(await sync(hide)) == ["address_missing"]
-    assert not [call for call in office.writes() if "Advoware" in call]
+    assert not [call for call in office.write_requests() if "Advoware" in call]
     assert (await sync()).problems == ()
     assert (
         adresse(office)["anschrift"]
@@ -279,7 +284,7 @@ async def test_an_unknown_country_entered_in_espocrm_is_told_and_stays(
 async def test_unknown_countries_at_create_are_left_out_and_told_in_both_directions(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[
             {"strasse": "Am Wall 1", "plz": "1", "ort": "X", "land": "Absurdistan"}
         ]
@@ -337,7 +342,7 @@ async def test_an_over_long_value_is_left_out_at_create_and_at_update(
 async def test_a_value_too_long_for_espocrm_is_told_and_the_rest_arrives(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(adressen=[{"strasse": "S" * 250, "plz": "30159", "ort": "Hannover", "bemerkung": "B" * 600,
+    office.edit_beteiligter(adressen=[{"strasse": "S" * 250, "plz": "30159", "ort": "Hannover", "bemerkung": "B" * 600,
                                   "anschrift": f"Max\n{'S' * 250}\nHinterhaus\n30159 Hannover"}])  # fmt: skip
     result = await sync()
     assert result.errors == ()
@@ -354,7 +359,7 @@ async def test_a_value_too_long_for_espocrm_is_told_and_the_rest_arrives(
 async def test_a_label_longer_than_espocrm_takes_is_shortened(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "S" * 250, "plz": "30159", "ort": "Hannover"}]
     )
     assert (await sync()).errors == ()
@@ -569,7 +574,7 @@ async def test_what_espocrm_stores_differently_at_create_is_told(
     office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shout(monkeypatch, "Bremen")
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
     )
     result = await sync()
@@ -608,7 +613,7 @@ async def test_a_request_that_was_refused_is_no_write(
 ) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
-    await office.in_espocrm(
+    await office.enter(
         "CAdressen",
         beteiligteId=BETEILIGTE_ID,
         adresseStreet="Weg 9",
@@ -633,7 +638,7 @@ async def test_an_entry_without_a_number_stops_nobody(
     office: Office, resources: Resources, sync: Any, odd: Any
 ) -> None:
     first = await linked(office, sync)
-    second = await office.in_espocrm(
+    second = await office.enter(
         "CAdressen",
         beteiligteId=BETEILIGTE_ID,
         adresseStreet="Weg 9",
@@ -700,7 +705,7 @@ async def test_a_defect_at_one_address_is_recorded_there_and_the_others_go_on(
         SyncState(**{**state.__dict__, "rejected": {"anschrift": "kaputt"}})
     )
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
-    other = await office.in_espocrm(
+    other = await office.enter(
         "CAdressen",
         beteiligteId=BETEILIGTE_ID,
         adresseStreet="Weg 9",
@@ -723,7 +728,7 @@ async def test_a_defect_at_one_address_is_recorded_there_and_the_others_go_on(
 async def test_a_direct_read_that_fails_stops_nobody(office: Office, sync: Any) -> None:
     entity_id = await linked(office, sync)
     await office.delete("CAdressen", entity_id)
-    other = await office.in_espocrm(
+    other = await office.enter(
         "CAdressen",
         beteiligteId=BETEILIGTE_ID,
         adresseStreet="Weg 9",
@@ -742,7 +747,7 @@ async def test_a_direct_read_that_fails_stops_nobody(office: Office, sync: Any) 
 async def test_a_create_answered_with_an_unreadable_body_is_found_again(
     office: Office, sync: Any
 ) -> None:
-    record = await office.in_espocrm("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
+    record = await office.enter("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
     strike(office.advoware, "POST", "/Adressen", when="after", truncate_json=True)
     result = await sync()
     assert result.errors == (
@@ -756,7 +761,7 @@ async def test_a_create_answered_with_an_unreadable_body_is_found_again(
 async def test_an_address_that_the_sync_creates_takes_over_the_assignee(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
     )
     assert (await sync()).errors == ()
@@ -766,7 +771,7 @@ async def test_an_address_that_the_sync_creates_takes_over_the_assignee(
 async def test_an_address_is_created_although_espocrm_lets_nobody_be_assigned(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
     )
     strike(office.espocrm, "POST", "/CAdressen", status=403)
@@ -821,13 +826,13 @@ async def test_an_address_that_reads_show_otherwise_than_answers_to_writes_comes
     assert not (await sync()).was_edited
     assert row(office, entity_id)["syncStatus"] != "dirty"
     await sync()
-    assert office.writes() == []
+    assert office.write_requests() == []
 
 
 async def test_an_answer_to_a_create_that_does_not_name_the_main_address_changes_nothing(
     office: Office, sync: Any
 ) -> None:
-    record = await office.in_espocrm("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
+    record = await office.enter("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
     answer = {
         "id": 77,
         "strasse": "Lange Straße 5",
@@ -846,7 +851,7 @@ async def test_only_a_plain_yes_makes_a_main_address(
 ) -> None:
     entity_id = await linked(office, sync)
     result = await sync(having(standardAnschrift=word))
-    assert (result.problems, office.writes()) == ((), [])
+    assert (result.problems, office.write_requests()) == ((), [])
     assert row(office, entity_id)["istStandard"] is True
 
 
@@ -858,7 +863,7 @@ async def test_the_same_number_twice_is_read_once(
     answer["adressen"] *= 2
     office.forget_calls()
     await AdressenSync(resources=resources).sync_part(office.espo, answer, office.store)
-    assert office.writes() == []
+    assert office.write_requests() == []
     assert [record["id"] for record in office.records("CAdressen")] == [entity_id]
 
 

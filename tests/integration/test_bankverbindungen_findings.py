@@ -55,7 +55,7 @@ async def test_an_iban_corrected_while_the_event_waits_for_advoware_is_what_is_s
     strike(office.advoware, "GET", f"/Beteiligte/{office.betnr}", latency_ms=400)
     running = asyncio.create_task(handle(entity_id))
     async with asyncio.timeout(5):
-        while not any("/Beteiligte/" in call for call in office.calls()):
+        while not any("/Beteiligte/" in call for call in office.requests()):
             await asyncio.sleep(0.01)
     await office.edit("CBankverbindungen", entity_id, iban=IBAN)
     await running
@@ -69,13 +69,13 @@ async def test_an_account_given_to_another_beteiligter_meanwhile_is_created_ther
     other = office.advoware.beteiligte.create(
         {"rechtsform": "Frau", "name": "Weiß", "vorname": "Bo"}, "SB"
     )["betNr"]
-    await office.in_espocrm(
+    await office.enter(
         "CBeteiligte", id=OTHER_ID, firstName="Bo", lastName="Weiß", betnr=other
     )
     strike(office.advoware, "GET", f"/Beteiligte/{office.betnr}", latency_ms=400)
     running = asyncio.create_task(handle(entity_id))
     async with asyncio.timeout(5):
-        while not any("/Beteiligte/" in call for call in office.calls()):
+        while not any("/Beteiligte/" in call for call in office.requests()):
             await asyncio.sleep(0.01)
     await office.edit("CBankverbindungen", entity_id, beteiligteId=OTHER_ID)
     assert (await running).result == "created"
@@ -131,7 +131,7 @@ async def test_a_linked_account_whose_id_advoware_does_not_say_is_not_called_gon
         count=None,
     )
     result = await sync(answer)
-    assert (result.problems, result.errors, office.writes()) == ((), (), [])
+    assert (result.problems, result.errors, office.write_requests()) == ((), (), [])
     assert row(office, entity_id)["syncStatus"] == "clean"
 
 
@@ -151,7 +151,7 @@ async def test_an_account_that_advoware_has_without_id_is_not_created_again(
 async def test_an_account_that_advoware_knows_by_kontonummer_and_blz_only_is_adopted(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[{"iban": None, "kontoNr": "532013000", "blz": "370 400 44"}]
     )
     entity_id = await add(office)
@@ -181,7 +181,7 @@ async def test_a_field_that_advoware_does_not_show_is_no_change(
         if name not in (hidden, "kontoNr", "blz")
     }
     result = await sync(with_konten(office, shown))
-    assert (result.problems, office.writes()) == ((), [])
+    assert (result.problems, office.write_requests()) == ((), [])
     await office.edit(
         "CBankverbindungen",
         entity_id,
@@ -208,7 +208,7 @@ async def test_an_iban_that_advoware_answers_as_null_is_unknown(
     await linked(office, handle)
     (konto,) = konten(office)
     result = await sync(with_konten(office, {**konto, "iban": None}))
-    assert (result.problems, office.writes()) == ((), [])
+    assert (result.problems, office.write_requests()) == ((), [])
     await assert_settled(office, sync)
 
 
@@ -335,7 +335,7 @@ async def test_what_advoware_stores_differently_is_told_once_and_never_copied_ba
     assert "(anders gespeichert als eingetragen)" in task["description"]
     seen = with_konten(office, *konten(office), answer)
     result = await sync(seen)
-    assert (reasons(result), office.writes()) == (["bank_altered"], [])
+    assert (reasons(result), office.write_requests()) == (["bank_altered"], [])
     await office.edit(
         "CBankverbindungen", other, kontoinhaber="RECHTSANWALTSKANZLEI GRÜN U"
     )
@@ -408,7 +408,7 @@ async def test_a_row_that_fails_in_any_way_does_not_stop_its_neighbours(
 async def second_beteiligter(office: Office) -> int:
     values = {"rechtsform": "Herr", "name": "Müller", "vorname": "Max"}
     other: int = office.advoware.beteiligte.create(values, "SB")["betNr"]
-    await office.in_espocrm(
+    await office.enter(
         "CBeteiligte", id=OTHER_ID, firstName="Max", lastName="Müller", betnr=other
     )
     return other
@@ -446,7 +446,7 @@ async def test_after_a_merge_the_moved_account_is_found_at_the_old_beteiligter(
     result = await part.sync_part(
         owner, office.advoware.beteiligte.get(other), office.store
     )
-    assert (reasons(result), office.writes()) == (["bank_moved"], [])
+    assert (reasons(result), office.write_requests()) == (["bank_moved"], [])
 
     office.advoware.beteiligte.edit(
         other,
@@ -507,7 +507,7 @@ async def test_an_account_whose_beteiligter_was_deleted_is_told_and_not_tried_fo
         "Bankverbindung gehört zu keinem Beteiligten: Coba ****3000"
     ]
     await handle(entity_id)
-    assert office.writes() == []
+    assert office.write_requests() == []
 
 
 # -- the reason on the record ---------------------------------------------------------------------------------------
@@ -536,9 +536,9 @@ async def test_an_extension_without_the_field_for_the_reason_costs_no_writes(
     assert HINT not in row(office, entity_id)
     assert row(office, entity_id)["syncStatus"] == "unclean"
     await handle(entity_id)
-    assert office.writes() == []
+    assert office.write_requests() == []
     await sync()
-    assert office.writes() == []
+    assert office.write_requests() == []
 
 
 async def test_a_hint_that_espocrm_has_stored_cut_is_not_written_again(
@@ -552,7 +552,7 @@ async def test_a_hint_that_espocrm_has_stored_cut_is_not_written_again(
         **{HINT: row(office, entity_id)[HINT][:25].upper()},
     )
     await sync()
-    assert office.writes() == []
+    assert office.write_requests() == []
 
 
 # -- what earlier versions have stored ------------------------------------------------------------------------------
@@ -569,7 +569,7 @@ async def test_the_stored_bases_are_migrated_without_inventing_a_change(
         kontoinhaber="Erika Muster",
         bankname="Commerzbank",
     )
-    office.in_advoware(bankkverbindungen=[{"id": konto_id, "bank": "Coba AG"}])
+    office.edit_beteiligter(bankkverbindungen=[{"id": konto_id, "bank": "Coba AG"}])
     since = "2026-11-20T10:00:00+00:00"
     waiting = {
         "kontoinhaber": {
@@ -619,4 +619,4 @@ async def test_an_account_that_reads_show_otherwise_than_answers_to_writes_was_n
     ]
     strike(office.espocrm, "GET", "/CBankverbindungen", count=None, answer=both)
     result = await sync()
-    assert (office.writes() != [], result.was_edited) == (True, False)
+    assert (office.write_requests() != [], result.was_edited) == (True, False)

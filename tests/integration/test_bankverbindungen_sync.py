@@ -61,7 +61,7 @@ async def test_what_no_event_brought_is_created_by_the_beteiligters_sync(
     result = await sync()
     assert result.wrote_advoware
     assert row(office, entity_id)["advowareKontoId"] == konten(office)[0]["id"]
-    assert office.writes() == [
+    assert office.write_requests() == [
         f"EspoCRM PUT /api/v1/CBankverbindungen/{entity_id}",
         f"Advoware POST /api/v1/advonet/Beteiligte/{office.betnr}/Bankverbindungen",
     ]
@@ -71,7 +71,7 @@ async def test_what_no_event_brought_is_created_by_the_beteiligters_sync(
 async def test_an_iban_that_advoware_already_has_is_adopted(
     office: Office, handle: Any, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[
             {"iban": IBAN, "kontoinhaber": "Max Müller", "bank": "Commerzbank AG"}
         ]
@@ -88,7 +88,7 @@ async def test_an_iban_that_advoware_already_has_is_adopted(
 async def test_an_adopted_account_with_another_holder_is_told(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[{"iban": IBAN, "kontoinhaber": "Erika Muster"}]
     )
     entity_id = await add(office)
@@ -124,7 +124,7 @@ async def test_without_betnr_the_account_waits_and_the_sync_of_the_beteiligter_t
         None, "Wartet, bis der Beteiligte in Advoware angelegt ist (BAN-12).",
     )  # fmt: skip
     await handle(entity_id)
-    assert office.writes() == []
+    assert office.write_requests() == []
     await office.edit("CBeteiligte", BETEILIGTE_ID, betnr=office.betnr)
     await sync()
     assert (row(office, entity_id)["syncStatus"], row(office, entity_id)[HINT]) == (
@@ -142,7 +142,7 @@ async def test_an_event_during_the_beteiligters_sync_asks_that_sync_to_look_agai
     note = await Notes(await resources.database()).find(beteiligter(BETEILIGTE_ID))
     assert note is not None
     assert note.requested == {EDIT}
-    assert office.writes() == []
+    assert office.write_requests() == []
 
 
 async def test_an_invalid_iban_fails_is_told_once_and_leaves_the_others_alone(
@@ -262,7 +262,7 @@ async def test_without_our_memory_a_linked_account_is_not_created_again(
     await handle(await add(office))
     await (await resources.database()).execute("DELETE FROM sync_state")
     await sync()
-    assert office.writes() == []
+    assert office.write_requests() == []
     assert len(konten(office)) == 1
 
 
@@ -295,7 +295,7 @@ async def test_a_changed_account_is_a_task_with_a_masked_iban_until_a_person_has
     assert len(office.records("Task")) == 1
 
     konto_id = konten(office)[0]["id"]
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[
             {"id": konto_id, "iban": OTHER_IBAN, "kontoinhaber": "Erika Muster"}
         ]
@@ -311,7 +311,7 @@ async def test_a_person_may_also_enter_the_changed_account_as_a_new_one(
     entity_id = await linked(office, handle)
     await office.edit("CBankverbindungen", entity_id, iban=OTHER_IBAN)
     await handle(entity_id, "update")
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[
             {"iban": OTHER_IBAN, "bic": "COBADEFFXXX", "kontoinhaber": "Max Müller"}
         ]
@@ -325,7 +325,7 @@ async def test_an_account_changed_in_advoware_alone_is_told_too(
     office: Office, handle: Any, sync: Any
 ) -> None:
     entity_id = await linked(office, handle)
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[{"id": konten(office)[0]["id"], "iban": OTHER_IBAN}]
     )
     (problem,) = (await sync()).problems
@@ -341,7 +341,7 @@ async def test_a_changed_default_mark_concerns_espocrm_only(
     entity_id = await linked(office, handle)
     await office.edit("CBankverbindungen", entity_id, istStandard=True)
     assert (await handle(entity_id, "update")).result == "no_change"
-    assert office.writes() == []
+    assert office.write_requests() == []
 
 
 async def test_a_deactivated_account_is_a_task_until_it_is_gone_from_advoware(
@@ -352,7 +352,7 @@ async def test_a_deactivated_account_is_a_task_until_it_is_gone_from_advoware(
     assert reasons(await sync()) == ["bank_inactive"]
     assert row(office, entity_id)["syncStatus"] == "unclean"
     await assert_settled(office, sync)
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}]
     )
     assert (await sync()).problems == ()
@@ -373,7 +373,7 @@ async def test_a_deleted_account_is_a_task_and_stays_in_advoware(
     await handle(entity_id, "delete")
     assert len(office.records("Task")) == 1
     assert reasons(await assert_settled(office, sync)) == ["bank_inactive"]
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}]
     )
     assert (await sync()).problems == ()
@@ -412,13 +412,13 @@ async def test_an_account_gone_from_advoware_is_told_and_not_created_again(
     office: Office, handle: Any, sync: Any
 ) -> None:
     entity_id = await linked(office, handle)
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[{"id": konten(office)[0]["id"], "delete": True}]
     )
     assert reasons(await sync()) == ["bank_missing"]
     assert (konten(office), row(office, entity_id)["syncStatus"]) == ([], "unclean")
     await assert_settled(office, sync)
-    office.in_advoware(
+    office.edit_beteiligter(
         bankkverbindungen=[
             {"iban": IBAN, "bic": "COBADEFF", "kontoinhaber": "Max Müller"}
         ]
@@ -447,7 +447,7 @@ async def test_a_list_missing_from_an_answer_does_not_mean_that_accounts_are_gon
     )
     assert len(result.errors) == (1 if answer == "no list" else 0)
     assert result.problems == ()
-    assert office.writes() == []
+    assert office.write_requests() == []
 
 
 # -- audit and failures ---------------------------------------------------------------------------------------------

@@ -8,19 +8,17 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
-from office import BETEILIGTE_ID, LAWYER_ID, Office, strike
+from office import BETEILIGTE_ID, LAWYER_ID, Office, office, strike
 
 from config import Settings
-from sandbox.advoware.app import AdvowareTwin
-from sandbox.espocrm.app import EspoCRMTwin
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager
 from services.vmh_sync.espocrm_writes import EspoWrites
 from services.vmh_sync.result import Details, FieldLine, Problem
-from services.vmh_sync.store import SyncStore
+
+__all__ = ["office"]
 
 CLERK_ID = "6b0473a32660aa002"
 PROBLEM = Problem(
@@ -39,18 +37,6 @@ PROBLEM = Problem(
         since="2026-11-23T17:00:00+00:00",
     ),
 )
-
-
-@pytest.fixture
-async def office(
-    espocrm: EspoCRMTwin,
-    advoware: AdvowareTwin,
-    control: aiohttp.ClientSession,
-    resources: Resources,
-) -> Office:
-    return await Office(
-        espocrm, advoware, control, SyncStore(await resources.database())
-    ).open()
 
 
 @pytest.fixture
@@ -99,7 +85,7 @@ async def test_the_same_problem_is_told_once_and_then_costs_no_call(
     task_id = await manager.notify(PROBLEM)
     office.forget_calls()
     assert await manager.notify(PROBLEM) == task_id
-    assert office.calls() == []
+    assert office.requests() == []
     await office.edit("Task", str(task_id), status="Completed")
     assert await manager.notify(PROBLEM) == task_id
     assert len(office.records("Task")) == 1
@@ -151,7 +137,7 @@ async def test_a_new_occurrence_after_the_task_was_closed_is_a_new_task(
 async def test_the_task_belongs_to_whoever_looks_after_the_beteiligter_of_an_address(
     office: Office, manager: NotificationManager
 ) -> None:
-    address = await office.in_espocrm(
+    address = await office.enter(
         "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
     )
     await manager.notify(
@@ -176,7 +162,7 @@ async def test_a_refused_parent_is_replaced_by_a_link_in_the_text(
 async def test_a_record_that_is_gone_leads_to_a_task_for_the_substitute(
     office: Office, make_settings: Any
 ) -> None:
-    await office.in_espocrm(
+    await office.enter(
         "User",
         id=CLERK_ID,
         userName="weiß",
@@ -204,7 +190,7 @@ async def test_an_assignment_that_is_not_allowed_goes_to_the_substitute(
         "user_name": "own",
         "rights": {"CBeteiligte": ["read"], "Task": ["create", "read"]},
     }
-    async with office.control.post(
+    async with office.session.post(
         f"{office.espocrm.url}/__sandbox__/api-users", json=user
     ) as answer:
         own_id = (await answer.json())["id"]
@@ -332,7 +318,7 @@ async def test_the_task_of_a_problem_that_is_over_is_cancelled_with_the_reason(
     office.forget_calls()
     await manager.withdraw([PROBLEM.key], WHY)
     assert await manager.retry_unfinished() == 0
-    assert office.calls() == []
+    assert office.requests() == []
 
 
 @pytest.mark.parametrize("closed_by", ["Completed", "Canceled", "deleted"])
@@ -346,7 +332,7 @@ async def test_a_task_that_a_person_has_closed_is_left_alone(
         await office.edit("Task", task_id, status=closed_by)
     office.forget_calls()
     await manager.withdraw([PROBLEM.key], WHY)
-    assert office.writes() == []
+    assert office.write_requests() == []
 
 
 @pytest.mark.parametrize("closed_by", ["us", "Completed", "deleted"])
@@ -423,7 +409,7 @@ async def test_a_sync_that_knows_what_stands_ends_the_rest_of_its_own_kinds(
 async def test_a_problem_whose_record_is_gone_is_not_told_any_more(
     office: Office, manager: NotificationManager, clock: Any
 ) -> None:
-    address = await office.in_espocrm(
+    address = await office.enter(
         "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
     )
     strike(office.espocrm, "POST", "/Task$", status=503)
@@ -478,7 +464,7 @@ async def test_many_of_one_kind_are_one_task_with_a_list(
     await manager.notify_many(deletions(5))
     for problem in deletions(5):
         assert await manager.notify(problem) == listed["id"]
-    assert office.calls() == []
+    assert office.requests() == []
 
 
 async def test_one_alone_is_no_list(
@@ -562,7 +548,7 @@ async def test_whoever_leaves_a_list_in_one_run_is_off_it_with_the_others(
     assert listed(office) == ["2002", "2003"]
     office.forget_calls()
     await manager.retry_unfinished()
-    assert office.calls() == [], "nothing is left to do"
+    assert office.requests() == [], "nothing is left to do"
 
 
 async def test_whoever_leaves_a_list_is_off_it_although_the_run_was_killed(
@@ -651,7 +637,7 @@ async def test_the_task_carries_assignee_and_teams_and_the_name_of_a_record_that
 async def test_the_teams_of_the_beteiligter_count_for_his_address(
     office: Office, manager: NotificationManager
 ) -> None:
-    address = await office.in_espocrm(
+    address = await office.enter(
         "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
     )
     owner = {**office.espo, "teamsIds": ["team1"]}
@@ -730,7 +716,7 @@ async def test_a_record_that_may_not_be_read_does_not_keep_the_other_problems_wa
 async def test_a_problem_told_of_another_record_than_before_is_told_again_of_that(
     office: Office, manager: NotificationManager, clock: Any
 ) -> None:
-    address = await office.in_espocrm(
+    address = await office.enter(
         "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
     )
     task_id = str(

@@ -52,7 +52,7 @@ def handle(office: Office, resources: Resources) -> Any:
 
 async def add(office: Office, **attributes: Any) -> str:
     """A person enters a Bankverbindung in EspoCRM; its id."""
-    record = await office.in_espocrm(
+    record = await office.enter(
         "CBankverbindungen", **{**KONTO, "beteiligteId": BETEILIGTE_ID, **attributes}
     )
     return str(record["id"])
@@ -88,6 +88,6 @@ def reasons(result: PartResult) -> list[Any]:
 async def assert_settled(office: Office, sync: Any) -> PartResult:
     """A further run reads one list and writes nothing."""
     result: PartResult = await sync()
-    assert office.calls() == [LIST]
+    assert office.requests() == [LIST]
     assert result.errors == result.changes == ()
     return result

@@ -119,7 +119,9 @@ def read_service_account(path: Path, url: str) -> ServiceAccount | None:
         _public_key(account.private_key)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return account if is_own else None
+    if is_own:
+        return account
+    return None
 
 
 def write_service_account(path: Path, account: ServiceAccount, url: str) -> None:
@@ -156,7 +158,9 @@ class TokenIssuer:
     def grant(self, token: str) -> Grant | None:
         """What the token allows; None if it is unknown, revoked or expired by the twin's clock."""
         grant = self._grants.get(token)
-        return grant if grant is not None and grant.expires > self._now() else None
+        if grant is not None and grant.expires > self._now():
+            return grant
+        return None
 
     def issue(self, grant_type: str, assertion: str, token_uri: str) -> dict[str, Any]:
         """The answer to a token request.
@@ -226,7 +230,8 @@ class TokenIssuer:
 def _check_lifetime(claims: dict[str, Any]) -> None:
     """By the real clock: the caller's does not move with the twin's."""
     now = datetime.now(UTC).timestamp()
-    issued, expires = claims.get("iat"), claims.get("exp")
+    issued = claims.get("iat")
+    expires = claims.get("exp")
     skew = CLOCK_SKEW.total_seconds()
     if (
         not isinstance(issued, int | float)

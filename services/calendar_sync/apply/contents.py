@@ -130,7 +130,8 @@ def _with_termin(pair: Pair, termin: Termin) -> Pair:
         return pair
     # The hash of a Termin of which a text is unknown tells only whether it says something else by now.
     fingerprint = Fingerprint(content_hash(termin.event), termin.changed_at)
-    first_day, last_day = event.first_day, event.last_day
+    first_day = event.first_day
+    last_day = event.last_day
     return replace(pair, advoware=fingerprint, first_day=first_day, last_day=last_day)
 
 

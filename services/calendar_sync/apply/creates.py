@@ -180,9 +180,12 @@ class Creates:
         self, intent: Intent, termine: Sequence[Termin]
     ) -> list[Termin]:
         """Those without a pair that the create may have left, the oldest first."""
-        linked = {pair.advoware_frnr for pair in await self._store.load_pairs()}
-        unlinked = [termin for termin in termine if termin.fr_nr not in linked]
-        new = [termin for termin in unlinked if is_changed_since(intent, termin)]
+        pairs = await self._store.load_pairs()
+        linked = {pair.advoware_frnr for pair in pairs}
+        new = []
+        for termin in termine:
+            if termin.fr_nr not in linked and is_changed_since(intent, termin):
+                new.append(termin)
         return sorted(new, key=lambda termin: termin.fr_nr)
 
     async def _sent_event(self, intent: Intent) -> NormalisedEvent | None:
@@ -194,7 +197,9 @@ class Creates:
         except (Forbidden, NotFound):
             return None
         sent = one_event(record, intent.google_event_id).event
-        return sent if isinstance(sent, NormalisedEvent) else None
+        if isinstance(sent, NormalisedEvent):
+            return sent
+        return None
 
 
 def _the_created_one(

@@ -287,7 +287,9 @@ class Rows:
         if stored is None:
             return pair
         # As it is now: what the action has remembered before it failed must stay.
-        return None if stored.deleted_at else stored.pair
+        if stored.deleted_at:
+            return None
+        return stored.pair
 
     def _row_of(self, action: Action) -> Pair | None:
         pair = getattr(action, "pair", None)

@@ -386,7 +386,9 @@ class CalendarAudit:
         except Conflict:
             # Also the answer to a repeated request whose first answer was lost.
             now = await self._reader.read_event(calendar_id, event.id)
-            return "deleted" if now is None or now.cancelled else None
+            if now is None or now.cancelled:
+                return "deleted"
+            return None
         return "deleted"
 
 
@@ -434,7 +436,9 @@ def _planned_hold(audit: EmployeeAudit) -> HoldDeletions | None:
     view = audit.view
     actions = make_plan(view.settings, audit.listed, view.google, view.pairs)
     held = [action for action in actions if isinstance(action, HoldDeletions)]
-    return held[0] if held else None
+    if held:
+        return held[0]
+    return None
 
 
 def _refusal(

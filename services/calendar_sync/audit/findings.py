@@ -479,7 +479,8 @@ def _orphaned_event(audit: EmployeeAudit, event: GoogleEvent, fr_nr: int) -> Fin
     reason, remedy = _why_orphaned(audit, event, fr_nr)
     begun = {intent.google_event_id for intent in audit.intents}
     if event.id in begun:
-        reason, remedy = "a create in Advoware was begun for it", "next_sync"
+        reason = "a create in Advoware was begun for it"
+        remedy = "next_sync"
     elif remedy == "delete_event" and not audit.is_own(event):
         reason = f"{reason}; {_MADE_BY_A_PERSON}"
         remedy = "person"

@@ -187,14 +187,22 @@ def _hidden_by_termin(
         return None
     termin = _termin(audit, number)
     if termin is None:
-        is_persons = pair is not None and pair.source_system == "google"
-        return None if is_persons else "its Termin does not exist"
+        return _without_termin(pair)
     if not termin.belongs_to(view.settings.kuerzel):
         return OF_ANOTHER
     # What a person has entered in Google as private keeps its title there (specification 13).
     keeps_title = pair is not None and view.persons_private(pair)
     is_hidden = termin.privat and not keeps_title
-    return "its Termin is private" if is_hidden else None
+    if is_hidden:
+        return "its Termin is private"
+    return None
+
+
+def _without_termin(pair: Pair | None) -> str | None:
+    is_persons = pair is not None and pair.source_system == "google"
+    if is_persons:
+        return None
+    return "its Termin does not exist"
 
 
 def _is_known(audit: EmployeeAudit, number: int) -> bool:

@@ -299,11 +299,18 @@ async def in_parallel(
 def _named(wanted: Iterable[str], known: Iterable[str]) -> list[str]:
     """The known Kürzel that are wanted, upper and lower case being the same."""
     by_name = {kuerzel.casefold(): kuerzel for kuerzel in sorted(known)}
-    unknown = {kuerzel for kuerzel in wanted if kuerzel.casefold() not in by_name}
+    found: set[str] = set()
+    unknown: set[str] = set()
+    for kuerzel in wanted:
+        name = by_name.get(kuerzel.casefold())
+        if name is None:
+            unknown.add(kuerzel)
+        else:
+            found.add(name)
     if unknown:
         names = ", ".join(sorted(unknown))
         raise InvalidInput(f"--kuerzel: neither an employee nor in the table: {names}")
-    return sorted({by_name[kuerzel.casefold()] for kuerzel in wanted})
+    return sorted(found)
 
 
 def _unlisted_events(view: CalendarView) -> list[str]:
@@ -323,9 +330,15 @@ def _unlisted_termine(view: CalendarView) -> list[int]:
             continue
         if view.is_expected(pair) or view.in_google(pair) in {"missing", "gone"}:
             unlisted.append(pair.advoware_frnr)
+    return unlisted + _unlisted_unpaired(view)
+
+
+def _unlisted_unpaired(view: CalendarView) -> list[int]:
+    unlisted: list[int] = []
     for fr_nr in _unpaired_numbers(view):
-        is_listed = fr_nr in view.termine or fr_nr in view.elsewhere
-        if 0 < fr_nr <= LARGEST_FRNR and not is_listed:
+        if fr_nr in view.termine or fr_nr in view.elsewhere:
+            continue
+        if 0 < fr_nr <= LARGEST_FRNR:
             unlisted.append(fr_nr)
     return unlisted
 

@@ -76,7 +76,9 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0: in order; 1: there are findings; 2: something could not be looked at or done."""
-        return 2 if self.problems else int(bool(self.findings))
+        if self.problems:
+            return 2
+        return int(bool(self.findings))
 
     def as_document(self) -> Row:
         """Everything as JSON values: times as ISO strings, ids as strings."""
@@ -219,4 +221,6 @@ def _plain(value: Any) -> Any:
         return [_plain(member) for member in value]
     if isinstance(value, date):
         return value.isoformat()
-    return str(value) if isinstance(value, UUID) else value
+    if isinstance(value, UUID):
+        return str(value)
+    return value

@@ -256,7 +256,9 @@ def _last_day(value: Any) -> date | None:
     ends = fields.moment(value)
     if ends is None or ends.day.year == date.min.year:
         return None
-    return FOR_EVER if ends.day.year == date.max.year else ends.day
+    if ends.day.year == date.max.year:
+        return FOR_EVER
+    return ends.day
 
 
 def _timed(
@@ -280,7 +282,9 @@ def _timed(
 def _start_clock(record: Record, begins: fields.Moment) -> timedelta:
     """The start since midnight."""
     clock = begins.clock or fields.clock(record["uhrzeitVon"])
-    return DEFAULT_START if clock is None else clock
+    if clock is None:
+        return DEFAULT_START
+    return clock
 
 
 def _end_clock(record: Record) -> timedelta | None:

@@ -267,7 +267,9 @@ def _parsed_time(value: Any) -> datetime | None:
         parsed = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return parsed if fields.is_year_usable(parsed) else None
+    if fields.is_year_usable(parsed):
+        return parsed
+    return None
 
 
 def _google_day(value: Any) -> date | None:
@@ -275,7 +277,9 @@ def _google_day(value: Any) -> date | None:
         day = date.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-    return day if day is not None and fields.is_year_usable(day) else None
+    if day is not None and fields.is_year_usable(day):
+        return day
+    return None
 
 
 def google_texts(resource: Record) -> dict[str, str | None]:
@@ -306,7 +310,9 @@ def _is_anonymised(resource: Record, texts: Mapping[str, str | None]) -> bool:
     properties = private_properties(resource)
     bare = texts["text"] == ANONYMISED_TITLE and PROPERTY_FRNR in properties
     marker = properties.get(PROPERTY_ANONYMISED)
-    return bare if marker is None else marker == "1"
+    if marker is None:
+        return bare
+    return bool(marker == "1")
 
 
 def _is_private(resource: Record) -> bool:
@@ -317,11 +323,15 @@ def _key(value: Any) -> str | None:
     """A text that names something, if it can be stored and sent as it is."""
     if not isinstance(value, str) or not value:
         return None
-    return value if clean_text(value) == value else None
+    if clean_text(value) == value:
+        return value
+    return None
 
 
 def _uuid(value: Any) -> UUID | None:
     try:
-        return UUID(value) if isinstance(value, str) else None
+        if isinstance(value, str):
+            return UUID(value)
+        return None
     except ValueError:
         return None

@@ -123,4 +123,6 @@ def private_properties(resource: Record) -> Mapping[str, Any]:
     """The private extended properties of an event."""
     extended = resource.get("extendedProperties")
     private = extended.get("private") if isinstance(extended, Mapping) else None
-    return private if isinstance(private, Mapping) else {}
+    if isinstance(private, Mapping):
+        return private
+    return {}

@@ -151,7 +151,9 @@ def _description(event: NormalisedEvent, current: GoogleEvent | None) -> str | N
 
 def _content_of(current: GoogleEvent | None) -> NormalisedEvent | None:
     event = current.event if current is not None else None
-    return event.part if isinstance(event, Untranslatable) else event
+    if isinstance(event, Untranslatable):
+        return event.part
+    return event
 
 
 def _same_hours(
@@ -179,7 +181,9 @@ def _existing_fold(moment: datetime, fold: int) -> datetime:
     first = moment.replace(fold=0)
     wanted = moment.replace(fold=fold)
     exists_twice = wanted.utcoffset() != first.utcoffset()
-    return wanted if exists_twice else first
+    if exists_twice:
+        return wanted
+    return first
 
 
 def _kept_zone(event: NormalisedEvent, current: GoogleEvent | None, which: str) -> str:

@@ -130,7 +130,9 @@ class Comparison:
     @property
     def etag(self) -> str | None:
         """The etag to expect in Google."""
-        return self.event.etag if self.event else self.pair.google.etag
+        if self.event:
+            return self.event.etag
+        return self.pair.google.etag
 
     # -- how they compare -----------------------------------------------------------------------------------------
 
@@ -205,7 +207,9 @@ class Comparison:
         if winner == "advoware" or may_write:
             return winner
         # Google's content is preferred, and cannot be written: then the source's is put back.
-        return "advoware" if self.pair.source_system == "advoware" else None
+        if self.pair.source_system == "advoware":
+            return "advoware"
+        return None
 
     def _preferred(self) -> SourceSystem:
         """Whose content is to be on both sides, if both may be written."""
@@ -215,14 +219,18 @@ class Comparison:
             return self.pair.source_system
         if self.advoware_changed and self.google_changed:
             return self._later()
-        return "advoware" if self.advoware_changed else "google"
+        if self.advoware_changed:
+            return "advoware"
+        return "google"
 
     def _later(self) -> SourceSystem:
         advoware_changed_at = self.termin.changed_at
         google_changed_at = self.event.updated if self.event else None
         if advoware_changed_at is None or google_changed_at is None:
             return self.pair.source_system
-        return "google" if google_changed_at > advoware_changed_at else "advoware"
+        if google_changed_at > advoware_changed_at:
+            return "google"
+        return "advoware"
 
 
 def _lacks_a_text_of(

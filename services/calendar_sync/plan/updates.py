@@ -216,11 +216,9 @@ def _lacks_title(google: NormalisedEvent, advoware: NormalisedEvent) -> bool:
 
 def _with_title(google: NormalisedEvent, advoware: NormalisedEvent) -> NormalisedEvent:
     """What Google says; an answer that shows no title never clears it in Advoware."""
-    return (
-        replace(google, text=advoware.text)
-        if _lacks_title(google, advoware)
-        else google
-    )
+    if _lacks_title(google, advoware):
+        return replace(google, text=advoware.text)
+    return google
 
 
 def _update_but_title(

@@ -107,7 +107,9 @@ class Notes:
                 subject.entity_type,
                 subject.entity_id,
             )
-        return Note(frozenset(row["wishes"]), row["version"]) if row else None
+        if row:
+            return Note(frozenset(row["wishes"]), row["version"])
+        return None
 
     async def end(self, subject: Subject, note: Note) -> None:
         """Delete a note that was dealt with, unless a user has asked again since it was found."""

@@ -45,7 +45,8 @@ async def enqueue_unless_pending(
     try:
         await enqueue_all(enqueue, topic, payloads, timeout_seconds=timeout_seconds)
     except NotEnqueued as error:
-        confirmed, failed = new[: error.confirmed], new[error.confirmed :]
+        confirmed = new[: error.confirmed]
+        failed = new[error.confirmed :]
         await claim_pending(resources, topic, *failed)
         await _confirm_pending(resources, topic, confirmed, pending_seconds)
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
@@ -46,7 +47,8 @@ def serve_in_thread(settings: Settings, read_queue: ReadQueue) -> None:
 
 
 async def _serve(settings: Settings, read_queue: ReadQueue) -> None:
-    host, port = settings.metrics.host, settings.metrics.port
+    host = settings.metrics.host
+    port = settings.metrics.port
     async with Resources(settings) as resources:
         runner = web.AppRunner(new_application(resources, read_queue), access_log=None)
         await runner.setup()
@@ -81,9 +83,13 @@ def new_application(resources: Resources, read_queue: ReadQueue) -> web.Applicat
 
 async def _refresh(resources: Resources, read_queue: ReadQueue) -> None:
     async def queue() -> None:
-        stats = await read_queue()
-        _set_all(metrics.QUEUE_DEPTH, {name: item[0] for name, item in stats.items()})
-        _set_all(metrics.DEAD_LETTERS, {name: item[1] for name, item in stats.items()})
+        depths = {}
+        dead = {}
+        for name, (depth, dead_letters) in (await read_queue()).items():
+            depths[name] = depth
+            dead[name] = dead_letters
+        _set_all(metrics.QUEUE_DEPTH, depths)
+        _set_all(metrics.DEAD_LETTERS, dead)
 
     parts = (
         (metrics.STORE_UP.labels("postgres"), _read_postgres(resources)),
@@ -109,8 +115,7 @@ async def _read(up: Gauge, part: Awaitable[None]) -> None:
 
 async def _read_postgres(resources: Resources) -> None:
     pauses = await active_pauses(resources)
-    kinds = [item.scope.kind for item in pauses]
-    _set_all(metrics.PAUSES, {kind: kinds.count(kind) for kind in kinds})
+    _set_all(metrics.PAUSES, Counter(item.scope.kind for item in pauses))
     _set_all(metrics.PAUSED_JOBS, await waiting_jobs(resources))
     runs = await cron_runs(resources)
     moments = {cron: moment.timestamp() for cron, moment in runs.items()}

@@ -504,18 +504,23 @@ def after_put(
                 now,
             )
     for name, reason in _not_as_sent(plan, stored, left_out).items():
-        pair = Pair(after.get(name), stored[name])
-        settled[name] = pair
-        waiting.pop(name, None)
-        if not is_same(*pair):
-            waiting[name] = entry(
-                state,
-                name,
-                pair,
-                reason,
-                now,
-            )
+        settled[name] = Pair(after.get(name), stored[name])
+        _note_difference(waiting, state, name, settled[name], reason, now)
     return replace(plan, settled=settled, waiting=waiting)
+
+
+def _note_difference(
+    waiting: Waiting,
+    state: SyncState,
+    name: str,
+    pair: Pair,
+    reason: str,
+    now: datetime,
+) -> None:
+    """A field that is settled as it is stored waits only if the two sides differ by that."""
+    waiting.pop(name, None)
+    if not is_same(*pair):
+        waiting[name] = entry(state, name, pair, reason, now)
 
 
 def _not_as_sent(
@@ -569,17 +574,8 @@ def after_update(
         if name in settled:
             advoware = settled[name].advoware
         espocrm = stored.get(name, plan.espocrm.get(name))
-        pair = Pair(espocrm, advoware)
-        settled[name] = pair
-        waiting.pop(name, None)
-        if not is_same(*pair):
-            waiting[name] = entry(
-                state,
-                name,
-                pair,
-                reason,
-                now,
-            )
+        settled[name] = Pair(espocrm, advoware)
+        _note_difference(waiting, state, name, settled[name], reason, now)
     return replace(plan, settled=settled, waiting=waiting)
 
 
@@ -635,8 +631,12 @@ def after_create(
 def _reason_after_create(side: Side, pair: Pair) -> str:
     """Why a field differs that was sent: it is empty in the new record, or stored differently."""
     if side == "advoware":
-        return "refused" if pair.advoware is None else "altered_advoware"
-    return "value_refused_espocrm" if pair.espocrm is None else "altered_espocrm"
+        if pair.advoware is None:
+            return "refused"
+        return "altered_advoware"
+    if pair.espocrm is None:
+        return "value_refused_espocrm"
+    return "altered_espocrm"
 
 
 def _entry_in_words(

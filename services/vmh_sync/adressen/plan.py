@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.adressen_mapper import FIELDS, AdressenMapper, has_content, shortened
+from services.adressen_mapper import FIELDS, LABEL_LENGTH, AdressenMapper, has_content
+from services.core.foreign_text import shortened
 from services.values.address_block import BLOCK, block_label, lines_of
 from services.values.merge import Side, base_to_json
 from services.vmh_sync.adressen.fields import (
@@ -446,7 +447,7 @@ def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
         return {}
     if has_content(_mapper.comparable_from_advoware(adresse)):
         return {}
-    if row.get("bezeichnung") != shortened(block_label(old)):
+    if row.get("bezeichnung") != shortened(block_label(old), LABEL_LENGTH):
         return {}
     return {"bezeichnung": _mapper.label_of(adresse)}
 

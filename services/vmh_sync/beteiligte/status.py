@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from services.core.foreign_text import shortened
 from services.values.espocrm_query import format_date_time, parse_date_time
 
 #: Pauses after the first failures; the fifth failure is the last one for a day.
@@ -55,7 +56,7 @@ def failure(espo: Espo, message: str, now: datetime) -> Record:
         "syncRetryCount": tries,
         "syncNextRetry": None,
         "syncAutoResetAt": None,
-        "syncErrorMessage": shortened(message),
+        "syncErrorMessage": shortened(message, ERROR_MESSAGE_LENGTH),
     }
     if tries < len(BACKOFF_MINUTES):
         next_try = now + timedelta(minutes=BACKOFF_MINUTES[tries - 1])
@@ -128,10 +129,3 @@ def _letters(text: str) -> str:
     """A text by its letters and digits alone."""
     folded = unicodedata.normalize("NFKD", text).casefold()
     return "".join(filter(str.isalnum, folded))
-
-
-def shortened(message: str) -> str:
-    """A message at the length that ``syncErrorMessage`` takes."""
-    if len(message) <= ERROR_MESSAGE_LENGTH:
-        return message
-    return f"{message[: ERROR_MESSAGE_LENGTH - 1]}…"

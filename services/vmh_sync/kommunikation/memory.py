@@ -16,6 +16,7 @@ from services.kommunikation_mapper import (
     EspoSide,
     Key,
     advoware_entries,
+    entries_by_id,
     key_of,
     kommunikation_hash,
     read_espocrm,
@@ -181,7 +182,7 @@ def _read_first_version(base: Record, espo: Record, advo: Record) -> Memory:
 
     If the rowIds are those of the last sync, nothing has changed in Advoware since, however its numbers are read now.
     """
-    entries = {entry.id: entry for entry in advoware_entries(advo)}
+    entries = entries_by_id(advo)
     is_unchanged = kommunikation_hash(entries.values()) == espo.get("kommunikationHash")
     links = {}
     for entry_id, parts in base["links"].items():

@@ -9,7 +9,7 @@ from typing import Any
 from services.kommunikation_mapper import (
     AdvowareEntry,
     Key,
-    advoware_entries,
+    entries_by_id,
     family_of,
     key_of,
     kind_of,
@@ -143,7 +143,7 @@ def refuse(applied: Applied, write: Write) -> None:
 
 def verify(applied: Applied, advo: Record) -> list[Repair]:
     """Compare what was sent with what Advoware stores; returns the notes that have to be repaired."""
-    entries = {entry.id: entry for entry in advoware_entries(advo)}
+    entries = entries_by_id(advo)
     notes = _notes_of(advo)
     repairs = []
     for write, entry_id in applied.done:
@@ -265,9 +265,11 @@ def _notify(
     stored: str | None,
 ) -> None:
     """Notify as later runs do: of EspoCRM's value, or Advoware's if EspoCRM has none any more."""
-    value, other = write.value, stored
+    value = write.value
+    other = stored
     if not value:
-        value, other = stored or "", None
+        value = stored or ""
+        other = None
     applied.notices.append(
         Notice(
             reason,

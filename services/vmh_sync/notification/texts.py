@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.core.errors import NeedsPerson
-from services.core.foreign_text import clean_text, has_invisible
+from services.core.foreign_text import clean_text, has_invisible, shortened
 from services.values.sealed import PREFIX
 from services.vmh_sync.problem_texts import CATALOGUE, Text, failures
 from services.vmh_sync.problem_texts.labels import LABELS, UNLABELLED
@@ -48,9 +48,7 @@ def task_title(problem: Problem) -> str:
     """The title of the Task, at most 255 characters."""
     text = text_of_problem(problem)
     title = _filled(text.title, problem.details).strip().rstrip(":")
-    if len(title) <= TITLE_LENGTH:
-        return title
-    return f"{title[: TITLE_LENGTH - 1]}…"
+    return shortened(title, TITLE_LENGTH)
 
 
 def problem_sentence(problem: Problem) -> str:
