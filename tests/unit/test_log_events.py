@@ -13,7 +13,7 @@ ROW = re.compile(r"^\| `([a-z_]+\.[a-z_]+)` \|", re.MULTILINE)
 #: Names with a dot that are no events: what locks and fields are called.
 OTHER_NAMES = re.compile(
     r"vmh\.\w+|kommunikation\.(fax|mail|phone)|aiohttp\.server|iii\.iii|log\.data|beteiligte\.(counts|oldest)"
-    r"|description\.py|queue\.ages"
+    r"|\w+\.py|queue\.ages"
 )
 #: `services.vmh_sync.job` makes the area of the topic.
 COMPOSED = {"bankverbindungen.synced", "beteiligte.synced"}

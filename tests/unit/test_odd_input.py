@@ -154,6 +154,7 @@ NARROWER: dict[str, st.SearchStrategy[Any]] = {
     "adressen_mapper.AdressenMapper.map_cadressen_to_advoware.espo": with_id,
     "api.proxy_request.read_query.request": requests,
     "kommunikation_mapper.advoware_entries.advo": odd.beteiligte,
+    "kommunikation_mapper.entries_by_id.advo": odd.beteiligte,
     "kommunikation_mapper.espocrm_entry.row": odd.broken(("row",)).filter(
         lambda row: row.keys() >= {"phoneNumber", "emailAddress"}
     ),
