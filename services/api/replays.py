@@ -1,8 +1,8 @@
 """Signed webhooks that come again and again.
 
 EspoCRM signs the body only: no time, no number. So a copy that another person has recorded looks like the original, and
-an original may look like an earlier one (a value that was changed, changed back, and changed again). A webhook is only a
-hint to look at records, so a copy can cause nothing but another look. What is limited here is how many looks.
+an original may look like an earlier one (a value that was changed, changed back, and changed again). A webhook is only
+a hint to look at records, so a copy can cause nothing but another look. What is limited here is how many looks.
 """
 
 from __future__ import annotations
