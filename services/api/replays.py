@@ -8,6 +8,7 @@ a hint to look at records, so a copy can cause nothing but another look. What is
 from __future__ import annotations
 
 import hashlib
+import hmac
 from typing import Any
 
 from services.api.access import php_json
@@ -19,6 +20,11 @@ WINDOW_SECONDS = 600
 MAX_DELIVERIES = 3
 
 
+def received_key(topic: str, mac: str) -> str:
+    """The Redis key that counts a body."""
+    return f"webhook:received:{topic}:{mac}"
+
+
 async def is_repeated(resources: Resources, topic: str, body: Any) -> bool:
     """Count a signed body; whether it has come to this topic more often than people cause it.
 
@@ -27,11 +33,18 @@ async def is_repeated(resources: Resources, topic: str, body: Any) -> bool:
     Raises:
         Unavailable: Redis does not answer.
     """
-    digest = hashlib.sha256(php_json(body)).hexdigest()
-    key = f"webhook:received:{topic}:{digest}"
+    key = received_key(topic, _mac(resources, body))
     with redis_errors():
         async with resources.redis.pipeline(transaction=True) as pipeline:
             pipeline.set(key, 0, ex=WINDOW_SECONDS, nx=True)
             pipeline.incr(key)
             _, count = await pipeline.execute()
     return int(count) > MAX_DELIVERIES
+
+
+def _mac(resources: Resources, body: Any) -> str:
+    """A name for the body. With a key, because a body holds values of a person, which a plain hash would let guess."""
+    secrets = sorted(resources.settings.espocrm.webhook_keys.values())
+    return hmac.new(
+        "".join(secrets).encode(), php_json(body), hashlib.sha256
+    ).hexdigest()
