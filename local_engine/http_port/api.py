@@ -56,6 +56,8 @@ MAX_HEALTH_REQUESTS = 32
 HEALTH_PATH = "health"
 DEFAULT_TIMEOUT = 30.0
 TARGET_HEADER = "x-forwarded-uri"
+#: Says to a function that the keys of objects come in the order in which they were sent, which v0.8.3 sorts.
+ORDER_HEADER = "x-bitbylaw-key-order"
 
 _VARY = {
     "Vary": "origin, access-control-request-method, access-control-request-headers"
@@ -250,7 +252,11 @@ def _payload(request: web.BaseRequest, route: Match, body: Any) -> dict[str, Any
             parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True)
         ),
         "path_params": route.path_params,
-        "headers": {**_plain_headers(request.headers), TARGET_HEADER: request.raw_path},
+        "headers": {
+            **_plain_headers(request.headers),
+            TARGET_HEADER: request.raw_path,
+            ORDER_HEADER: "kept",
+        },
         "path": route.path,
         "method": request.method,
         "body": body,

@@ -50,6 +50,8 @@ ALL_FREE_ATTEMPTS = 300
 #: his group with a guesser waits for his refusals as well, never for an answer. The last group is that of all.
 GROUPS = 256
 _OF_ALL = GROUPS - 1
+#: The embedded engine sets it. Then a body whose keys are in order was sent so; whoever else sets it is checked more.
+ORDER_HEADER = "x-bitbylaw-key-order"
 REDIS_SECONDS = 0.5
 LOG_SECONDS = 1.0
 #: The signature of a button is not older, nor from further ahead: both clocks may differ.
@@ -118,15 +120,17 @@ def log_use(context: Any, caller: Caller, entry_point: str, **fields: Any) -> No
         )
 
 
-async def admit_espocrm(request: Any, resources: Resources, context: Any) -> None:
+async def admit_espocrm(request: Any, resources: Resources, context: Any) -> bool:
     """Admit EspoCRM, see `require_webhook_sender`. A refusal is logged, and answered late.
+
+    Returns whether the signature was checked.
 
     Raises:
         AccessDenied: a check failed.
     """
     settings = resources.settings
     try:
-        require_webhook_sender(
+        is_signed = require_webhook_sender(
             request.headers, request.query_params or {}, request.body, settings
         )
         if settings.espocrm.webhook_token is None:
@@ -134,6 +138,7 @@ async def admit_espocrm(request: Any, resources: Resources, context: Any) -> Non
     except AccessDenied:
         await _slow_down(request, resources, context, "webhook")
         raise
+    return is_signed
 
 
 async def admit_action(
@@ -285,11 +290,11 @@ def require_api_key(headers: Mapping[str, str], settings: Settings) -> Caller:
 
 def require_webhook_sender(
     headers: Mapping[str, str], query: Mapping[str, Any], body: Any, settings: Settings
-) -> None:
+) -> bool:
     """Admit EspoCRM: by the token (query ``token`` or Basic password) and by the signature where it can be checked.
 
     Each check applies if it is configured (``ESPOCRM_WEBHOOK_TOKEN``, ``ESPOCRM_WEBHOOK_SECRETS``). Without a
-    configured token no caller is admitted as soon as one system is real.
+    configured token no caller is admitted as soon as one system is real. Returns whether the signature was checked.
 
     Raises:
         AccessDenied: a check failed.
@@ -303,14 +308,16 @@ def require_webhook_sender(
         _require_webhook_token(headers, query, token.get_secret_value())
     keys = settings.espocrm.webhook_keys
     if not keys:
-        return
-    if may_check_signature(body):
+        return False
+    if ORDER_HEADER in headers or may_check_signature(body):
         if not has_valid_signature(headers, body, keys):
             raise AccessDenied("the webhook's signature is not valid")
-    elif token is None:
+        return True
+    if token is None:
         raise AccessDenied(
             "the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well"
         )
+    return False
 
 
 def _require_webhook_token(

@@ -101,6 +101,7 @@ _GREETING_PARAMETER: Document = {
 
 _RETRY_AFTER: Document = {
     "description": "Seconds after which a wrong key is answered 401 again; the right one is always taken.",
+    "required": True,
     "schema": {"type": "string", "pattern": "^[0-9]+$"},
 }
 

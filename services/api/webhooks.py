@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeGuard
 
 from services.api.access import admit_espocrm
 from services.api.errors import AccessDenied, Answer, error_answer
+from services.api.replays import is_repeated
 from services.core.errors import InvalidInput, Unavailable
 from services.core.jobs.pending import enqueue_unless_pending
 from services.core.jobs.queue import Enqueue
@@ -32,13 +33,17 @@ async def receive_batch(
 ) -> Answer:
     """Take one delivery: enqueue ``{"entity_id", "action", "source", "timestamp"}`` for each id not yet waiting.
 
-    Returns status and body: 200 with the counts, 400 for a body without a usable id, 401 for a wrong sender, 503 if
+    A signed body that comes again and again is enqueued no more (`services.api.replays`). Returns status and body: 200
+    with the counts, 400 for a body without a usable id, 401 for a wrong sender, 503 if
     Redis or the queue is down, so that EspoCRM sends the batch again.
     """
     resources = current_resources()
     try:
-        await admit_espocrm(request, resources, context)
+        is_signed = await admit_espocrm(request, resources, context)
         ids = entity_ids(request.body)
+        if is_signed and await is_repeated(resources, topic, request.body):
+            log(context, "warning", "webhook.repeated", topic=topic, ids=len(ids))
+            return 200, _received(action, new=0, ids=len(ids))
         timestamp = resources.clock().isoformat()
         events = {
             entity_id: {
@@ -73,11 +78,15 @@ async def receive_batch(
         new_ids=len(new_ids),
         ids=len(ids),
     )
-    return 200, {
+    return 200, _received(action, new=len(new_ids), ids=len(ids))
+
+
+def _received(action: Action, *, new: int, ids: int) -> dict[str, Any]:
+    return {
         "status": "received",
         "action": action,
-        "new_ids_count": len(new_ids),
-        "total_ids_in_batch": len(ids),
+        "new_ids_count": new,
+        "total_ids_in_batch": ids,
     }
 
 

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import schemathesis
 from outside import KEY, TRIAL, Outside, RealEspoCRM, outside
+from schemathesis.checks import CHECKS
 
 from config import key_digest
 from sandbox.control import running
+from services.api import access
+from services.api.openapi import document
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
@@ -309,3 +313,47 @@ async def test_no_variant_of_the_header_opens_a_door(trial: Outside, head: str) 
         answer = await reader.read()
     writer.close()
     assert answer.split()[1] in (b"400", b"401")
+
+
+def check_refusal(url: str, method: str, path: str, headers: dict[str, str]) -> int:
+    """Ask an endpoint, and hold its answer against its description; the status."""
+    operation = schemathesis.openapi.from_dict(document())[path][method]
+    query = {"endpoint": "x"} if path == "/advoware/proxy" else {}
+    options: dict[str, Any] = {"headers": headers, "query": query}
+    if operation.body:
+        options["body"] = WISH if path == RESET else {}
+    case = operation.Case(**options)
+    names = ("status_code", "content_type", "response_headers", "response_schema")
+    checks = CHECKS.get_by_names([f"{name}_conformance" for name in names])
+    answer = case.call_and_validate(base_url=url, checks=checks, timeout=30)
+    return int(answer.status_code)
+
+
+async def test_refusals_are_answered_as_they_are_described(trial: Outside) -> None:
+    sender = {"X-Forwarded-For": "192.0.2.77"}
+    endpoints = [
+        ("POST", RESET),
+        ("POST", "/advoware/calendar/sync"),
+        *(("DELETE", "/advoware/proxy"), ("PUT", "/advoware/proxy")),
+    ]
+
+    async def statuses(key: str) -> set[int]:
+        headers = {"X-Api-Key": key, **sender}
+        url = trial.system.http_url
+        checks = [
+            asyncio.to_thread(check_refusal, url, *endpoint, headers)
+            for endpoint in endpoints
+        ]
+        return set(await asyncio.gather(*checks))
+
+    assert await statuses("wrong") == {401}
+    assert await statuses(READER) == {403}
+    guesses = [
+        trial.call("POST", RESET, json=WISH, headers={"X-Api-Key": "wrong", **sender})
+        for _ in range(access.REFUSED_FROM)
+    ]
+    await asyncio.gather(*guesses)
+    assert await statuses("wrong") == {429}
+    assert await statuses(READER) == {403}
+    right = {**RIGHT, **sender}
+    assert (await trial.call("POST", RESET, json=WISH, headers=right))[0] == 200

@@ -6,6 +6,7 @@ Over real sockets, with short limits where time is what is limited.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -325,3 +326,36 @@ async def test_slow_clients_of_the_worker_port_keep_no_worker_out(
         await eventually(both, all)
         for _, writer in clients:
             writer.close()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "http://127.0.0.1.evil.example:3113",
+        "http://localhost.evil.example",
+        "http://localhost:3113@evil.example",
+        "http://localhostx:3113",
+        "http://0.0.0.0:3113",
+        "http://[::ffff:10.0.0.1]:3113",
+        "http://2130706433",
+        "file://",
+        "null",
+        "*",
+        "",
+    ],
+)
+async def test_no_foreign_page_may_read_an_answer(target: Target, origin: str) -> None:
+    asks = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "x-api-key",
+    }
+    paths = ("/health", "/unknown", "/_console/status")
+    for path, (method, headers) in itertools.product(
+        paths, [("OPTIONS", asks), ("GET", {}), ("POST", {})]
+    ):
+        reply = await request(
+            target, method, path, headers={"Origin": origin, **headers}
+        )
+        assert "Access-Control-Allow-Origin" not in reply.headers
+        assert "Access-Control-Allow-Credentials" not in reply.headers

@@ -17,6 +17,7 @@ from services.advoware import (
     TOKEN_KEY,
     TOKEN_TIMESTAMP_KEY,
 )
+from services.api.replays import received_key
 from services.beteiligte_check import DELETED_CURSOR
 from services.calendar_sync.employees import LAST_SUCCESS, lock_key
 from services.core.jobs.pending import pending_key
@@ -54,7 +55,7 @@ async def test_every_table_is_documented(resources: Resources) -> None:
         *(DELETED_CURSOR, LAST_SUCCESS, lock_key("<Kürzel>"), "health:probe"),
         *(beteiligte_lock_key("<id>"), pending_key("<topic>", "<id>")),
         *("rate_limit:{<name>}:bucket", "rate_limit:{<name>}:log"),
-        "access:refused:<group>",
+        *("access:refused:<group>", received_key("<topic>", "<mac>")),
     ],
 )
 def test_every_key_is_documented(key: str) -> None:

@@ -191,6 +191,17 @@ def test_nothing_is_reported_to_strangers_or_kept_in_memory_only(path: Path) -> 
 
 
 @pytest.mark.parametrize("path", [*FILE_BASED, CLUSTER], ids=lambda path: path.name)
+def test_no_page_but_the_console_on_this_machine_may_read_answers(path: Path) -> None:
+    config = modules(read_config(path, **CLUSTER_VARIABLES))
+    cors = config["modules::api::RestApiModule"]["cors"]
+    # For the engine an empty list, and a missing one, means everybody.
+    names, ports = ("localhost", "127.0.0.1"), (3113, 3114)
+    console = {f"http://{name}:{port}" for name in names for port in ports}
+    assert set(cors["allowed_origins"]) == console
+    assert set(cors["allowed_methods"]) == {"GET", "POST", "PUT", "DELETE"}
+
+
+@pytest.mark.parametrize("path", [*FILE_BASED, CLUSTER], ids=lambda path: path.name)
 def test_the_engines_retries_are_those_that_the_sync_steps_ask_for(path: Path) -> None:
     queue = modules(read_config(path, **CLUSTER_VARIABLES))[
         "modules::queue::QueueModule"

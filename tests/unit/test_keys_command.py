@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -64,3 +65,27 @@ def test_the_list_shows_names_and_rights_and_no_hash(
         assert run("list") == (0, "diary: GET calendar\n")
     finally:
         get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "warned"),
+    [
+        ("BITBYLAW_API_KEYS", "0123456789abcdef01234567", True),
+        ("BITBYLAW_NAMED_KEYS", f"diary:GET:{'0' * 64}", False),
+    ],
+)
+def test_the_doctor_warns_about_keys_in_plain_text(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, warned: bool
+) -> None:
+    monkeypatch.setenv("BITBYLAW_ENV_FILE", "")
+    monkeypatch.setenv("POSTGRES_HOST", "127.0.0.1")
+    monkeypatch.setenv("POSTGRES_PORT", "1")
+    monkeypatch.setenv(variable, value)
+    get_settings.cache_clear()
+    try:
+        output = CliRunner().invoke(app, ["doctor", "--json"]).stdout
+    finally:
+        get_settings.cache_clear()
+    names = {check["name"]: check["status"] for check in json.loads(output)["checks"]}
+    assert names.get("API keys") == ("warning" if warned else None)
+    assert value not in output

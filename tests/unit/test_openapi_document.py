@@ -66,3 +66,13 @@ def test_every_reference_leads_somewhere() -> None:
     names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(DOCUMENT)))
     assert names
     assert names <= DOCUMENT["components"]["schemas"].keys()
+
+
+def test_endpoints_of_tools_describe_their_refusals_and_webhooks_no_429() -> None:
+    for (_, path), operation in OPERATIONS.items():
+        is_for_tools = {"apiKey": []} in operation["security"]
+        answers = operation["responses"]
+        assert ("429" in answers) is is_for_tools, path
+        if is_for_tools:
+            assert {"401", "403"} <= answers.keys()
+            assert answers["429"]["headers"]["Retry-After"]["required"]
