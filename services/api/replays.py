@@ -2,7 +2,8 @@
 
 EspoCRM signs the body only: no time, no number. So a copy that another person has recorded looks like the original, and
 an original may look like an earlier one (a value that was changed, changed back, and changed again). A webhook is only
-a hint to look at records, so a copy can cause nothing but another look. What is limited here is how many looks.
+a hint to look at records, so a copy can cause nothing but another look. What is limited here is how many looks; an
+original among the copies is not lost, because EspoCRM sends it again.
 """
 
 from __future__ import annotations
@@ -12,12 +13,20 @@ import hmac
 from typing import Any
 
 from services.api.access import php_json
+from services.core.errors import Unavailable
 from services.core.resources import Resources
 from services.core.store_errors import redis_errors
 
 #: EspoCRM repeats what was not taken after ten minutes, so within them it sends the same body for new changes only.
 WINDOW_SECONDS = 600
 MAX_DELIVERIES = 3
+
+
+class Repeated(Unavailable):
+    """The same signed body has come too often; EspoCRM sends what is no copy once more after ten minutes."""
+
+    def __init__(self) -> None:
+        super().__init__("webhook", "the same signed batch came too often; later again")
 
 
 def received_key(topic: str, mac: str) -> str:

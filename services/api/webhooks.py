@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeGuard
 
 from services.api.access import admit_espocrm
 from services.api.errors import AccessDenied, Answer, error_answer
-from services.api.replays import is_repeated
+from services.api.replays import Repeated, is_repeated
 from services.core.errors import InvalidInput, Unavailable
 from services.core.jobs.pending import enqueue_unless_pending
 from services.core.jobs.queue import Enqueue
@@ -33,9 +33,9 @@ async def receive_batch(
 ) -> Answer:
     """Take one delivery: enqueue ``{"entity_id", "action", "source", "timestamp"}`` for each id not yet waiting.
 
-    A signed body that comes again and again is enqueued no more (`services.api.replays`). Returns status and body: 200
-    with the counts, 400 for a body without a usable id, 401 for a wrong sender, 503 if
-    Redis or the queue is down, so that EspoCRM sends the batch again.
+    Returns status and body: 200 with the counts, 400 for a body without a usable id, 401 for a wrong sender, 503 if
+    Redis or the queue is down, or if a signed body comes again and again (`services.api.replays`): EspoCRM sends the
+    batch once more later.
     """
     resources = current_resources()
     try:
@@ -43,7 +43,7 @@ async def receive_batch(
         ids = entity_ids(request.body)
         if is_signed and await is_repeated(resources, topic, request.body):
             log(context, "warning", "webhook.repeated", topic=topic, ids=len(ids))
-            return 200, _received(action, new=0, ids=len(ids))
+            return error_answer(Repeated())
         timestamp = resources.clock().isoformat()
         events = {
             entity_id: {
@@ -78,15 +78,11 @@ async def receive_batch(
         new_ids=len(new_ids),
         ids=len(ids),
     )
-    return 200, _received(action, new=len(new_ids), ids=len(ids))
-
-
-def _received(action: Action, *, new: int, ids: int) -> dict[str, Any]:
-    return {
+    return 200, {
         "status": "received",
         "action": action,
-        "new_ids_count": new,
-        "total_ids_in_batch": ids,
+        "new_ids_count": len(new_ids),
+        "total_ids_in_batch": len(ids),
     }
 
 
