@@ -700,3 +700,31 @@ def test_a_hidden_event_that_is_typed_into_and_moved_to_a_colleague_keeps_its_te
     moved = Act("SB", 6, "move to colleague", When(2, "02:30", 45), variant=3)
     readings = {"move_keeps_properties": keeps_marks}
     run(world, HIDDEN, *entered, typed, moved, Sync(first), readings=readings)
+
+
+def test_a_move_that_was_not_readable_when_its_event_was_hidden_is_still_synced(
+    world: tuple[asyncio.Runner, CalendarWorld],
+) -> None:
+    entered = EnterEvent("SB", When(3, "23:45", 45, all_day=True)), SyncAll()
+    moved = EditEvent("SB", 0, "move", When(2, "01:30", 3000))
+    odd = Surprise("google", "day one", probability=0.3)
+    cancelled = Sync("SB", at=12, meanwhile=Cancel())
+    hidden = Configure(anonymise=True, strategy="last_change_wins")
+    touched = EditEvent("SB", 1, "touch", When(1, "10:00", 45, series="monthly"))
+    again = Sync("SB", at=7, meanwhile=touched)
+    steps = (*entered, moved, odd, cancelled, hidden, again)
+    runner, opened = world
+    start = datetime(2026, 12, 29, 22, 55, tzinfo=UTC)
+    runner.run(play(opened, Scenario(start, WRITING, steps, {})))
+
+
+@pytest.mark.parametrize("surprise", ["no start", "start as text"])
+@pytest.mark.parametrize("strategy", ["source_system_wins", "last_change_wins"])
+def test_what_is_not_readable_when_its_event_is_hidden_is_synced_once_it_is(
+    world: tuple[asyncio.Runner, CalendarWorld], strategy: Any, surprise: str
+) -> None:
+    entered = EnterEvent("SB", When(3, minutes=60)), EnterTermin("SB", When(4))
+    moved = EditEvent("SB", 6, "move", When(2, "01:30", 90))
+    unread = SyncAll(), moved, Surprise("google", surprise), SyncAll()
+    hidden = Configure(anonymise=True, strategy=strategy), SyncAll()
+    run(world, Configure(strategy=strategy), *entered, *unread, *hidden)

@@ -12,6 +12,7 @@ from services.calendar_sync.model import (
     ListGoogle,
     Pair,
     content_hash,
+    is_partial_hash,
     is_same_content,
     is_uncompared,
 )
@@ -48,7 +49,10 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
         undone.insert(0, google)
     # Once it is hidden, it cannot be known any more that its owner wanted it private.
     pair = replace(pair, persons_private=view.persons_private(pair))
-    has_unjudged_edit = has_edit or is_uncompared(pair.google.content_hash)
+    # What could not be read of it may be an edit as well, and be readable in the answer.
+    remembered = pair.google.content_hash
+    is_unjudged = is_uncompared(remembered) or is_partial_hash(remembered)
+    has_unjudged_edit = has_edit or is_unjudged
     return HideGoogle(pair, etag, tuple(occurrences), tuple(undone), has_unjudged_edit)
 
 
