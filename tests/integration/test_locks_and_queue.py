@@ -71,7 +71,7 @@ async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(
     taken: list[int] = []
 
     async def enqueue(event: dict[str, Any]) -> None:
-        if event["data"]["n"] == 25:
+        if event["data"]["n"] == 65:
             raise RuntimeError("full")
         taken.append(event["data"]["n"])
 
@@ -80,8 +80,8 @@ async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(
             enqueue, "t", ({"n": n} for n in range(100)), timeout_seconds=5
         )
 
-    assert caught.value.confirmed == 20
-    assert set(range(20)) <= set(taken)
+    assert caught.value.confirmed == 65
+    assert set(range(65)) <= set(taken)
 
 
 async def test_a_slow_call_is_given_up_but_never_cancelled(
