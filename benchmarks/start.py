@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 
 import psutil
 
@@ -45,16 +45,16 @@ async def _idle(bench: Bench, system: stack.Stack) -> None:
     await asyncio.sleep(bench.seconds(usual))
     took = time.monotonic() - started
     after = _usage([item for item in processes if item.is_running()], names)
-    memory: Counter[str] = Counter()
-    cpu: Counter[str] = Counter()
+    memory: dict[str, float] = defaultdict(float)
+    cpu: dict[str, float] = defaultdict(float)
     for pid, (name, used, own) in after.items():
         memory[name] += own
         cpu[name] += 100 * (used - before.get(pid, ("", used, 0))[1]) / took
     for name in sorted(memory):
         bench.add("idle: memory", name, "MB", [memory[name]])
         bench.add("idle: CPU", name, "% of a core", [cpu[name]])
-    bench.add("idle: memory", SUBJECT, "MB", [memory.total()])
-    bench.add("idle: CPU", SUBJECT, "% of a core", [cpu.total()])
+    bench.add("idle: memory", SUBJECT, "MB", [sum(memory.values())])
+    bench.add("idle: CPU", SUBJECT, "% of a core", [sum(cpu.values())])
 
 
 def _usage(
