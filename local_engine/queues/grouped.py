@@ -1,7 +1,7 @@
 """Group commit: what many callers want written at the same time is written together.
 
 The first caller's item is written at once. What arrives meanwhile waits for that write, and then goes into one of its
-own. Under load a transaction serves many callers; without load nobody waits for others.
+own. Under load a transaction serves many callers; without load no one waits for others.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ _background: set[asyncio.Task[None]] = set()
 
 
 def _in_background(work: Coroutine[Any, Any, None]) -> None:
-    """Do what nobody has to wait for: a key that is not confirmed only expires earlier."""
+    """Do what no one has to wait for: a key that is not confirmed only expires earlier."""
     task = asyncio.create_task(work)
     _background.add(task)
     task.add_done_callback(_background.discard)
