@@ -9,7 +9,7 @@ from benchmarks import firm, machine, stack
 from benchmarks.bench import Bench
 from benchmarks.stack import Stack
 
-RECORDS = 1_000
+RECORDS = 600
 UPSTREAM_MS = 50
 SUBJECT = "one worker"
 AT_ONCE = 10

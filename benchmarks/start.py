@@ -14,7 +14,7 @@ from benchmarks.bench import Bench
 from cli.engines import EngineKind
 
 SUBJECT = "whole system"
-IDLE_SECONDS = 60.0
+IDLE_SECONDS = 30.0
 LONG_IDLE_SECONDS = 300.0
 SETTLE_SECONDS = 10.0
 
