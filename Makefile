@@ -75,8 +75,8 @@ metrics-code: $(VENV)/.development ## how dense the code is, and the functions t
 walk: $(VENV)/.development ## follow one Beteiligter and one calendar event through services/: files, functions, hops
 	@$(BIN)/python tools/walk.py
 
-bench: $(VENV)/.bench ## how fast everything is, beside its peers; writes docs/benchmarks.md (ONLY=webhook,queue; SMALL=1: only that it works)
-	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SMALL),--small)
+bench: $(VENV)/.bench ## how fast everything is, beside its peers; writes docs/benchmarks.md (ONLY=webhook,queue; SMALL=1: only that it works; LONG=1)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SMALL),--small) $(if $(LONG),--long)
 
 bench-backup: $(VENV)/.development ## how long backup and restore take (RECORDS=100000); no part of the gate
 	@PYTHONPATH=. $(BIN)/python tools/bench_backup.py $(or $(RECORDS),100000)

@@ -7,7 +7,7 @@ import asyncio
 import sys
 import traceback
 
-from benchmarks import machine, queue, webhook
+from benchmarks import beteiligte, calendar, machine, proxy, queue, start, webhook
 from benchmarks.bench import Bench, Part
 from benchmarks.results import (
     BEFORE,
@@ -21,12 +21,16 @@ from benchmarks.results import (
 PARTS: dict[str, tuple[str, Part]] = {
     "webhook": ("Webhooks", webhook.measure),
     "queue": ("Queue", queue.measure),
+    "proxy": ("Proxy", proxy.measure),
+    "beteiligte": ("Beteiligte", beteiligte.measure),
+    "calendar": ("Calendar", calendar.measure),
+    "start": ("Start and rest", start.measure),
 }
 #: No part takes longer, whatever hangs.
 PART_SECONDS = 600.0
 
 
-async def run(names: list[str], *, small: bool) -> bool:
+async def run(names: list[str], *, small: bool, long: bool) -> bool:
     """Measure the parts one after the other; a failed one is shown and does not stop the others. True: all went well.
 
     A small run leaves the files as they are.
@@ -35,9 +39,9 @@ async def run(names: list[str], *, small: bool) -> bool:
     failed = []
     for name in names:
         about = machine.about()
-        bench = Bench(name, small)
+        bench = Bench(name, small, long)
         try:
-            async with asyncio.timeout(PART_SECONDS):
+            async with asyncio.timeout(PART_SECONDS * (4 if long else 1)):
                 await PARTS[name][1](bench)
         except Exception:  # noqa: BLE001 - whatever it is, the other parts are measured
             traceback.print_exc()
@@ -63,12 +67,15 @@ def main() -> None:
     parser.add_argument(
         "--small", action="store_true", help="only to see that it works"
     )
+    parser.add_argument(
+        "--long", action="store_true", help="also what takes many minutes"
+    )
     given = parser.parse_args()
     names = [name for name in given.only.split(",") if name]
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(PARTS)}")
-    sys.exit(0 if asyncio.run(run(names, small=given.small)) else 1)
+    sys.exit(0 if asyncio.run(run(names, small=given.small, long=given.long)) else 1)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,11 @@ START_SECONDS = 30.0
 
 @dataclass
 class Bench:
-    """One part being measured. ``small``: only to see that it works."""
+    """One part being measured. ``small``: only to see that it works; ``long``: also what takes many minutes."""
 
     part: str
     small: bool
+    long: bool = False
     rows: list[Row] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 

@@ -60,9 +60,8 @@ async def _ingest(
     """New ids, which nobody takes out of the queue."""
     for batch in BATCHES:
         for clients in CLIENTS[: 1 if bench.small else None]:
-            order = Order(
-                url=url, batch=batch, clients=clients, seconds=bench.seconds(2)
-            )
+            seconds = bench.seconds(1.5)
+            order = Order(url=url, batch=batch, clients=clients, seconds=seconds)
             name = f"ingest, batch {batch}, {clients} clients"
             await _repeat(bench, name, subject, order, pids)
     order = Order(url=url, batch=1, rate=RATE, seconds=bench.seconds(5))
@@ -72,7 +71,7 @@ async def _ingest(
 async def _repeat(
     bench: Bench, name: str, subject: str, order: Order, pids: dict[str, int | None]
 ) -> None:
-    await stack.load(order.model_copy(update={"seconds": bench.seconds(1)}))
+    await stack.load(order.model_copy(update={"seconds": bench.seconds(0.5)}))
     found = []
     for _ in range(bench.repeats):
         cpu = Cpu(**pids)
@@ -94,7 +93,7 @@ async def _repeat(
 
 async def _with_syncs(bench: Bench, subject: str, system: Stack, url: str) -> None:
     """Webhooks at the rate, while the syncs that they ask for go on beside them."""
-    unknown = Order(url=url, batch=1, rate=RATE, seconds=bench.seconds(10), warmup=1)
+    unknown = Order(url=url, batch=1, rate=RATE, seconds=bench.seconds(6), warmup=1)
     bench.say("making records, and syncing them once")
     ids = await people(system, bench.count(RECORDS))
     await system.slow_twins(UPSTREAM_MS)

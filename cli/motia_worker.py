@@ -26,7 +26,7 @@ from typing import Any
 
 from iii import III
 from iii.telemetry import init_otel
-from motia import runtime
+from motia import runtime, tracing
 from motia.cli import main as motia_main
 from motia.iii import get_instance
 from motia.runtime import Motia
@@ -220,6 +220,8 @@ def main(arguments: Sequence[str]) -> None:
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):  # not with OTEL_ENABLED=false
         provider.sampler = WithoutHealthLooks(provider.sampler)
+    # motia makes a new tracer for every span, which costs more than the span.
+    vars(tracing)["get_tracer"] = functools.cache(tracing.get_tracer)
     queue = EngineQueue()
     vars(runtime)["Motia"] = lambda: DescribedSteps(queue)
     serve_in_thread(load_settings(), queue.stats)

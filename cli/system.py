@@ -7,7 +7,14 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -145,15 +152,16 @@ async def running_system(
             stack.callback(task.cancel)
 
         on_event("starting PostgreSQL and Redis")
-        engine_database = await _start_stores(
-            settings, data, stack, found, on_event, patience
-        )
-        twins = {}
         for name in needed:
             on_event(f"starting the {PORT_NAMES[name][0]}")
-            twins[name] = (await run(_twin_program(name, getattr(ports, name), data)))[
-                "url"
-            ]
+        # At the same time: each is busy with its imports for most of it.
+        engine_database, *ready = await _all_of(
+            _start_stores(settings, data, stack, found, on_event, patience),
+            *(run(_twin_program(name, getattr(ports, name), data)) for name in needed),
+        )
+        twins = {}
+        for name, twin in zip(needed, ready, strict=True):
+            twins[name] = twin["url"]
             watch(
                 f"{name}-twin", partial(engine_answers, f"{twins[name]}/__sandbox__")
             )  # where no fault rule reaches
@@ -175,15 +183,29 @@ async def running_system(
             on_event(notice)
         _leave_settings(settings, data)
         on_event("starting the board")
-        board_url = (await run(_board_program(settings)))["url"]
-        watch("board", partial(engine_answers, f"{board_url}healthz"))
         on_event("starting the worker")
-        await run(worker_program(settings))
+        board, _ = await _all_of(
+            run(_board_program(settings)), run(worker_program(settings))
+        )
+        board_url = board["url"]
+        watch("board", partial(engine_answers, f"{board_url}healthz"))
         system = System(settings, http_url, twins, processes, data, board_url)
         await _wait_until_connected(system)
         watch("worker", partial(_worker_answers, http_url))
         yield system
         on_event("stopping")
+
+
+async def _all_of(*starts: Coroutine[Any, Any, Any]) -> list[Any]:
+    """What all of them return. If one fails, the others are waited for, so that everything that runs is stopped again.
+
+    Raises: what the first one that failed has raised.
+    """
+    results = await asyncio.gather(*starts, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
 def _fixed_ports(ports: Ports) -> Ports:
@@ -389,7 +411,7 @@ def worker_program(settings: Settings) -> Program:
 
 def _board_program(settings: Settings) -> Program:
     environment = {**_environment(settings), "OTEL_ENABLED": "false"}
-    return Program("board", _python("cli.main", "board"), environment)
+    return Program("board", _python("cli.commands.board"), environment)
 
 
 def _local_operator(data: Path) -> str:

@@ -70,3 +70,7 @@ def board_key(
         f"append to BITBYLAW_BOARD_OPERATORS (comma-separated): {name}:{role}:{digest}",
         markup=False,
     )
+
+
+if __name__ == "__main__":
+    typer.run(board)  # for `bitbylaw up`, without the imports of the other commands

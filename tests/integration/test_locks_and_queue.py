@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.core.errors import EntityBusy, Unavailable
+from services.core.jobs.pending import enqueue_unless_pending, pending_key
 from services.core.jobs.queue import NotEnqueued, enqueue_all
 from services.core.locks import held_lock, record_lock
 from services.core.resources import Resources
@@ -71,7 +72,7 @@ async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(
     taken: list[int] = []
 
     async def enqueue(event: dict[str, Any]) -> None:
-        if event["data"]["n"] == 25:
+        if event["data"]["n"] == 65:
             raise RuntimeError("full")
         taken.append(event["data"]["n"])
 
@@ -80,8 +81,27 @@ async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(
             enqueue, "t", ({"n": n} for n in range(100)), timeout_seconds=5
         )
 
-    assert caught.value.confirmed == 20
-    assert set(range(20)) <= set(taken)
+    assert caught.value.confirmed == 65
+    assert set(range(65)) <= set(taken)
+
+
+async def test_the_key_of_an_enqueued_event_is_confirmed(resources: Resources) -> None:
+    async def enqueue(_: dict[str, Any]) -> None:
+        assert await resources.redis.ttl(pending_key("t", "a")) <= 8
+
+    new = await enqueue_unless_pending(
+        resources,
+        enqueue,
+        "t",
+        {"a": {"n": 1}},
+        pending_seconds=300,
+        timeout_seconds=5,
+    )
+
+    assert new == ["a"]
+    async with asyncio.timeout(5):
+        while await resources.redis.ttl(pending_key("t", "a")) <= 8:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_slow_call_is_given_up_but_never_cancelled(

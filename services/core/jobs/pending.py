@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -50,8 +51,18 @@ async def enqueue_unless_pending(
         await claim_pending(resources, topic, *failed)
         await _confirm_pending(resources, topic, confirmed, pending_seconds)
         raise
-    await _confirm_pending(resources, topic, new, pending_seconds)
+    _in_background(_confirm_pending(resources, topic, new, pending_seconds))
     return new
+
+
+_background: set[asyncio.Task[None]] = set()
+
+
+def _in_background(work: Coroutine[Any, Any, None]) -> None:
+    """Do what no one has to wait for: a key that is not confirmed only expires earlier."""
+    task = asyncio.create_task(work)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
 
 
 async def _set_pending(

@@ -14,7 +14,8 @@ from services.core.errors import Unavailable
 
 Enqueue = Callable[[dict[str, Any]], Awaitable[Any]]
 
-CONCURRENCY = 10
+#: As many as EspoCRM sends at once: the embedded engine stores what comes together in one transaction.
+CONCURRENCY = 50
 
 
 class NotEnqueued(Unavailable):
@@ -49,9 +50,10 @@ async def enqueue_all(
             _start_call(enqueue, {"topic": topic, "data": payload}) for payload in batch
         ]
         remaining = max(0.0, deadline - loop.time())
-        done, pending = await asyncio.wait(calls, timeout=remaining)
-        if pending or any(call.exception() for call in done):
-            raise NotEnqueued(confirmed)
+        await asyncio.wait(calls, timeout=remaining)
+        succeeded = [call.done() and not call.exception() for call in calls]
+        if not all(succeeded):
+            raise NotEnqueued(confirmed + succeeded.index(False))
 
 
 def _start_call(enqueue: Enqueue, message: dict[str, Any]) -> asyncio.Future[Any]:
