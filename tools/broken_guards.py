@@ -118,6 +118,20 @@ GUARDS = (
         "            termin = await read_termin(self._advoware, fr_nr)",
         "            termin = None",
     ),
+    Guard(
+        "A record that failed is tried again",
+        "categories has the failed ones",
+        "services/beteiligte_check.py",
+        'Category("failed", [equals("syncStatus", "failed"), due], "syncNextRetry"),',
+        "",
+    ),
+    Guard(
+        "A lost event loses no edit",
+        "categories has the edited ones",
+        "services/beteiligte_check.py",
+        'Category("modified", [equals("syncStatus", "dirty")], "modifiedAt"),',
+        "",
+    ),
 )
 
 
