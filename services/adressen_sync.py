@@ -110,6 +110,7 @@ SELECT = (
         "istStandard",
         "isActive",
         "advowareId",
+        "advowareRowId",
         "syncStatus",
         "beteiligteId",
         "modifiedAt",

@@ -758,6 +758,42 @@ async def test_a_create_answered_with_an_unreadable_body_is_found_again(
     assert row(office, str(record["id"]))["advowareId"] == adresse(office)["id"]
 
 
+async def test_an_edit_in_advoware_after_a_create_in_espocrm_whose_answer_was_lost_is_kept(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(
+        adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
+    )
+    strike(office.espocrm, "POST", "/CAdressen", when="after", truncate_json=True)
+    assert (await sync()).errors
+    number = adresse(office)["id"]
+    office.in_advoware(adressen=[{"id": number, "strasse": "Am Wall 2"}])
+
+    await sync()
+
+    (record,) = office.records("CAdressen")
+    assert record["adresseStreet"] == "Am Wall 2"
+    assert adresse(office)["strasse"] == "Am Wall 2"
+
+
+async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
+    office: Office, sync: Any
+) -> None:
+    office.in_advoware(
+        adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
+    )
+    strike(office.espocrm, "POST", "/CAdressen", when="after", truncate_json=True)
+    assert (await sync()).errors
+    (record,) = office.records("CAdressen")
+    await office.edit("CAdressen", record["id"], adresseStreet="Am Wall 3")
+    number = adresse(office)["id"]
+    office.in_advoware(adressen=[{"id": number, "strasse": "Am Wall 2"}])
+
+    await sync()
+
+    assert adresse(office)["strasse"] == "Am Wall 3"
+
+
 async def test_an_address_that_the_sync_creates_takes_over_the_assignee(
     office: Office, sync: Any
 ) -> None:

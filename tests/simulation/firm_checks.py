@@ -283,8 +283,22 @@ async def _check_calendars(firm: Firm) -> None:
     calendar_checks.assert_nothing_is_lost(diary)
     await calendar_checks.assert_nothing_is_there_twice(diary)
     if "privacy" in checks:
-        await calendar_checks.assert_no_hidden_text(diary)
+        await _check_hidden(firm)
     diary.forget_journals()
     for kuerzel in KUERZEL:
         await diary.run(kuerzel)
     assert diary.writes() == [], f"the calendars do not rest: {diary.writes()}"
+
+
+async def _check_hidden(firm: Firm) -> None:
+    """No text of Advoware's that must be hidden.
+
+    What a person has typed into a copy is the person's; a copy that was over when we first met it keeps that.
+    """
+    own = firm.diary.ledger.typed_in_copies
+    leaks = [
+        event
+        for event in await calendar_checks.shown_events(firm.diary)
+        if event.must_hide and set(event.texts) - own
+    ]
+    assert not leaks, f"text that must be hidden: {leaks}"

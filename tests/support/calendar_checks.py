@@ -188,6 +188,7 @@ async def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
         waiting = {
             pair.google_event_id for pair in rows if pair.untranslatable is not None
         }
+        waiting |= await _unknown_and_over(world, kuerzel, events)
         events = [event for event in events if event["id"] not in waiting]
         ours = [
             event for event in events if event["creator"]["email"] == world.account_name
@@ -198,6 +199,24 @@ async def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
             for event in events
             if (token := token_of(event.get("summary"))) not in excused
         )
+
+
+async def _unknown_and_over(
+    world: CalendarWorld, kuerzel: str, events: Iterable[dict[str, Any]]
+) -> set[str]:
+    """The ids of events without a row that were over before the window began: no run has ever had them in it."""
+    store = await world.store()
+    known = {pair.google_event_id for pair in await store.load_pairs(kuerzel)}
+    days_back = world.resources.settings.calendar_sync.days_back
+    day = world.now.astimezone(BERLIN).date()
+    first_day = day.fromordinal(day.toordinal() - days_back)
+    over = set()
+    for resource in events:
+        content = read_google_event(resource).event
+        is_over = isinstance(content, NormalisedEvent) and content.last_day < first_day
+        if is_over and resource["id"] not in known:
+            over.add(resource["id"])
+    return over
 
 
 def assert_single(names: Iterable[str | None]) -> None:

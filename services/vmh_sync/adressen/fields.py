@@ -328,6 +328,8 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
     espocrm = _mapper.comparable_from_espocrm(row)
     advoware = _mapper.comparable_from_advoware(adresse)
     base = base_from_json(state.base)
+    if not base and _is_unedited_copy(row, adresse):
+        base = _as_created(espocrm, advoware)
     unsaid = _mapper.unsaid(adresse)
     hidden: dict[str, Unknown] = {}
     for name in (advoware.keys() & base.keys()) - {FURTHER_LINES}:
@@ -340,6 +342,25 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
             advoware[name] = last
     _read_further_lines(advoware, base, unsaid)
     return _Reading(espocrm, advoware, base, hidden)
+
+
+def _is_unedited_copy(row: Record, adresse: Record) -> bool:
+    """Whether the sync has made the CAdressen of an older version of this Adresse, and no user has edited it since.
+
+    An edit makes it ``dirty``. It has no base if the answer to its creation was lost.
+    """
+    made_of = row.get("advowareRowId")
+    is_link = row.get("advowareId") == adresse["id"]
+    is_older = made_of is not None and made_of != adresse.get("rowId")
+    return is_link and is_older and row.get("syncStatus") == "clean"
+
+
+def _as_created(
+    espocrm: Mapping[str, Value], advoware: Mapping[str, Value]
+) -> dict[str, Pair]:
+    """The base of such a copy: both sides held what it holds, so what differs is an edit in Advoware."""
+    names = (espocrm.keys() & advoware.keys()) - {FURTHER_LINES}
+    return {name: Pair(espocrm[name], espocrm[name]) for name in names}
 
 
 def _read_further_lines(
