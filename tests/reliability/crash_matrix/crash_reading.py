@@ -18,18 +18,8 @@ MOMENTS = re.compile(
 #: What says when something was done or how often, not what is there.
 EMPTY: tuple[Any, ...] = (None, "", [], {})
 BESIDE = frozenset(
-    {"rowId", "advowareRowId", "kommunikationHash", "versionNumber", "number"}
-    | {
-        "iCalUID",
-        "htmlLink",
-        "organizer",
-        "sync_id",
-        "etag",
-        "created",
-        "updated",
-        "sequence",
-        "zuletztGeaendertAm",
-    }
+    "rowId advowareRowId kommunikationHash versionNumber number iCalUID htmlLink organizer sync_id etag sequence "
+    "created updated zuletztGeaendertAm modifiedAt modifiedById modifiedByName".split()
 )
 
 
