@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench bench-backup board-pictures lint lint-php test-php phpstan types \
+.PHONY: help up check test crash-matrix kill-trial soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench bench-backup board-pictures lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
 PYTEST_WORKERS ?= 3
 SCENARIOS ?= 500
+TIMES ?= 100
 CALENDAR_SCENARIOS ?= 300
 COVERAGE_TESTS ?= tests
 MUTANTS_PATHS ?= services/values/merge.py
@@ -44,6 +45,12 @@ check: $(VENV)/.runtime ## run the system, verify the sample flow, stop; exit st
 
 test: $(VENV)/.development ## all tests
 	@$(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist loadgroup
+
+crash-matrix: $(VENV)/.development ## a worker is killed at each write of each flow, at four points (10 minutes)
+	@CRASH_MATRIX=all $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --override-ini timeout=0 tests/reliability/crash_matrix
+
+kill-trial: $(VENV)/.development ## kill -9 of everything at once under load, TIMES times (TIMES=100, SEED=1)
+	@$(BIN)/python -W ignore tools/kill_trial.py --times $(TIMES) --seed $(or $(SEED),1)
 
 soak: $(VENV)/.development ## HOURS=1: the whole firm for an hour; without: the two searches (SCENARIOS=500, CALENDAR_SCENARIOS=300)
 ifdef HOURS

@@ -78,11 +78,13 @@ from services.vmh_sync.beteiligte.plan import (
     on_side,
     plan_master_data,
     result_of,
+    sending,
     shown_by,
     shown_values,
     standing_lines,
     standing_of_held,
     standing_of_pairs,
+    with_sent,
     without_fields,
 )
 from services.vmh_sync.espocrm_writes import EspoWrites
@@ -442,6 +444,7 @@ class BeteiligteSync:
             return None
         if state is not None:
             state = await store.opened(state, *shown_values(espo, advo, self._mapper))
+            state = with_sent(state, espo, advo, self._mapper)
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
             state = replace(
@@ -575,6 +578,9 @@ class BeteiligteSync:
         now = self._resources.now()
         standing = {**standing, **standing_of_held(observed, plan, now)}
         written = Written(observed.advo)
+        sent = sending(plan)
+        if sent:
+            await run.store.note_sending(ENTITY_TYPE, observed.espo["id"], sent)
         if plan.to_advoware:
             written = await self._writer.write(observed, plan.to_advoware, now)
             beside = beside_pairs(observed, plan, written.beside, self._mapper)

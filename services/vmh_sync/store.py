@@ -150,6 +150,21 @@ class SyncStore:
                 "this Advoware record is linked with another EspoCRM record",
             ) from error
 
+    async def note_sending(
+        self, entity_type: str, entity_id: str, sent: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Remember what is about to be written to either side, until the state is stored again (`with_sent`)."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                UPDATE sync_state SET base = base || jsonb_build_object('sending', $3::jsonb)
+                WHERE entity_type = $1 AND entity_id = $2
+                """,
+                entity_type,
+                entity_id,
+                dict(sent),
+            )
+
     async def opened(self, state: SyncState, *shown: Any) -> SyncState:
         """The state after an erasure, with the values put back that both sides show still.
 

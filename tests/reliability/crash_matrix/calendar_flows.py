@@ -31,6 +31,7 @@ class CalendarFlow:
     before: Begin | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     kuerzel: str = "SB"
+    then: Begin | None = None
 
     async def start(self, firm: CalendarFirm) -> Work:
         """Let all of that happen; the run that may die."""

@@ -15,21 +15,28 @@ MOMENTS = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+\d\d:\d\d)?"
     r"|\d\d\.\d\d\.\d{4} \d\d:\d\d Uhr"
 )
-#: What says when something was done or how often, not what is there.
 EMPTY: tuple[Any, ...] = (None, "", [], {})
+#: What says when something was done, by whom or how often, not what is there.
 BESIDE = frozenset(
-    {"rowId", "advowareRowId", "kommunikationHash", "versionNumber", "number"}
-    | {
+    [
+        "rowId",
+        "advowareRowId",
+        "kommunikationHash",
+        "versionNumber",
+        "number",
         "iCalUID",
         "htmlLink",
         "organizer",
         "sync_id",
         "etag",
+        "sequence",
         "created",
         "updated",
-        "sequence",
         "zuletztGeaendertAm",
-    }
+        "modifiedAt",
+        "modifiedById",
+        "modifiedByName",
+    ]
 )
 
 

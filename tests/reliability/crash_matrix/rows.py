@@ -63,7 +63,17 @@ ROWS: dict[str, tuple[str, ...]] = {
         "services/vmh_sync/beteiligte/master_data.py send: update_beteiligter",
         "services/vmh_sync/espocrm_writes.py write: update_entity",
     ),
+    "a name is corrected in EspoCRM, and taken back": (
+        "services/beteiligte_sync_utils.py _show_syncing: update_entity",
+        "services/vmh_sync/beteiligte/master_data.py send: update_beteiligter",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
     "a name is corrected in EspoCRM, plain requests": (
+        "services/beteiligte_sync_utils.py _show_syncing: update_entity",
+        "services/vmh_sync/beteiligte/master_data.py send: update_beteiligter",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a name is corrected in EspoCRM, and taken back, plain requests": (
         "services/beteiligte_sync_utils.py _show_syncing: update_entity",
         "services/vmh_sync/beteiligte/master_data.py send: update_beteiligter",
         "services/vmh_sync/espocrm_writes.py write: update_entity",
@@ -71,7 +81,13 @@ ROWS: dict[str, tuple[str, ...]] = {
     "a name is corrected in Advoware": (
         "services/vmh_sync/espocrm_writes.py write: update_entity",
     ),
+    "a name is corrected in Advoware, and once more": (
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
     "a name is corrected in Advoware, plain requests": (
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a name is corrected in Advoware, and once more, plain requests": (
         "services/vmh_sync/espocrm_writes.py write: update_entity",
     ),
     "a first name is changed on both sides": (

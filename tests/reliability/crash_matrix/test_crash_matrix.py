@@ -43,6 +43,10 @@ class Flow(Protocol):
     def name(self) -> str:
         """What happens, in words of the firm."""
 
+    @property
+    def then(self) -> Any:
+        """What a person does right after the run or its death, if anything."""
+
     async def start(self, firm: Any) -> Work:
         """Let it happen; the job that may die."""
 
@@ -58,18 +62,20 @@ class Matrix:
         """The writes of the flow's run, and what is there at its end."""
         job = await flow.start(self.firm)
         sites = await self.firm.run_in(self.nursery, job)
-        await self._end(job)
+        await self._end(flow, job)
         return sites, self.firm.seen()
 
     async def killed(self, flow: Flow, cut: Cut) -> Seen:
         """What is there after a worker has died of the flow's job."""
         job = await flow.start(self.firm)
         await self.firm.run_in(self.nursery, job, cut)
-        await self._end(job)
+        await self._end(flow, job)
         seen: Seen = self.firm.seen()
         return seen
 
-    async def _end(self, job: Work) -> None:
+    async def _end(self, flow: Flow, job: Work) -> None:
+        if flow.then is not None:
+            flow.then(self.firm)
         await self.firm.come_to_rest()
         assert await self.firm.deliver_again(job) == []
         assert await self.firm.left_behind() == {}

@@ -85,9 +85,13 @@ class VmhFirm(BeteiligteWorld):
         settings = self._settings().environment()
         sites = await nursery.work(job, settings, self.now, cut)
         if cut is not None and job.kind != "check":
-            event = SyncEvent.model_validate(job.event)
-            self.queue.append(Job(job.kind, event))
+            self.deliver(job)
         return sites
+
+    def deliver(self, job: Work) -> None:
+        """The engine has this job in its queue."""
+        event = SyncEvent.model_validate(job.event)
+        self.queue.append(Job(job.kind, event))
 
     async def come_to_rest(self) -> None:
         """The engine delivers what waits, the cron runs, time passes: until nothing is written any more.
@@ -116,8 +120,7 @@ class VmhFirm(BeteiligteWorld):
         if job.kind == "check":
             await self.cron()
         else:
-            event = SyncEvent.model_validate(job.event)
-            self.queue.append(Job(job.kind, event))
+            self.deliver(job)
         await self.work()
         return self.writes()
 

@@ -26,11 +26,15 @@ Begin = Callable[[VmhFirm], Work]
 
 @dataclass(frozen=True)
 class VmhFlow:
-    """What has come to rest (``before``), what happens then, and the job that may die of it (``begin``)."""
+    """What has come to rest (``before``), what happens then, and the job that may die of it (``begin``).
+
+    ``then`` is what a person does right after the run or its death.
+    """
 
     name: str
     begin: Begin
     before: tuple[Callable[[VmhFirm], object], ...] = ()
+    then: Callable[[VmhFirm], object] | None = None
     extension: str = WITH_ACTION
 
     async def start(self, firm: VmhFirm) -> Work:
@@ -76,6 +80,15 @@ def _edited_in_advoware(**changes: object) -> Begin:
         return _looked_at(firm)
 
     return begin
+
+
+def _taken_back(firm: VmhFirm) -> None:
+    firm.edit("CBeteiligte", _id(firm), lastName="Muster")
+
+
+def _corrected_once_more(firm: VmhFirm) -> None:
+    firm.edit_advoware(name="Maier")
+    firm.deliver(_looked_at(firm))
 
 
 def _looked_at(firm: VmhFirm) -> Work:
@@ -167,6 +180,18 @@ _FLOWS = (
     VmhFlow("a name is corrected in EspoCRM", _edited(lastName="Meyer"), (_person,)),
     VmhFlow(
         "a name is corrected in Advoware", _edited_in_advoware(name="Meyer"), (_person,)
+    ),
+    VmhFlow(
+        "a name is corrected in EspoCRM, and taken back",
+        _edited(lastName="Meyer"),
+        (_person,),
+        then=_taken_back,
+    ),
+    VmhFlow(
+        "a name is corrected in Advoware, and once more",
+        _edited_in_advoware(name="Meyer"),
+        (_person,),
+        then=_corrected_once_more,
     ),
     VmhFlow("a first name is changed on both sides", _both_edited, (_person,)),
     VmhFlow(
