@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from local_engine.connections import DEFAULT_LIMITS, Limits
+from local_engine.connections import DEFAULT_LIMITS, Limits, allow_files
 from local_engine.errors import DatabaseStartupError, StartupError
 from local_engine.http_port.api import DEFAULT_TIMEOUT
 from local_engine.http_port.bodies import BODY_SECONDS
@@ -85,6 +85,9 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 async def run(arguments: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT. Raises StartupError."""
+    limits = Limits(
+        arguments.max_connections, arguments.head_seconds, arguments.idle_seconds
+    )
     engine = Engine(
         arguments.database_url,
         host=arguments.host,
@@ -92,9 +95,7 @@ async def run(arguments: argparse.Namespace) -> None:
         ws_port=arguments.ws_port,
         http_timeout=arguments.http_timeout,
         body_seconds=arguments.body_seconds,
-        limits=Limits(
-            arguments.max_connections, arguments.head_seconds, arguments.idle_seconds
-        ),
+        limits=allow_files(limits),
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from aiohttp import web
@@ -45,6 +46,26 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+#: Open files that are no connections of clients: the database, logs, the program itself.
+OTHER_FILES = 128
+
+
+def allow_files(limits: Limits) -> Limits:
+    """Let this process open as many files as both ports may have connections; if that is too many, allow fewer.
+
+    Otherwise the operating system would refuse new connections before the limit gives up an old one for them.
+    """
+    needed = 2 * limits.connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return limits
+    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    if most >= needed:
+        return limits
+    connections = max(1, (most - OTHER_FILES) // 2)
+    log_event("engine.few_files", logging.WARNING, connections=connections)
+    return replace(limits, connections=connections)
 
 
 class LimitedServer(web.Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -357,3 +358,64 @@ async def test_refusals_are_answered_as_they_are_described(trial: Outside) -> No
     assert await statuses(READER) == {403}
     right = {**RIGHT, **sender}
     assert (await trial.call("POST", RESET, json=WISH, headers=right))[0] == 200
+
+
+async def raw(system: Outside, text: bytes) -> bytes:
+    """What comes for these bytes until the engine closes."""
+    host, _, port = system.system.http_url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(text)
+    writer.write_eof()
+    async with asyncio.timeout(30):
+        try:
+            answer = await reader.read()
+        except ConnectionResetError:
+            answer = b""
+    writer.close()
+    return answer
+
+
+PROXY = "/advoware/proxy?endpoint=api/v1/advonet/Beteiligte"
+HIDDEN = f"DELETE {PROXY}/1 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET {PROXY} HTTP/1.0\r\n\r\n",
+        f"GET {PROXY}\r\n",
+        f"GET http://127.0.0.1{PROXY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        f"GET /{PROXY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        f"GET /x/..{PROXY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        f"GET /hello/..%2f..{PROXY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        f"GET /_console{PROXY} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        f"get {PROXY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        f"TRACE {PROXY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        f"HEAD {PROXY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "CONNECT advoware:443 HTTP/1.1\r\nHost: advoware\r\n\r\n",
+        f"OPTIONS {PROXY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        # A second request inside the first one, for whoever reads lengths in another way.
+        f"GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: {len(HIDDEN)}\r\n\r\n{HIDDEN}",
+        f"GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}",
+        f"POST {RESET} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n{HIDDEN}",
+        f"POST {RESET} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n{HIDDEN}",
+        f"GET /hello HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n{HIDDEN}",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        "\x00" * 100,
+    ],
+    ids=lambda text: text[:30].encode("unicode_escape").decode(),
+)
+async def test_no_way_of_writing_a_request_gets_around_the_key(
+    trial: Outside, text: str
+) -> None:
+    await trial.twin("advoware", "DELETE", "/__sandbox__/journal")
+
+    answer = await raw(trial, text.encode("latin-1"))
+
+    statuses = set(re.findall(rb"^HTTP/1\.[01] (\d+)", answer, flags=re.MULTILINE))
+    # 200: of GET /hello, of a preflight; a request that was hidden in another one has no answer, or its own 401.
+    assert statuses <= {b"200", b"400", b"401", b"403", b"404", b"405", b"426"}
+    assert b"result" not in answer
+    assert await trial.twin("advoware", "GET", "/__sandbox__/journal") == []
+    assert (await trial.call("GET", "/health"))[0] == 200

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from engine_harness import NewWorker, Target, eventually, request
+from engine_harness import PROJECT, NewWorker, Target, eventually, request
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -359,3 +361,32 @@ async def test_no_foreign_page_may_read_an_answer(target: Target, origin: str) -
         )
         assert "Access-Control-Allow-Origin" not in reply.headers
         assert "Access-Control-Allow-Credentials" not in reply.headers
+
+
+@pytest.mark.parametrize("files", ["-Sn 300", "-n 300"])
+async def test_a_system_that_allows_few_files_does_not_close_the_port(
+    database_url: str, files: str
+) -> None:
+    command = f"ulimit {files}; exec {sys.executable} -m local_engine --http-port 0 --ws-port 0"
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", command),
+        cwd=PROJECT,
+        env={**os.environ, "ENGINE_DATABASE_URL": database_url},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            ready = json.loads(await process.stdout.readline())
+        port = int(ready["http"].rpartition(":")[2])
+        clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(400)]
+        async with asyncio.timeout(LATE):
+            reply = await request(Target(ready["http"], ""), "GET", "/health")
+        assert reply.json == {"error": "no worker connected"}
+        for _, writer in clients:
+            writer.close()
+    finally:
+        process.kill()
+        _, errors = await process.communicate()
+    assert b"Too many open files" not in errors
