@@ -50,7 +50,7 @@ SECRETS = {
 API_KEY = {"X-API-Key": SECRETS["BITBYLAW_API_KEYS"]}
 WEBHOOK = "/vmh/webhook/beteiligte/{}?token={}"
 #: What the access to Advoware is kept under (docs/data-protection.md); no other key may hold a secret.
-TOKEN_KEY = "advoware_access_token"
+TOKEN_KEY = "advoware_access_token"  # noqa: S105 - the name of a Redis key
 FAILED_SYNCS = "SELECT 1 FROM sync_audit WHERE result = 'failed'"
 ECHO = {"message": f"{MARK} {MAIL}", "stack": f"KeyError: '{MARK}'"}
 
