@@ -74,6 +74,8 @@ async def test_no_other_key_is_in_redis_after_a_sync(
     for redis in (resources.redis, resources.calendar_redis):
         async for key in redis.scan_iter():
             assert any(re.fullmatch(pattern, key) for pattern in known), key
+            if await redis.ttl(key) == -1:
+                assert re.search(rf"`{re.escape(key)}` \\|.*\\| stays \\|", PAGE), key
 
 
 def test_every_log_is_documented() -> None:
