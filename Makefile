@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test crash-matrix kill-trial soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench bench-backup board-pictures lint lint-php test-php phpstan types \
+.PHONY: help up check test crash-matrix kill-trial soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench bench-backup growth audit-dependencies board-pictures lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -88,11 +88,20 @@ bench: $(VENV)/.bench ## how fast everything is, beside its peers; writes docs/b
 bench-backup: $(VENV)/.development ## how long backup and restore take (RECORDS=100000); no part of the gate
 	@PYTHONPATH=. $(BIN)/python tools/bench_backup.py $(or $(RECORDS),100000)
 
+growth: $(VENV)/.development ## what grows per 1,000 events, on a whole system with twins (EVENTS=1000); no part of the gate
+	@PYTHONPATH=. $(BIN)/python tools/growth.py $(or $(EVENTS),1000)
+
+audit-dependencies: $(VENV)/.development ## known vulnerabilities of the pinned dependencies; says so if no service can be reached
+	@test -x .local/audit/bin/pip-audit || { $(BIN)/python -m venv .local/audit && .local/audit/bin/pip install --quiet pip-audit==2.10.1; } \
+		|| echo "pip-audit could not be installed"
+	@.local/audit/bin/python tools/audit_dependencies.py
+
 board-pictures: $(VENV)/.development ## pictures of all pages of the board, both sizes, light and dark, in docs/images/board
 	@BOARD_PICTURES=docs/images/board $(BIN)/python -m pytest --numprocesses 0 -k pictures tests/board/test_browser.py
 
-lint: $(VENV)/.development ## formatting, lint, import layers, word list
+lint: $(VENV)/.development ## formatting, lint, security rules, import layers, word list
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports --no-cache \
+		&& $(BIN)/bandit --quiet --recursive --configfile pyproject.toml config.py services local_engine sandbox board cli steps tools \
 		&& $(BIN)/python tools/check_words.py && echo "lint: ok"
 
 lint-php: ## syntax of the EspoCRM extension; needs PHP (Debian: php-cli)

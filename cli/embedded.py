@@ -11,7 +11,7 @@ import shutil
 import signal
 import socket
 import stat
-import subprocess
+import subprocess  # nosec B404  # for the names of its errors
 import tempfile
 import time
 import warnings

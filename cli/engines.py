@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
+import subprocess  # nosec B404  # the configured engine is asked for its version
 from collections.abc import Mapping
 from enum import Enum, StrEnum
 from pathlib import Path

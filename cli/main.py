@@ -53,8 +53,8 @@ console = Console()
 def _load_commands(path: Path) -> typer.Typer:
     """The commands of a file below `steps/`, which is no package. It imports what it needs when a command runs."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec is not None  # noqa: S101 - narrows the type
+    assert spec.loader is not None  # noqa: S101 - narrows the type
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     commands: typer.Typer = module.app
@@ -156,7 +156,7 @@ async def _run(data: Path, ports: Ports, engine: EngineKind, *, check: bool) -> 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
-    assert main is not None
+    assert main is not None  # noqa: S101 - narrows the type
 
     def stop() -> None:
         # While starting there is nothing that waits for the event: cancel what is under way.

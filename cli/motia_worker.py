@@ -41,6 +41,7 @@ from services.core.log import write_json_lines
 from services.core.metrics import measured
 from services.core.operation.metrics_server import serve_in_thread
 from services.core.operation.pause import TOPICS
+from services.core.step_failure import with_quotable_errors
 
 #: The steps behind GET /health and behind the look for jobs whose pause is over.
 UNTRACED = frozenset({"step:Health", "step:Resume Cron"})
@@ -173,6 +174,7 @@ class DescribedSteps:
         config = StepConfig.model_validate(config)
         if handler is not None:
             handler = measured(config.name, self._queue.on_the_loop(handler))
+            handler = with_quotable_errors(config.name, handler)
         triggers = [_with_middleware(trigger) for trigger in config.triggers]
         metadata = step_metadata(config, file_path or step_path)
         with describing(get_instance(), metadata):

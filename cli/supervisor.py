@@ -132,8 +132,8 @@ class Supervised:
             self.ready = await self._wait_until_ready(log_start)
 
     async def _wait_until_ready(self, log_start: int) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdout is not None
+        assert self._process is not None  # noqa: S101 - narrows the type
+        assert self._process.stdout is not None  # noqa: S101 - narrows the type
         try:
             async with asyncio.timeout(READY_SECONDS):
                 line = await self._process.stdout.readline()
@@ -170,7 +170,7 @@ class Supervised:
         pause = 0.2
         while True:
             started = time.monotonic()
-            assert self._process is not None
+            assert self._process is not None  # noqa: S101 - narrows the type
             status = await self._process.wait()
             if time.monotonic() - started > HEALTHY_SECONDS:
                 pause = 0.2

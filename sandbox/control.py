@@ -23,7 +23,7 @@ import asyncio
 import codecs
 import io
 import json
-import pickle
+import pickle  # nosec B403  # of a twin's own state file
 import random
 import re
 import signal
@@ -243,7 +243,7 @@ class Twin(ABC):
         self.journal: deque[dict[str, Any]] = deque(maxlen=JOURNAL_LIMIT)
         self.request_count = 0
         self.faults: list[ActiveFault] = []
-        self.dice = random.Random(seed)
+        self.dice = random.Random(seed)  # noqa: S311 - seeded
         self.load_seed()
 
     # -- what a twin provides ---------------------------------------------------------------------------------
@@ -554,7 +554,7 @@ class Twin(ABC):
         requested = await request.json() if request.can_read_body else {}
         self.seed = int(requested.get("seed", self.seed))
         self.empty = bool(requested.get("empty", self.empty))
-        self.dice = random.Random(self.seed)
+        self.dice = random.Random(self.seed)  # noqa: S311 - seeded
         self.faults.clear()
         self._clock_offset = timedelta()
         self.load_seed()

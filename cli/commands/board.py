@@ -46,7 +46,7 @@ def _say_ready(url: str) -> None:
 
 
 async def _until_stopped(work: object) -> None:
-    assert asyncio.iscoroutine(work)
+    assert asyncio.iscoroutine(work)  # noqa: S101 - narrows the type
     task = asyncio.create_task(work)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -267,8 +267,8 @@ def _package(path: Path | None) -> Package | None:
 
 def _build(directory: Path) -> Path:
     spec = importlib.util.spec_from_file_location("build", BUILDER)
-    assert spec is not None
-    assert spec.loader is not None
+    assert spec is not None  # noqa: S101 - narrows the type
+    assert spec.loader is not None  # noqa: S101 - narrows the type
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     built: Path = module.build(directory)

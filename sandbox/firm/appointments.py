@@ -117,7 +117,7 @@ def clock_changes(first: date, last: date) -> list[date]:
 
 class _AppointmentMaker:
     def __init__(self, seed: int, today: date, kuerzel: Sequence[str]) -> None:
-        self.dice = random.Random(f"appointments:{seed}")
+        self.dice = random.Random(f"appointments:{seed}")  # noqa: S311 - seeded
         self.first = today - timedelta(days=DAYS_BACK)
         self.last = today + timedelta(days=DAYS_AHEAD)
         self.today = today

@@ -281,7 +281,7 @@ class _PartyMaker:
     def __init__(self, seed: int, today: date) -> None:
         self.seed = seed
         self.today = today
-        self.dice = random.Random(f"parties:{seed}")
+        self.dice = random.Random(f"parties:{seed}")  # noqa: S311 - seeded
         self.extensions = self.dice.sample(range(1000), 1000)
         self.mobile_rests = self.dice.sample(range(100), 100)
         self.address_count = 0

@@ -156,7 +156,7 @@ class CalendarStore:
         self.max_new_calendars: int | None = MAX_NEW_CALENDARS
         self._versions = versions
         self._now = now
-        self._ids = random.Random(seed)
+        self._ids = random.Random(seed)  # noqa: S311 - seeded
         self._creations: dict[str, list[datetime]] = {}
 
     # -- access -------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class EventStore:
     ) -> None:
         self._versions = versions
         self._now = now
-        self._ids = random.Random(seed)
+        self._ids = random.Random(seed)  # noqa: S311 - seeded
         self._count = 0
         self.readings = Readings()
 

@@ -84,7 +84,7 @@ class _Maker:
         self, seed: int, today: date, kuerzel: Sequence[str], generation: Generation
     ) -> None:
         self.made = OldCalendars()
-        self._dice = random.Random(f"old calendars {seed}")
+        self._dice = random.Random(f"old calendars {seed}")  # noqa: S311 - seeded
         self._today = today
         self._kuerzel = list(kuerzel)
         self._generation = generation

@@ -19,6 +19,7 @@ from services.google_calendar import RATE_LIMIT
 from services.operate.beteiligte import Unsynced, counts_by_status, oldest_unsynced
 from services.operate.calendars import counts_by_state
 from services.operate.engine import WORKER_NAME
+from services.operate.growth import Growing, growing
 from services.operate.parts import Part, part
 from services.operate.queues import Topic, list_topics, moment
 from services.operate.redact import redacted
@@ -35,6 +36,8 @@ CRON_NAMES = {
     "Resume Cron": RESUME_CRON,
 }
 CHART_HOURS = 24
+#: What has grown is asked no more often; the page is refreshed every five seconds.
+GROWTH_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Overview:
     calendars: Part[dict[str, int]]
     budgets: Part[list[Budget]]
     hours: Part[list[Hour]]
+    growth: Part[list[Growing]]
 
     @property
     def dead(self) -> int:
@@ -133,6 +137,7 @@ async def overview(sources: Sources) -> Overview:
     calendars = start(part(counts_by_state(sources), "PostgreSQL"))
     budgets = start(part(_budgets(sources), "Redis"))
     hours = start(part(_hours(sources), "PostgreSQL"))
+    growth = start(part(_growth(sources), "PostgreSQL"))
     found = await workers
     view = Overview(
         at=sources.resources.clock(),
@@ -147,6 +152,7 @@ async def overview(sources: Sources) -> Overview:
         calendars=await calendars,
         budgets=await budgets,
         hours=await hours,
+        growth=await growth,
     )
     view.problems.extend(_problems(view))
     return view
@@ -320,6 +326,12 @@ def _schedule(expression: str, moment: datetime) -> croniter:
 async def _budgets(sources: Sources) -> list[Budget]:
     used = await calls_of_last_minute(sources.resources, RATE_LIMIT)
     return [Budget("Google Calendar", used, DEFAULT_RATE.per_minute)]
+
+
+async def _growth(sources: Sources) -> list[Growing]:
+    return await sources.cached(
+        "growth", GROWTH_SECONDS, lambda: growing(sources.resources)
+    )
 
 
 _HOURS = """

@@ -1,7 +1,8 @@
 """The daily cleaning: what is older than the settings say goes (docs/data-protection.md).
 
 Bounded: each statement takes `BATCH` rows in a transaction of its own, and a run ends after `MAX_BATCHES` of a kind;
-the rest is the next day's. So no sync waits for it, and a run that breaks off has done no harm.
+the rest is the next day's. Rows that others have locked are left for the next day, and a lock on a table is waited for
+for two seconds only. So no sync waits for it, and a run that breaks off has done no harm.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from services.core.errors import BitByLawError
 from services.core.log import log
 from services.core.resources import Resources, current_resources
 from services.privacy import logs
-from services.privacy.queue_tables import open_queue
+from services.privacy.queue_tables import PATIENCE, open_queue
 from services.shadow.journal import KEPT as SHADOWS_KEPT
 
 BATCH = 1000
@@ -33,37 +34,43 @@ Batch = Callable[[int], Awaitable[int]]
 
 _OLD_AUDIT = """
 DELETE FROM sync_audit WHERE audit_id IN (
-    SELECT audit_id FROM sync_audit WHERE at < $1 ORDER BY audit_id LIMIT $2)
+    SELECT audit_id FROM sync_audit WHERE at < $1 ORDER BY audit_id LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 _OLD_CALENDAR_AUDIT = """
 DELETE FROM calendar_sync_audit WHERE audit_id IN (
-    SELECT audit_id FROM calendar_sync_audit WHERE at < $1 ORDER BY audit_id LIMIT $2)
+    SELECT audit_id FROM calendar_sync_audit WHERE at < $1 ORDER BY audit_id LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 #: The row stays: its generation distinguishes the Task of the next occurrence from the earlier one.
 _OLD_PROBLEMS = """
 UPDATE notification SET details = jsonb_build_object('reason', details->'reason') WHERE problem_key IN (
     SELECT problem_key FROM notification WHERE withdrawn_at < $1 AND details - 'reason' <> '{}'
-    ORDER BY withdrawn_at LIMIT $2)
+    ORDER BY withdrawn_at LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 _OLD_TEXTS = """
 DELETE FROM calendar_sync_overwritten WHERE overwritten_id IN (
-    SELECT overwritten_id FROM calendar_sync_overwritten WHERE at < $1 ORDER BY overwritten_id LIMIT $2)
+    SELECT overwritten_id FROM calendar_sync_overwritten WHERE at < $1 ORDER BY overwritten_id LIMIT $2
+    FOR UPDATE SKIP LOCKED)
 """
 #: Of records that are gone from EspoCRM for so long: the link stays, for a record that is restored.
 _OLD_STATES = """
 UPDATE sync_state SET base = '{}', rejected = '{}' WHERE (entity_type, entity_id) IN (
     SELECT entity_type, entity_id FROM sync_state
-    WHERE deleted_at < $1 AND (base <> '{}' OR rejected <> '{}') LIMIT $2)
+    WHERE deleted_at < $1 AND (base <> '{}' OR rejected <> '{}') LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 _OLD_NAMES = """
 DELETE FROM responsible WHERE (entity_type, entity_id) IN (
-    SELECT entity_type, entity_id FROM sync_state WHERE deleted_at < $1
-    AND EXISTS (SELECT 1 FROM responsible AS known
-                WHERE known.entity_type = sync_state.entity_type AND known.entity_id = sync_state.entity_id)
-    LIMIT $2)
+    SELECT known.entity_type, known.entity_id FROM responsible AS known
+    JOIN sync_state USING (entity_type, entity_id)
+    WHERE sync_state.deleted_at < $1 LIMIT $2 FOR UPDATE OF known SKIP LOCKED)
+"""
+_OLD_ACTIONS = """
+DELETE FROM operator_action WHERE operator_action_id IN (
+    SELECT operator_action_id FROM operator_action WHERE at < $1
+    ORDER BY operator_action_id LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 _OLD_SHADOWS = """
-DELETE FROM shadow_write WHERE ctid IN (SELECT ctid FROM shadow_write WHERE last_noted < $1 LIMIT $2)
+DELETE FROM shadow_write WHERE ctid IN (SELECT ctid FROM shadow_write WHERE last_noted < $1 LIMIT $2
+    FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -87,6 +94,7 @@ class Cleaning:
             "calendar_sync_audit": lambda: _in_batches(
                 _rows(pool, _OLD_CALENDAR_AUDIT, audit)
             ),
+            "operator_action": lambda: _in_batches(_rows(pool, _OLD_ACTIONS, audit)),
             "notification": lambda: _in_batches(_rows(pool, _OLD_PROBLEMS, audit)),
             "responsible": lambda: _in_batches(_rows(pool, _OLD_NAMES, audit)),
             "sync_state": lambda: _in_batches(_rows(pool, _OLD_STATES, audit)),
@@ -145,6 +153,7 @@ def _rows(pool: asyncpg.Pool, statement: str, before: datetime) -> Batch:
             pool.acquire() as connection,
             connection.transaction(),
         ):
+            await connection.execute(PATIENCE)
             await connection.execute("SET LOCAL bitbylaw.cleaning = 'on'")
             done = await connection.execute(statement, before, limit)
         return int(done.rpartition(" ")[2])

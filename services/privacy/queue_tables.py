@@ -20,6 +20,9 @@ from services.core.database import database_errors
 _OWN = ("entity_id", "action", "source", "timestamp")
 _BESIDE = "engine"
 
+#: In a transaction of the cleaning: it gives way to those at work, and holds no lock for long.
+PATIENCE = "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '10s'"
+
 _JOBS = """
 SELECT id, task_name AS topic, status::text AS status, args, (
     SELECT error FROM engine.job_notes WHERE job_id = procrastinate_jobs.id) AS error
@@ -32,7 +35,7 @@ DELETE FROM procrastinate_jobs WHERE id IN (
     WHERE job.status IN ('succeeded', 'failed', 'cancelled', 'aborted') AND NOT EXISTS (
         SELECT 1 FROM procrastinate_events AS event
         WHERE event.job_id = job.id AND event.at >= now() - make_interval(days => $1))
-    ORDER BY job.id LIMIT $2)
+    ORDER BY job.id LIMIT $2 FOR UPDATE OF job SKIP LOCKED)
 """
 
 
@@ -82,12 +85,12 @@ class QueueTables:
     """Jobs of one person, and old jobs. All methods raise `Unavailable` if PostgreSQL does not answer."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     async def jobs(self, ids: list[str]) -> list[dict[str, Any]]:
         """The jobs whose payload names one of the ids."""
         async with database_errors():
-            return [dict(row) for row in await self._connection.fetch(_JOBS, ids)]
+            return [dict(row) for row in await self.connection.fetch(_JOBS, ids)]
 
     async def erase(self, ids: list[str], *, apply: bool) -> int:
         """Take all but what events of the sync hold from payloads, and the errors' words; how many jobs held such."""
@@ -102,18 +105,19 @@ class QueueTables:
         return erased
 
     async def _replace(self, job_id: int, args: str) -> None:
-        async with database_errors(), self._connection.transaction():
-            await self._connection.execute(
+        async with database_errors(), self.connection.transaction():
+            await self.connection.execute(
                 "UPDATE procrastinate_jobs SET args = $2 WHERE id = $1", job_id, args
             )
-            await self._connection.execute(
+            await self.connection.execute(
                 "UPDATE engine.job_notes SET error = NULL WHERE job_id = $1", job_id
             )
 
     async def remove_old(self, days: int, limit: int) -> int:
         """Remove so many of the jobs that were done or given up so many days ago; how many."""
-        async with database_errors():
-            done = await self._connection.execute(_OLD_JOBS, days, limit)
+        async with database_errors(), self.connection.transaction():
+            await self.connection.execute(PATIENCE)
+            done = await self.connection.execute(_OLD_JOBS, days, limit)
         return int(done.rpartition(" ")[2])
 
 

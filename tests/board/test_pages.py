@@ -189,6 +189,20 @@ async def test_the_metrics_are_the_overview_in_numbers_without_names(
         assert hidden not in text
 
 
+async def test_the_overview_shows_what_grows_and_what_bounds_it(
+    operator: Browser, sources: Sources
+) -> None:
+    await plant(sources)
+    (growing,) = [
+        one
+        for one in (await operator.json("/api/overview"))["growth"]["value"]
+        if one["name"] == "sync_audit"
+    ]
+    assert growing["bytes"] > 0
+    assert growing["bound"] == "AUDIT_DAYS"
+    assert "Bounded by" in await operator.page("/?lang=en")
+
+
 async def test_a_cron_that_should_have_run_is_missed(clock: Any) -> None:
     now = clock.now.replace(minute=20, second=0, microsecond=0)
     every = "0 */15 * * * *"

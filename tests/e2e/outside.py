@@ -25,7 +25,7 @@ ADMIN_KEY = {"X-Api-Key": "espocrm-admin-key"}
 #: long enough to be one of ours
 KEY = "0123456789abcdef01234567"
 #: The key of EspoCRM's buttons in the system that the tests share.
-ACTION_SECRET = "0123456789abcdef0123456789abcdef"
+ACTION_SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - invented
 #: What a system needs that is no longer only twins.
 TRIAL = {
     "BITBYLAW_TRIAL": "true",

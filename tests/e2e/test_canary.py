@@ -50,11 +50,13 @@ SECRETS = {
 API_KEY = {"X-API-Key": SECRETS["BITBYLAW_API_KEYS"]}
 WEBHOOK = "/vmh/webhook/beteiligte/{}?token={}"
 #: What the access to Advoware is kept under (docs/data-protection.md); no other key may hold a secret.
-TOKEN_KEY = "advoware_access_token"
+TOKEN_KEY = "advoware_access_token"  # noqa: S105 - the name of a Redis key
+TABLES = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 FAILED_SYNCS = "SELECT 1 FROM sync_audit WHERE result = 'failed'"
 ECHO = {"message": f"{MARK} {MAIL}", "stack": f"KeyError: '{MARK}'"}
 
 
+AWAY = {"count": 12, "headers": {"X-Status-Reason": f"{MARK} {PHONE}"}}
 FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("advoware", {"method": "POST", "status": 400, "path": "Beteiligte"}),
     ("advoware", {"method": "GET", "text": f'[{{"{MARK}": ', "path": "Beteiligte"}),
@@ -62,6 +64,9 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("espocrm", {"method": "PUT", "status": 500}),
     ("espocrm", {"method": "PUT", "status": 400}),
     ("espocrm", {"method": "GET", "status": 403, "path": "CBeteiligte"}),
+    # Away for so long that the client gives up and the job fails, with a reason that quotes.
+    ("espocrm", {"method": "GET", "status": 500, "path": "CBeteiligte", **AWAY}),
+    ("advoware", {"method": "GET", "status": 503, "path": "Beteiligte", "count": 12}),
     ("google", {"status": 400, "path": "events"}),
     ("google", {"status": 500, "path": "events"}),
 ]
@@ -314,13 +319,11 @@ async def _tables(system: Outside) -> Found:
             host=given.host, user=given.user, database=database
         )
         try:
-            for table in await connection.fetch(
-                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-            ):
+            for table in await connection.fetch(TABLES):
                 rows = await connection.fetch(
-                    f'SELECT row_to_json(t)::text FROM "{table[0]}" t'  # noqa: S608 - a name from the catalogue
+                    f'SELECT row_to_json(t)::text FROM "{table[0]}"."{table[1]}" t'  # noqa: S608 - a name from the catalogue
                 )
-                found[f"table {table[0]}"] = "\n".join(row[0] for row in rows)
+                found[f"table {table[1]}"] = "\n".join(row[0] for row in rows)
         finally:
             await connection.close()
     return Found(found)

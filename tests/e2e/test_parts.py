@@ -31,7 +31,7 @@ from services.api.access import php_json
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
-TOKEN = "token-that-nobody-may-quote-0123456789"
+TOKEN = "token-that-nobody-may-quote-0123456789"  # noqa: S105 - invented
 WEBHOOK = f"/vmh/webhook/beteiligte/create?token={TOKEN}"
 JSON = "Content-Type: application/json"
 SECRET = {"id": "650000000000000aa", "key": "the-secret-of-a-webhook-0123"}

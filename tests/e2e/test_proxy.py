@@ -209,7 +209,7 @@ async def test_slow_unreachable_and_refusing_upstreams_are_504_502_and_a_configu
         assert (status, body["error"]) == (504, "Advoware timeout")
     # Who listens at an address that is no twin's is not known, so it is treated as real.
     unknown = {**TRIAL, "ADVOWARE_API_BASE_URL": "http://127.0.0.1:9"}
-    async with outside(**unknown, ADVOWARE_PASSWORD="falsch") as refused:
+    async with outside(**unknown, ADVOWARE_PASSWORD="falsch") as refused:  # noqa: S106 - invented
         status, body = await proxy(refused, "GET", BETEILIGTE, headers=key)
         assert (status, body["error"]) == (500, "Configuration error")
         assert "ADVOWARE_PASSWORD" in body["details"]

@@ -20,7 +20,7 @@ from cli.demo import open_audit
 from cli.engines import EngineKind
 from cli.system import Ports, running_system
 
-TOKEN = "token-that-nobody-may-quote-0123456789"
+TOKEN = "token-that-nobody-may-quote-0123456789"  # noqa: S105 - invented
 NAMED = os.environ.get("III_ENGINE_BIN") or "iii"
 
 pytestmark = [

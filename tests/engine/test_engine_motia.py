@@ -5,6 +5,8 @@ What it does on every engine is in conformance/test_conformance_restart.py.
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from engine_harness import (
@@ -108,3 +110,24 @@ async def test_a_failing_queue_step_is_retried_and_its_state_survives(
             lambda: topic_stats(target, "sample.flaky"),
             lambda stats: stats["active"] == 0,
         )
+
+
+async def test_no_text_of_an_exception_gets_into_dead_letters_or_answers(
+    target: Target, new_worker: NewWorker
+) -> None:
+    """An exception's text may quote a record; what it was, and where, remains."""
+    sender = await new_worker(target).start()
+    async with motia_worker(target.ws):
+        await worker_ready(target, count=2)
+        await sender.enqueue("sample.flaky", {"key": "Kanarienvogel", "failures": 9})
+        answer = await request(target, "POST", "/sample/answers?kind=error")
+        found = await eventually(
+            lambda: console(target, "GET", "queues/dead-letters"),
+            lambda answer: answer["dead_letters"],
+        )
+    (letter,) = found["dead_letters"]
+    assert re.fullmatch(
+        r"invocation_failed: RuntimeError \(flaky_step\.py:\d+\)", letter["error"]
+    )
+    assert answer.status == 500
+    assert "a secret" not in json.dumps(answer.json)

@@ -21,8 +21,8 @@ from config import load_settings
 from services.api.access import require_action_sender
 from services.api.errors import AccessDenied
 
-SECRET = "0123456789abcdef0123456789abcdef"
-PASSWORD = "Kanzlei-trial-1"
+SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - invented
+PASSWORD = "Kanzlei-trial-1"  # noqa: S105 - invented
 ACTIONS = {"sync": "sync", "preview": "preview", "createAgain": "create-again"}
 
 

@@ -320,7 +320,7 @@ async def test_the_filters_of_lists_find_what_their_names_say(espo: Espo) -> Non
 
 @only_real
 async def test_whoever_types_a_part_of_a_name_finds_it(espo: Espo) -> None:
-    mark = "".join(random.choices("bcdfghjklmnpqrstvwxz", k=8))
+    mark = "".join(random.choices("bcdfghjklmnpqrstvwxz", k=8))  # noqa: S311 - no secret
     person = {"firstName": "Erika", "lastName": f"{mark.title()}-Weber"}
     firm = {
         "firmenname": f"Bauunternehmung {mark.title()}bau & Söhne",

@@ -138,14 +138,14 @@ async def firm(
         VMH_TASK_ASSIGNED_USER_ID=user_id,
     )
     # A real EspoCRM remembers earlier runs, and a betNr is unique there.
-    advoware.beteiligte._next_betnr = random.randrange(10**6, 10**8)
+    advoware.beteiligte._next_betnr = random.randrange(10**6, 10**8)  # noqa: S311 - no secret
     async with Resources(settings, clock=clock) as opened:
         await opened.redis.flushall()
         yield Firm(espo, People(espo), opened, advoware, control, clock, user_id, set())
 
 
 def number() -> str:
-    return f"+49511{random.randrange(10**6, 10**7)}"
+    return f"+49511{random.randrange(10**6, 10**7)}"  # noqa: S311 - no secret
 
 
 def phone(value: str) -> dict[str, Any]:

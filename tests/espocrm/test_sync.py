@@ -63,7 +63,7 @@ async def connected(
     clock: Any,
 ) -> AsyncIterator[Connected]:
     # A real EspoCRM remembers earlier runs, and a betNr is unique there.
-    advoware.beteiligte._next_betnr = random.randrange(10**6, 10**8)
+    advoware.beteiligte._next_betnr = random.randrange(10**6, 10**8)  # noqa: S311 - no secret
     async with Calls.to(espo.sync.base_url) as calls:
         settings = make_settings(
             ESPOCRM_API_BASE_URL=calls.url,
@@ -96,7 +96,7 @@ async def test_a_sync_leaves_no_echo_and_no_trace_of_ours(
         "clean",
         before["versionNumber"],
     )
-    number = random.randrange(10**6, 10**7)
+    number = random.randrange(10**6, 10**7)  # noqa: S311 - no secret
     await connected.edit_advoware(
         linked["betnr"],
         vorname="Berta",
@@ -120,7 +120,7 @@ async def test_a_changed_record_with_all_that_belongs_to_it_takes_two_calls(
     espo: Espo, events: Events, connected: Connected
 ) -> None:
     """Changed: the name, a phone number, an address and an account; new: the tasks that follow."""
-    number = random.randrange(10**6, 10**7)
+    number = random.randrange(10**6, 10**7)  # noqa: S311 - no secret
     by_hand = {
         "firstName": "Anna",
         "lastName": f"Muster {uuid4().hex[:8]}",

@@ -14,7 +14,7 @@ PERSON = {"salutationName": "Frau", "firstName": "Anna"}
 
 
 def unused_number() -> str:
-    return f"+49511{random.randrange(10**6, 10**7)}"
+    return f"+49511{random.randrange(10**6, 10**7)}"  # noqa: S311 - no secret
 
 
 def update(
@@ -123,7 +123,7 @@ async def test_what_the_sync_writes_causes_no_event(espo: Espo, events: Events) 
             update(
                 "CBeteiligte",
                 record["id"],
-                {"syncStatus": "clean", "betnr": random.randrange(1, 10**8)},
+                {"syncStatus": "clean", "betnr": random.randrange(1, 10**8)},  # noqa: S311 - no secret
             ),
             update(
                 "CBeteiligte",

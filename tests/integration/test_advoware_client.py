@@ -147,7 +147,8 @@ async def test_a_refused_login_is_explained_and_not_repeated_for_a_minute(
     make_settings: Callable[..., Settings], resources: Resources, advoware: AdvowareTwin
 ) -> None:
     async with Resources(
-        make_settings(ADVOWARE_PASSWORD="falsch"), clock=resources.clock
+        make_settings(ADVOWARE_PASSWORD="falsch"),  # noqa: S106 - invented
+        clock=resources.clock,
     ) as wrong:
         for _ in range(5):
             with pytest.raises(LoginRefused, match="ADVOWARE_PASSWORD") as caught:
@@ -160,7 +161,7 @@ async def test_a_refused_login_is_explained_and_not_repeated_for_a_minute(
 async def test_a_refused_login_is_not_repeated_by_another_worker(
     make_settings: Callable[..., Settings], resources: Resources, advoware: AdvowareTwin
 ) -> None:
-    wrong = make_settings(ADVOWARE_PASSWORD="falsch")
+    wrong = make_settings(ADVOWARE_PASSWORD="falsch")  # noqa: S106 - invented
     async with (
         Resources(wrong, clock=resources.clock) as one,
         Resources(wrong, clock=resources.clock) as other,

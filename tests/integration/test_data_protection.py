@@ -22,6 +22,7 @@ from services.beteiligte_check import DELETED_CURSOR
 from services.calendar_sync.employees import LAST_SUCCESS, lock_key
 from services.core.jobs.pending import pending_key
 from services.core.locks import beteiligte_lock_key
+from services.core.operation.cron_runs import OLDEST_UNSYNCED_KEY
 from services.core.resources import Resources
 
 __all__ = ["office"]
@@ -52,6 +53,7 @@ async def test_every_table_is_documented(resources: Resources) -> None:
     "key",
     [
         *(TOKEN_KEY, TOKEN_TIMESTAMP_KEY, LOGIN_LOCK_KEY, LOGIN_REFUSED_KEY),
+        OLDEST_UNSYNCED_KEY,
         *(DELETED_CURSOR, LAST_SUCCESS, lock_key("<Kürzel>"), "health:probe"),
         *(beteiligte_lock_key("<id>"), pending_key("<topic>", "<id>")),
         *("rate_limit:{<name>}:bucket", "rate_limit:{<name>}:log"),
@@ -73,6 +75,8 @@ async def test_no_other_key_is_in_redis_after_a_sync(
     for redis in (resources.redis, resources.calendar_redis):
         async for key in redis.scan_iter():
             assert any(re.fullmatch(pattern, key) for pattern in known), key
+            if await redis.ttl(key) == -1:
+                assert re.search(rf"`{re.escape(key)}` \\|.*\\| stays \\|", PAGE), key
 
 
 def test_every_log_is_documented() -> None:

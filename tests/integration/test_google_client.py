@@ -36,7 +36,7 @@ from services.core.operation.pause import Scope, pause
 from services.core.resources import Resources
 from services.google_calendar import THREADS, GoogleCalendarAPI
 
-SECRET = "Ehescheidung Müller"
+SECRET = "Ehescheidung Müller"  # noqa: S105 - invented
 
 
 class Google:

@@ -291,7 +291,7 @@ async def test_a_note_that_comes_after_the_holder_has_looked_is_carried_out_by_t
 async def test_of_hundreds_of_events_on_two_workers_the_last_state_arrives(
     resources: Resources, make_settings: Callable[..., Settings], seed: int
 ) -> None:
-    chance, desk = random.Random(seed), Desk()
+    chance, desk = random.Random(seed), Desk()  # noqa: S311 - seeded
 
     async def event(worker: Resources, delay: float) -> None:
         await asyncio.sleep(delay)

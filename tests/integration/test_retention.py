@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from datetime import timedelta
@@ -26,6 +27,9 @@ SELECT $1, 'CBeteiligte', 'id' || n, 'topic', 'cron', 'merged', 1 FROM generate_
 _CALENDAR_LINE = """
 INSERT INTO calendar_sync_audit (at, employee_kuerzel, side, action, reason)
 VALUES ($1, 'SB', 'google', 'updated', 'changed')
+"""
+_ACTION = """
+INSERT INTO operator_action (at, who, action, target, result) VALUES ($1, 'cli:anna', 'retry', 'failed', 'done')
 """
 _TEXT = """
 INSERT INTO calendar_sync_overwritten (at, employee_kuerzel, sync_id, google_event_id, resource)
@@ -55,6 +59,7 @@ async def test_lines_of_the_audits_go_when_they_are_too_old(kept: Resources) -> 
     for moment in (old, young):
         await pool.execute(_LINE, moment, 2)
         await pool.execute(_CALENDAR_LINE, moment)
+        await pool.execute(_ACTION, moment)
         await pool.execute(_GONE, str(moment.day), moment)
     for days in (31, 29):
         await pool.execute(_TEXT, now - timedelta(days=days))
@@ -62,7 +67,7 @@ async def test_lines_of_the_audits_go_when_they_are_too_old(kept: Resources) -> 
     counts = await Cleaning(resources=kept).run()
 
     assert (counts["sync_audit"], counts["calendar_sync_audit"]) == (2, 1)
-    assert counts["sync_state"] == 1
+    assert (counts["sync_state"], counts["operator_action"]) == (1, 1)
     assert counts["calendar_sync_overwritten"] == 1
     assert await count(kept, "sync_audit") == 2
     assert await count(kept, "calendar_sync_audit") == 1
@@ -92,6 +97,38 @@ async def test_a_line_that_is_locked_keeps_no_sync_waiting(kept: Resources) -> N
         await connection.execute("SET LOCAL bitbylaw.cleaning = 'on'")
         await connection.execute("DELETE FROM sync_audit")
         await pool.execute(_LINE, kept.clock(), 1, timeout=5)
+
+
+async def test_rows_that_others_have_locked_are_left_for_the_next_day(
+    kept: Resources,
+) -> None:
+    pool = await kept.database()
+    old = kept.clock() - timedelta(days=200)
+    await pool.execute(_LINE, old, 5)
+    await pool.execute(_GONE, "1061", old)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM sync_audit LIMIT 1 FOR UPDATE")
+        await connection.execute("SELECT FROM sync_state FOR UPDATE")
+        async with asyncio.timeout(10):
+            counts = await Cleaning(resources=kept).run()
+    assert (counts["sync_audit"], counts["sync_state"]) == (4, 0)
+    counts = await Cleaning(resources=kept).run()
+    assert (counts["sync_audit"], counts["sync_state"]) == (1, 1)
+
+
+async def test_a_table_that_is_locked_is_not_waited_for(
+    kept: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleaning, "PATIENCE", "SET LOCAL lock_timeout = '50ms'")
+    pool = await kept.database()
+    old = kept.clock() - timedelta(days=200)
+    await pool.execute(_LINE, old, 5)
+    await pool.execute(_CALENDAR_LINE, old)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE sync_audit")
+        async with asyncio.timeout(10):
+            counts = await Cleaning(resources=kept).run()
+    assert (counts["sync_audit"], counts["calendar_sync_audit"]) == (0, 1)
 
 
 async def test_jobs_go_that_were_given_up_long_ago(kept: Resources) -> None:

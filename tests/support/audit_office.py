@@ -26,7 +26,7 @@ from services.core.resources import Resources
 from services.google_calendar import GoogleCalendarAPI
 from services.values.advoware_protocol import BERLIN
 
-SECRET = "Ehescheidung"
+SECRET = "Ehescheidung"  # noqa: S105 - invented
 PERSON = "anna@example.de"
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 

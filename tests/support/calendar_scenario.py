@@ -431,7 +431,7 @@ def random_scenario(seed: int, kinds: Collection[str] = ()) -> Scenario:
 
     ``kinds``: of `KINDS`, what may happen besides plain edits and failing requests.
     """
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311 - seeded
     steps = [_entry(dice) for _ in range(dice.randint(1, 6))]
     if dice.random() < 0.7:
         steps.append(SyncAll())

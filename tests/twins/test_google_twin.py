@@ -66,7 +66,7 @@ async def test_a_signed_assertion_gets_a_bearer_token(google: Google) -> None:
     status, answer = await ask_for_token(google)
 
     assert status == 200
-    assert answer["token_type"] == "Bearer"
+    assert answer["token_type"] == "Bearer"  # noqa: S105 - a kind of token
     assert 3000 < answer["expires_in"] <= 3600
     status, _ = await google.raw(
         "GET",

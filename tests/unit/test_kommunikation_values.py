@@ -159,7 +159,7 @@ def test_an_accepted_number_is_stable_under_a_second_parse_and_passes_espocrms_c
     None
 ):
     """22,096 accepted of many more spellings, as in the finding (1,929 of them were not stable)."""
-    dice = random.Random(13)
+    dice = random.Random(13)  # noqa: S311 - seeded
     accepted = 0
     while accepted < 22_096:
         written = dice.choice(["0511", "+49", "0049", "0171", "+43", "030"]) + "".join(

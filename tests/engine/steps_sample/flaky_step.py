@@ -6,7 +6,11 @@ config = {
     "name": "Sample Flaky",
     "flows": ["sample"],
     "triggers": [
-        {"type": "queue", "topic": "sample.flaky", "config": {"backoff_delay_ms": 50}}
+        {
+            "type": "queue",
+            "topic": "sample.flaky",
+            "config": {"max_retries": 2, "backoff_delay_ms": 50},
+        }
     ],
     "enqueues": [],
 }
@@ -17,4 +21,4 @@ async def handler(input_data: dict[str, Any], ctx: Any) -> None:
     operations = [{"type": "increment", "path": "runs", "by": 1}]
     change = await ctx.state.update("sample.flaky", input_data["key"], operations)
     if change["new_value"]["runs"] <= input_data["failures"]:
-        raise RuntimeError("not yet")
+        raise RuntimeError(f"not yet: {input_data}")

@@ -1,0 +1,108 @@
+"""What grows: the rows and bytes that each kind of record takes now, and what bounds it (docs/operations.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from services.core.database import database_errors
+from services.core.resources import Resources
+from services.privacy.queue_tables import open_queue
+
+#: What bounds each of our tables. Those with a setting or a number of days are cleaned every night
+#: (`services.privacy.cleaning`); the others grow with the firm, not with the events.
+TABLES = {
+    "sync_audit": "AUDIT_DAYS",
+    "calendar_sync_audit": "AUDIT_DAYS",
+    "operator_action": "AUDIT_DAYS",
+    "calendar_sync_overwritten": "30 days",
+    "shadow_write": "60 days",
+    "notification": "one per record and kind of problem",
+    "sync_state": "records",
+    "responsible": "records",
+    "create_intent": "creates under way",
+    "look_again": "syncs under way",
+    "paused_job": "pauses",
+    "calendar_sync": "appointments",
+    "calendar_sync_intent": "creates under way",
+}
+#: Of the embedded engine's queue.
+QUEUE_TABLES = {
+    "procrastinate_jobs": "QUEUE_DAYS",
+    "procrastinate_events": "QUEUE_DAYS",
+    "job_notes": "QUEUE_DAYS",
+}
+
+_SIZES = """
+SELECT relname, n_live_tup, pg_total_relation_size(relid) AS bytes
+FROM pg_stat_user_tables WHERE relname = ANY($1::text[])
+"""
+_MAY_SEE_WAL = "SELECT has_function_privilege('pg_ls_waldir()', 'execute')"
+_WAL = "SELECT count(*) AS files, coalesce(sum(size), 0)::bigint AS bytes FROM pg_ls_waldir()"
+
+
+@dataclass(frozen=True)
+class Growing:
+    """One kind of record: how many (an estimate of PostgreSQL's for tables) and how large with their indexes."""
+
+    name: str
+    rows: int
+    bytes: int
+    bound: str
+
+
+async def growing(resources: Resources) -> list[Growing]:
+    """All that grows, the largest first; what cannot be read from here (logs elsewhere, another's WAL) is left out.
+
+    Raises:
+        Unavailable, DatabaseUnusable: see `database_errors`.
+        RedisError: Redis does not answer.
+    """
+    pool = await resources.database()
+    async with database_errors(), pool.acquire() as connection:
+        found = await _sizes(connection, TABLES)
+        found += await _wal(connection)
+    async with open_queue(resources.settings.postgres) as queue:
+        if queue is not None:
+            async with database_errors():
+                found += await _sizes(queue.connection, QUEUE_TABLES)
+    found.append(await _redis(resources))
+    found += await asyncio.to_thread(_logs, resources.settings.retention.log_directory)
+    return sorted(found, key=lambda one: one.bytes, reverse=True)
+
+
+async def _sizes(
+    connection: asyncpg.Connection, bounds: dict[str, str]
+) -> list[Growing]:
+    rows = await connection.fetch(_SIZES, list(bounds))
+    return [
+        Growing(row["relname"], row["n_live_tup"], row["bytes"], bounds[row["relname"]])
+        for row in rows
+    ]
+
+
+async def _wal(connection: asyncpg.Connection) -> list[Growing]:
+    """PostgreSQL's log of writes, if this user may see it."""
+    if not await connection.fetchval(_MAY_SEE_WAL):
+        return []
+    row = await connection.fetchrow(_WAL)
+    return [Growing("WAL", row["files"], row["bytes"], "max_wal_size")]
+
+
+async def _redis(resources: Resources) -> Growing:
+    """Both databases' keys; the bytes are those of the whole server."""
+    keys = 0
+    for redis in (resources.redis, resources.calendar_redis):
+        keys += await redis.dbsize()
+    memory = await resources.redis.info("memory")
+    return Growing("Redis", keys, int(memory["used_memory"]), "expiry of each key")
+
+
+def _logs(directory: str) -> list[Growing]:
+    if not directory or not Path(directory).is_dir():
+        return []
+    sizes = [path.stat().st_size for path in Path(directory).glob("*.log*")]
+    return [Growing("logs", len(sizes), sum(sizes), "LOG_DAYS, 10 MB each")]
