@@ -20,7 +20,7 @@ from services.core.log import log
 from services.core.operation.operator_actions import ActionResult
 from services.operate.audit import Operator, write_action
 from services.operate.beteiligte import STATUSES, ids_with_status, is_entity_id
-from services.operate.calendars import find_employee
+from services.operate.calendars import find_employee, held_appointments
 from services.operate.queues import dead_letters, topic_stats
 from services.operate.sources import Sources
 
@@ -117,8 +117,12 @@ async def _plan_calendar(sources: Sources, target: str) -> Repair:
 async def _plan_release(sources: Sources, target: str) -> Repair:
     store = CalendarStore(await sources.resources.database())
     holds = [hold for hold in await store.holds(target) if hold.released_at is None]
+    if not holds:
+        return Repair("release", target)
     count = sum(hold.number for hold in holds)
-    return Repair("release", target, [target] if holds else [], count)
+    names = [one.name for one in await held_appointments(sources, target)]
+    # A hold of a version that kept no list has none.
+    return Repair("release", target, names[:MAX_MESSAGES] or [target], count)
 
 
 async def _plan_messages(

@@ -278,7 +278,7 @@ async def test_the_settings_show_no_secret(operator: Browser, sources: Sources) 
         is_secret = "KEY" in name or "PASSWORD" in name or "OPERATORS" in name
         if is_secret and value:
             assert value not in text, name
-    assert "0021_operate.sql" in text
+    assert "0022_held_pairs.sql" in text
     assert "BITBYLAW_TWINS" in text
 
 

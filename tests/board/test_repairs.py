@@ -9,13 +9,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from board_browser import Browser, Dead, form_of
 from test_pages import ENTITY, TOPIC, in_espocrm, plant
 
 from services.api.record_actions import TOPIC as SYNC_NOW
-from services.calendar_sync.store import CalendarStore
+from services.calendar_sync.model import Pair
+from services.calendar_sync.store import AuditLine, CalendarStore
 from services.calendar_sync.waiting import TOPIC_EMPLOYEE
 from services.core.jobs.pending import pending_key
 from services.core.operation.pause import active_pauses
@@ -153,6 +155,32 @@ async def test_a_calendar_is_synced_and_what_is_held_is_released_once(
         ("board:ada", "sync_calendar", "AB", 1, "done"),
         ("board:ada", "release", held, 7, "done"),
     ]
+
+
+async def test_what_is_held_is_listed_on_the_calendar_and_before_it_is_released(
+    operator: Browser, sources: Sources
+) -> None:
+    await plant(sources, "CD")
+    store = CalendarStore(await sources.resources.database())
+    now = sources.resources.clock()
+    pairs = [
+        Pair(uuid4(), "CD", frnr, event_id, source_system="advoware")
+        for frnr, event_id in ((4712, "event4712"), (None, "event4713"))
+    ]
+    for pair in pairs:
+        line = AuditLine(
+            employee_kuerzel="CD", side="google", action="created", reason="new"
+        )
+        await store.save_pair(pair, line, now)
+    (hold,) = await store.holds("CD")
+    listed = tuple(pair.sync_id for pair in pairs)
+    await store.save_hold(replace(hold, sync_ids=listed))
+    fields = form_of(await operator.page("/repair/release?target=CD"))
+    shown = [value for name, value in fields if name == "ids"]
+    assert shown == ["4712", "event4713"]
+    html = await operator.page("/calendars/CD")
+    assert 'href="/appointments/4712"' in html
+    assert 'href="/appointments/event4713"' in html
 
 
 async def test_more_than_was_shown_is_not_released(
