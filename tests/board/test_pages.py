@@ -240,6 +240,11 @@ async def test_the_queue_says_since_when_the_oldest_job_waits(
     assert (topic["depth"], view["knows_age"]) == (2, True)
     waits = datetime.now(UTC) - datetime.fromisoformat(topic["oldest_at"])
     assert timedelta() <= waits < timedelta(minutes=1)
+    overview = (await operator.json("/api/overview"))["topics"]["value"]
+    assert topic["oldest_at"] in {one["oldest_at"] for one in overview}
+    assert f'<time datetime="{topic["oldest_at"][:19]}' in await operator.page("/")
+    name = f'bitbylaw_board_queue_oldest_timestamp_seconds{{topic="{TOPIC}"}}'
+    assert name in await operator.page("/metrics")
 
 
 async def test_a_page_has_fifty_rows_and_says_whether_there_are_more(

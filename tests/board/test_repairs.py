@@ -286,8 +286,10 @@ async def test_a_shell_completes_commands_and_statuses(
 
 
 async def test_the_command_line_says_what_is_broken_and_repairs_with_the_same_words(
-    sources: Sources, dead: Dead
+    sources: Sources, dead: Dead, advoware: Any
 ) -> None:
+    held = advoware.employees[0].kuerzel
+    await plant(sources, held)
     dead.letters(TOPIC, ["{}", "{}"])
     status, output = await bitbylaw(sources, "status", "--json")
     assert status == 1
@@ -301,6 +303,12 @@ async def test_the_command_line_says_what_is_broken_and_repairs_with_the_same_wo
     status, _ = await bitbylaw(sources, "sync", ENTITY, "--yes")
     assert status == 0
     assert await depth(sources, SYNC_NOW) == 1
+    status, _ = await bitbylaw(sources, "release", held, "--yes")
+    assert status == 0
     rows = await audit(sources)
-    assert [(row[1], row[3]) for row in rows] == [("redrive", 2), ("sync", 1)]
+    assert [(row[1], row[3]) for row in rows] == [
+        ("redrive", 2),
+        ("sync", 1),
+        ("release", 7),
+    ]
     assert all(row[0].startswith("cli:") for row in rows)
