@@ -328,6 +328,33 @@ async def test_stores_that_are_away_are_said_and_every_page_comes(
         assert {"redis: down", "postgres: down"} <= set(view["problems"])
 
 
+async def test_stores_and_an_engine_that_never_answer_keep_no_page_for_long(
+    operator: Browser, sources: Sources, make_settings: Any
+) -> None:
+    taken: list[Any] = []
+    silent = await asyncio.start_server(
+        lambda _reader, writer: taken.append(writer), "127.0.0.1", 0
+    )
+    port = silent.sockets[0].getsockname()[1]
+    hanging = make_settings(
+        POSTGRES_HOST="127.0.0.1",
+        POSTGRES_PORT=port,
+        REDIS_HOST="127.0.0.1",
+        REDIS_PORT=port,
+        III_URL=f"ws://127.0.0.1:{port}",
+    )
+    async with silent, Sources(hanging) as slow:
+        sources.resources, sources.engine = slow.resources, slow.engine
+        started = time.monotonic()
+        view = await operator.json("/api/overview")
+        assert time.monotonic() - started < 15
+        for writer in taken:
+            writer.close()
+    assert {"redis: down", "postgres: down"} <= set(view["problems"])
+    assert view["crons"]["missing"].startswith("PostgreSQL")
+    assert view["workers"]["missing"].startswith("engine")
+
+
 def test_both_languages_have_the_same_texts() -> None:
     first, second = (TEXTS[language] for language in LANGUAGES)
     assert first.keys() == second.keys()
