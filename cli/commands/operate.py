@@ -209,11 +209,15 @@ def retry(
             help="failed, permanently_failed, ...", autocompletion=_statuses
         ),
     ],
+    calendars: Annotated[
+        bool, typer.Option("--calendars", help="calendars: failing, held, overdue, ok")
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Sync all Beteiligte of one status now, at most 200 at once, whatever pauses they have."""
-    _repair("retry", [state], yes=yes, as_json=as_json)
+    """Sync all Beteiligte of one status now, or all calendars of one state; at most 200 at once."""
+    kind = "sync_calendars" if calendars else "retry"
+    _repair(kind, [state], yes=yes, as_json=as_json)
 
 
 def sync(

@@ -157,6 +157,28 @@ async def test_a_calendar_is_synced_and_what_is_held_is_released_once(
     ]
 
 
+async def test_all_calendars_of_a_state_are_named_and_synced(
+    operator: Browser, sources: Sources
+) -> None:
+    store = CalendarStore(await sources.resources.database())
+    for kuerzel, result in (("AB", "failed"), ("EF", "failed"), ("GH", "no_change")):
+        await store.note_run(kuerzel, result, None, sources.resources.clock())
+    assert "/repair/sync_calendars?target=failing" in await operator.page(
+        "/calendars?state=failing"
+    )
+    fields = form_of(await operator.page("/repair/sync_calendars?target=failing"))
+    assert [value for name, value in fields if name == "ids"] == ["AB", "EF"]
+    await operator.post("/repair/sync_calendars", [*fields, ("ids", "unknown")])
+    assert await depth(sources, TOPIC_EMPLOYEE) == 2
+    command = ("retry", "failing", "--calendars", "--yes", "--json")
+    status, output = await bitbylaw(sources, *command)
+    assert (status, json.loads(output)[0]["result"]) == (0, "nothing_to_do")
+    assert [row[1:] for row in await audit(sources)] == [
+        ("sync_calendars", "failing", 2, "done"),
+        ("sync_calendars", "failing", 0, "nothing_to_do"),
+    ]
+
+
 async def test_what_is_held_is_listed_on_the_calendar_and_before_it_is_released(
     operator: Browser, sources: Sources
 ) -> None:
