@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import quote
 
 from services.operate.flows import Count
 from services.operate.overview import Hour
@@ -15,7 +16,7 @@ CHART_WIDTH = 1200
 CHART_HEIGHT = 120
 NODE_WIDTH = 268
 NODE_HEIGHT = 34
-GAP_X = 35
+GAP_X = 64
 GAP_Y = 12
 MAX_LAYERS = 8
 WATERFALL_WIDTH = 100.0
@@ -36,23 +37,24 @@ class Bar:
 
 @dataclass(frozen=True)
 class Node:
-    """A box of the graph. ``kind`` is http, cron, step or topic."""
+    """A box of the graph. ``kind`` is http, cron, step or topic; ``address``: where its last runs are."""
 
     name: str
     kind: str
     x: int
     y: int
-    count: Count | None
+    address: str | None
 
 
 @dataclass(frozen=True)
 class Edge:
-    """A line between two boxes."""
+    """A line between two boxes. ``count``: what came through it from a topic to its step in the last hour."""
 
     x1: int
     y1: int
     x2: int
     y2: int
+    count: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -139,25 +141,49 @@ def _graph(flow: str, steps: Sequence[Step], counts: Mapping[str, Count]) -> Gra
         row = rows.get(layer, 0)
         rows[layer] = row + 1
         places[key] = (layer * (NODE_WIDTH + GAP_X), row * (NODE_HEIGHT + GAP_Y))
+    addresses = _addresses(steps)
     nodes = [
-        Node(name, kind, *places[(kind, name)], count=_count(kind, name, counts))
-        for kind, name in places
+        Node(key[1], key[0], x, y, addresses.get(key)) for key, (x, y) in places.items()
     ]
-    edges = [_edge(places[source], places[target]) for source, target in links]
+    edges = [
+        _edge(places[source], places[target], _count(source, counts))
+        for source, target in links
+    ]
     width = (max(rows, default=0) + 1) * (NODE_WIDTH + GAP_X) - GAP_X
     height = max(rows.values(), default=1) * (NODE_HEIGHT + GAP_Y) - GAP_Y
     return Graph(flow, nodes, edges, width, height)
 
 
-def _count(kind: str, name: str, counts: Mapping[str, Count]) -> Count | None:
-    return counts.get(name) if kind == "topic" else None
+def _addresses(steps: Sequence[Step]) -> dict[Key, str]:
+    """Where the runs of steps and topics are; a step that no topic starts has none."""
+    addresses: dict[Key, str] = {}
+    for step in steps:
+        for topic in step.topics:
+            addresses[("topic", topic)] = runs_address(topic)
+            addresses[("step", step.name)] = runs_address(topic, step.name)
+    return addresses
 
 
-def _edge(source: tuple[int, int], target: tuple[int, int]) -> Edge:
+def runs_address(topic: str, step: str = "") -> str:
+    """The page with the last runs of a topic, or of its step; the calendar's are those of the employees."""
+    if topic.startswith("calendar_sync"):
+        return "/calendars"
+    return f"/flows/{quote(step or topic)}"
+
+
+def _count(source: Key, counts: Mapping[str, Count]) -> Count | None:
+    kind, name = source
+    if kind != "topic":
+        return None
+    return counts.get(name)
+
+
+def _edge(
+    source: tuple[int, int], target: tuple[int, int], count: Count | None
+) -> Edge:
     middle = NODE_HEIGHT // 2
-    return Edge(
-        source[0] + NODE_WIDTH, source[1] + middle, target[0], target[1] + middle
-    )
+    begin = source[0] + NODE_WIDTH
+    return Edge(begin, source[1] + middle, target[0], target[1] + middle, count)
 
 
 def waterfall(spans: Sequence[SpanBar]) -> list[WaterfallBar]:

@@ -45,6 +45,13 @@ def exposition(view: Overview) -> bytes:
     depths = {one.name: one.depth for one in topics if one.depth is not None}
     dead = {one.name: one.dead for one in topics if one.dead is not None}
     labelled("queue_depth", "Jobs that are not done", "topic", depths)
+    waiting = {one.name: one.oldest_at.timestamp() for one in topics if one.oldest_at}
+    labelled(
+        "queue_oldest_timestamp_seconds",
+        "Since when the oldest job waits, if the engine says so",
+        "topic",
+        waiting,
+    )
     labelled("dead_letters", "Jobs that failed for good", "topic", dead)
     crons = {one.name: float(one.is_missed) for one in view.crons.value or []}
     labelled("cron_missed", "1 if its latest run is missing", "cron", crons)

@@ -120,6 +120,7 @@ class Renderer:
         self._environment.globals.update(
             hour_bars=charts.hour_bars,
             flow_graphs=charts.flow_graphs,
+            runs_address=charts.runs_address,
             waterfall=charts.waterfall,
             chart_height=charts.CHART_HEIGHT,
             chart_width=charts.CHART_WIDTH,

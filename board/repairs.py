@@ -19,6 +19,7 @@ SECTIONS = {
     "sync": "beteiligte",
     "retry": "beteiligte",
     "sync_calendar": "calendars",
+    "sync_calendars": "calendars",
     "release": "calendars",
     "redrive": "queue",
     "discard": "queue",

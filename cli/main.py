@@ -24,7 +24,7 @@ from cli.commands.espocrm import app as espocrm_app
 from cli.commands.espocrm import doctor
 from cli.commands.keys import app as keys_app
 from cli.commands.logs import logs
-from cli.commands.operate import queue_app, retry, status, sync
+from cli.commands.operate import queue_app, release, retry, status, sync
 from cli.commands.pause import pause, resume
 from cli.commands.preview import app as preview_app
 from cli.commands.privacy import app as privacy_app
@@ -84,7 +84,7 @@ app.command()(board)
 app.command("board-key")(board_key)
 app.command()(status)
 app.add_typer(queue_app, name="queue")
-for _command in (retry, sync):
+for _command in (retry, sync, release):
     app.command()(_command)
 
 

@@ -1,4 +1,4 @@
-"""``bitbylaw status | queue | retry | sync``: what the board shows and repairs, on the command line.
+"""``bitbylaw status | queue | retry | sync | release``: what the board shows and repairs, on the command line.
 
 Exit status 0: all is well, or it was done; 1: something is broken, or it failed; 2: it could not be asked or confirmed.
 A repair says what it will act on and asks; ``--yes`` answers. It is in the audit like those of the board.
@@ -102,7 +102,8 @@ def _show_overview(view: overview.Overview) -> None:
     for title, part in (("Records", view.records), ("Calendars", view.calendars)):
         counts = _value(part) or {}
         _table(title, ["state", "number"], list(counts.items()))
-    console.print(f"Waiting: {view.waiting}  dead letters: {view.dead}")
+    since = f" since {view.waiting_since}" if view.waiting_since else ""
+    console.print(f"Waiting: {view.waiting}{since}  dead letters: {view.dead}")
     for problem in view.problems:
         console.print(Text(problem, style="red"))
     if not view.problems:
@@ -211,11 +212,15 @@ def retry(
             help="failed, permanently_failed, ...", autocompletion=_statuses
         ),
     ],
+    calendars: Annotated[
+        bool, typer.Option("--calendars", help="calendars: failing, held, overdue, ok")
+    ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Sync all Beteiligte of one status now, at most 200 at once, whatever pauses they have."""
-    _repair("retry", [state], yes=yes, as_json=as_json)
+    """Sync all Beteiligte of one status now, or all calendars of one state; at most 200 at once."""
+    kind = "sync_calendars" if calendars else "retry"
+    _repair(kind, [state], yes=yes, as_json=as_json)
 
 
 def sync(
@@ -231,6 +236,17 @@ def sync(
     """Sync records, or calendars of employees, now."""
     kind = "sync_calendar" if calendar else "sync"
     _repair(kind, targets, yes=yes, as_json=as_json)
+
+
+def release(
+    targets: Annotated[
+        list[str], typer.Argument(help="Kürzel of employees", metavar="KÜRZEL...")
+    ],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Let the next run of these calendars do what is held back, once; `bitbylaw audit verify-sync` shows it in full."""
+    _repair("release", targets, yes=yes, as_json=as_json)
 
 
 def _repair(

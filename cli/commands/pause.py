@@ -43,6 +43,8 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="print one JSON document and nothing else")
 ]
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would happen")]
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -64,6 +66,7 @@ def pause(
     show: Annotated[bool, typer.Option("--list", help="only show what is paused")] = (
         False
     ),
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Stop all writes to EspoCRM, Advoware and Google, or those of a part; webhooks are taken and wait.
@@ -77,13 +80,16 @@ def pause(
     async def work(resources: Resources) -> Pause:
         scope = _scope(flow, topic, cron, employee)
         end = _moment(until, resources.clock())
+        if dry_run:
+            return pauses.planned_pause(
+                resources, scope, reason=reason, who=_who(), until=end
+            )
         return await pauses.pause(
             resources, scope, reason=reason, who=_who(), until=end
         )
 
     made = _run(work)
-    document = {"paused": [_as_json(made)]}
-    _print(document, as_json)
+    _print({"would_pause" if dry_run else "paused": [_as_json(made)]}, as_json)
 
 
 def resume(
@@ -91,6 +97,7 @@ def resume(
     topic: Topic = "",
     cron: Cron = "",
     employee: Employee = "",
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """End a pause, named as when it was made; what has waited goes on within a minute.
@@ -100,13 +107,22 @@ def resume(
 
     async def work(resources: Resources) -> tuple[bool, dict[str, Any]]:
         scope = _scope(flow, topic, cron, employee)
+        if dry_run:
+            return await _is_paused(resources, scope), await _state(resources)
         was_paused = await pauses.resume(resources, scope, who=_who())
         return was_paused, await _state(resources)
 
     was_paused, state = _run(work)
-    _print({"resumed": was_paused, **state}, as_json)
+    name = "would_resume" if dry_run else "resumed"
+    _print({name: was_paused, **state}, as_json)
     if not was_paused:
         raise typer.Exit(1)
+
+
+async def _is_paused(resources: Resources, scope: Scope) -> bool:
+    wanted = pauses.checked_scope(scope)
+    active = await pauses.active_pauses(resources)
+    return any(item.scope == wanted for item in active)
 
 
 async def _state(resources: Resources) -> dict[str, Any]:
@@ -193,19 +209,26 @@ def _print(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    if document.get("resumed") is not None:
-        console.print("resumed" if document["resumed"] else "nothing was paused there")
-    for item in document["paused"]:
-        what = f"{item['kind']} {item['target']}".strip()
-        until = item["until"]
-        end = _local(until) if until else "it is resumed"
-        console.print(
-            f"paused: {what}, since {_local(item['since'])} until {end}; "
-            f"{item['reason']} ({item['who']})",
-            markup=False,
-        )
+    for name, done in (("resumed", "resumed"), ("would_resume", "would be resumed")):
+        if name in document:
+            console.print(done if document[name] else "nothing was paused there")
+    for item in document.get("would_pause", []):
+        _print_pause("would be paused", item)
+    for item in document.get("paused", []):
+        _print_pause("paused", item)
     for topic, jobs in document.get("waiting", {}).items():
         console.print(f"waiting: {jobs} of {topic}")
+
+
+def _print_pause(word: str, item: dict[str, Any]) -> None:
+    what = f"{item['kind']} {item['target']}".strip()
+    until = item["until"]
+    end = _local(until) if until else "it is resumed"
+    console.print(
+        f"{word}: {what}, since {_local(item['since'])} until {end}; "
+        f"{item['reason']} ({item['who']})",
+        markup=False,
+    )
 
 
 def _local(text: str) -> str:

@@ -609,11 +609,13 @@ class HoldDeletions:
         reason: ``too_many`` or ``advoware_empty``.
         deletions: how many appointments would have been deleted, or created again because one side lacks them.
         live_pairs: how many pairs there are.
+        sync_ids: the pairs of those appointments.
     """
 
     reason: Literal["too_many", "advoware_empty"]
     deletions: int
     live_pairs: int
+    sync_ids: tuple[UUID, ...] = field(default=(), compare=False)
 
 
 # -- actions: phase 4, updates --------------------------------------------------------------------------------------

@@ -303,7 +303,7 @@ class CalendarSync:
         GUARDS.labels(f"calendar_{held.reason}").inc()
         is_known = before is not None and _is_same_hold(before, held)
         is_released = before is not None and before.released_at is not None
-        if is_known and not is_released:
+        if is_known and not is_released and _is_same_list(before, held):
             return
         now = self._resources.now()
         hold = Hold(
@@ -312,6 +312,7 @@ class CalendarSync:
             number=held.deletions,
             live_pairs=held.live_pairs,
             held_since=now,
+            sync_ids=held.sync_ids,
         )
         await store.save_hold(hold)
         if not is_known:
@@ -351,6 +352,10 @@ def _without_questions(actions: Sequence[Action]) -> list[Action]:
 
 def _is_same_hold(before: Hold, held: HoldDeletions) -> bool:
     return before.reason == held.reason and before.number == held.deletions
+
+
+def _is_same_list(before: Hold | None, held: HoldDeletions) -> bool:
+    return before is not None and set(before.sync_ids) == set(held.sync_ids)
 
 
 def _result(summary: RunSummary) -> Result:

@@ -126,7 +126,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """Work that a guard holds back. ``released_at``: an operator has looked, and the next run shall do it."""
+    """Work that a guard holds back. ``released_at``: an operator has looked, and the next run shall do it.
+
+    ``sync_ids`` are the pairs concerned; empty if it was held by a version that did not keep them.
+    """
 
     employee_kuerzel: str
     reason: HoldReason
@@ -134,6 +137,7 @@ class Hold:
     live_pairs: int
     held_since: datetime
     released_at: datetime | None = None
+    sync_ids: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -531,24 +535,39 @@ class CalendarStore:
                 """,
                 kuerzel,
             )
-        return [Hold(**row) for row in rows]
+        return [Hold(**{**row, "sync_ids": tuple(row["sync_ids"])}) for row in rows]
+
+    async def held_pairs(self, kuerzel: str) -> list[tuple[int | None, str | None]]:
+        """Number of the Termin and id of the event of what is held back for an employee, by number."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT pair.advoware_frnr, pair.google_event_id
+                FROM calendar_sync_hold AS hold JOIN calendar_sync AS pair ON pair.sync_id = ANY(hold.sync_ids)
+                WHERE hold.employee_kuerzel = $1 ORDER BY pair.advoware_frnr, pair.google_event_id
+                """,
+                kuerzel,
+            )
+        return [(row["advoware_frnr"], row["google_event_id"]) for row in rows]
 
     async def save_hold(self, hold: Hold) -> None:
         """Remember what is held back. ``held_since`` of an earlier hold stays; a release of it is gone."""
         async with database_errors():
             await self._pool.execute(
                 """
-                INSERT INTO calendar_sync_hold AS hold (employee_kuerzel, reason, number, live_pairs, held_since)
-                VALUES ($1, $2, $3, $4, $5)
+                INSERT INTO calendar_sync_hold AS hold
+                    (employee_kuerzel, reason, number, live_pairs, held_since, sync_ids)
+                VALUES ($1, $2, $3, $4, $5, $6)
                 ON CONFLICT (employee_kuerzel) DO UPDATE SET
                     reason = excluded.reason, number = excluded.number, live_pairs = excluded.live_pairs,
-                    released_at = NULL
+                    sync_ids = excluded.sync_ids, released_at = NULL
                 """,
                 hold.employee_kuerzel,
                 hold.reason,
                 hold.number,
                 hold.live_pairs,
                 hold.held_since,
+                list(hold.sync_ids),
             )
 
     async def release_hold(

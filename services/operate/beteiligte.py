@@ -130,9 +130,10 @@ class BeteiligterView:
 
 @dataclass(frozen=True)
 class RunsView:
-    """The latest syncs of one topic."""
+    """The latest syncs of one topic, or of the topics of one step."""
 
     topic: str
+    topics: tuple[str, ...]
     runs: Part[list[SyncLine]]
     page: int
     has_next: bool
@@ -292,18 +293,22 @@ async def _history(sources: Sources, entity_id: str, offset: int) -> list[SyncLi
 
 
 async def runs_view(sources: Sources, topic: str, page: int) -> RunsView:
-    """A page of the latest syncs that came from this topic."""
-    runs = await part(_runs(sources, topic, offset_of(page)), "PostgreSQL")
+    """A page of the latest syncs that came from this topic, or from the topics of the step of this name."""
+    topics: tuple[str, ...] = (topic,)
+    for step in await sources.steps():
+        if step.name == topic and step.topics:
+            topics = step.topics
+    runs = await part(_runs(sources, topics, offset_of(page)), "PostgreSQL")
     shown, has_next = first_page(runs)
-    return RunsView(topic, shown, page, has_next)
+    return RunsView(topic, topics, shown, page, has_next)
 
 
-async def _runs(sources: Sources, topic: str, offset: int) -> list[SyncLine]:
+async def _runs(sources: Sources, topics: Sequence[str], offset: int) -> list[SyncLine]:
     pool = await sources.resources.database()
     async with database_errors():
         rows = await pool.fetch(
-            "SELECT * FROM sync_audit WHERE topic = $1 ORDER BY audit_id DESC LIMIT $2 OFFSET $3",
-            topic,
+            "SELECT * FROM sync_audit WHERE topic = ANY($1) ORDER BY audit_id DESC LIMIT $2 OFFSET $3",
+            list(topics),
             PAGE_ROWS + 1,
             offset,
         )

@@ -81,6 +81,19 @@ class Unsettled:
 
 
 @dataclass(frozen=True)
+class HeldAppointment:
+    """An appointment that would be deleted, or made again, once what is held is released."""
+
+    frnr: int | None
+    event_id: str | None
+
+    @property
+    def name(self) -> str:
+        """Its number in Advoware, else its id in Google."""
+        return str(self.frnr or self.event_id)
+
+
+@dataclass(frozen=True)
 class CalendarLine:
     """One line of the calendar's audit."""
 
@@ -99,10 +112,11 @@ class CalendarLine:
 
 @dataclass(frozen=True)
 class CalendarView:
-    """One employee with what is not in step, the guards that fired, and a page of the history."""
+    """One employee: what is held back, what is not in step, the guards that fired, and a page of the history."""
 
     kuerzel: str
     employee: Part[Employee | None]
+    held: Part[list[HeldAppointment]]
     unsettled: Part[list[Unsettled]]
     guards: Part[list[CalendarLine]]
     history: Part[list[CalendarLine]]
@@ -222,14 +236,27 @@ async def counts_by_state(sources: Sources) -> dict[str, int]:
 async def calendar_view(sources: Sources, kuerzel: str, page: int) -> CalendarView:
     """One employee."""
     offset = offset_of(page)
-    employee, unsettled, guards, history = await asyncio.gather(
+    employee, held, unsettled, guards, history = await asyncio.gather(
         part(find_employee(sources, kuerzel), "PostgreSQL"),
+        part(held_appointments(sources, kuerzel), "PostgreSQL"),
         part(_unsettled(sources, kuerzel), "PostgreSQL"),
         part(_lines(sources, _GUARDS, kuerzel, list(GUARD_ACTIONS)), "PostgreSQL"),
         part(_lines(sources, _HISTORY, kuerzel, PAGE_ROWS + 1, offset), "PostgreSQL"),
     )
     shown, has_next = first_page(history)
-    return CalendarView(kuerzel, employee, unsettled, guards, shown, page, has_next)
+    return CalendarView(
+        kuerzel, employee, held, unsettled, guards, shown, page, has_next
+    )
+
+
+async def held_appointments(sources: Sources, kuerzel: str) -> list[HeldAppointment]:
+    """What is held back for an employee.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    store = CalendarStore(await sources.resources.database())
+    return [HeldAppointment(*ids) for ids in await store.held_pairs(kuerzel)]
 
 
 async def find_employee(sources: Sources, kuerzel: str) -> Employee | None:

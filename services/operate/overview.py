@@ -21,7 +21,7 @@ from services.operate.calendars import counts_by_state
 from services.operate.engine import WORKER_NAME
 from services.operate.growth import Growing, growing
 from services.operate.parts import Part, part
-from services.operate.queues import Topic, list_topics, moment
+from services.operate.queues import Topic, moment, queues_view
 from services.operate.redact import redacted
 from services.operate.sources import Sources
 
@@ -124,13 +124,19 @@ class Overview:
         topics = self.topics.value or []
         return sum(topic.depth or 0 for topic in topics)
 
+    @property
+    def waiting_since(self) -> datetime | None:
+        """Since when the oldest job waits; None: none does, or the engine does not say."""
+        moments = [topic.oldest_at for topic in self.topics.value or []]
+        return min(filter(None, moments), default=None)
+
 
 async def overview(sources: Sources) -> Overview:
     """Look at everything at the same time."""
     start = asyncio.create_task
     dependencies = start(part(_dependencies(sources), "health", HEALTH_SECONDS))
     workers = start(part(connected_workers(sources), "engine"))
-    topics = start(part(list_topics(sources.engine), "engine"))
+    queue = start(queues_view(sources))
     crons = start(part(_crons(sources), "PostgreSQL"))
     records = start(part(counts_by_status(sources), "EspoCRM"))
     oldest = start(part(oldest_unsynced(sources), "EspoCRM"))
@@ -145,7 +151,7 @@ async def overview(sources: Sources) -> Overview:
         problems=[],
         dependencies=await dependencies,
         workers=found,
-        topics=await topics,
+        topics=(await queue).topics,
         crons=with_awaited(await crons, found, sources.resources.clock()),
         records=await records,
         oldest=await oldest,

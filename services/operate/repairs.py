@@ -20,15 +20,25 @@ from services.core.log import log
 from services.core.operation.operator_actions import ActionResult
 from services.operate.audit import Operator, write_action
 from services.operate.beteiligte import STATUSES, ids_with_status, is_entity_id
-from services.operate.calendars import find_employee
+from services.operate.calendars import STATES as CALENDAR_STATES
+from services.operate.calendars import employees, find_employee, held_appointments
 from services.operate.queues import dead_letters, topic_stats
 from services.operate.sources import Sources
 
-Kind = Literal["sync", "retry", "sync_calendar", "release", "redrive", "discard"]
+Kind = Literal[
+    "sync",
+    "retry",
+    "sync_calendar",
+    "sync_calendars",
+    "release",
+    "redrive",
+    "discard",
+]
 KINDS: tuple[Kind, ...] = (
     "sync",
     "retry",
     "sync_calendar",
+    "sync_calendars",
     "release",
     "redrive",
     "discard",
@@ -73,7 +83,8 @@ async def plan(
 ) -> Repair:
     """What the repair of this kind would act on; nothing is changed.
 
-    ``target`` is an id (sync), a status (retry), a Kürzel (sync_calendar, release) or a topic (redrive, discard).
+    ``target`` is an id (sync), a status (retry), a Kürzel (sync_calendar, release), a calendar's state
+    (sync_calendars) or a topic (redrive, discard).
 
     Raises:
         InvalidInput: kind or target is none. NotFound: there is no such employee or message.
@@ -83,6 +94,7 @@ async def plan(
         "sync": _plan_sync,
         "retry": _plan_retry,
         "sync_calendar": _plan_calendar,
+        "sync_calendars": _plan_calendars,
         "release": _plan_release,
     }
     if kind in planners:
@@ -114,11 +126,24 @@ async def _plan_calendar(sources: Sources, target: str) -> Repair:
     return Repair("sync_calendar", target, [target], 1)
 
 
+async def _plan_calendars(sources: Sources, target: str) -> Repair:
+    if target not in CALENDAR_STATES:
+        raise InvalidInput("no such state")
+    names = [one.kuerzel for one in await employees(sources) if one.state == target]
+    chosen = names[:MAX_RETRIED]
+    more = len(names) - len(chosen)
+    return Repair("sync_calendars", target, chosen, len(chosen), more)
+
+
 async def _plan_release(sources: Sources, target: str) -> Repair:
     store = CalendarStore(await sources.resources.database())
     holds = [hold for hold in await store.holds(target) if hold.released_at is None]
+    if not holds:
+        return Repair("release", target)
     count = sum(hold.number for hold in holds)
-    return Repair("release", target, [target] if holds else [], count)
+    names = [one.name for one in await held_appointments(sources, target)]
+    # A hold of a version that kept no list has none.
+    return Repair("release", target, names[:MAX_MESSAGES] or [target], count)
 
 
 async def _plan_messages(
@@ -144,6 +169,7 @@ async def apply(sources: Sources, repair: Repair, operator: Operator) -> Outcome
         "sync": _sync,
         "retry": _sync,
         "sync_calendar": _sync_calendar,
+        "sync_calendars": _sync_calendars,
         "release": _release,
         "redrive": _redrive,
         "discard": _discard,
@@ -202,6 +228,17 @@ async def _sync_calendar(sources: Sources, repair: Repair) -> int:
         sources.resources,
         sources.engine.enqueue,
         [repair.target],
+        full_content=True,
+        timeout_seconds=ENQUEUE_SECONDS,
+    )
+
+
+async def _sync_calendars(sources: Sources, repair: Repair) -> int:
+    known = {one.kuerzel for one in await employees(sources)}
+    return await enqueue_employees(
+        sources.resources,
+        sources.engine.enqueue,
+        [kuerzel for kuerzel in repair.ids if kuerzel in known],
         full_content=True,
         timeout_seconds=ENQUEUE_SECONDS,
     )

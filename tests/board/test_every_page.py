@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from board_browser import Browser, Dead
@@ -29,6 +30,7 @@ TARGETS = {
     "sync": ENTITY,
     "retry": "failed",
     "sync_calendar": "AB",
+    "sync_calendars": "failing",
     "release": "CD",
     "redrive": TOPIC,
     "discard": TOPIC,
@@ -140,6 +142,7 @@ STARTS = {
     "sync": f"/beteiligte/{ENTITY}",
     "retry": "/beteiligte?status=failed",
     "sync_calendar": "/calendars/AB",
+    "sync_calendars": "/calendars?state=failing",
     "release": "/calendars/{held}",
     "redrive": f"/queue/{TOPIC}",
     "discard": f"/queue/{OTHER_TOPIC}",
@@ -204,6 +207,23 @@ async def test_a_pause_is_begun_and_ended_and_a_preview_seen_by_keyboard_alone(
     rows = await list_actions(sources.resources)
     assert [row.action for row in rows] == ["resume", "pause"]
     assert watch.problems == []
+
+
+async def test_a_step_of_the_graph_opens_its_last_runs_and_its_edge_counts_them(
+    chromium: Chromium, operator: Browser, sources: Sources
+) -> None:
+    await plant(sources)
+    page = await opened(chromium, operator)
+    await page.goto(address(operator, "/flows"))
+    assert await page.locator("svg text.count .failed").first.text_content() == "✗1"
+    steps = [step.name for step in await sources.steps() if TOPIC in step.topics]
+    for name in (TOPIC, steps[0]):
+        await tab_to(page, f"svg a[href='/flows/{quote(name)}']")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**/flows/{quote(name)}")
+        assert await page.locator(f"a[href='/beteiligte/{ENTITY}']").count() == 1
+        await page.goto(address(operator, "/flows"))
+    assert await page.locator("svg a[href='/calendars']").count() >= 2
 
 
 async def test_a_graph_that_is_wider_than_the_window_is_moved_by_keyboard(

@@ -254,6 +254,11 @@ async def test_the_queue_says_since_when_the_oldest_job_waits(
     assert (topic["depth"], view["knows_age"]) == (2, True)
     waits = datetime.now(UTC) - datetime.fromisoformat(topic["oldest_at"])
     assert timedelta() <= waits < timedelta(minutes=1)
+    overview = (await operator.json("/api/overview"))["topics"]["value"]
+    assert topic["oldest_at"] in {one["oldest_at"] for one in overview}
+    assert f'<time datetime="{topic["oldest_at"][:19]}' in await operator.page("/")
+    name = f'bitbylaw_board_queue_oldest_timestamp_seconds{{topic="{TOPIC}"}}'
+    assert name in await operator.page("/metrics")
 
 
 async def test_a_page_has_fifty_rows_and_says_whether_there_are_more(
@@ -292,7 +297,7 @@ async def test_the_settings_show_no_secret(operator: Browser, sources: Sources) 
         is_secret = "KEY" in name or "PASSWORD" in name or "OPERATORS" in name
         if is_secret and value:
             assert value not in text, name
-    assert "0021_operate.sql" in text
+    assert "0022_held_pairs.sql" in text
     assert "BITBYLAW_TWINS" in text
 
 
@@ -335,6 +340,33 @@ async def test_stores_that_are_away_are_said_and_every_page_comes(
             assert "<h1" in await operator.page(f"{path}?lang=en")
         view = await operator.json("/api/overview")
         assert {"redis: down", "postgres: down"} <= set(view["problems"])
+
+
+async def test_stores_and_an_engine_that_never_answer_keep_no_page_for_long(
+    operator: Browser, sources: Sources, make_settings: Any
+) -> None:
+    taken: list[Any] = []
+    silent = await asyncio.start_server(
+        lambda _reader, writer: taken.append(writer), "127.0.0.1", 0
+    )
+    port = silent.sockets[0].getsockname()[1]
+    hanging = make_settings(
+        POSTGRES_HOST="127.0.0.1",
+        POSTGRES_PORT=port,
+        REDIS_HOST="127.0.0.1",
+        REDIS_PORT=port,
+        III_URL=f"ws://127.0.0.1:{port}",
+    )
+    async with silent, Sources(hanging) as slow:
+        sources.resources, sources.engine = slow.resources, slow.engine
+        started = time.monotonic()
+        view = await operator.json("/api/overview")
+        assert time.monotonic() - started < 15
+        for writer in taken:
+            writer.close()
+    assert {"redis: down", "postgres: down"} <= set(view["problems"])
+    assert view["crons"]["missing"].startswith("PostgreSQL")
+    assert view["workers"]["missing"].startswith("engine")
 
 
 def test_both_languages_have_the_same_texts() -> None:

@@ -9,13 +9,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from board_browser import Browser, Dead, form_of
 from test_pages import ENTITY, TOPIC, in_espocrm, plant
 
 from services.api.record_actions import TOPIC as SYNC_NOW
-from services.calendar_sync.store import CalendarStore
+from services.calendar_sync.model import Pair
+from services.calendar_sync.store import AuditLine, CalendarStore
 from services.calendar_sync.waiting import TOPIC_EMPLOYEE
 from services.core.jobs.pending import pending_key
 from services.core.operation.pause import active_pauses
@@ -155,6 +157,54 @@ async def test_a_calendar_is_synced_and_what_is_held_is_released_once(
     ]
 
 
+async def test_all_calendars_of_a_state_are_named_and_synced(
+    operator: Browser, sources: Sources
+) -> None:
+    store = CalendarStore(await sources.resources.database())
+    for kuerzel, result in (("AB", "failed"), ("EF", "failed"), ("GH", "no_change")):
+        await store.note_run(kuerzel, result, None, sources.resources.clock())
+    assert "/repair/sync_calendars?target=failing" in await operator.page(
+        "/calendars?state=failing"
+    )
+    fields = form_of(await operator.page("/repair/sync_calendars?target=failing"))
+    assert [value for name, value in fields if name == "ids"] == ["AB", "EF"]
+    await operator.post("/repair/sync_calendars", [*fields, ("ids", "unknown")])
+    assert await depth(sources, TOPIC_EMPLOYEE) == 2
+    command = ("retry", "failing", "--calendars", "--yes", "--json")
+    status, output = await bitbylaw(sources, *command)
+    assert (status, json.loads(output)[0]["result"]) == (0, "nothing_to_do")
+    assert [row[1:] for row in await audit(sources)] == [
+        ("sync_calendars", "failing", 2, "done"),
+        ("sync_calendars", "failing", 0, "nothing_to_do"),
+    ]
+
+
+async def test_what_is_held_is_listed_on_the_calendar_and_before_it_is_released(
+    operator: Browser, sources: Sources
+) -> None:
+    await plant(sources, "CD")
+    store = CalendarStore(await sources.resources.database())
+    now = sources.resources.clock()
+    pairs = [
+        Pair(uuid4(), "CD", frnr, event_id, source_system="advoware")
+        for frnr, event_id in ((4712, "event4712"), (None, "event4713"))
+    ]
+    for pair in pairs:
+        line = AuditLine(
+            employee_kuerzel="CD", side="google", action="created", reason="new"
+        )
+        await store.save_pair(pair, line, now)
+    (hold,) = await store.holds("CD")
+    listed = tuple(pair.sync_id for pair in pairs)
+    await store.save_hold(replace(hold, sync_ids=listed))
+    fields = form_of(await operator.page("/repair/release?target=CD"))
+    shown = [value for name, value in fields if name == "ids"]
+    assert shown == ["4712", "event4713"]
+    html = await operator.page("/calendars/CD")
+    assert 'href="/appointments/4712"' in html
+    assert 'href="/appointments/event4713"' in html
+
+
 async def test_more_than_was_shown_is_not_released(
     operator: Browser, sources: Sources, advoware: Any
 ) -> None:
@@ -258,8 +308,10 @@ async def test_a_shell_completes_commands_and_statuses(
 
 
 async def test_the_command_line_says_what_is_broken_and_repairs_with_the_same_words(
-    sources: Sources, dead: Dead
+    sources: Sources, dead: Dead, advoware: Any
 ) -> None:
+    held = advoware.employees[0].kuerzel
+    await plant(sources, held)
     dead.letters(TOPIC, ["{}", "{}"])
     status, output = await bitbylaw(sources, "status", "--json")
     assert status == 1
@@ -273,6 +325,12 @@ async def test_the_command_line_says_what_is_broken_and_repairs_with_the_same_wo
     status, _ = await bitbylaw(sources, "sync", ENTITY, "--yes")
     assert status == 0
     assert await depth(sources, SYNC_NOW) == 1
+    status, _ = await bitbylaw(sources, "release", held, "--yes")
+    assert status == 0
     rows = await audit(sources)
-    assert [(row[1], row[3]) for row in rows] == [("redrive", 2), ("sync", 1)]
+    assert [(row[1], row[3]) for row in rows] == [
+        ("redrive", 2),
+        ("sync", 1),
+        ("release", 7),
+    ]
     assert all(row[0].startswith("cli:") for row in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 
 from services.calendar_sync.model import HoldDeletions, Pair
 from services.calendar_sync.run import CalendarSync, RunSummary, lock_key
-from services.calendar_sync.store import AuditLine
+from services.calendar_sync.store import AuditLine, CalendarStore
 from services.core.errors import EntityBusy, RateLimited, Unavailable
 from services.core.locks import record_lock
 
@@ -117,6 +118,24 @@ async def test_many_deletions_are_held_until_an_operator_allows_them(
     await office.sync_until_calm()
 
     assert (len(office.texts()), len(await office.pairs())) == (7, 7)
+    assert len(await office.audit("held")) == 1
+
+
+@in_haste
+async def test_what_is_held_is_listed_also_if_an_older_version_has_held_it(
+    office: CalendarOffice,
+) -> None:
+    fr_nrs = await with_termine(office, 12)
+    for fr_nr in fr_nrs[:6]:
+        office.delete_termin(fr_nr)
+    await office.sync()
+    store = CalendarStore(await office.resources.database())
+    (hold,) = await store.holds("SB")
+    for sync_ids in (hold.sync_ids, ()):
+        await store.save_hold(replace(hold, sync_ids=sync_ids))
+        await office.sync()
+        held = [frnr for frnr, _ in await store.held_pairs("SB")]
+        assert held == sorted(fr_nrs[:6])
     assert len(await office.audit("held")) == 1
 
 

@@ -389,6 +389,21 @@ async def test_the_command_line_pauses_until_a_time_and_resumes(
     ]
 
 
+async def test_a_dry_run_says_what_would_happen_and_changes_nothing(
+    command: Callable[..., Any], resources: Resources
+) -> None:
+    wanted = ["pause", "--flow", "vmh", "--reason", "Advoware-Update"]
+    answer = await command(*wanted, "--dry-run")
+    assert "would be paused: flow vmh" in answer.output
+    assert await active_pauses(resources) == []
+    assert (await command("resume", "--flow", "vmh", "--dry-run")).exit_code == 1
+    await command(*wanted)
+    answer = await command("resume", "--flow", "vmh", "--dry-run", "--json")
+    assert (answer.exit_code, json.loads(answer.output)["would_resume"]) == (0, True)
+    assert len(await active_pauses(resources)) == 1
+    assert [line[1] for line in await audited(resources)] == ["pause"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

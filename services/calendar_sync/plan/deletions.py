@@ -213,14 +213,15 @@ def _held(view: CalendarView, concerned: Sequence[Pair]) -> HoldDeletions | None
     settings = view.settings
     number = len(concerned)
     live_pairs = len(view.pairs)
+    sync_ids = tuple(pair.sync_id for pair in concerned)
     if number <= settings.released:
         return None
     if concerned and view.advoware_is_empty:
         expected = sum(_is_expected_termin(view, pair) for pair in view.pairs)
         if expected > settings.max_deletions:
-            return HoldDeletions("advoware_empty", number, live_pairs)
+            return HoldDeletions("advoware_empty", number, live_pairs, sync_ids)
     if number > max(settings.max_deletions, MAX_DELETED_SHARE * live_pairs):
-        return HoldDeletions("too_many", number, live_pairs)
+        return HoldDeletions("too_many", number, live_pairs, sync_ids)
     return None
 
 

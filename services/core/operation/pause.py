@@ -164,11 +164,8 @@ async def pause(
         InvalidInput: there is nothing of that name, no reason, or an end that is not ahead.
         Unavailable, DatabaseUnusable: see `database_errors`.
     """
-    now = resources.clock()
-    scope = checked_scope(scope)
-    reason = _checked_reason(reason)
-    if until is not None and (until.tzinfo is None or until <= now):
-        raise InvalidInput("the end of the pause must be ahead, with its time zone")
+    wanted = planned_pause(resources, scope, reason=reason, who=who, until=until)
+    scope, reason, now = wanted.scope, wanted.reason, wanted.since
     async with database_errors():
         pool = await resources.database()
         async with pool.acquire() as connection, connection.transaction():
@@ -193,6 +190,27 @@ async def pause(
                 OperatorAction(who, "pause", str(scope), "done", details, now),
             )
     return _pause(row)
+
+
+def planned_pause(
+    resources: Resources,
+    scope: Scope,
+    *,
+    reason: str,
+    who: str,
+    until: datetime | None = None,
+) -> Pause:
+    """What `pause` would make of this; nothing is changed.
+
+    Raises:
+        InvalidInput: there is nothing of that name, no reason, or an end that is not ahead.
+    """
+    now = resources.clock()
+    scope = checked_scope(scope)
+    reason = _checked_reason(reason)
+    if until is not None and (until.tzinfo is None or until <= now):
+        raise InvalidInput("the end of the pause must be ahead, with its time zone")
+    return Pause(scope, reason, who, now, until)
 
 
 async def resume(resources: Resources, scope: Scope, *, who: str) -> bool:
