@@ -82,7 +82,9 @@ class Trial:
         check = await self._timed("takeover check", office.takeover("check"))
         first = await self._timed("takeover run", office.takeover("run"))
         await self._timed("takeover undo", office.takeover("undo"))
-        report = await self._timed("takeover run, again", office.takeover("run"))
+        report: Report = await self._timed(
+            "takeover run, again", office.takeover("run")
+        )
         self._require(not office.writes(), "the take-over has written")
         self._require(check.announced == first.announced, "check and run differ")
         self._require(first.announced == report.announced, "the second run differs")
