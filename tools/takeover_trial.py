@@ -63,11 +63,7 @@ class Trial:
             ),
         )
         before = Counter(office.termine())
-        check = await self._timed("takeover check", office.takeover("check"))
-        report = await self._timed("takeover run", office.takeover("run"))
-        self._require(not office.writes(), "the take-over has written")
-        self._require(check.announced == report.announced, "check and run differ")
-        self._show(report)
+        report = await self._take_over()
         await self._first_calendars(report)
         self._require(
             before <= Counter(office.termine()), "Termine are lost in Advoware"
@@ -79,6 +75,21 @@ class Trial:
         office.forget_calls()
         await self._timed("second run of the calendars", office.sync_calendars())
         self._require(not office.writes(), "the second run of the calendars writes")
+
+    async def _take_over(self) -> Report:
+        """Look, take over, go back, and take over again."""
+        office = self.office
+        check = await self._timed("takeover check", office.takeover("check"))
+        first = await self._timed("takeover run", office.takeover("run"))
+        await self._timed("takeover undo", office.takeover("undo"))
+        report: Report = await self._timed(
+            "takeover run, again", office.takeover("run")
+        )
+        self._require(not office.writes(), "the take-over has written")
+        self._require(check.announced == first.announced, "check and run differ")
+        self._require(first.announced == report.announced, "the second run differs")
+        self._show(report)
+        return report
 
     async def _first_calendars(self, report: Report) -> None:
         office = self.office

