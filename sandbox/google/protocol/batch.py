@@ -120,6 +120,15 @@ def _read_part(part: Message) -> _Part:
     )
 
 
+def _without(headers: dict[str, str], names: set[str]) -> dict[str, str]:
+    """Headers without those of these names, which are in lower case."""
+    kept = {}
+    for name, value in headers.items():
+        if name.lower() not in names:
+            kept[name] = value
+    return kept
+
+
 async def _carry_out(
     session: aiohttp.ClientSession,
     part: _Part,
@@ -128,15 +137,8 @@ async def _carry_out(
     prefix: str,
 ) -> bytes:
     """The part of the answer that belongs to one part of the request, without the boundary before it."""
-    own = {name.lower() for name in part.headers}
-    headers = {
-        name: value for name, value in shared.items() if name.lower() not in own
-    } | part.headers
-    headers = {
-        name: value
-        for name, value in headers.items()
-        if name.lower() not in {"accept-encoding", "mime-version"}
-    }
+    headers = _without(shared, {name.lower() for name in part.headers})
+    headers = _without(headers | part.headers, {"accept-encoding", "mime-version"})
     if part.target.startswith(f"{prefix}/"):
         target = URL(url + part.target, encoded=True)
         async with session.request(
