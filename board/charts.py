@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.operate.flows import Count
 from services.operate.overview import Hour
-from services.operate.steps import Step
+from services.operate.sources import Step
 from services.operate.telemetry import SpanBar
 
 CHART_WIDTH = 1200
