@@ -140,8 +140,7 @@ async def _slow_down(
             entry_point=entry_point,
             refusals=gate.unlogged,
         )
-        gate.logged_at = now
-        gate.unlogged = 0
+        gate.logged_at, gate.unlogged = now, 0
     attempts = await _count(resources, gate, _group_of(request.headers), now)
     seconds = min((attempts - FREE_ATTEMPTS) * STEP_SECONDS, LONGEST_WAIT_SECONDS)
     if seconds <= 0 or gate.waiting >= MAX_WAITING:
@@ -163,8 +162,7 @@ async def _count(resources: Resources, gate: _Gate, group: int, now: float) -> i
     """How many refusals the group has had within the minute, this one included: of all workers if Redis knows."""
     since, count = gate.counts.get(group, (now, 0))
     if now - since > COUNT_SECONDS:
-        since = now
-        count = 0
+        since, count = now, 0
     gate.counts[group] = (since, count + 1)
     key = f"access:refused:{group}"
     try:
@@ -304,11 +302,9 @@ def may_check_signature(body: Any) -> bool:
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
     if isinstance(value, Mapping):
-        found = [value]
-        members = list(value.values())
+        found, members = [value], list(value.values())
     elif isinstance(value, list):
-        found = []
-        members = value
+        found, members = [], value
     else:
         return []
     for member in members:
