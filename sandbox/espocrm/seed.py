@@ -19,8 +19,10 @@ def load_firm(store: Store, firm: Firm, admin: ApiUser) -> None:
     for employee in firm.employees:
         _create(store, USER, _user(employee), admin, {"id": employee.espocrm_id})
     active = [employee.espocrm_id for employee in firm.employees if employee.active]
-    for number, party in enumerate(party for party in firm.parties if party.in_espocrm):
-        _load_party(store, party, active[number % len(active)], admin)
+    parties = [party for party in firm.parties if party.in_espocrm]
+    for number, party in enumerate(parties):
+        assignee = active[number % len(active)]
+        _load_party(store, party, assignee, admin)
 
 
 def _create(
