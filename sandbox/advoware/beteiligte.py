@@ -358,9 +358,8 @@ class BeteiligteStore:
         changed: datetime,
         user: str,
     ) -> Record:
-        short_name = ", ".join(
-            part for part in (values["name"], values["vorname"]) if part
-        )[:100]
+        names = filter(None, (values["name"], values["vorname"]))
+        short_name = ", ".join(names)[:100]
         record: Record = {
             "betNr": betnr,
             "rowId": self._row_ids.next(),
@@ -370,8 +369,9 @@ class BeteiligteStore:
             "angelegtVon": user,
             "geaendertAm": local_seconds(changed),
             "geaendertVon": user,
-            **{kind.list_name: [] for kind in PART_KINDS},
         }
+        for kind in PART_KINDS:
+            record[kind.list_name] = []
         self._records[betnr] = record
         self._next_betnr = max(self._next_betnr, betnr + 1)
         return record
@@ -387,12 +387,11 @@ class BeteiligteStore:
             )
 
     def _checked_part(self, kind: PartKind, body: Record) -> Record:
-        values = {
-            field: body.get(field, kind.defaults.get(field)) for field in kind.fields
-        }
-        return {
-            field: kind.fields[field](value, field) for field, value in values.items()
-        }
+        values: Record = {}
+        for field, check in kind.fields.items():
+            value = body.get(field, kind.defaults.get(field))
+            values[field] = check(value, field)
+        return values
 
     def _insert_part(
         self, record: Record, kind: PartKind, values: Record, part_id: int | None = None

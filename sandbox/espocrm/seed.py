@@ -73,17 +73,10 @@ def _load_party(store: Store, party: Party, assignee: str, admin: ApiUser) -> No
 
 
 def _beteiligte(party: Party, assignee: str, synced_at: str) -> dict[str, Any]:
-    phones = [
-        {"phoneNumber": phone.e164, "type": phone.espocrm_type}
-        for phone in party.phones
-        if phone.in_espocrm and phone.e164
-    ]
     body: dict[str, Any] = {
         "rechtsform": party.rechtsform,
-        "phoneNumberData": phones,
-        "emailAddressData": [
-            {"emailAddress": mail.address} for mail in party.mails if mail.in_espocrm
-        ],
+        "phoneNumberData": _phones(party),
+        "emailAddressData": _mails(party),
         "assignedUserId": assignee,
     }
     if party.is_company:
@@ -109,6 +102,19 @@ def _beteiligte(party: Party, assignee: str, synced_at: str) -> dict[str, Any]:
             "advowareLastSync": synced_at,
         }
     return body
+
+
+def _phones(party: Party) -> list[dict[str, Any]]:
+    entries = []
+    for phone in party.phones:
+        if phone.in_espocrm and phone.e164:
+            entries.append({"phoneNumber": phone.e164, "type": phone.espocrm_type})
+    return entries
+
+
+def _mails(party: Party) -> list[dict[str, Any]]:
+    mails = [mail for mail in party.mails if mail.in_espocrm]
+    return [{"emailAddress": mail.address} for mail in mails]
 
 
 def _address(address: Address, beteiligte_id: str, synced_at: str) -> dict[str, Any]:

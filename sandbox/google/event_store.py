@@ -151,11 +151,9 @@ class EventStore:
         )
         organizer = body.get("organizer")
         if isinstance(organizer, dict) and isinstance(organizer.get("email"), str):
-            event.organizer = {
-                name: organizer[name]
-                for name in ("email", "displayName")
-                if name in organizer
-            }
+            event.organizer = {"email": organizer["email"]}
+            if "displayName" in organizer:
+                event.organizer["displayName"] = organizer["displayName"]
         return event
 
     def change(
