@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from services.operate.flows import Count
 from services.operate.overview import Hour
-from services.operate.steps import Step
+from services.operate.sources import Step
 from services.operate.telemetry import SpanBar
 
 CHART_WIDTH = 1200

@@ -9,7 +9,7 @@ from typing import cast
 from board.access import Visitor
 from board.query import MAX_TEXT, Query
 from services.core.errors import InvalidInput
-from services.operate import pauses, previews
+from services.operate import pauses
 from services.operate import repairs as operate
 from services.operate.audit import Operator
 from services.operate.parts import Part, part
@@ -79,9 +79,9 @@ async def apply(sources: Sources, visitor: Visitor, kind: str, fields: Fields) -
     return Done(SECTIONS[kind], kind, repair.target, found)
 
 
-async def preview(sources: Sources, fields: Fields) -> previews.PreviewView:
+async def preview(sources: Sources, fields: Fields) -> operate.PreviewView:
     """The preview of the form's record."""
-    return await previews.preview_view(sources, _first(fields, "target"))
+    return await operate.preview_view(sources, _first(fields, "target"))
 
 
 def wanted_pause(query: Query) -> pauses.WantedPause:

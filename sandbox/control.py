@@ -540,18 +540,18 @@ class Twin(ABC):
                 request.transport.abort()
             return web.Response(status=499)
         status = fault.status or 500
-        response = (
-            self.error_response(status)
-            if fault.body is None
-            else web.json_response(fault.body, status=status)
-        )
+        response = self.error_response(status)
+        if fault.body is not None:
+            response = web.json_response(fault.body, status=status)
         response.headers.update(fault.headers)
         return self.refused_at(response, request, place)
 
     # -- control API ------------------------------------------------------------------------------------------
 
     async def _reset(self, request: web.Request) -> web.Response:
-        requested = await request.json() if request.can_read_body else {}
+        requested: dict[str, Any] = {}
+        if request.can_read_body:
+            requested = await request.json()
         self.seed = int(requested.get("seed", self.seed))
         self.empty = bool(requested.get("empty", self.empty))
         self.dice = random.Random(self.seed)  # noqa: S311 - seeded
@@ -575,31 +575,21 @@ class Twin(ABC):
         return web.json_response({})
 
     async def _journal_summary(self, _request: web.Request) -> web.Response:
-        return web.json_response(
-            dict(
-                Counter(f"{entry['method']} {entry['route']}" for entry in self.journal)
-            )
-        )
+        calls = [f"{entry['method']} {entry['route']}" for entry in self.journal]
+        return web.json_response(Counter(calls))
 
     async def _add_faults(self, request: web.Request) -> web.Response:
         try:
             requested = await request.json()
-            rules = [
-                Fault.model_validate(rule)
-                for rule in (requested if isinstance(requested, list) else [requested])
-            ]
+            if not isinstance(requested, list):
+                requested = [requested]
+            rules = [Fault.model_validate(rule) for rule in requested]
         except ValidationError as error:
-            return web.json_response(
-                {
-                    "error": json.loads(
-                        error.json(include_url=False, include_input=False)
-                    )
-                },
-                status=400,
-            )
+            details = json.loads(error.json(include_url=False, include_input=False))
+            return web.json_response({"error": details}, status=400)
         except ValueError:
             return web.json_response({"error": "the body is no JSON"}, status=400)
-        self.faults.extend(ActiveFault(rule) for rule in rules)
+        self.faults.extend(map(ActiveFault, rules))
         return await self._list_faults(request)
 
     async def _list_faults(self, _request: web.Request) -> web.Response:

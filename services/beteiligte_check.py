@@ -403,10 +403,12 @@ class BeteiligteCheck:
 def _last_name(state: SyncState) -> str:
     """The name that a record which is gone showed last; empty if no one knows it."""
     base = base_from_json(state.base)
-    shown = [
-        text_of(base[part].espocrm) for part in ("vorname", "name") if part in base
-    ]
-    return " ".join(str(text) for text in shown if text is not None)
+    shown = []
+    for part in ("vorname", "name"):
+        text = text_of(base[part].espocrm) if part in base else None
+        if text is not None:
+            shown.append(str(text))
+    return " ".join(shown)
 
 
 def _shares(

@@ -2,8 +2,8 @@
 
 Each row of `GUARDS` is a promise and the change that breaks its guard. It is done in a copy, ``.local/broken``. Printed
 is a row of the table in ``docs/reliability.md``: promise, guard, seed that found it, seconds, and what was found.
-``--only TEXT`` takes the promises with this text; ``--search MINUTES`` plays from the
-first story on instead of from the seed that is known to notice, also the guards of which none is known. Exit status 0: every one was noticed in time.
+``--only TEXT`` takes the promises with this text; ``--search MINUTES`` plays from the first story on instead of from
+the seed that is known to notice, also the guards of which none is known. Exit status 0: every one was noticed in time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
+import subprocess  # nosec B404 - the tools of this project
 import sys
 import time
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ GUARDS = (
         "An edit is overwritten by nothing but a newer one, and people hear of it",
         "_keep_what_will_be_lost before the PUT",
         "services/beteiligte_sync_utils.py",
-        "        await store.append_audit(entry, self._now())\n        if plan.conflicts:",
+        "        await store.append_audit(entry, self._resources.now())\n        if plan.conflicts:",
         "        if not plan.conflicts:",
         2,
     ),
@@ -150,7 +150,7 @@ def noticed(guard: Guard, search: float | None) -> tuple[int | None, float, str]
     command = [sys.executable, "-W", "ignore", "tools/simulation.py", "--until-found"]
     command += ["--first", str(first), "--hours", str(hours)]
     started = time.monotonic()
-    ended = subprocess.run(
+    ended = subprocess.run(  # noqa: S603 - a tool of this project
         command, cwd=copy, capture_output=True, text=True, check=False
     )
     taken = time.monotonic() - started

@@ -299,15 +299,11 @@ class AdvowareTwin(Twin):
         )
 
     def _check_login_shape(self, body: Record) -> None:
-        texts = [
-            field
-            for field in _LOGIN_TEXTS
-            if not isinstance(body.get(field), str) or not body[field]
-        ]
-        numbers = [
-            field for field in _LOGIN_NUMBERS if not isinstance(body.get(field), int)
-        ]
-        if missing := texts + numbers:
+        missing = [field for field in _LOGIN_TEXTS if not _is_text(body.get(field))]
+        for field in _LOGIN_NUMBERS:
+            if not isinstance(body.get(field), int):
+                missing.append(field)
+        if missing:
             raise RefusedError(400, f"Pflichtangaben fehlen: {', '.join(missing)}.")
         try:
             uuid.UUID(body["Nonce"])
@@ -530,6 +526,10 @@ class AdvowareTwin(Twin):
     async def _desktop_remove_termin(self, request: web.Request) -> web.StreamResponse:
         self.termine.remove(_number(request, "frnr"))
         return web.json_response({})
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _answering(handler: Handler) -> Handler:

@@ -152,6 +152,7 @@ BANKVERBINDUNG: Final = PartKind(
     writable_on_put=frozenset(),
 )
 PART_KINDS: Final = (KOMMUNIKATION, ADRESSE, BANKVERBINDUNG)
+_EDITABLE: Final = MASTER_DATA.keys() | {kind.list_name for kind in PART_KINDS}
 
 
 class BeteiligteStore:
@@ -177,21 +178,12 @@ class BeteiligteStore:
 
     def find(self, query: Mapping[str, str]) -> list[Record]:
         """Those whose fields equal the filters given, ignoring case; other parameters are ignored. [A]"""
-        wanted = {
-            field: query[field] for field in _FILTERS if query.get(field, "").strip()
-        }
-        if "geburtsdatum" in wanted:
-            wanted["geburtsdatum"] = day_at_midnight(
-                wanted["geburtsdatum"].strip(), "geburtsdatum"
-            )
-        return [
-            self._answer(record)
-            for record in self._records.values()
-            if all(
-                _folded(record[field]) == _folded(value)
-                for field, value in wanted.items()
-            )
-        ]
+        wanted = _filters_of(query)
+        found = []
+        for record in self._records.values():
+            if _fits(record, wanted):
+                found.append(self._answer(record))
+        return found
 
     def get(self, betnr: int) -> Record:
         """One Beteiligter with all his lists."""
@@ -211,7 +203,8 @@ class BeteiligteStore:
         self._require_name(values)
         betnr = self._next_betnr
         self._remember(betnr)
-        return self._answer(self._insert(betnr, values, self._now(), self._now(), user))
+        now = self._now()
+        return self._answer(self._insert(betnr, values, now, now, user))
 
     def replace(self, betnr: int, body: Record, user: str) -> Record:
         """Full-object update: every writable attribute must be there; read-only ones are ignored."""
@@ -221,9 +214,7 @@ class BeteiligteStore:
             raise RefusedError(
                 400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}."
             )
-        values = {
-            field: check(body[field], field) for field, check in MASTER_DATA.items()
-        }
+        values = _checked_master_data(body)
         self._require_name(values)
         self._remember(betnr)
         self._change_master_data(record, values, user)
@@ -261,22 +252,18 @@ class BeteiligteStore:
         Master data by name; lists by entries: ``{"id": 1, ...}`` changes, ``{"id": 1, "delete": true}`` removes, an
         entry without ``id`` is added. Nothing is changed if anything is refused.
         """
+        changes = dict(changes)
         if "bankverbindungen" in changes:  # the spelling a person would use
-            changes = {**changes, BANKVERBINDUNG.list_name: changes["bankverbindungen"]}
-            del changes["bankverbindungen"]
-        known = {*MASTER_DATA, *(kind.list_name for kind in PART_KINDS)}
-        if unknown := sorted(set(changes) - known):
+            changes[BANKVERBINDUNG.list_name] = changes.pop("bankverbindungen")
+        unknown = sorted(changes.keys() - _EDITABLE)
+        if unknown:
             raise RefusedError(400, f"Unbekannte Felder: {', '.join(unknown)}.")
         record = copy.deepcopy(self._record(betnr))
         self._remember(betnr)
         for kind in PART_KINDS:
             for entry in changes.get(kind.list_name, ()):
                 self._edit_part(record, kind, entry)
-        values = {
-            field: check(changes[field], field)
-            for field, check in MASTER_DATA.items()
-            if field in changes
-        }
+        values = _checked_master_data(changes)
         self._require_name({"name": record["name"], **values})
         self._change_master_data(record, values, user)
         self._records[betnr] = record
@@ -371,9 +358,8 @@ class BeteiligteStore:
         changed: datetime,
         user: str,
     ) -> Record:
-        short_name = ", ".join(
-            part for part in (values["name"], values["vorname"]) if part
-        )[:100]
+        names = filter(None, (values["name"], values["vorname"]))
+        short_name = ", ".join(names)[:100]
         record: Record = {
             "betNr": betnr,
             "rowId": self._row_ids.next(),
@@ -383,8 +369,9 @@ class BeteiligteStore:
             "angelegtVon": user,
             "geaendertAm": local_seconds(changed),
             "geaendertVon": user,
-            **{kind.list_name: [] for kind in PART_KINDS},
         }
+        for kind in PART_KINDS:
+            record[kind.list_name] = []
         self._records[betnr] = record
         self._next_betnr = max(self._next_betnr, betnr + 1)
         return record
@@ -400,12 +387,11 @@ class BeteiligteStore:
             )
 
     def _checked_part(self, kind: PartKind, body: Record) -> Record:
-        values = {
-            field: body.get(field, kind.defaults.get(field)) for field in kind.fields
-        }
-        return {
-            field: kind.fields[field](value, field) for field, value in values.items()
-        }
+        values: Record = {}
+        for field, check in kind.fields.items():
+            value = body.get(field, kind.defaults.get(field))
+            values[field] = check(value, field)
+        return values
 
     def _insert_part(
         self, record: Record, kind: PartKind, values: Record, part_id: int | None = None
@@ -459,23 +445,52 @@ class BeteiligteStore:
         """Exactly one address is the main one: the one just made so, else the present one, else the first."""
         addresses: list[Record] = record[ADRESSE.list_name]
         main = [address for address in addresses if address["standardAnschrift"]]
-        if not any(address is touched for address in main):
+        ids = [address["id"] for address in main]
+        if touched["id"] not in ids:
             touched = next(iter(main or addresses), touched)
         for address in addresses:
-            self._change_part(
-                address, ADRESSE, {"standardAnschrift": address is touched}
-            )
+            is_main = address is touched
+            self._change_part(address, ADRESSE, {"standardAnschrift": is_main})
 
     def _answer(self, record: Record) -> Record:
         answer = copy.deepcopy(record)
         for field, komm_kz in DERIVED_CONTACTS.items():
-            values = (
-                part["tlf"]
-                for part in record[KOMMUNIKATION.list_name]
-                if part["kommKz"] == komm_kz
-            )
-            answer[field] = next((value for value in values if value), None)
+            answer[field] = _first_contact(record, komm_kz)
         return answer
+
+
+def _first_contact(record: Record, komm_kz: int) -> str | None:
+    for part in record[KOMMUNIKATION.list_name]:
+        if part["kommKz"] == komm_kz and part["tlf"]:
+            return str(part["tlf"])
+    return None
+
+
+def _checked_master_data(given: Record) -> Record:
+    """The master data that is given, checked."""
+    values: Record = {}
+    for field, check in MASTER_DATA.items():
+        if field in given:
+            values[field] = check(given[field], field)
+    return values
+
+
+def _filters_of(query: Mapping[str, str]) -> dict[str, str]:
+    wanted: dict[str, str] = {}
+    for field in _FILTERS:
+        value = query.get(field, "")
+        if value.strip():
+            wanted[field] = value
+    if "geburtsdatum" in wanted:
+        day = wanted["geburtsdatum"].strip()
+        wanted["geburtsdatum"] = day_at_midnight(day, "geburtsdatum")
+    return wanted
+
+
+def _fits(record: Record, wanted: Mapping[str, str]) -> bool:
+    return all(
+        _folded(record[field]) == _folded(value) for field, value in wanted.items()
+    )
 
 
 def _folded(value: str | None) -> str:
@@ -534,10 +549,13 @@ def _master_data(party: Party) -> Record:
 
 def _contacts(party: Party) -> list[tuple[int, str]]:
     """kommKz and value of each number and address that Advoware has."""
-    phones = [phone for phone in party.phones if phone.in_advoware]
-    mails = [mail for mail in party.mails if mail.in_advoware]
-    return [
-        *((phone.komm_kz, phone.written) for phone in phones),
-        *((mail.komm_kz, mail.address) for mail in mails),
-        *((contact.komm_kz, contact.value) for contact in party.further_contacts),
-    ]
+    contacts: list[tuple[int, str]] = []
+    for phone in party.phones:
+        if phone.in_advoware:
+            contacts.append((phone.komm_kz, phone.written))
+    for mail in party.mails:
+        if mail.in_advoware:
+            contacts.append((mail.komm_kz, mail.address))
+    for contact in party.further_contacts:
+        contacts.append((contact.komm_kz, contact.value))
+    return contacts

@@ -262,7 +262,8 @@ class TermineStore:
             values.update(uhrzeitVon=DAY_START, uhrzeitBis=DAY_END)
         if values["dauertermin"]:
             _check_series(values)
-        values["datumBis"] = values["datumBis"] or values["datum"]
+        if not values["datumBis"]:
+            values["datumBis"] = values["datum"]
         if values["datumBis"] < values["datum"]:
             raise RefusedError(400, "Das Enddatum liegt vor dem Anfangsdatum.")
         return values

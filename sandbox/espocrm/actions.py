@@ -138,18 +138,29 @@ def _fields_to_erase(requested: Erase) -> tuple[list[EntityField], list[EntityFi
     Raises:
         ApiError: 400, there is no such field.
     """
-    fields = _erasable(requested, _names_to_erase(requested))
-    contacts = [field for field in requested.kind.contact_fields if field in fields]
-    return contacts, [field for field in fields if field not in contacts]
+    contacts: list[EntityField] = []
+    others: list[EntityField] = []
+    for field in _erasable(requested, _names_to_erase(requested)):
+        if field in requested.kind.contact_fields:
+            contacts.append(field)
+        else:
+            others.append(field)
+    return contacts, others
 
 
 def _erasable(requested: Erase, names: list[str]) -> list[EntityField]:
-    fields = [field for field in requested.kind.all_fields if _may_erase(field)]
-    known = {field.name: field for field in fields}
-    unknown = [name for name in names if name not in known]
+    known = {field.name: field for field in requested.kind.all_fields}
+    fields = []
+    unknown = []
+    for name in names:
+        field = known.get(name)
+        if field is not None and _may_erase(field):
+            fields.append(field)
+        else:
+            unknown.append(name)
     if unknown:
         raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
-    return [known[name] for name in names]
+    return fields
 
 
 def _names_to_erase(requested: Erase) -> list[str]:
@@ -188,10 +199,7 @@ class Browser:
             case Restore():
                 return self._restore(action)
             case RevertImport():
-                return sum(
-                    self._store.take_out(action.kind, record_id) is not None
-                    for record_id in action.ids
-                )
+                return self._revert_import(action)
             case MassDelete():
                 return self._mass_delete(action)
             case Share():
@@ -228,16 +236,23 @@ class Browser:
         if self._store.settings.has_form_rules:
             if self._store.is_known_to_advoware(record):
                 self._save(record, {"syncStatus": "dirty"})
-            self._service.mark_owner(
-                record.values.get("beteiligteId"), requested.kind, self._user
-            )
+            owner_id = record.values.get("beteiligteId")
+            self._service.mark_owner(owner_id, requested.kind, self._user)
         return self._store.full(record)
+
+    def _revert_import(self, requested: RevertImport) -> int:
+        gone = 0
+        for record_id in requested.ids:
+            if self._store.take_out(requested.kind, record_id) is not None:
+                gone += 1
+        return gone
+
+    def _records(self, kind: Entity, ids: list[str]) -> list[Record]:
+        return [self._store.get(kind, record_id) for record_id in ids]
 
     def _merge(self, requested: Merge) -> Any:
         survivor = self._store.get(requested.kind, requested.id)
-        sources = [
-            self._store.get(requested.kind, source) for source in requested.sources
-        ]
+        sources = self._records(requested.kind, requested.sources)
         data = clean_input(requested.kind, requested.values, self._store.settings)
         data |= self._merged_contacts([survivor, *sources], data)
         merging = [_before_merge(record) for record in (survivor, *sources)]
@@ -252,14 +267,16 @@ class Browser:
 
     def _hand_over_numbers(self, survivor: Record, merging: list[_BeforeMerge]) -> None:
         """As the extension's ``MergedRecords.php``."""
-        ids: list[str] = []
+        ids: dict[str, None] = {}
+        number: int | None = None
         for record in merging:
-            all_ids = (record.id, *record.merged_ids)
-            ids += [one for one in all_ids if one != survivor.id]
-        numbers = [record.number for record in merging if record.number is not None]
-        data: dict[str, Any] = {"mergedIds": " ".join(dict.fromkeys(ids))}
-        if merging[0].number is None and numbers:
-            data["betnr"] = numbers[0]
+            ids |= dict.fromkeys((record.id, *record.merged_ids))
+            if number is None:
+                number = record.number
+        ids.pop(survivor.id, None)
+        data: dict[str, Any] = {"mergedIds": " ".join(ids)}
+        if number is not None and merging[0].number is None:
+            data["betnr"] = number
         if data.get("betnr") or survivor.values.get("betnr"):
             data["syncStatus"] = "dirty"
         self._save(survivor, data)
@@ -290,9 +307,7 @@ class Browser:
         raise ApiError(400, "The entry has neither phoneNumber nor emailAddress.")
 
     def _mass_delete(self, requested: MassDelete) -> int:
-        records = [
-            self._store.get(requested.kind, record_id) for record_id in requested.ids
-        ]
+        records = self._records(requested.kind, requested.ids)
         for record in records:
             self._publish(self._store.delete(record, self._user))
         return len(records)

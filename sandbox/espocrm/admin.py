@@ -61,43 +61,45 @@ class Administration:
         except (binascii.Error, UnicodeDecodeError) as error:
             raise ApiError(400, "Auth: Bad authorization string provided.") from error
         is_token = request.headers.get("Espo-Authorization-By-Token") == "true"
-        is_right = (
-            secret == TOKEN and self._is_logged_in
-            if is_token
-            else secret == ADMIN_PASSWORD
-        )
-        if name != self._admin.user_name or not is_right:
+        if name != self._admin.user_name or not self._is_right(secret, is_token):
             return None
         self._is_logged_in = True
         return self._admin
 
+    def _is_right(self, secret: str, is_token: bool) -> bool:
+        if is_token:
+            return secret == TOKEN and self._is_logged_in
+        return secret == ADMIN_PASSWORD
+
     def app_params(self, user: ApiUser) -> dict[str, Any]:
         """The parts of ``App/user`` that describe the instance."""
-        settings = self._store.settings
         answer: dict[str, Any] = {"settings": self._settings(), "appParams": {}}
         if user.admin:
             answer["token"] = TOKEN
-        if settings.extension:
-            shown: dict[str, Any] = {
-                "version": settings.extension,
-                "isSyncUser": user.sync,
-            }
-            if settings.extension not in {"1.0.0", "1.1.0"}:
-                shown["instance"] = self._instance() if user.sync else None
-                if settings.extension_settings:
-                    shown["actions"] = all(
-                        self._stored.get(name) for name in settings.extension_settings
-                    )
-            answer["appParams"] = {"bitbylaw": shown}
+        if self._store.settings.extension:
+            answer["appParams"] = {"bitbylaw": self._shown_extension(user)}
         return answer
+
+    def _shown_extension(self, user: ApiUser) -> dict[str, Any]:
+        settings = self._store.settings
+        shown: dict[str, Any] = {
+            "version": settings.extension,
+            "isSyncUser": user.sync,
+        }
+        if settings.extension in {"1.0.0", "1.1.0"}:
+            return shown
+        shown["instance"] = self._instance() if user.sync else None
+        if settings.extension_settings:
+            stored = map(self._stored.get, settings.extension_settings)
+            shown["actions"] = all(stored)
+        return shown
 
     def _settings(self) -> dict[str, Any]:
         settings = self._store.settings
-        shown = {
-            name: value
-            for name, value in self._stored.items()
-            if not name.endswith("Secret")
-        }
+        shown = {}
+        for name, value in self._stored.items():
+            if not name.endswith("Secret"):
+                shown[name] = value
         return {
             "version": f"{settings.version}.2",
             "phoneNumberInternational": settings.phone_number_international,
@@ -142,18 +144,10 @@ class Administration:
         """The extensions that are installed."""
         _demand_admin(user)
         version = self._store.settings.extension
-        rows = (
-            [
-                {
-                    "id": "x1",
-                    "name": EXTENSION_NAME,
-                    "version": version,
-                    "isInstalled": True,
-                }
-            ]
-            if version
-            else []
-        )
+        rows: list[dict[str, Any]] = []
+        if version:
+            row = {"id": "x1", "name": EXTENSION_NAME, "version": version}
+            rows.append({**row, "isInstalled": True})
         return {"total": len(rows), "list": rows}
 
     async def upload(self, request: web.Request, user: ApiUser) -> Any:
@@ -197,18 +191,10 @@ class Administration:
         """The role of the sync, from the first installation on."""
         _demand_admin(user)
         role = self._role
-        rows = (
-            [
-                {
-                    "id": role["id"],
-                    "name": role["name"],
-                    "data": role["data"],
-                    **role["permissions"],
-                }
-            ]
-            if role
-            else []
-        )
+        rows: list[dict[str, Any]] = []
+        if role:
+            row = {name: role[name] for name in ("id", "name", "data")}
+            rows.append({**row, **role["permissions"]})
         return {"total": len(rows), "list": rows}
 
     async def create_user(self, request: web.Request, user: ApiUser) -> Any:
@@ -248,17 +234,20 @@ class Administration:
         account = self._accounts.setdefault(
             record.id, {"apiKey": self._guard.key_of(record.id), "rolesIds": []}
         )
-        account |= {
-            name: body[name] for name in ("authMethod", "rolesIds") if name in body
-        }
-        record.values |= {name: body[name] for name in ("isActive",) if name in body}
+        for name in ("authMethod", "rolesIds"):
+            if name in body:
+                account[name] = body[name]
+        if "isActive" in body:
+            record.values["isActive"] = body["isActive"]
         if record.values["type"] != "api":
             return
-        is_sync = self._role is not None and self._role["id"] in account["rolesIds"]
-        rights = (
-            _rights(self._role["data"]) if self._role is not None and is_sync else {}
-        )
-        level: Level = "all" if is_sync else "no"
+        is_sync = False
+        rights: dict[str, frozenset[Action]] = {}
+        level: Level = "no"
+        if self._role is not None and self._role["id"] in account["rolesIds"]:
+            is_sync = True
+            rights = _rights(self._role["data"])
+            level = "all"
         self._guard.add(
             ApiUser(
                 api_key=account["apiKey"], id=record.id, user_name=record.values["userName"], sync=is_sync,
@@ -282,12 +271,10 @@ def _rights(data: dict[str, Any]) -> dict[str, frozenset[Action]]:
     full: frozenset[Action] = frozenset({"create", "read", "edit", "delete"})
     granted = {}
     for scope, levels in data.items():
-        is_whole = not isinstance(levels, dict)
-        granted[scope] = (
-            full
-            if is_whole
-            else frozenset(a for a in full if levels.get(a, "no") != "no")
-        )
+        granted[scope] = full
+        if isinstance(levels, dict):
+            actions = [action for action in full if levels.get(action, "no") != "no"]
+            granted[scope] = frozenset(actions)
     return granted
 
 

@@ -144,15 +144,16 @@ class EspoCRMTwin(Twin):
 
     def state(self) -> dict[str, Any]:
         """Settings, all records by entity, and the webhook queue."""
-        records = {
-            name: [self._store.full(record) for record in self._store.records(name)]
-            for name in ENTITIES
-        }
+        records = {name: self._shown(name) for name in ENTITIES}
         return {
             "settings": self._store.settings.model_dump(mode="json"),
             "records": records,
             "webhook_queue": [item.as_json() for item in self._queue.items],
         }
+
+    def _shown(self, entity: str) -> list[dict[str, Any]]:
+        """All records of an entity, as a read by id shows them."""
+        return [self._store.full(record) for record in self._store.records(entity)]
 
     def error_response(self, status: int) -> web.Response:
         """An empty answer; as HTML when the login failed."""
@@ -215,11 +216,8 @@ class EspoCRMTwin(Twin):
             if isinstance(response.body, bytes) and response.body
             else None
         )
-        headers = {
-            name: value
-            for name, value in response.headers.items()
-            if name != "Content-Length"
-        }
+        headers = dict(response.headers)
+        headers.pop("Content-Length", None)
         return web.Response(
             status=response.status, body=php_json(named(own, place)), headers=headers
         )
@@ -381,13 +379,7 @@ class EspoCRMTwin(Twin):
         entity = _entity(request)
         user.demand("read", entity.name)
         owner = self._store.get(entity, request.match_info["id"])
-        link = next(
-            (link for link in entity.links if link[0] == request.match_info["link"]),
-            None,
-        )
-        if link is None:
-            raise ApiError(404, "Link does not exist.")
-        _, foreign, attribute = link
+        foreign, attribute = _target_of(entity, request.match_info["link"])
         return self._found(
             request,
             user,
@@ -469,14 +461,7 @@ class EspoCRMTwin(Twin):
     async def _app_user(self, _request: web.Request, user: ApiUser) -> Any:
         return {
             "user": self._store.full(self._store.get(USER, user.id)),
-            "acl": {
-                "table": {name: _acl_row(name, user) for name in ENTITIES},
-                "assignmentPermission": "all"
-                if user.admin
-                else user.assignment_permission,
-                "userPermission": "all" if user.admin else user.user_permission,
-                "mentionPermission": "all" if user.admin else user.mention_permission,
-            },
+            "acl": _acl(user),
             **self._administration.app_params(user),
             "language": "de_DE",
         }
@@ -569,15 +554,9 @@ class EspoCRMTwin(Twin):
         return Browser(self._store, self._service, self._queue.add, admin).do(action)
 
     async def _show_webhooks(self, _request: web.Request) -> web.Response:
-        webhooks = [
-            self._store.full(record) for record in self._store.records("Webhook")
-        ]
-        return web.json_response(
-            {
-                "webhooks": webhooks,
-                "queue": [item.as_json() for item in self._queue.items],
-            }
-        )
+        queue = [item.as_json() for item in self._queue.items]
+        webhooks = self._shown("Webhook")
+        return web.json_response({"webhooks": webhooks, "queue": queue})
 
     async def _process_webhooks(self, _request: web.Request) -> web.Response:
         if self._session is None:
@@ -585,6 +564,19 @@ class EspoCRMTwin(Twin):
         return web.json_response(
             [asdict(delivery) for delivery in await self._queue.process(self._session)]
         )
+
+
+def _acl(user: ApiUser) -> dict[str, Any]:
+    acl: dict[str, Any] = {
+        "table": {name: _acl_row(name, user) for name in ENTITIES},
+        "assignmentPermission": user.assignment_permission,
+        "userPermission": user.user_permission,
+        "mentionPermission": user.mention_permission,
+    }
+    if user.admin:
+        for name in ("assignmentPermission", "userPermission", "mentionPermission"):
+            acl[name] = "all"
+    return acl
 
 
 def _acl_row(scope: str, user: ApiUser) -> dict[str, str] | bool:
@@ -600,6 +592,14 @@ def _acl_row(scope: str, user: ApiUser) -> dict[str, str] | bool:
         **level,
         "stream": level["read"],
     }
+
+
+def _target_of(entity: Entity, link: str) -> tuple[str, str]:
+    """The entity that a link leads to, and its attribute that holds our id. Raises ApiError 404 for an unknown link."""
+    for name, foreign, attribute in entity.links:
+        if name == link:
+            return foreign, attribute
+    raise ApiError(404, "Link does not exist.")
 
 
 def _entity(request: web.Request) -> Entity:

@@ -136,26 +136,19 @@ class Entity:
     @cached_property
     def all_fields(self) -> tuple[Field, ...]:
         """Every field in the order of the attributes; ``name`` first."""
-        name = (
-            ()
-            if any(field.name == "name" for field in self.fields)
-            else (Field(name="name", read_only=self.person),)
-        )
-        named = tuple(field for field in self.fields if field.name == "name")
-        rest = tuple(field for field in self.fields if field.name != "name")
+        own = {field.name: field for field in self.fields}
+        name = own.pop("name", Field(name="name", read_only=self.person))
         times = (
             Field(name="createdAt", type="datetime", read_only=True),
             Field(name="modifiedAt", type="datetime", read_only=True),
         )
-        users: tuple[Field, ...] = (
+        users = [
             Field(name="createdBy", type="link", entity="User", read_only=True),
             Field(name="modifiedBy", type="link", entity="User", read_only=True),
-        )
-        if self.assigned and not any(
-            field.name == "assignedUser" for field in self.fields
-        ):
-            users = (*users, Field(name="assignedUser", type="link", entity="User"))
-        return (*name, *named, *times, *rest, *users)
+        ]
+        if self.assigned and "assignedUser" not in own:
+            users.append(Field(name="assignedUser", type="link", entity="User"))
+        return (name, *times, *own.values(), *users)
 
     @cached_property
     def field_of(self) -> dict[str, Field]:

@@ -220,9 +220,10 @@ class Query:
         if not isinstance(items, list):
             raise ApiError(400, "Bad 'value'.")
         conditions = [self._condition(item) for item in items]
+        passes = all
         if kind == "or" and conditions:
-            return lambda row: any(condition(row) for condition in conditions)
-        return lambda row: all(condition(row) for condition in conditions)
+            passes = any
+        return lambda row: passes(condition(row) for condition in conditions)
 
     def _condition(self, item: Any) -> Callable[[Row], bool]:
         _check_item(item)

@@ -19,8 +19,10 @@ def load_firm(store: Store, firm: Firm, admin: ApiUser) -> None:
     for employee in firm.employees:
         _create(store, USER, _user(employee), admin, {"id": employee.espocrm_id})
     active = [employee.espocrm_id for employee in firm.employees if employee.active]
-    for number, party in enumerate(party for party in firm.parties if party.in_espocrm):
-        _load_party(store, party, active[number % len(active)], admin)
+    parties = [party for party in firm.parties if party.in_espocrm]
+    for number, party in enumerate(parties):
+        assignee = active[number % len(active)]
+        _load_party(store, party, assignee, admin)
 
 
 def _create(
@@ -71,17 +73,10 @@ def _load_party(store: Store, party: Party, assignee: str, admin: ApiUser) -> No
 
 
 def _beteiligte(party: Party, assignee: str, synced_at: str) -> dict[str, Any]:
-    phones = [
-        {"phoneNumber": phone.e164, "type": phone.espocrm_type}
-        for phone in party.phones
-        if phone.in_espocrm and phone.e164
-    ]
     body: dict[str, Any] = {
         "rechtsform": party.rechtsform,
-        "phoneNumberData": phones,
-        "emailAddressData": [
-            {"emailAddress": mail.address} for mail in party.mails if mail.in_espocrm
-        ],
+        "phoneNumberData": _phones(party),
+        "emailAddressData": _mails(party),
         "assignedUserId": assignee,
     }
     if party.is_company:
@@ -107,6 +102,19 @@ def _beteiligte(party: Party, assignee: str, synced_at: str) -> dict[str, Any]:
             "advowareLastSync": synced_at,
         }
     return body
+
+
+def _phones(party: Party) -> list[dict[str, Any]]:
+    entries = []
+    for phone in party.phones:
+        if phone.in_espocrm and phone.e164:
+            entries.append({"phoneNumber": phone.e164, "type": phone.espocrm_type})
+    return entries
+
+
+def _mails(party: Party) -> list[dict[str, Any]]:
+    mails = [mail for mail in party.mails if mail.in_espocrm]
+    return [{"emailAddress": mail.address} for mail in mails]
 
 
 def _address(address: Address, beteiligte_id: str, synced_at: str) -> dict[str, Any]:

@@ -100,9 +100,10 @@ class WebhookQueue:
             self._take_up(None)
 
     def _take_up(self, portion: int | None) -> None:
-        for _ in range(
-            len(self._changes) if portion is None else min(portion, len(self._changes))
-        ):
+        number = len(self._changes)
+        if portion is not None:
+            number = min(portion, number)
+        for _ in range(number):
             self._queue(self._changes.popleft())
 
     def _queue(self, change: Change) -> None:
@@ -124,37 +125,38 @@ class WebhookQueue:
         async with self._running:
             self._take_up(self._store.settings.webhook_event_portion)
             due = dict.fromkeys(item.webhook_id for item in self._due())
-            sent = [
-                await self._process_webhook(session, webhook_id) for webhook_id in due
-            ]
-            finished = [item.number for item in self.items if item.status != "Pending"]
-            self._drop(set(finished[:-FINISHED_KEPT]))
-            return [delivery for delivery in sent if delivery is not None]
+            deliveries = []
+            for webhook_id in due:
+                delivery = await self._process_webhook(session, webhook_id)
+                if delivery is not None:
+                    deliveries.append(delivery)
+            finished = [item for item in self.items if item.status != "Pending"]
+            self._drop(finished[:-FINISHED_KEPT])
+            return deliveries
 
-    def _drop(self, numbers: set[int]) -> None:
+    def _drop(self, dropped: list[QueueItem]) -> None:
+        numbers = {item.number for item in dropped}
         self.items = [item for item in self.items if item.number not in numbers]
 
     def _due(self) -> Iterator[QueueItem]:
         now = self._now()
-        return (
-            i
-            for i in self.items
-            if i.status == "Pending" and (i.process_at is None or i.process_at <= now)
-        )
+        for item in list(self.items):
+            if item.status != "Pending":
+                continue
+            if item.process_at is None or item.process_at <= now:
+                yield item
 
     async def _process_webhook(
         self, session: aiohttp.ClientSession, webhook_id: str
     ) -> Delivery | None:
-        batch = [item for item in self._due() if item.webhook_id == webhook_id][
-            :BATCH_SIZE
-        ]
+        due = [item for item in self._due() if item.webhook_id == webhook_id]
+        batch = due[:BATCH_SIZE]
         webhook = self._store.find("Webhook", webhook_id)
         if webhook is None or not self._may_receive(webhook):
-            self._drop({item.number for item in batch})
+            self._drop(batch)
             return None
-        status = await self._send(
-            session, webhook, php_json([item.data for item in batch])
-        )
+        body = php_json([item.data for item in batch])
+        status = await self._send(session, webhook, body)
         self._settle(webhook, batch, status)
         values = webhook.values
         return Delivery(
@@ -204,24 +206,22 @@ class WebhookQueue:
     def _settle(self, webhook: Record, batch: list[QueueItem], status: int) -> None:
         if status == 410:
             webhook.deleted = True
-            self._drop(
-                {
-                    i.number
-                    for i in self.items
-                    if i.webhook_id == webhook.id and i.status == "Pending"
-                }
-            )
+            own = [item for item in self.items if item.webhook_id == webhook.id]
+            self._drop([item for item in own if item.status == "Pending"])
             return
         for item in batch:
-            item.attempts += 1
-            item.answer = status
-            item.process_at = None
-            if 200 <= status < 400:
-                item.status = "Success"
-            elif status in RETRIED_STATUSES and item.attempts < MAX_ATTEMPTS:
-                item.process_at = self._now() + RETRY_AFTER
-            else:
-                item.status = "Failed"
+            self._settle_item(item, status)
+
+    def _settle_item(self, item: QueueItem, status: int) -> None:
+        item.attempts += 1
+        item.answer = status
+        item.process_at = None
+        if 200 <= status < 400:
+            item.status = "Success"
+        elif status in RETRIED_STATUSES and item.attempts < MAX_ATTEMPTS:
+            item.process_at = self._now() + RETRY_AFTER
+        else:
+            item.status = "Failed"
 
 
 def _events(change: Change) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -230,11 +230,12 @@ def _events(change: Change) -> Iterator[tuple[str, dict[str, Any]]]:
     if change.event != "update":
         return
     for field in ENTITIES[change.entity].all_fields:
-        attributes = {*field.attributes, f"{field.name}Data"} & change.payload.keys()
-        if attributes and field.name != "modifiedBy":
-            data = {
-                name: value
-                for name, value in change.payload.items()
-                if name in attributes
-            }
-            yield f"{change.entity}.fieldUpdate.{field.name}", {"id": change.id} | data
+        if field.name == "modifiedBy":
+            continue
+        attributes = {*field.attributes, f"{field.name}Data"}
+        data = {"id": change.id}
+        for name, value in change.payload.items():
+            if name in attributes:
+                data[name] = value
+        if not attributes.isdisjoint(change.payload):
+            yield f"{change.entity}.fieldUpdate.{field.name}", data

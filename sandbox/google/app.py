@@ -151,14 +151,12 @@ class GoogleTwin(Twin):
     def state(self) -> dict[str, Any]:
         """Calendars with rules and events, each user's list of calendars, accounts."""
         calendars = self.world.calendars
+        lists = {}
+        for account in calendars.subscriptions:
+            lists[account] = [resource for resource, _ in calendars.entries(account)]
         return {
-            "calendars": [
-                _calendar_state(calendar) for calendar in calendars.calendars.values()
-            ],
-            "calendarLists": {
-                account: [resource for resource, _ in calendars.entries(account)]
-                for account in calendars.subscriptions
-            },
+            "calendars": list(map(_calendar_state, calendars.calendars.values())),
+            "calendarLists": lists,
             "serviceAccounts": sorted(self.tokens.accounts),
         }
 

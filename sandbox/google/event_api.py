@@ -83,22 +83,23 @@ def _instances(call: Call) -> Resource:
     name = f"instances of {master.id} in {calendar.id}"
     listing = Listing(name, call.caller, role, _PAGE, _MAX_PAGE)
     page = call.world.lister.page(listing, call.query, select)
-    return {
-        **_list_head(call, calendar),
-        **{key: value for key, value in page.items() if key != "nextSyncToken"},
-    }
+    answer = {**_list_head(call, calendar), **page}
+    answer.pop("nextSyncToken", None)
+    return answer
 
 
 def _list_head(call: Call, calendar: Calendar) -> Resource:
-    if (zone := call.query.text("timeZone")) is not None:
+    zone = call.query.text("timeZone")
+    if zone is not None:
         time_zone(zone)  # refused in an empty list too
-    changed = max(
-        (event.updated for event in calendar.events.values()), default=call.world.now()
-    )
+    moments = [event.updated for event in calendar.events.values()]
+    changed = max(moments, default=call.world.now())
+    texts = dict(calendar.texts)
+    texts.pop("location", None)
     return {
         "kind": "calendar#events",
         "etag": f'"{call.world.versions.last}"',
-        **{name: text for name, text in calendar.texts.items() if name != "location"},
+        **texts,
         "updated": render_timestamp(changed, "milliseconds"),
         "timeZone": calendar.zone,
         "accessRole": calendar.role_of(call.caller),

@@ -62,22 +62,26 @@ class EventFilter:
             return False
         if self.types and event.event_type not in self.types:
             return False
-        given = event.content.fields.get("extendedProperties", {})
-        if any(
-            given.get(kind, {}).get(name) != value
-            for kind, name, value in self.properties
-        ):
+        if not self._has_properties(event):
             return False
         text = _searched_text(event)
         return all(word in text for word in self.words)
 
+    def _has_properties(self, event: Event) -> bool:
+        given = event.content.fields.get("extendedProperties", {})
+        for kind, name, value in self.properties:
+            of_kind = given.get(kind, {})
+            if of_kind.get(name) != value:
+                return False
+        return True
+
     def in_time(self, event: Event, calendar: Calendar) -> bool:
         """Whether it ends after ``timeMin`` and starts before ``timeMax``; both are exclusive."""
         starts = event.start.as_instant(calendar.zone)
+        if self.time_max is not None and starts >= self.time_max:
+            return False
         ends = event.end.as_instant(calendar.zone)
-        return (self.time_max is None or starts < self.time_max) and (
-            self.time_min is None or ends > self.time_min
-        )
+        return self.time_min is None or ends > self.time_min
 
 
 def read_filter(query: Query, now: datetime) -> EventFilter:
@@ -168,10 +172,14 @@ def list_instances(
     original = query.text("originalStart")
     if original is None:
         return found
+    return _with_original_start(found, original)
+
+
+def _with_original_start(events: list[Event], original: str) -> list[Event]:
     moment = None
     if "T" in original:
         moment = read_timestamp(original, "originalStart")
-    return [event for event in found if _starts_originally(event, original, moment)]
+    return [event for event in events if _starts_originally(event, original, moment)]
 
 
 def render(

@@ -122,12 +122,7 @@ class EventStore:
         """
         event_id = body.get("id")
         uid = body.get("iCalUID")
-        if event_id and uid:
-            raise invalid("Only one of id and iCalUID may be given.", "iCalUID")
-        if event_id and check_id(event_id) in calendar.events:
-            raise duplicate()
-        if uid and _by_uid(calendar, uid) is not None:
-            raise duplicate()
+        _require_unused(calendar, event_id, uid)
         content = self._read(caller, calendar, body, None)
         if content.status == CANCELLED:
             raise invalid("Invalid value for: status")
@@ -156,11 +151,9 @@ class EventStore:
         )
         organizer = body.get("organizer")
         if isinstance(organizer, dict) and isinstance(organizer.get("email"), str):
-            event.organizer = {
-                name: organizer[name]
-                for name in ("email", "displayName")
-                if name in organizer
-            }
+            event.organizer = {"email": organizer["email"]}
+            if "displayName" in organizer:
+                event.organizer["displayName"] = organizer["displayName"]
         return event
 
     def change(
@@ -438,18 +431,17 @@ class EventStore:
             master.retired[instance_id] = (before[instance_id], master.version)
         for instance_id in master.retired.keys() & after.keys():
             del master.retired[instance_id]
-        exceptions = self.exceptions(calendar, master)
-        gone = [event for event in exceptions if event.id in master.retired]
-        if self.readings.exceptions == "kept":
-            for event in gone:
-                del master.retired[event.id]
-            return
         free: dict[date, EventTime] = {}
         if self.readings.exceptions == "follow":
             free = {slot.moment.date(): slot for slot in after.values()}
+        exceptions = self.exceptions(calendar, master)
+        gone = [event for event in exceptions if event.id in master.retired]
         for event in gone:
-            self._follow(calendar, master, event, free)
-            self._make_stray(event)
+            if self.readings.exceptions == "kept":
+                del master.retired[event.id]
+            else:
+                self._follow(calendar, master, event, free)
+                self._make_stray(event)
 
     def _follow(
         self,
@@ -576,6 +568,16 @@ def _is_at_or_after(exception: Event, slot: EventTime) -> bool:
         exception.original_start is not None
         and exception.original_start.moment >= slot.moment
     )
+
+
+def _require_unused(calendar: Calendar, event_id: object, uid: object) -> None:
+    """Raises ApiError 400 if both are given, 409 if the one that is given is in use."""
+    if event_id and uid:
+        raise invalid("Only one of id and iCalUID may be given.", "iCalUID")
+    if event_id and check_id(event_id) in calendar.events:
+        raise duplicate()
+    if uid and _by_uid(calendar, uid) is not None:
+        raise duplicate()
 
 
 def _by_uid(calendar: Calendar, uid: object) -> Event | None:

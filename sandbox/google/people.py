@@ -102,32 +102,24 @@ class People:
         """Do it; the event that has come of it, and where it is."""
         calendar = self._calendar(action.calendar)
         person = action.person or person
+        where = calendar
         match action:
             case Split():
-                return calendar, self.split(
-                    person, calendar, action.event, action.changes
-                )
+                event = self.split(person, calendar, action.event, action.changes)
             case Copy():
-                destination = self._calendar(action.to or action.calendar)
-                return destination, self.copy(
-                    person, calendar, action.event, destination, action.changes
-                )
+                where = self._calendar(action.to or action.calendar)
+                event = self.copy(person, calendar, action.event, where, action.changes)
             case Move():
-                destination = self._calendar(action.to)
-                event = self._events.get(calendar, action.event)
-                return destination, self._events.move(
-                    person, calendar, event, destination
-                )
+                where = self._calendar(action.to)
+                moved = self._events.get(calendar, action.event)
+                event = self._events.move(person, calendar, moved, where)
             case Restore():
-                return calendar, self.restore(person, calendar, action.event)
+                event = self.restore(person, calendar, action.event)
             case Import():
-                return calendar, self._events.import_event(
-                    person, calendar, action.file
-                )
+                event = self._events.import_event(person, calendar, action.file)
             case Invite():
-                return calendar, self.invite(
-                    action.organizer, calendar, action.invitation
-                )
+                event = self.invite(action.organizer, calendar, action.invitation)
+        return where, event
 
     def split(
         self, person: str, calendar: Calendar, instance_id: str, changes: Resource
@@ -144,13 +136,13 @@ class People:
         ended, rest = cut_at(
             master.recurrence, slot.moment, all_day=slot.all_day, passed=len(earlier)
         )
-        body = self._second_half(master, slot, rest)
+        second = merge_patch(self._second_half(master, slot, rest), changes)
         later = self._events.drop_exceptions(calendar, master, slot)
         self._events.change(person, calendar, master, {"recurrence": ended}, patch=True)
-        new_id = f"{master.id.partition('_R')[0]}_R{slot.stamp().rstrip('Z')}"
-        second_half = self._events.add(
-            person, calendar, new_id, None, merge_patch(body, changes)
-        )
+        root = master.id.partition("_R")[0]
+        stamp = slot.stamp().rstrip("Z")
+        new_id = f"{root}_R{stamp}"
+        second_half = self._events.add(person, calendar, new_id, None, second)
         if self._events.readings.exceptions != "lost":
             self._events.adopt_exceptions(calendar, second_half, later)
         return second_half

@@ -188,8 +188,10 @@ def _numbers_are_valid(name: str, value: str, frequency: str) -> bool:
 
 def _some_day_exists(months: str, days: str) -> bool:
     """Whether not all dates are like 30 February, which the expansion would look for until the year 9999."""
-    longest = max(_LONGEST_MONTHS[int(month) - 1] for month in months.split(","))
-    return any(abs(int(day)) <= longest for day in days.split(","))
+    numbers = map(int, months.split(","))
+    longest = max(_LONGEST_MONTHS[number - 1] for number in numbers)
+    smallest = min(map(abs, map(int, days.split(","))))
+    return smallest <= longest
 
 
 def _check_dates(given: dict[str, str], value: str, *, all_day: bool) -> None:

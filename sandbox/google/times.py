@@ -104,13 +104,14 @@ def read_time(value: object, which: str, calendar_zone: str) -> EventTime:
     zone = value.get("timeZone")
     if zone is not None and not _is_zone(zone):
         raise invalid(f"Invalid time zone definition for {which} time.")
-    if day is None and moment is None:
-        raise required(f"Missing {which} time.")
-    if moment is None:
-        return EventTime(datetime.combine(read_date(day), time()))
-    if day is not None:
+    if day is not None and moment is not None:
         raise invalid(f"Invalid {which} time.")
-    return EventTime(_read_instant(moment, zone, which), zone or calendar_zone)
+    if moment is not None:
+        instant = _read_instant(moment, zone, which)
+        return EventTime(instant, zone or calendar_zone)
+    if day is None:
+        raise required(f"Missing {which} time.")
+    return EventTime(datetime.combine(read_date(day), time()))
 
 
 def read_range(

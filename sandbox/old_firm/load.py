@@ -113,23 +113,34 @@ def load_calendars(
     """Termine, calendars and events; the events were made by the service account."""
     account = str(google.service_account()["client_email"])
     advoware.termine.admit(kuerzel)
-    numbers: dict[int, int] = {}
-    for index, record in made.termine:
-        numbers[index] = int(advoware.termine.create(record)["frNr"])
-    for index in made.deleted_termine:
-        advoware.termine.remove(numbers[index])
+    numbers = _load_termine(made, advoware)
     calendars: dict[str, Calendar] = {}
     for name in kuerzel:
         body = {"summary": f"AW-{name}", "timeZone": "Europe/Berlin"}
         calendars[name] = google.world.calendars.insert(account, body)
-    for home, number, event in made.events:
-        marked = event
-        maker = account if number is not None else PERSON
-        if generation.mark and number is not None:
-            private = {generation.mark: str(numbers[number])}
-            marked = {**event, "extendedProperties": {"private": private}}
-        google.world.events.insert(maker, calendars[home], marked)
+    events = google.world.events
+    for home, index, event in made.events:
+        calendar = calendars[home]
+        if index is None:
+            events.insert(PERSON, calendar, event)
+            continue
+        marked = dict(event)
+        if generation.mark:
+            private = {generation.mark: str(numbers[index])}
+            marked["extendedProperties"] = {"private": private}
+        events.insert(account, calendar, marked)
     return Loaded(numbers, calendars)
+
+
+def _load_termine(made: OldCalendars, advoware: AdvowareTwin) -> dict[int, int]:
+    """The Termine's numbers, also of those that are deleted again."""
+    numbers: dict[int, int] = {}
+    for index, record in made.termine:
+        created = advoware.termine.create(record)
+        numbers[index] = int(created["frNr"])
+    for index in made.deleted_termine:
+        advoware.termine.remove(numbers[index])
+    return numbers
 
 
 async def load_table(

@@ -378,11 +378,9 @@ def may_check_signature(body: Any) -> bool:
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:
     if isinstance(value, Mapping):
-        found = [value]
-        members = list(value.values())
+        found, members = [value], list(value.values())
     elif isinstance(value, list):
-        found = []
-        members = value
+        found, members = [], value
     else:
         return []
     for member in members:

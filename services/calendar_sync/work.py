@@ -225,12 +225,12 @@ class Work:
             events[pair.google_event_id] = await read_event(
                 self._clients.google, self._settings.calendar_id, pair.google_event_id
             )
-        present = [event for event in events.values() if event is not None]
         occurrences = self._listed_occurrences(pair.google_event_id)
+        listed = [*filter(None, events.values()), *occurrences]
         return make_plan(
             self._settings_for_one(),
-            [termin for termin in termine.values() if termin is not None],
-            GoogleListing([*present, *occurrences], self._listing.full),
+            list(filter(None, termine.values())),
+            GoogleListing(listed, self._listing.full),
             [pair],
             Confirmations(termine, events),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -141,8 +141,10 @@ async def _migrations(sources: Sources) -> list[Migration]:
     async with database_errors():
         rows = await pool.fetch("SELECT name FROM schema_migration")
     applied = {row["name"] for row in rows}
-    files: Iterable[str] = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
-    return [Migration(name, name in applied) for name in files]
+    migrations = []
+    for path in sorted(MIGRATIONS.glob("*.sql")):
+        migrations.append(Migration(path.name, path.name in applied))
+    return migrations
 
 
 async def _doctor(settings: Settings) -> list[DoctorLine]:

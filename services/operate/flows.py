@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.core.database import database_errors
+from services.core.operation.steps import Step
 from services.operate.parts import Part, part
 from services.operate.sources import Sources
-from services.operate.steps import Step
 
 #: The calendar's audit knows no topics; its lines are of this one.
 CALENDAR_TOPIC = "calendar_sync_employee"

@@ -13,12 +13,12 @@ from croniter import croniter
 from services.api.health import health_of
 from services.core.database import database_errors
 from services.core.operation.cron_runs import cron_runs
+from services.core.operation.engine import WORKER_NAME
 from services.core.operation.pause import CRONS, RESUME_CRON, Pause, known_pauses
 from services.core.rate_limit import DEFAULT_RATE, calls_of_last_minute
 from services.google_calendar import RATE_LIMIT
 from services.operate.beteiligte import Unsynced, counts_by_status, oldest_unsynced
 from services.operate.calendars import counts_by_state
-from services.operate.engine import WORKER_NAME
 from services.operate.growth import Growing, growing
 from services.operate.parts import Part, part
 from services.operate.queues import Topic, moment, queues_view

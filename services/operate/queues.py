@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.core.errors import UnexpectedAnswer
-from services.operate.engine import EngineClient
+from services.core.operation.engine import EngineClient
 from services.operate.parts import PAGE_ROWS, Part, first_page, offset_of, part
 from services.operate.redact import redacted, redacted_payload
 from services.operate.sources import Sources

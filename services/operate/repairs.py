@@ -2,7 +2,7 @@
 
 A repair is planned first (`plan`: what would happen, with count and ids) and then applied (`apply`). What was named in
 the plan is what is acted on. Each one may be repeated: the sync finds nothing to do, a message that is gone stays gone.
-Each applied repair leaves a row in the audit, whatever became of it.
+Each applied repair leaves a row in the audit, whatever became of it. Beside them: the preview of a record's sync.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from services.api.record_actions import enqueue_sync_now
+from services.api.record_actions import enqueue_sync_now, rehearsed_preview
 from services.calendar_sync.audit.decisions import CalendarDecisions
 from services.calendar_sync.store import CalendarStore
 from services.calendar_sync.waiting import enqueue_employees
@@ -22,6 +22,7 @@ from services.operate.audit import Operator, write_action
 from services.operate.beteiligte import STATUSES, ids_with_status, is_entity_id
 from services.operate.calendars import STATES as CALENDAR_STATES
 from services.operate.calendars import employees, find_employee, held_appointments
+from services.operate.parts import Part, part
 from services.operate.queues import dead_letters, topic_stats
 from services.operate.sources import Sources
 
@@ -48,6 +49,7 @@ MAX_RETRIED = 200
 #: So many dead letters are redriven or discarded at once; each is named before. It can be repeated.
 MAX_MESSAGES = 200
 ENQUEUE_SECONDS = 7.0
+PREVIEW_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -278,3 +280,62 @@ def _count(answer: Any) -> int:
     if isinstance(value, int):
         return int(value)
     return 0
+
+
+# -- preview --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PlannedRecord:
+    """A record that would be written: in which system, of which kind (German), and its fields (German labels)."""
+
+    system: str
+    title: str
+    is_new: bool
+    fields: list[str]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would happen; nothing was written. ``held`` and ``tasks`` are numbers: their texts may name people."""
+
+    result: str
+    records: list[PlannedRecord]
+    held: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class PreviewView:
+    """The preview of one record."""
+
+    entity_id: str
+    preview: Part[Preview]
+
+
+async def preview_view(sources: Sources, entity_id: str) -> PreviewView:
+    """The preview of one record, or why there is none."""
+    found = await part(preview(sources, entity_id), "preview", PREVIEW_SECONDS)
+    return PreviewView(entity_id, found)
+
+
+async def preview(sources: Sources, entity_id: str) -> Preview:
+    """What the sync of this record would do.
+
+    Raises:
+        InvalidInput: it is no id. NotFound: EspoCRM has no such record.
+        ForeignSystemError, ConfigurationError: a system does not answer.
+    """
+    if not is_entity_id(entity_id):
+        raise InvalidInput("not an id")
+    shown = await rehearsed_preview(sources.resources, entity_id)
+    records = [
+        PlannedRecord(
+            system=change["system"],
+            title=change["title"],
+            is_new=change["isNew"],
+            fields=[line["label"] for line in change["fields"]],
+        )
+        for change in shown["changes"]
+    ]
+    return Preview(shown["result"], records, len(shown["held"]), len(shown["tasks"]))

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 from config import Settings
+from services.core.operation.engine import EngineClient
+from services.core.operation.steps import Step, load_steps
 from services.core.resources import Resources
-from services.operate.engine import EngineClient
-from services.operate.steps import Step, load_steps
+
+__all__ = ["Sources", "Step"]
 
 T = TypeVar("T")
 

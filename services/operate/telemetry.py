@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from services.core.errors import UnexpectedAnswer
-from services.operate.engine import EngineClient
+from services.core.operation.engine import EngineClient
 from services.operate.parts import Part, page_of, part
 from services.operate.queues import moment
 from services.operate.redact import redacted, redacted_payload

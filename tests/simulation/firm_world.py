@@ -60,7 +60,7 @@ from services.calendar_sync.waiting import TOPIC_EMPLOYEE
 from services.core.errors import BitByLawError
 from services.core.resources import Resources
 
-TOKEN = "token-of-the-simulation-of-the-firm"
+TOKEN = "token-of-the-simulation-of-the-firm"  # noqa: S105 - invented
 HEARD = {"CBeteiligte": "beteiligte", "CBankverbindungen": "bankverbindungen"}
 CRONS = {
     "beteiligte": "beteiligte_sync_cron_step",

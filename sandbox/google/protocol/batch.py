@@ -54,12 +54,9 @@ async def answer_batch(
         ApiError: 400; it is no batch, or too large.
     """
     content_type = request.headers.get("Content-Type", "")
-    parts = [_read_part(part) for part in _split(content_type, await request.read())]
-    shared = {
-        name: value
-        for name, value in request.headers.items()
-        if name.lower() not in _OWN_HEADERS and not name.lower().startswith("content-")
-    }
+    content = await request.read()
+    parts = [_read_part(part) for part in _split(content_type, content)]
+    shared = _shared_headers(request)
     boundary = f"batch_{secrets.token_urlsafe(24)}"
     chunks = []
     try:
@@ -70,10 +67,8 @@ async def answer_batch(
             connector=connector, timeout=timeout
         ) as session:
             for part in parts:
-                chunks.append(
-                    f"--{boundary}\r\n".encode()
-                    + await _carry_out(session, part, shared, url, prefix)
-                )
+                answer = await _carry_out(session, part, shared, url, prefix)
+                chunks.append(f"--{boundary}\r\n".encode() + answer)
     except (TimeoutError, aiohttp.ClientError):
         # A fault has cut the connection of a part; the caller has only this one.
         if request.transport is not None:
@@ -83,6 +78,16 @@ async def answer_batch(
     return web.Response(
         body=body, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"}
     )
+
+
+def _shared_headers(request: web.Request) -> dict[str, str]:
+    """The headers of a batch that hold for all its parts."""
+    shared = {}
+    for name, value in request.headers.items():
+        lower = name.lower()
+        if lower not in _OWN_HEADERS and not lower.startswith("content-"):
+            shared[name] = value
+    return shared
 
 
 def _split(content_type: str, body: bytes) -> list[Message]:
@@ -106,11 +111,8 @@ def _read_part(part: Message) -> _Part:
         raise _bad_batch("Failed to parse batch request.")
     inner = BytesParser().parsebytes(rest)
     body = inner.get_payload(decode=True)
-    headers = {
-        name: str(value)
-        for name, value in inner.items()
-        if name.lower() not in {"content-length", "host"}
-    }
+    given = {name: str(value) for name, value in inner.items()}
+    headers = _without(given, {"content-length", "host"})
     return _Part(
         part["Content-ID"],
         words[0],
@@ -118,6 +120,15 @@ def _read_part(part: Message) -> _Part:
         headers,
         body if isinstance(body, bytes) else b"",
     )
+
+
+def _without(headers: dict[str, str], names: set[str]) -> dict[str, str]:
+    """Headers without those of these names, which are in lower case."""
+    kept = {}
+    for name, value in headers.items():
+        if name.lower() not in names:
+            kept[name] = value
+    return kept
 
 
 async def _carry_out(
@@ -128,15 +139,8 @@ async def _carry_out(
     prefix: str,
 ) -> bytes:
     """The part of the answer that belongs to one part of the request, without the boundary before it."""
-    own = {name.lower() for name in part.headers}
-    headers = {
-        name: value for name, value in shared.items() if name.lower() not in own
-    } | part.headers
-    headers = {
-        name: value
-        for name, value in headers.items()
-        if name.lower() not in {"accept-encoding", "mime-version"}
-    }
+    headers = _without(shared, {name.lower() for name in part.headers})
+    headers = _without(headers | part.headers, {"accept-encoding", "mime-version"})
     if part.target.startswith(f"{prefix}/"):
         target = URL(url + part.target, encoded=True)
         async with session.request(

@@ -70,11 +70,13 @@ def _apply(value: Any, mask: Mask) -> Any:
         return [_apply(item, mask) for item in value]
     if not isinstance(value, dict):
         return value
-    if "*" in mask:
-        return {name: _apply(below, mask["*"]) for name, below in value.items()}
-    return {
-        name: _apply(below, mask[name]) for name, below in value.items() if name in mask
-    }
+    shown = {}
+    for name, below in value.items():
+        if "*" in mask:
+            shown[name] = _apply(below, mask["*"])
+        elif name in mask:
+            shown[name] = _apply(below, mask[name])
+    return shown
 
 
 def _refused(fields: str) -> ApiError:

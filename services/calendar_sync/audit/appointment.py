@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -202,13 +202,19 @@ class AppointmentReader:
 
 def _frnr_of(found: Appointment) -> int | None:
     """The Termin that an event shows: that of a live pair, or that its marks name, or that of a deleted pair."""
-    known = [pair.advoware_frnr for pair in found.live_pairs]
-    known += [shown.event.fr_nr for shown in found.shown.values()]
-    known += [row.pair.advoware_frnr for row in found.stored.values()]
-    for number in known:
+    for number in _known_numbers(found):
         if number is not None and 0 < number <= LARGEST_FRNR:
             return number
     return None
+
+
+def _known_numbers(found: Appointment) -> Iterator[int | None]:
+    for pair in found.live_pairs:
+        yield pair.advoware_frnr
+    for shown in found.shown.values():
+        yield shown.event.fr_nr
+    for row in found.stored.values():
+        yield row.pair.advoware_frnr
 
 
 def _paired_ids(found: Appointment, kuerzel: str) -> set[str]:

@@ -384,6 +384,15 @@ def _surplus_events(
         yield _of_event(view, event, "duplicate_event", reason, remedy)
 
 
+def _paired_in(view: CalendarView, group: Iterable[GoogleEvent]) -> list[str]:
+    """The ids of the events in a group that have a pair with both sides."""
+    paired = []
+    for event in group:
+        if _is_complete(view.by_event.get(event.id)):
+            paired.append(event.id)
+    return paired
+
+
 def _same_contents(
     audit: EmployeeAudit, known: Iterable[str | None]
 ) -> Iterator[Finding]:
@@ -391,10 +400,10 @@ def _same_contents(
     view = audit.view
     known = frozenset(known)
     for group in _events_by_content(view):
-        paired = [event for event in group if _is_complete(view.by_event.get(event.id))]
+        paired = _paired_in(view, group)
         if len(paired) != 1:
             continue
-        original = paired[0].id
+        original = paired[0]
         for event in group:
             if event.id not in known and event.id != original:
                 yield _same_content(view, event, original)

@@ -105,12 +105,16 @@ class Observation:
 def shown_values(rows: Collection[Record], konten: Collection[Record]) -> list[Any]:
     """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
     shown: list[Any] = [list(rows), list(konten)]
-    sides = [_mapper.comparable_from_espocrm(row) for row in rows]
-    sides += [_mapper.comparable_from_advoware(konto) for konto in konten]
-    for values in sides:
-        shown.append({name: value_to_json(value) for name, value in values.items()})
-        shown.append(_mapper.label(values))
+    for row in rows:
+        shown += _compared(_mapper.comparable_from_espocrm(row))
+    for konto in konten:
+        shown += _compared(_mapper.comparable_from_advoware(konto))
     return shown
+
+
+def _compared(values: Mapping[str, Value]) -> list[Any]:
+    as_json = {name: value_to_json(value) for name, value in values.items()}
+    return [as_json, _mapper.label(values)]
 
 
 def _has_iban(item: Any) -> bool:
@@ -150,12 +154,13 @@ def find_konto(observed: Observation, row: Record) -> Found:
     konto = observed.konto_by_link(link)
     if konto is not None and _mapper.is_same_account(row, konto):
         return Found(konto, is_known=True)
+    is_known = link is not None
     same = [item for item in observed.konten if _mapper.is_same_account(row, item)]
     taken = observed.linked_except(row["id"])
-    free = [item for item in same if observed.link_of(item) not in taken]
-    if free:
-        return Found(free[0], is_known=link is not None)
-    return Found(konto, is_known=link is not None, is_taken=bool(same))
+    for item in same:
+        if observed.link_of(item) not in taken:
+            return Found(item, is_known)
+    return Found(konto, is_known, is_taken=bool(same))
 
 
 def _link_here(observed: Observation, row: Record) -> str | None:

@@ -271,8 +271,8 @@ class _Arrays:
             entries = self._now[family]
             if family in self._observed.modern:
                 entries = [self._modern(entry) for entry in entries]
-            rows = [entry.raw for entry in entries]
-            if rows != [entry.raw for entry in self._before[family]]:
+            rows = _raw_rows(entries)
+            if rows != _raw_rows(self._before[family]):
                 changed[DATA_ATTRIBUTE[family]] = _with_one_primary(rows)
         return changed
 
@@ -295,6 +295,10 @@ def incoming_entries(
             if entry.written not in held:
                 incoming.append(entry)
     return tuple(incoming)
+
+
+def _raw_rows(entries: Iterable[EspoEntry]) -> list[Row]:
+    return [entry.raw for entry in entries]
 
 
 def _with_one_primary(rows: list[Row]) -> list[Row]:
