@@ -26,8 +26,8 @@ COOKIE = "bitbylaw_board"
 IDLE_SECONDS = 30 * 60
 LONGEST_SECONDS = 10 * 60 * 60
 MAX_SESSIONS = 1_000
-#: So many wrong keys in the time below are answered at once, then each waits longer; from `REFUSED_FROM` on none is
-#: read.
+#: So many wrong keys in the time below are answered at once, then each waits longer; from `REFUSED_FROM` on they are
+#: refused at once. The right key is always taken.
 FREE_ATTEMPTS = 3
 REFUSED_FROM = 20
 COUNT_SECONDS = 10 * 60
@@ -62,7 +62,7 @@ class Visitor:
 
 
 class TooManyAttempts(Exception):
-    """So many wrong keys came from this address that no further one is read for a while."""
+    """So many wrong keys came from this address that a further one is refused for a while."""
 
 
 class Access:
@@ -149,16 +149,20 @@ class Access:
         return await self._checked(request.remote or "", key.strip()) is not None
 
     async def _checked(self, address: str, key: str) -> OperatorKey | None:
-        """The operator with this key; without one it takes longer from attempt to attempt."""
+        """The operator with this key; without one it takes longer from attempt to attempt.
+
+        The right key is never refused: it is too long to be guessed, and behind one address there are all operators.
+        """
+        operator = key_of(key, self._operators)
+        if operator is not None:
+            return operator
         failures = self._recent_failures(address)
         if len(failures) >= REFUSED_FROM:
             raise TooManyAttempts
-        operator = key_of(key, self._operators)
-        if operator is None:
-            failures.append(self._clock())
-            self._failures[address] = failures
-            await asyncio.sleep(_wait_seconds(len(failures)))
-        return operator
+        failures.append(self._clock())
+        self._failures[address] = failures
+        await asyncio.sleep(_wait_seconds(len(failures)))
+        return None
 
     def log_out(self, request: web.BaseRequest) -> None:
         """End the session of the request."""
