@@ -31,7 +31,7 @@ def _names_by_language() -> dict[str, dict[str, str]]:
 
     Importing the package loads the places of all telephone numbers of the world as well: 100 MB.
     """
-    file = Path(phonenumbers.__file__).parent / "geodata" / "locale.py"
+    file = Path(phonenumbers.__file__).parent / "geodata/locale.py"
     spec = spec_from_file_location("phonenumbers.geodata.locale", file)
     assert spec is not None  # noqa: S101 - narrows the type
     assert spec.loader is not None  # noqa: S101 - narrows the type
