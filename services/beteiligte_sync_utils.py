@@ -830,6 +830,7 @@ class BeteiligteSync:
                 details,
             )
             await self._notifications.notify(problem)
+            await self._notifications.require_known(problem)
             await self._gone.end_standing(espo["id"], betnr, store)
             shown = beteiligte_status.deleted_in_advoware(betnr)
             await self._write_status(espo, shown)

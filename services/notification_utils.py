@@ -143,6 +143,15 @@ class NotificationManager:
             self._log_failure(problem, error)
             return None
 
+    async def require_known(self, problem: Problem) -> None:
+        """Make sure that a problem is remembered, of which its record gives no further occasion to notify.
+
+        Raises:
+            Unavailable: it is not, because PostgreSQL takes no rows: the sync has to try again.
+        """
+        if await (await self._store()).unknown([problem]):
+            raise Unavailable("PostgreSQL", "a problem could not be remembered")
+
     async def notify_many(self, problems: Iterable[Problem]) -> None:
         """Notify of what one run has found: one Task with a list for each reason of which there are many new ones."""
         found = [_as_stored(problem) for problem in problems]

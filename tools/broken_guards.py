@@ -2,8 +2,9 @@
 
 Each row of `GUARDS` is a promise and the change that breaks its guard. It is done in a copy, ``.local/broken``. Printed
 is a row of the table in ``docs/reliability.md``: promise, guard, seed that found it, seconds, and what was found.
-``--only TEXT`` takes the promises with this text; ``--search MINUTES`` plays from the first story on instead of from
-the seed that is known to notice, also the guards of which none is known. Exit status 0: every one was noticed in time.
+``--only TEXT`` takes the promises with this text; ``--search MINUTES`` plays from the
+first story on instead of from the seed that is known to notice, also if none is known.
+Exit status 0: every one was noticed in time.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ GUARDS = (
         "services/beteiligte/finish.py",
         "self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)",
         "self._mapper.to_espocrm({}, kind=kind, espo=shown_now)",
+        2,
     ),
     Guard(
         "Each write has a line in the audit",

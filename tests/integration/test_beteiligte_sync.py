@@ -275,6 +275,31 @@ async def test_a_record_deleted_in_advoware_is_kept_shown_and_told_and_waits_for
     assert office.calls(office.advoware, frozenset({"GET"})) == []
 
 
+async def test_a_deletion_that_cannot_be_remembered_is_not_shown_before_it_is_told(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.delete_in_advoware(betnr)
+    pool = await office.resources.database()
+    await pool.execute(
+        """
+        CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$;
+        CREATE TRIGGER full_disk BEFORE INSERT ON notification EXECUTE FUNCTION full_disk();
+        """
+    )
+
+    with pytest.raises(Unavailable):
+        await office.sync(entity_id, "sync_check", "cron")
+
+    shown = (await office.in_espocrm(entity_id))["syncStatus"]
+    assert shown != "deleted_in_advoware"
+    await pool.execute("DROP TRIGGER full_disk ON notification")
+    await office.edit_espocrm(entity_id, lastName="Nochmal")
+    assert (await office.sync(entity_id)).result == "deleted_in_advoware"
+    assert len(await office.tasks()) == 1
+
+
 async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_told(
     office: Office,
 ) -> None:

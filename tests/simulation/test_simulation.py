@@ -15,7 +15,7 @@ from hasty_loop import hasty_runner
 from servers import Stores
 
 #: The stories that the gate plays.
-SEEDS = range(int(os.environ.get("SIMULATION_STORIES", "6")))
+SEEDS = range(int(os.environ.get("SIMULATION_STORIES", "4")))
 #: The story that is played twice.
 REPLAYED = 5
 
