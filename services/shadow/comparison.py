@@ -103,9 +103,7 @@ def compare(
     present = {
         subject: preview for subject, preview in now.items() if preview is not None
     }
-    planned: list[ShadowWrite] = []
-    for (flow, _), preview in present.items():
-        planned += _compared(shadow_writes(flow, preview, key))
+    planned = _planned(present, key)
     noted_hashes: dict[ShadowKey, set[str]] = {}
     for item in _compared(before):
         noted_hashes.setdefault(item.key, set()).add(item.new_hash)
@@ -114,13 +112,22 @@ def compare(
         same=sum(_is_known(key, now) for key in done),
         differences=tuple(_differences(planned, noted_hashes)),
         gone=tuple(subject for subject in now if subject not in present),
-        unknown=tuple(
-            (subject, preview.doubt)
-            for subject, preview in present.items()
-            if preview.doubt is not None
-        ),
+        unknown=tuple(_doubts(present)),
         tasks=sum(len(preview.tasks) for preview in present.values()),
     )
+
+
+def _planned(present: Mapping[Subject, Preview], key: bytes) -> list[ShadowWrite]:
+    planned: list[ShadowWrite] = []
+    for (flow, _), preview in present.items():
+        planned += _compared(shadow_writes(flow, preview, key))
+    return planned
+
+
+def _doubts(present: Mapping[Subject, Preview]) -> Iterator[tuple[Subject, str]]:
+    for subject, preview in present.items():
+        if preview.doubt is not None:
+            yield subject, preview.doubt
 
 
 def _compared(writes: Iterable[ShadowWrite]) -> Iterator[ShadowWrite]:
