@@ -59,7 +59,15 @@ def _plan_persons_event(view: CalendarView, google: GoogleEvent) -> Iterator[Act
         yield hide(view, view.row_of_marked(google))
     elif pair is None and origin is None and _has_marks_to_remove(view, google):
         yield from _remove_marks(view, google)
-    elif not isinstance(event, NormalisedEvent):
+    else:
+        yield from _plan_persons_own(view, google, pair)
+
+
+def _plan_persons_own(
+    view: CalendarView, google: GoogleEvent, pair: Pair | None
+) -> Iterator[Action]:
+    event = google.event
+    if not isinstance(event, NormalisedEvent):
         yield from mark_untranslatable(event.reason, pair, google=google)
     elif event.anonymised or _looks_hidden(google, event):
         yield from mark_untranslatable(TEXT_UNKNOWN, pair, google=google)
