@@ -67,7 +67,7 @@ class MortalResources(Resources):
         """Cut every connection at once."""
         self.is_dead = True
         if self._session is not None and self._session.connector is not None:
-            self._session.connector.close()
+            self._session.connector._close(abort_ssl=True)
         for client in self._redis.values():
             _cut(client)
         for pool in (self._lock_connections, self._database):
