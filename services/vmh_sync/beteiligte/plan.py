@@ -416,7 +416,7 @@ def with_sent(
 ) -> SyncState:
     """The state after a run that was interrupted before it could store what it had written.
 
-    What a side shows of it counts as agreed. Otherwise a user's next edit would be one of two, and give way to ours.
+    What a side shows of it counts as agreed. Otherwise a user's next edit would be one of two, and give way to the sync's.
     """
     shown = {
         "espocrm": mapper.comparable_from_espocrm(espo),
