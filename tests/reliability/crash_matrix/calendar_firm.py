@@ -106,7 +106,9 @@ class CalendarFirm(CalendarOffice):
 
     def _events(self, kuerzel: str) -> list[str]:
         """An employee's events; their ids depend on the calendar's, which Google chooses."""
-        return plain([{**event, "id": ""} for event in self.events(kuerzel)])
+        shown = plain([{**event, "id": ""} for event in self.events(kuerzel)])
+        # "0" means the same as no mark, which is what an event has that was taken up after an interruption.
+        return [text.replace('"advoware_anonymised": "0", ', "") for text in shown]
 
     async def left_behind(self) -> dict[str, list[Any]]:
         """What waits in our own tables although nothing is left to do."""
