@@ -728,3 +728,13 @@ def test_what_is_not_readable_when_its_event_is_hidden_is_synced_once_it_is(
     unread = SyncAll(), moved, Surprise("google", surprise), SyncAll()
     hidden = Configure(anonymise=True, strategy=strategy), SyncAll()
     run(world, Configure(strategy=strategy), *entered, *unread, *hidden)
+
+
+@pytest.mark.parametrize("others", [4, 5, 6, 7])
+def test_a_create_of_unknown_fate_is_not_repeated_while_the_list_lacks_termine_that_exist(
+    world: tuple[asyncio.Runner, CalendarWorld], others: int
+) -> None:
+    entered = [EnterEvent("SB", When(day)) for day in range(1, others + 1)]
+    lost = EnterEvent("SB", When(9)), Trouble("advoware", "half", "POST", count=1)
+    lacking = Surprise("advoware", "lacks some", probability=0.5)
+    run(world, WRITING, *entered, SyncAll(), *lost, Sync("SB"), lacking, SyncAll())

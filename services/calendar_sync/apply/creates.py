@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from services.advoware_service import require_request_over
-from services.calendar_sync.apply.clients import Clients, Json, one_event
+from services.calendar_sync.apply.clients import Clients, Json, one_event, one_termin
 from services.calendar_sync.apply.contents import (
     content_of,
     is_altered,
@@ -43,6 +43,9 @@ from services.core.errors import (
     NotFound,
     ValidationFailed,
 )
+
+#: Of so many Termine that a list lacks it is asked whether they exist, before a create is repeated.
+MAX_ASKED = 10
 
 
 class Creates:
@@ -174,7 +177,44 @@ class Creates:
             raise CreateUnclear(
                 "a Termin that may be what an interrupted attempt has created cannot be read, or is shown differently"
             )
+        await self._require_whole_list()
         return None
+
+    async def _require_whole_list(self) -> None:
+        """Before it is believed that Advoware lists no such Termin: its list lacks none that a direct read shows.
+
+        Raises:
+            CreateUnclear: it does.
+        """
+        settings = self._settings
+        rows = await self._advoware.list_termine(
+            settings.kuerzel, settings.first_day, settings.last_day
+        )
+        listed = {termin.fr_nr for termin in read_termine(rows).items}
+        lacking: list[int] = []
+        for pair in await self._store.load_pairs(settings.kuerzel):
+            if pair.advoware_frnr is None or pair.advoware_frnr in listed:
+                continue
+            if _is_expected(settings, pair):
+                lacking.append(pair.advoware_frnr)
+        for fr_nr in lacking[:MAX_ASKED]:
+            if await self._is_there(fr_nr):
+                raise CreateUnclear(
+                    "Advoware's list lacks Termine that exist, so an interrupted attempt may have created one"
+                )
+
+    async def _is_there(self, fr_nr: int) -> bool:
+        """Whether the list had to show this Termin."""
+        with suppress(NotFound):
+            termin = one_termin(await self._advoware.get_termin(fr_nr), fr_nr)
+            event = content_of(termin)
+            is_own = termin.belongs_to(self._settings.kuerzel)
+            return (
+                is_own
+                and event is not None
+                and self._settings.covers(event.first_day, event.last_day)
+            )
+        return False
 
     async def _without_pair(
         self, intent: Intent, termine: Sequence[Termin]
@@ -200,6 +240,12 @@ class Creates:
         if isinstance(sent, NormalisedEvent):
             return sent
         return None
+
+
+def _is_expected(settings: PlanSettings, pair: Pair) -> bool:
+    if pair.first_day is None or pair.last_day is None:
+        return False
+    return settings.covers(pair.first_day, pair.last_day)
 
 
 def _the_created_one(
