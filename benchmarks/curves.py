@@ -39,8 +39,8 @@ DOCUMENT = PROJECT_ROOT / "docs" / "scaling.md"
 BEGIN = "<!-- begin: written by make curves -->"
 END = "<!-- end: written by make curves -->"
 PAGE = 200
-#: $1 records: Beteiligte with three lines of audit each, and as many appointments with two, 500 for each employee. One
-#: in a hundred records has a problem, one line in a thousand failed, one record in a thousand is gone, and one appointment
+#: $1 records: Beteiligte with three lines of audit each, and as many appointments with two, 500 for each employee.
+#: One in a hundred has a problem, one line in a thousand failed, one record in a thousand is gone, and one appointment
 #: in a hundred was deleted.
 FILL = (
     """
