@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test crash-matrix kill-trial soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench bench-backup growth audit-dependencies board-pictures lint lint-php test-php phpstan types \
+.PHONY: help up check test crash-matrix kill-trial soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench curves scaling cluster bench-backup growth audit-dependencies board-pictures lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -84,6 +84,15 @@ walk: $(VENV)/.development ## follow one Beteiligter and one calendar event thro
 
 bench: $(VENV)/.bench ## how fast everything is, beside its peers; writes docs/benchmarks.md (ONLY=webhook,queue; SMALL=1: only that it works; LONG=1)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SMALL),--small) $(if $(LONG),--long)
+
+curves: $(VENV)/.development ## what crons, board and audit read at 100 to 100,000 records; writes docs/scaling.md
+	@$(BIN)/python -m benchmarks.curves
+
+scaling: $(VENV)/.development ## a day of many firms, records or calendars: what breaks first; writes docs/scaling.md
+	@$(BIN)/python -m benchmarks.scaling
+
+cluster: $(VENV)/.development ## one and two real engines (III_ENGINE_BIN) with a worker each on RabbitMQ (must be installed) and Redis
+	@$(BIN)/python -m benchmarks.cluster
 
 bench-backup: $(VENV)/.development ## how long backup and restore take (RECORDS=100000); no part of the gate
 	@PYTHONPATH=. $(BIN)/python tools/bench_backup.py $(or $(RECORDS),100000)

@@ -203,8 +203,15 @@ class EmployeeStore:
         """The Kürzel that have a calendar, pairs or unfinished creates."""
         rows = await self._fetch(
             """
+            WITH RECURSIVE employee (kuerzel) AS (
+                (SELECT employee_kuerzel FROM calendar_sync WHERE NOT deleted ORDER BY employee_kuerzel LIMIT 1)
+                UNION ALL
+                SELECT (SELECT employee_kuerzel FROM calendar_sync
+                        WHERE NOT deleted AND employee_kuerzel > employee.kuerzel ORDER BY employee_kuerzel LIMIT 1)
+                FROM employee WHERE employee.kuerzel IS NOT NULL
+            )
             SELECT employee_kuerzel FROM calendar_sync_cursor
-            UNION SELECT employee_kuerzel FROM calendar_sync WHERE NOT deleted
+            UNION SELECT kuerzel FROM employee WHERE kuerzel IS NOT NULL
             UNION SELECT employee_kuerzel FROM calendar_sync_intent
             """
         )

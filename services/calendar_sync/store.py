@@ -449,8 +449,8 @@ class CalendarStore:
             rows = await self._pool.fetch(
                 """
                 SELECT * FROM calendar_sync_audit
-                WHERE sync_id = $1 OR advoware_frnr = $2
-                    OR sync_id IN (SELECT sync_id FROM calendar_sync WHERE advoware_frnr = $2)
+                WHERE advoware_frnr = $2 OR sync_id = ANY(
+                    array_append(ARRAY(SELECT sync_id FROM calendar_sync WHERE advoware_frnr = $2), $1))
                 ORDER BY audit_id
                 """,
                 sync_id,
@@ -458,8 +458,27 @@ class CalendarStore:
             )
         return [AuditLine(**row) for row in rows]
 
-    async def statistics(self) -> list[EmployeeStatistics]:
-        """The numbers of all employees, by Kürzel."""
+    async def employees_with_pairs(self) -> list[str]:
+        """The Kürzel of all employees who have pairs, also deleted ones. Reads one row for each employee."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                WITH RECURSIVE employee (kuerzel) AS (
+                    (SELECT employee_kuerzel FROM calendar_sync ORDER BY employee_kuerzel LIMIT 1)
+                    UNION ALL
+                    SELECT (SELECT employee_kuerzel FROM calendar_sync WHERE employee_kuerzel > employee.kuerzel
+                            ORDER BY employee_kuerzel LIMIT 1)
+                    FROM employee WHERE employee.kuerzel IS NOT NULL
+                )
+                SELECT kuerzel FROM employee WHERE kuerzel IS NOT NULL
+                """
+            )
+        return [row["kuerzel"] for row in rows]
+
+    async def statistics(
+        self, kuerzel: Sequence[str] | None = None
+    ) -> list[EmployeeStatistics]:
+        """The numbers of these employees, or of all, by Kürzel. Reads all of their pairs."""
         async with database_errors():
             rows = await self._pool.fetch(
                 """
@@ -469,8 +488,10 @@ class CalendarStore:
                     count(*) FILTER (WHERE NOT deleted AND sync_status = 'failed') AS failed,
                     count(*) FILTER (WHERE deleted) AS deleted,
                     max(last_sync) AS last_sync
-                FROM calendar_sync GROUP BY employee_kuerzel ORDER BY employee_kuerzel
-                """
+                FROM calendar_sync WHERE $1::text[] IS NULL OR employee_kuerzel = ANY($1)
+                GROUP BY employee_kuerzel ORDER BY employee_kuerzel
+                """,
+                None if kuerzel is None else list(kuerzel),
             )
         return [EmployeeStatistics(**row) for row in rows]
 

@@ -211,7 +211,8 @@ FROM sync_state AS state LEFT JOIN LATERAL (
     ORDER BY audit_id DESC LIMIT 1) AS latest ON true
 WHERE state.entity_type = $1 AND state.deleted_at IS NULL
     AND ($2 = '' OR state.entity_id = $2 OR state.advoware_id = $2)
-    AND ($3 = '' OR latest.result = $3)
+    AND ($3 = '' OR latest.result = $3 AND state.entity_id = ANY(ARRAY(
+        SELECT entity_id FROM sync_audit WHERE entity_type = $1 AND result = $3)))
 ORDER BY state.entity_id LIMIT $4 OFFSET $5
 """
 

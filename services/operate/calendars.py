@@ -143,7 +143,8 @@ async def calendars_view(
         return CalendarsView(state, search, found, 0, page, has_next=False)
     chosen = [one for one in found.value if _fits(one, state, search)]
     rows, has_next = page_of(Part(chosen), page)
-    return CalendarsView(state, search, rows, len(chosen), page, has_next)
+    shown = await part(_with_numbers(sources, rows.value or []), "PostgreSQL")
+    return CalendarsView(state, search, shown, len(chosen), page, has_next)
 
 
 def _fits(employee: Employee, state: str, search: str) -> bool:
@@ -153,32 +154,49 @@ def _fits(employee: Employee, state: str, search: str) -> bool:
 
 
 async def employees(sources: Sources) -> list[Employee]:
-    """All employees of whom the sync knows something, those first who need someone.
+    """All employees of whom the sync knows something, those first who need someone. The numbers of their pairs are 0:
+    to count all pairs takes the longer the more there are.
 
     Raises:
         Unavailable: PostgreSQL does not answer.
     """
     store = CalendarStore(await sources.resources.database())
-    statistics = {row.employee_kuerzel: row for row in await store.statistics()}
+    paired = await store.employees_with_pairs()
     runs = {run.employee_kuerzel: run for run in await store.runs()}
     holds = {hold.employee_kuerzel: hold for hold in await store.holds()}
     overdue_since = sources.resources.clock() - timedelta(minutes=OVERDUE_MINUTES)
     rows = [
         _employee(
             kuerzel,
-            statistics.get(kuerzel),
             runs.get(kuerzel),
             holds.get(kuerzel),
             overdue_since,
         )
-        for kuerzel in {*statistics, *runs, *holds}
+        for kuerzel in {*paired, *runs, *holds}
     ]
     return sorted(rows, key=lambda row: (STATES.index(row.state), row.kuerzel))
 
 
+async def _with_numbers(
+    sources: Sources, employees: Sequence[Employee]
+) -> list[Employee]:
+    """The same employees with the numbers of their pairs."""
+    store = CalendarStore(await sources.resources.database())
+    statistics = await store.statistics([one.kuerzel for one in employees])
+    numbers = {row.employee_kuerzel: row for row in statistics}
+    return [_counted(one, numbers.get(one.kuerzel)) for one in employees]
+
+
+def _counted(employee: Employee, numbers: EmployeeStatistics | None) -> Employee:
+    if numbers is None:
+        return employee
+    return replace(
+        employee, pairs=numbers.live, pending=numbers.pending, failed=numbers.failed
+    )
+
+
 def _employee(
     kuerzel: str,
-    statistics: EmployeeStatistics | None,
     run: Run | None,
     hold: Hold | None,
     overdue_since: datetime,
@@ -192,13 +210,6 @@ def _employee(
             failing_since=run.failing_since,
             failures=run.failures,
             code=redacted(run.code) if run.code else None,
-        )
-    if statistics is not None:
-        found = replace(
-            found,
-            pairs=statistics.live,
-            pending=statistics.pending,
-            failed=statistics.failed,
         )
     if hold is None:
         return found
@@ -266,7 +277,8 @@ async def find_employee(sources: Sources, kuerzel: str) -> Employee | None:
         Unavailable: PostgreSQL does not answer.
     """
     found = [row for row in await employees(sources) if row.kuerzel == kuerzel]
-    return found[0] if found else None
+    counted = await _with_numbers(sources, found)
+    return counted[0] if counted else None
 
 
 async def appointment_view(sources: Sources, number: str, page: int) -> AppointmentView:
