@@ -483,3 +483,18 @@ async def test_what_was_brought_back_says_so(store: CalendarStore) -> None:
 
     restored = [each.restored_at for each in await store.overwritten(NOW)]
     assert restored == [NOW + timedelta(hours=1), None]
+
+
+async def test_who_has_pairs_and_the_numbers_of_some_of_them(
+    store: CalendarStore,
+) -> None:
+    for number, kuerzel in enumerate(["AI", "SB", "SB", "ÄÖ"], 1):
+        stored = pair(frnr=number, event=f"event{number}", employee_kuerzel=kuerzel)
+        await store.save_pair(stored, line(stored), NOW)
+    await store.delete_pair(stored.sync_id, line(stored), NOW)
+    assert sorted(await store.employees_with_pairs()) == ["AI", "SB", "ÄÖ"]
+    numbers = await store.statistics(["SB", "ÄÖ", "XX"])
+    assert {row.employee_kuerzel: (row.live, row.deleted) for row in numbers} == {
+        "SB": (2, 0),
+        "ÄÖ": (0, 1),
+    }
