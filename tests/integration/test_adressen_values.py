@@ -761,13 +761,13 @@ async def test_a_create_answered_with_an_unreadable_body_is_found_again(
 async def test_an_edit_in_advoware_after_a_create_in_espocrm_whose_answer_was_lost_is_kept(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
     )
     strike(office.espocrm, "POST", "/CAdressen", when="after", truncate_json=True)
     assert (await sync()).errors
     number = adresse(office)["id"]
-    office.in_advoware(adressen=[{"id": number, "strasse": "Am Wall 2"}])
+    office.edit_beteiligter(adressen=[{"id": number, "strasse": "Am Wall 2"}])
 
     await sync()
 
@@ -779,7 +779,7 @@ async def test_an_edit_in_advoware_after_a_create_in_espocrm_whose_answer_was_lo
 async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
     office: Office, sync: Any
 ) -> None:
-    office.in_advoware(
+    office.edit_beteiligter(
         adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
     )
     strike(office.espocrm, "POST", "/CAdressen", when="after", truncate_json=True)
@@ -787,7 +787,7 @@ async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
     (record,) = office.records("CAdressen")
     await office.edit("CAdressen", record["id"], adresseStreet="Am Wall 3")
     number = adresse(office)["id"]
-    office.in_advoware(adressen=[{"id": number, "strasse": "Am Wall 2"}])
+    office.edit_beteiligter(adressen=[{"id": number, "strasse": "Am Wall 2"}])
 
     await sync()
 
