@@ -46,6 +46,7 @@ from services.notification_utils import NotificationManager
 from services.values.address_block import BLOCK
 from services.values.advoware_protocol import SYSTEM as ADVOWARE
 from services.values.espocrm_query import RecordWrite, equals, format_date_time
+from services.values.merge import SENDING
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
     observed_block,
@@ -57,10 +58,12 @@ from services.vmh_sync.adressen.match import (
     Match,
     Observation,
     Whereabouts,
+    interrupted,
     is_active,
     left_behind,
     match_addresses,
     shown_values,
+    states_with_sent,
     with_whereabouts,
 )
 from services.vmh_sync.adressen.plan import (
@@ -85,6 +88,7 @@ from services.vmh_sync.create_once import create_once
 from services.vmh_sync.espocrm_writes import Collected, EspoWrites
 from services.vmh_sync.problem_texts.adressen import DELETE_KINDS, SETTLED, STATE_KINDS
 from services.vmh_sync.result import Direction, PartResult, Problem
+from services.vmh_sync.sending import sending
 from services.vmh_sync.store import AuditEntry, CreateIntent, SyncState, SyncStore
 
 TOPIC = "vmh.adressen"
@@ -264,6 +268,7 @@ class AdressenSync:
         )
         run = _Run(observed, store, report)
         plan = await self._plan(run)
+        await self._note_sending(run, plan)
         await self._apply_all(run, plan)
         if direction == "both" and not report.errors and not report.waits:
             await self._end_problems(run)
@@ -325,6 +330,19 @@ class AdressenSync:
             SETTLED,
         )
 
+    async def _note_sending(self, run: _Run, plan: list[Action]) -> None:
+        """Remember what is about to be written of all addresses, before it is."""
+        bases = {}
+        for action in plan:
+            if not isinstance(action, Settle) or action.fields is None:
+                continue
+            sent = sending(action.fields.to_espocrm, action.fields.to_advoware)
+            known = run.observed.state_of(action.row["id"])
+            if sent and known is not None:
+                bases[known.entity_id] = {**known.base, SENDING: sent}
+        if bases:
+            await run.store.note_sending(ENTITY_TYPE, bases)
+
     async def _apply_all(self, run: _Run, plan: list[Action]) -> None:
         """Apply the actions one after the other; one that fails is recorded and does not stop the others."""
         report = run.report
@@ -378,15 +396,17 @@ class AdressenSync:
         betnr = str(advo["betNr"])
         states = await store.load_parts(ENTITY_TYPE, betnr, sorted(ids))
         states = await store.all_opened(states, *shown_values(known, listing.adressen))
+        unstored = interrupted(states)
         return Observation(
             espo["id"],
             advo,
             owner={name: espo[name] for name in OWNER if espo.get(name)},
             rows=known,
             adressen=listing.adressen,
-            states=states,
+            states=states_with_sent(states, known, listing.adressen),
             direction=direction,
             now=self._resources.now(),
+            interrupted=unstored,
         )
 
     async def _look_for(self, run: _Run, found: Match) -> dict[str, Whereabouts]:
@@ -876,7 +896,7 @@ class AdressenSync:
     async def _remember(self, run: _Run, state: SyncState) -> None:
         observed = run.observed
         known = observed.states.get(state.entity_id)
-        if state == known:
+        if state == known and state.entity_id not in observed.interrupted:
             return
         if known is not None and _is_linked_elsewhere(known, observed):
             await run.store.save(left_behind(known, observed.now))

@@ -50,6 +50,7 @@ from services.notification_utils import NotificationManager
 from services.values import advoware_protocol, espocrm_query
 from services.values.espocrm_query import RecordWrite
 from services.values.merge import (
+    SENDING,
     Merge,
     Pair,
     base_from_json,
@@ -78,13 +79,11 @@ from services.vmh_sync.beteiligte.plan import (
     on_side,
     plan_master_data,
     result_of,
-    sending,
     shown_by,
     shown_values,
     standing_lines,
     standing_of_held,
     standing_of_pairs,
-    with_sent,
     without_fields,
 )
 from services.vmh_sync.espocrm_writes import EspoWrites
@@ -95,6 +94,7 @@ from services.vmh_sync.notification.texts import (
     words_for_people,
 )
 from services.vmh_sync.result import Details, FieldLine, PartResult, Problem
+from services.vmh_sync.sending import sending, with_sent
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 TOPIC_PREFIX = "vmh.beteiligte"
@@ -444,7 +444,11 @@ class BeteiligteSync:
             return None
         if state is not None:
             state = await store.opened(state, *shown_values(espo, advo, self._mapper))
-            state = with_sent(state, espo, advo, self._mapper)
+            state = with_sent(
+                state,
+                self._mapper.comparable_from_espocrm(espo),
+                self._mapper.comparable_from_advoware(advo),
+            )
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
             state = replace(
@@ -578,9 +582,7 @@ class BeteiligteSync:
         now = self._resources.now()
         standing = {**standing, **standing_of_held(observed, plan, now)}
         written = Written(observed.advo)
-        sent = sending(plan)
-        if sent:
-            await run.store.note_sending(ENTITY_TYPE, observed.espo["id"], sent)
+        await self._note_sending(observed, plan, run.store)
         if plan.to_advoware:
             written = await self._writer.write(observed, plan.to_advoware, now)
             beside = beside_pairs(observed, plan, written.beside, self._mapper)
@@ -594,6 +596,16 @@ class BeteiligteSync:
         found = _new_standing(observed, standing)
         run.changes += [*on_side("advoware", changes), *standing_lines(found)]
         return _Applied(plan, changed, written, standing)
+
+    async def _note_sending(
+        self, observed: Observation, plan: Merge, store: SyncStore
+    ) -> None:
+        """Remember what is about to be written, before it is."""
+        sent = sending(plan.to_espocrm, plan.to_advoware)
+        if not sent or observed.state is None:
+            return
+        base = {**observed.state.base, SENDING: sent}
+        await store.note_sending(ENTITY_TYPE, {observed.espo["id"]: base})
 
     async def _apply_parts(
         self, observed: Observation, applied: _Applied, run: _Run

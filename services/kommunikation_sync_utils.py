@@ -3,8 +3,8 @@
 Observe both records and the base, plan (`services.vmh_sync.kommunikation.plan`), apply, record. A failing value never
 stops the others. Nothing is lost or done twice when a run breaks off, because the base never says more than is true:
 
-* before the first request to Advoware, a value that is about to be lost there is stored, and reported by every run
-  until one comes to its end; and so are the values that are about to be created;
+* before the first request, a value that is about to be lost in Advoware is stored, and reported by every run until one
+  comes to its end; and so are the values that are about to be created or written on either side;
 * after the requests to Advoware the base is stored as far as it is true then: EspoCRM's values that Advoware has taken;
 * what waits for EspoCRM (values from Advoware) is in `PartResult.states`, which the caller stores after its PUT.
 
@@ -68,6 +68,8 @@ from services.vmh_sync.kommunikation.outcome import (
     planned_links,
     posts,
     refuse,
+    sent_to_advoware,
+    sent_to_espocrm,
     unconfirmed_posts,
     verify,
 )
@@ -86,6 +88,7 @@ from services.vmh_sync.kommunikation.plan import (
 from services.vmh_sync.kommunikation.texts import part_error, problem_of
 from services.vmh_sync.notification.texts import problem_sentence
 from services.vmh_sync.result import Direction, PartResult, Problem
+from services.vmh_sync.sending import sending
 from services.vmh_sync.store import SyncState, SyncStore
 
 ENTITY_TYPE = "CBeteiligte.Kommunikation"
@@ -477,8 +480,9 @@ class KommunikationSyncManager:
         plan = run.plan
         self._look_ahead(run)
         self._log_odd_rows(run)
-        if plan.writes:
+        if plan.writes or plan.espocrm:
             run.kept = await self._keep(run, run.ahead)
+        if plan.writes:
             try:
                 await self._write(run)
             finally:
@@ -496,7 +500,7 @@ class KommunikationSyncManager:
         return result
 
     def _look_ahead(self, run: _Run) -> None:
-        """What has to be stored before the first request: what may be lost, and what may be created."""
+        """What has to be stored before the first request: what may be lost, created or written."""
         memory = run.before
         run.unreported = _unreported(memory, run.advo)
         lost = (*run.unreported, *map(_line, _losses(run.plan)))
@@ -509,6 +513,9 @@ class KommunikationSyncManager:
             lost=lost,
             posted=memory.posted | new,
             posted_at=posted_at,
+            sending=sending(
+                sent_to_espocrm(run.plan), sent_to_advoware(run.plan, run.applied)
+            ),
         )
 
     def _log_odd_rows(self, run: _Run) -> None:
@@ -842,6 +849,9 @@ def _after_writes(run: _Run) -> Memory:
         posted=unconfirmed_posts(run.plan, run.applied),
         refused=_refused_values(run),
         not_taken=_not_taken(run),
+        sending=sending(
+            sent_to_espocrm(run.plan), sent_to_advoware(run.plan, run.applied)
+        ),
     )
 
 
@@ -863,6 +873,7 @@ def _final_memory(run: _Run) -> Memory:
         posted_at=run.ahead.posted_at,
         refused=_refused_values(run),
         not_taken=_not_taken(run),
+        sending=sending({}, sent_to_advoware(run.plan, run.applied)),
     )
 
 

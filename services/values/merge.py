@@ -17,6 +17,9 @@ from typing import Any, Literal, NamedTuple
 
 Side = Literal["espocrm", "advoware"]
 
+#: The member of a stored base that holds no pair but what a run was about to write (`services.vmh_sync.sending`).
+SENDING = "sending"
+
 
 @dataclass(frozen=True)
 class Unknown:
@@ -301,8 +304,9 @@ def base_to_json(base: Base) -> dict[str, Any]:
 
 def base_from_json(stored: Mapping[str, Any]) -> dict[str, Pair]:
     """The base that `base_to_json` has written; entries of another shape are left out."""
+    pairs = {name: item for name, item in stored.items() if name != SENDING}
     return {
-        name: pair_from_json(item) for name, item in stored.items() if _is_pair(item)
+        name: pair_from_json(item) for name, item in pairs.items() if _is_pair(item)
     }
 
 

@@ -151,18 +151,22 @@ class SyncStore:
             ) from error
 
     async def note_sending(
-        self, entity_type: str, entity_id: str, sent: Mapping[str, Mapping[str, Any]]
+        self, entity_type: str, bases: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """Remember what is about to be written to either side, until the state is stored again (`with_sent`)."""
+        """Remember what is about to be written to either side, until the states are stored again.
+
+        ``bases`` are what is known of the records by their ids, with what is about to be written
+        (`services.vmh_sync.sending`).
+        """
         async with database_errors():
             await self._pool.execute(
                 """
-                UPDATE sync_state SET base = base || jsonb_build_object('sending', $3::jsonb)
-                WHERE entity_type = $1 AND entity_id = $2
+                UPDATE sync_state SET base = base || noted.value
+                FROM jsonb_each($2::jsonb) AS noted
+                WHERE entity_type = $1 AND entity_id = noted.key
                 """,
                 entity_type,
-                entity_id,
-                dict(sent),
+                {entity_id: dict(base) for entity_id, base in bases.items()},
             )
 
     async def opened(self, state: SyncState, *shown: Any) -> SyncState:

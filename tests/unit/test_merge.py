@@ -203,6 +203,12 @@ def test_an_entry_of_another_shape_is_no_base() -> None:
     assert base_from_json(stored) == {"h": Pair("a", "b")}
 
 
+def test_what_a_run_is_about_to_write_is_no_field() -> None:
+    sent = {"espocrm": {"f": "a"}, "advoware": {"g": "b"}}
+    stored = {"h": {"espocrm": "a", "advoware": "b"}, "sending": sent}
+    assert base_from_json(stored) == {"h": Pair("a", "b")}
+
+
 @given(VALUES, VALUES, VALUES, VALUES, st.sampled_from(["espocrm", "advoware", None]))
 @example("a", "a", Unknown("x"), Unknown("y"), None)
 def test_no_merge_loses_an_edit_or_writes_what_is_unknown(

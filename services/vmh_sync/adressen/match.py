@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from services.adressen_mapper import AdressenMapper, espocrm_id_of, has_content
-from services.values.merge import Value, text_of, value_to_json
+from services.values.merge import SENDING, Value, text_of, value_to_json
 from services.vmh_sync.result import Direction
+from services.vmh_sync.sending import with_sent
 from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CAdressen"
@@ -36,6 +37,7 @@ class Observation:
         rows: all CAdressen of the CBeteiligte.
         adressen: all Adressen of the Beteiligter that are readable, in the order of their ids.
         states: by CAdressen id; also those of deleted CAdressen, and what `left_behind` has kept.
+        interrupted: ids of the CAdressen of which a run could not store what it had written (`states_with_sent`).
         direction: with ``to_advoware`` nothing is brought over to EspoCRM in this run.
         now: the present, aware.
     """
@@ -48,6 +50,7 @@ class Observation:
     states: Mapping[str, SyncState]
     direction: Direction
     now: datetime
+    interrupted: frozenset[str] = frozenset()
 
     @property
     def betnr(self) -> str:
@@ -95,6 +98,35 @@ def shown_values(
     for adresse in adressen:
         compared.append(_as_json(_mapper.comparable_from_advoware(adresse)))
     return [rows, adressen, compared]
+
+
+def interrupted(states: Mapping[str, SyncState]) -> frozenset[str]:
+    """The ids of the CAdressen of which a run could not store what it had written."""
+    return frozenset(name for name, state in states.items() if SENDING in state.base)
+
+
+def states_with_sent(
+    states: Mapping[str, SyncState],
+    rows: Sequence[Record],
+    adressen: Sequence[Record],
+) -> dict[str, SyncState]:
+    """The states with what interrupted runs have written, as far as a side shows it."""
+    if not interrupted(states):
+        return dict(states)
+    espocrm: dict[str, Mapping[str, Value]] = {}
+    for row in rows:
+        espocrm[row["id"]] = _mapper.comparable_from_espocrm(row)
+    advoware: dict[str, Mapping[str, Value]] = {}
+    for adresse in adressen:
+        advoware[str(adresse["id"])] = _mapper.comparable_from_advoware(adresse)
+    resolved = dict(states)
+    for entity_id in interrupted(states):
+        state = states[entity_id]
+        adresse_id = (state.advoware_id or "").partition("/")[2]
+        resolved[entity_id] = with_sent(
+            state, espocrm.get(entity_id, {}), advoware.get(adresse_id, {})
+        )
+    return resolved
 
 
 def _as_json(values: Mapping[str, Value]) -> dict[str, Any]:

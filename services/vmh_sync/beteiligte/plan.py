@@ -401,36 +401,6 @@ def shown_values(
     return [espo, advo, *compared]
 
 
-def sending(plan: Merge) -> dict[str, dict[str, Any]]:
-    """What a plan writes to each side, as JSON; empty if it writes nothing."""
-    sides = {"espocrm": plan.to_espocrm, "advoware": plan.to_advoware}
-    sent = {}
-    for side, values in sides.items():
-        if values:
-            sent[side] = {name: value_to_json(value) for name, value in values.items()}
-    return sent
-
-
-def with_sent(
-    state: SyncState, espo: Record, advo: Record, mapper: BeteiligteMapper
-) -> SyncState:
-    """The state after a run that was interrupted before it could store what it had written.
-
-    What a side shows of it counts as agreed. Otherwise a user's next edit would be one of two, and give way to it.
-    """
-    shown = {
-        "espocrm": mapper.comparable_from_espocrm(espo),
-        "advoware": mapper.comparable_from_advoware(advo),
-    }
-    base = dict(state.base)
-    sent = base.pop("sending", {})
-    for side, values in sent.items():
-        for name, value in values.items():
-            if name in shown[side] and value_to_json(shown[side][name]) == value:
-                base[name] = {"espocrm": value, "advoware": value}
-    return replace(state, base=base)
-
-
 def base_of(observed: Observation) -> dict[str, Pair]:
     """What both sides held when they were last settled; empty if the record was linked with another Beteiligter."""
     state = observed.state

@@ -12,6 +12,7 @@ from typing import Any, Final
 from services.kommunikation_mapper import (
     DATA_ATTRIBUTE,
     FAMILIES,
+    AdvowareEntry,
     EspoArray,
     EspoSide,
     Key,
@@ -23,7 +24,9 @@ from services.kommunikation_mapper import (
 )
 from services.values.espocrm_query import parse_date_time
 from services.values.kommunikation import Family
+from services.values.merge import SENDING, Side
 from services.vmh_sync.kommunikation.plan import Base, Link, Plan
+from services.vmh_sync.sending import Sent, pairs_with_sent
 from services.vmh_sync.store import SyncState
 
 VERSION: Final = 2
@@ -56,6 +59,8 @@ class Memory:
         posted_at: when, as ISO string; empty if there are none.
         refused: values of EspoCRM that Advoware does not take.
         not_taken: what EspoCRM does not take, by family.
+        sending: what is about to be written, by side and id of the entry: the value's key, None for none
+            (`services.vmh_sync.sending`).
     """
 
     betnr: int
@@ -66,6 +71,7 @@ class Memory:
     posted_at: str = ""
     refused: frozenset[Key] = frozenset()
     not_taken: Mapping[Family, NotTaken] = field(default_factory=dict)
+    sending: Sent = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -73,7 +79,7 @@ class Memory:
         is_known = (
             self.links or self.lost or self.posted or self.refused or self.not_taken
         )
-        return not is_known
+        return not is_known and not self.sending
 
     def as_json(self) -> dict[str, Any]:
         """The stored form; parts that hold nothing are left out."""
@@ -94,6 +100,8 @@ class Memory:
             not_taken[family] = _not_taken_to_json(item)
         if not_taken:
             stored["notTaken"] = not_taken
+        if self.sending:
+            stored[SENDING] = dict(self.sending)
         return stored
 
     def refused_by_espocrm(self, espocrm: EspoSide) -> frozenset[Key]:
@@ -129,7 +137,8 @@ def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
         return Memory(betnr)
     if base.get("version") != VERSION:
         return _read_first_version(base, espo, advo)
-    return _memory_from_json(betnr, base)
+    links = _links_with_sent(base, espo, advo)
+    return _memory_from_json(betnr, {**base, "links": links})
 
 
 def _memory_from_json(betnr: int, base: Record) -> Memory:
@@ -148,6 +157,50 @@ def _memory_from_json(betnr: int, base: Record) -> Memory:
         refused=_keys_from_json(base.get("refused", ())),
         not_taken=not_taken,
     )
+
+
+def _links_with_sent(base: Record, espo: Record, advo: Record) -> dict[str, Any]:
+    """The stored links with what an interrupted run has written, as far as a side shows it.
+
+    A value that it has taken away has no link any more.
+    """
+    stored = base["links"]
+    espocrm = read_espocrm(espo)
+    entries = entries_by_id(advo)
+
+    def shows(side: Side, entry_id: str, value: Any) -> bool:
+        if side == "advoware":
+            return _holds(entries.get(int(entry_id)), value)
+        if value is not None:
+            return _is_among(espocrm, Key(*value))
+        before = stored.get(entry_id, {}).get("espocrm")
+        return before is not None and _is_gone(espocrm, Key(*before))
+
+    links = pairs_with_sent(stored, base.get(SENDING, {}), shows)
+    return {name: link for name, link in links.items() if link["advoware"] is not None}
+
+
+def _holds(entry: AdvowareEntry | None, value: Any) -> bool:
+    """Whether an entry of Advoware holds a key (JSON), or nothing for None."""
+    if entry is None or entry.is_unknown:
+        return False
+    if entry.is_empty:
+        return value is None
+    return bool(list(entry.key) == value)
+
+
+def _is_among(espocrm: EspoSide, key: Key) -> bool:
+    """Whether EspoCRM shows a value."""
+    living = [entry.key for entry in espocrm.entries if not entry.is_erased]
+    return key in living
+
+
+def _is_gone(espocrm: EspoSide, key: Key) -> bool:
+    """Whether EspoCRM shows for certain that it does not hold a value."""
+    array = espocrm.array(key.family)
+    if not array.is_known or not array.is_complete:
+        return False
+    return not any(entry.is_erased or entry.key == key for entry in array.entries)
 
 
 def shown_values(espo: Record, advo: Record) -> list[Any]:

@@ -79,6 +79,33 @@ def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
     return posts(plan, applied.refused | done)
 
 
+def sent_to_espocrm(plan: Plan) -> dict[str, Any]:
+    """The values that the plan brings to EspoCRM or takes away there (None), by id of their entry."""
+    if not plan.espocrm:
+        return {}
+    return {
+        str(entry_id): _key_in_espocrm(plan.base.get(entry_id))
+        for entry_id in plan.awaiting_espocrm
+    }
+
+
+def sent_to_advoware(plan: Plan, applied: Applied) -> dict[str, Any]:
+    """The values of entries that requests change or empty (None), without the requests whose end is known."""
+    ended = applied.refused | {write for write, _ in applied.done}
+    sent: dict[str, Any] = {}
+    for write in plan.writes:
+        if write.entry_id is None or write.change is None or write in ended:
+            continue
+        sent[str(write.entry_id)] = list(write.link.advoware) if write.link else None
+    return sent
+
+
+def _key_in_espocrm(link: Link | None) -> list[str] | None:
+    if link is None or link.espocrm is None:
+        return None
+    return list(link.espocrm)
+
+
 def planned_links(
     plan: Plan, memory: Memory, applied: Applied, undone: frozenset[int] = frozenset()
 ) -> Base:

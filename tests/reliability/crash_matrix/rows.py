@@ -138,6 +138,90 @@ ROWS: dict[str, tuple[str, ...]] = {
         "services/kommunikation_sync_utils.py _request: update_kommunikation",
         "services/vmh_sync/espocrm_writes.py write: update_entity",
     ),
+    "a number is changed in EspoCRM, and taken back": (
+        "services/beteiligte_sync_utils.py _show_syncing: update_entity",
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is changed in EspoCRM, and taken back, plain requests": (
+        "services/beteiligte_sync_utils.py _show_syncing: update_entity",
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is changed in EspoCRM, and once more": (
+        "services/beteiligte_sync_utils.py _show_syncing: update_entity",
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is changed in EspoCRM, and once more, plain requests": (
+        "services/beteiligte_sync_utils.py _show_syncing: update_entity",
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is removed in EspoCRM, and put back": (
+        "services/beteiligte_sync_utils.py _show_syncing: update_entity",
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is removed in EspoCRM, and put back, plain requests": (
+        "services/beteiligte_sync_utils.py _show_syncing: update_entity",
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is changed in Advoware, and taken back": (
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is changed in Advoware, and taken back, plain requests": (
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is changed in Advoware, and once more": (
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is changed in Advoware, and once more, plain requests": (
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is removed in Advoware, and put back": (
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "a number is removed in Advoware, and put back, plain requests": (
+        "services/kommunikation_sync_utils.py _request: update_kommunikation",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "an address is changed in EspoCRM, and taken back": (
+        "services/adressen_sync.py write: update_adresse",
+        "services/vmh_sync/espocrm_writes.py _send: write_together",
+    ),
+    "an address is changed in EspoCRM, and taken back, plain requests": (
+        "services/adressen_sync.py write: update_adresse",
+        "services/adressen_sync.py write: update_entity",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "an address is changed in EspoCRM, and once more": (
+        "services/adressen_sync.py write: update_adresse",
+        "services/vmh_sync/espocrm_writes.py _send: write_together",
+    ),
+    "an address is changed in EspoCRM, and once more, plain requests": (
+        "services/adressen_sync.py write: update_adresse",
+        "services/adressen_sync.py write: update_entity",
+        "services/vmh_sync/espocrm_writes.py write: update_entity",
+    ),
+    "an address is changed in Advoware, and taken back": (
+        "services/vmh_sync/espocrm_writes.py _send: write_together",
+    ),
+    "an address is changed in Advoware, and taken back, plain requests": (
+        "services/adressen_sync.py write: update_entity",
+    ),
+    "an address is changed in Advoware, and once more": (
+        "services/vmh_sync/espocrm_writes.py _send: write_together",
+    ),
+    "an address is changed in Advoware, and once more, plain requests": (
+        "services/adressen_sync.py write: update_entity",
+    ),
     "an address is entered in EspoCRM": (
         "services/adressen_sync.py write: create_adresse",
         "services/vmh_sync/espocrm_writes.py _send: write_together",

@@ -32,6 +32,7 @@ GATE_SHARE = 3
 PLAYS_ALL = os.environ.get("CRASH_MATRIX") == "all"
 #: What is said once, beside what counts, and may be lost with the worker: the note in a record's stream about a Task.
 MAY_BE_LOST = "Note"
+TAKEN_BACK = "an address is changed in EspoCRM, and taken back"
 
 Seen = dict[str, list[str]]
 
@@ -180,6 +181,27 @@ def test_whatever_write_of_the_calendar_sync_a_worker_dies_of_nothing_is_lost_or
     cuts: list[Cut],
 ) -> None:
     runner.run(Matrix(calendar_firm, nursery).play(flow, cuts))
+
+
+def test_a_worker_that_dies_of_taking_a_change_back_leaves_it_taken_back(
+    runner: asyncio.Runner, vmh_firm: VmhFirm, nursery: Nursery
+) -> None:
+    runner.run(_die_twice(vmh_firm, nursery))
+    (address,) = vmh_firm.rows("CAdressen")
+    (there,) = vmh_firm.advo["adressen"]
+    assert (address["adresseStreet"], there["strasse"]) == ("Hauptstr. 1",) * 2
+    assert vmh_firm.rows("Task") == []
+
+
+async def _die_twice(firm: VmhFirm, nursery: Nursery) -> None:
+    """A worker dies once Advoware has a street, the next one before it gives the former one back."""
+    flow = next(flow for flow in VMH_FLOWS if flow.name == TAKEN_BACK)
+    await firm.run_in(nursery, await flow.start(firm), Cut(1, "executed"))
+    assert flow.then is not None
+    flow.then(firm)
+    firm.wait_for_redelivery()
+    await firm.run_in(nursery, firm.take(), Cut(1, "before"))
+    await firm.come_to_rest()
 
 
 def test_each_write_of_the_code_has_a_row() -> None:

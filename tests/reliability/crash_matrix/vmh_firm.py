@@ -100,12 +100,16 @@ class VmhFirm(BeteiligteWorld):
             AssertionError: it does not come to rest.
         """
         await self._quiet()
-        self._pass(REDELIVERY)
+        self.wait_for_redelivery()
         await self.work()
         for pause in PAUSES:
             await self._round(pause)
         await self._round(PAUSES[0])
         assert self.writes() == []
+
+    def wait_for_redelivery(self) -> None:
+        """The time after which the lock of a worker that has died is free."""
+        self._pass(REDELIVERY)
 
     async def _round(self, pause: timedelta) -> None:
         """The cron after that time, and the jobs that follow from it."""

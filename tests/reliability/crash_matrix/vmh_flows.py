@@ -14,6 +14,8 @@ WITH_ACTION = "1.2.0"
 WITHOUT_ACTION = "1.0.0"
 IBAN = "DE89370400440532013000"
 OFFICE = {"phoneNumber": "+4951112345", "type": "Office", "primary": True}
+OTHER_OFFICE = {**OFFICE, "phoneNumber": "+4951198765"}
+THIRD_OFFICE = {**OFFICE, "phoneNumber": "+4951176543"}
 MOBILE = {"phoneNumber": "+4915112345678", "type": "Mobile", "primary": True}
 HOME = {
     "adresseStreet": "Hauptstr. 1",
@@ -82,13 +84,19 @@ def _edited_in_advoware(**changes: object) -> Begin:
     return begin
 
 
-def _taken_back(firm: VmhFirm) -> None:
-    firm.edit("CBeteiligte", _id(firm), lastName="Muster")
+def _then_edited(**changes: object) -> Callable[[VmhFirm], None]:
+    def then(firm: VmhFirm) -> None:
+        firm.edit("CBeteiligte", _id(firm), **changes)
+
+    return then
 
 
-def _corrected_once_more(firm: VmhFirm) -> None:
-    firm.edit_advoware(name="Maier")
-    firm.deliver(_looked_at(firm))
+def _then_edited_in_advoware(**changes: object) -> Callable[[VmhFirm], None]:
+    def then(firm: VmhFirm) -> None:
+        firm.edit_advoware(**changes)
+        firm.deliver(_looked_at(firm))
+
+    return then
 
 
 def _looked_at(firm: VmhFirm) -> Work:
@@ -112,9 +120,35 @@ def _account_deleted(firm: VmhFirm) -> Work:
     return firm.take("CBankverbindungen")
 
 
-def _address_moved(firm: VmhFirm) -> Work:
-    firm.edit("CAdressen", _id(firm, "CAdressen"), adresseStreet="Neue Gasse 7")
-    return _looked_at(firm)
+def _moved_to(street: str) -> Begin:
+    def begin(firm: VmhFirm) -> Work:
+        firm.edit("CAdressen", _id(firm, "CAdressen"), adresseStreet=street)
+        return _looked_at(firm)
+
+    return begin
+
+
+def _then_moved_to(street: str) -> Callable[[VmhFirm], None]:
+    def then(firm: VmhFirm) -> None:
+        firm.deliver(_moved_to(street)(firm))
+
+    return then
+
+
+def _moved_in_advoware_to(street: str) -> Begin:
+    def begin(firm: VmhFirm) -> Work:
+        (address,) = firm.advo["adressen"]
+        firm.edit_advoware(adressen=[{"id": address["id"], "strasse": street}])
+        return _looked_at(firm)
+
+    return begin
+
+
+def _then_moved_in_advoware_to(street: str) -> Callable[[VmhFirm], None]:
+    def then(firm: VmhFirm) -> None:
+        firm.deliver(_moved_in_advoware_to(street)(firm))
+
+    return then
 
 
 def _address_entered(firm: VmhFirm) -> Work:
@@ -138,10 +172,20 @@ def _address_gone(firm: VmhFirm) -> Work:
     return _looked_at(firm)
 
 
-def _number_changed_in_advoware(firm: VmhFirm) -> Work:
-    (entry,) = firm.advo["kommunikation"]
-    firm.edit_advoware(kommunikation=[{"id": entry["id"], "tlf": "0511 98765"}])
-    return _looked_at(firm)
+def _number_in_advoware(tlf: str) -> Begin:
+    def begin(firm: VmhFirm) -> Work:
+        (entry,) = firm.advo["kommunikation"]
+        firm.edit_advoware(kommunikation=[{"id": entry["id"], "tlf": tlf}])
+        return _looked_at(firm)
+
+    return begin
+
+
+def _then_number_in_advoware(tlf: str) -> Callable[[VmhFirm], None]:
+    def then(firm: VmhFirm) -> None:
+        firm.deliver(_number_in_advoware(tlf)(firm))
+
+    return then
 
 
 def _gone_from_advoware(firm: VmhFirm) -> Work:
@@ -185,13 +229,13 @@ _FLOWS = (
         "a name is corrected in EspoCRM, and taken back",
         _edited(lastName="Meyer"),
         (_person,),
-        then=_taken_back,
+        then=_then_edited(lastName="Muster"),
     ),
     VmhFlow(
         "a name is corrected in Advoware, and once more",
         _edited_in_advoware(name="Meyer"),
         (_person,),
-        then=_corrected_once_more,
+        then=_then_edited_in_advoware(name="Maier"),
     ),
     VmhFlow("a first name is changed on both sides", _both_edited, (_person,)),
     VmhFlow(
@@ -207,9 +251,61 @@ _FLOWS = (
         _edited_in_advoware(kommunikation=[{"kommKz": 3, "tlf": "0151 12345678"}]),
         (_person,),
     ),
-    VmhFlow("a number is changed in Advoware", _number_changed_in_advoware, (_person,)),
+    VmhFlow(
+        "a number is changed in Advoware", _number_in_advoware("0511 98765"), (_person,)
+    ),
+    *(
+        VmhFlow(
+            f"a number is changed in EspoCRM, and {again}",
+            _edited(phoneNumberData=[OTHER_OFFICE]),
+            (_person,),
+            then=_then_edited(phoneNumberData=[number]),
+        )
+        for again, number in (("taken back", OFFICE), ("once more", THIRD_OFFICE))
+    ),
+    *(
+        VmhFlow(
+            f"a number is changed in Advoware, and {again}",
+            _number_in_advoware("0511 98765"),
+            (_person,),
+            then=_then_number_in_advoware(tlf),
+        )
+        for again, tlf in (("taken back", "0511 12345"), ("once more", "0511 76543"))
+    ),
+    VmhFlow(
+        "a number is removed in EspoCRM, and put back",
+        _edited(phoneNumberData=[]),
+        (_person,),
+        then=_then_edited(phoneNumberData=[OFFICE]),
+    ),
+    VmhFlow(
+        "a number is removed in Advoware, and put back",
+        _number_in_advoware(""),
+        (_person,),
+        then=_then_number_in_advoware("0511 12345"),
+    ),
     VmhFlow("an address is entered in EspoCRM", _address_entered, (_person,)),
-    VmhFlow("an address is changed in EspoCRM", _address_moved, (_full_person,)),
+    VmhFlow(
+        "an address is changed in EspoCRM", _moved_to("Neue Gasse 7"), (_full_person,)
+    ),
+    *(
+        VmhFlow(
+            f"an address is changed in EspoCRM, and {again}",
+            _moved_to("Neue Gasse 7"),
+            (_full_person,),
+            then=_then_moved_to(street),
+        )
+        for again, street in (("taken back", "Hauptstr. 1"), ("once more", "Weg 3"))
+    ),
+    *(
+        VmhFlow(
+            f"an address is changed in Advoware, and {again}",
+            _moved_in_advoware_to("Neue Gasse 7"),
+            (_full_person,),
+            then=_then_moved_in_advoware_to(street),
+        )
+        for again, street in (("taken back", "Hauptstr. 1"), ("once more", "Weg 3"))
+    ),
     VmhFlow(
         "an address is entered in Advoware",
         _edited_in_advoware(
