@@ -32,7 +32,7 @@ NO_ROW: dict[str, str] = {
     "services/kommunikation_sync_utils.py _read_back: update_kommunikation": _AGAIN,
     "services/kommunikation_sync_utils.py put: update_entity": "sync_bidirectional, which no flow calls",
     "services/undo/command.py _restore_advoware: update_adresse": _BY_HAND,
-    "services/undo/command.py _restore_advoware: update_kommunikation": _BY_HAND,
+    "services/undo/command.py _restore_numbers: update_kommunikation": _BY_HAND,
     "services/undo/command.py _restore_espocrm: update_entity": _BY_HAND,
 }
 
