@@ -1,6 +1,6 @@
 # Every target works as the first command after a clone: it makes the virtual environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help up check test crash-matrix kill-trial soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench curves scaling cluster bench-backup growth audit-dependencies board-pictures lint lint-php test-php phpstan types \
+.PHONY: help up check test crash-matrix kill-trial load soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench curves scaling cluster bench-backup growth audit-dependencies board-pictures lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
 VENV := .venv
@@ -51,6 +51,9 @@ crash-matrix: $(VENV)/.development ## a worker is killed at each write of each f
 
 kill-trial: $(VENV)/.development ## kill -9 of everything at once under load, TIMES times (TIMES=100, SEED=1)
 	@$(BIN)/python -W ignore tools/kill_trial.py --times $(TIMES) --seed $(or $(SEED),1)
+
+load: $(VENV)/.development ## 10,000 events at once on two workers while the systems are slow and failing (15 minutes; LOAD="--events 200 --records 10")
+	@$(BIN)/python -W ignore tools/load_trial.py $(LOAD)
 
 soak: $(VENV)/.development ## HOURS=1: the whole firm for an hour; without: the two searches (SCENARIOS=500, CALENDAR_SCENARIOS=300)
 ifdef HOURS
