@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -45,7 +46,12 @@ def test_a_seed_gives_the_same_story_and_the_same_outcome(
     story = alone(random_story(REPLAYED))
     first, second = (runner.run(play(opened, story)) for _ in range(2))
     assert story == alone(random_story(REPLAYED))
-    assert first == second
+    assert what_happened(first) == what_happened(second)
+
+
+def what_happened(trace: list[str]) -> list[str]:
+    """The trace without the numbers of requests: one that the machine was too slow for is sent once more."""
+    return [re.sub(r", \d+ requests$", "", line) for line in trace]
 
 
 def alone(story: Story) -> Story:
