@@ -24,8 +24,14 @@ async def test_nothing_is_read_whole_to_find_what_has_changed(
 ) -> None:
     pool = await resources.database()
     await fill(pool, RECORDS)
-    found = await costs(Sources(resources.settings, resources=resources), pool)
+    sources = Sources(resources.settings, resources=resources)
+    found = await costs(sources, pool)
     whole = {name for name, cost in found.items() if cost.rows > FEW}
+    if whole - COUNTS_MANY:
+        # PostgreSQL plans by a sample of the rows, which is another one each time.
+        await pool.execute("ANALYZE")
+        again = await costs(sources, pool)
+        whole = {name for name in whole if again[name].rows > FEW}
     assert whole - COUNTS_MANY == set()
     assert found["one calendar: its pairs"].rows >= 400
 
