@@ -95,6 +95,7 @@ class Creates:
                 "Advoware",
                 "what an interrupted attempt has created is taken up first",
             )
+        await self._require_whole_list()
         await self._store.repeat_intent(requested)
 
     async def _request(self, body: Json, google: GoogleEvent) -> Json:
@@ -177,7 +178,6 @@ class Creates:
             raise CreateUnclear(
                 "a Termin that may be what an interrupted attempt has created cannot be read, or is shown differently"
             )
-        await self._require_whole_list()
         return None
 
     async def _require_whole_list(self) -> None:
