@@ -123,19 +123,6 @@ async def _ended(running: asyncio.subprocess.Process) -> None:
         await running.wait()
 
 
-async def listens(port: int) -> None:
-    """Wait until a program listens on a port of this machine. Raises TimeoutError."""
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
-
-
 def column(found: list[dict[str, Any]], name: str) -> list[float]:
     """One value of each repetition."""
     return [float(item[name]) for item in found]

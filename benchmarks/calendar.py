@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import stack
-from benchmarks.bench import Bench, column, folder, listens, process
+from benchmarks.bench import START_SECONDS, Bench, column, folder, process
 from benchmarks.stack import Stack
 from cli import embedded
+from cli.supervisor import wait_until_listening
 from config import PROJECT_ROOT
 from services.core.rate_limit import DEFAULT_RATE
 
@@ -153,7 +154,7 @@ async def _peer(bench: Bench, data: Path, size: int) -> None:
         environment={},
         log=data / "radicale.log",
     ):
-        await listens(port)
+        await wait_until_listening(port, START_SECONDS)
         await _vdirsyncer(configuration, "discover")
         what = f"{size:,} appointments, first run"
         _show_peer(bench, what, [await _vdirsyncer(configuration, "sync")])

@@ -18,14 +18,14 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks import stack
-from benchmarks.bench import folder, listens, process
+from benchmarks.bench import folder, process
 from benchmarks.beteiligte import UPSTREAM_MS
 from benchmarks.firm import BATCH, people
 from benchmarks.results import number
 from benchmarks.stack import TOKEN, Stack
 from cli.embedded import free_port
 from cli.engines import find_iii
-from cli.supervisor import Supervised
+from cli.supervisor import Supervised, wait_until_listening
 from config import PROJECT_ROOT
 
 CONFIGURATION = PROJECT_ROOT / "deploy" / "iii-config.cluster.yaml"
@@ -69,18 +69,8 @@ async def rabbitmq(data: Path) -> AsyncIterator[str]:
         process("epmd", cwd=data, environment=environment, log=log),
         process(server, cwd=data, environment=environment, log=log),
     ):
-        await _listens(port)
+        await wait_until_listening(port, START_SECONDS)
         yield f"amqp://guest:guest@127.0.0.1:{port}"
-
-
-async def _listens(port: int) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            try:
-                await listens(port)
-            except TimeoutError:
-                continue
-            return
 
 
 @asynccontextmanager
@@ -104,7 +94,7 @@ async def engine(
     async with process(
         find_iii(), "--config", str(file), cwd=data, environment=environment, log=log
     ):
-        await listens(worker_port)
+        await wait_until_listening(worker_port, START_SECONDS)
         ordinary = system.system.processes["worker"].program
         settings = {
             **ordinary.environment,

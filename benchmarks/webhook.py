@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from benchmarks import stack
-from benchmarks.bench import Bench, column, folder, listens, process
+from benchmarks.bench import START_SECONDS, Bench, column, folder, process
 from benchmarks.firm import people
 from benchmarks.load import Order
 from benchmarks.stack import SUBJECTS, TOKEN, Cpu, Stack
 from cli import embedded
 from cli.engines import EngineKind
+from cli.supervisor import wait_until_listening
 from config import PROJECT_ROOT
 
 PATH = "/vmh/webhook/beteiligte/update"
@@ -174,5 +175,5 @@ async def _peer() -> AsyncIterator[tuple[str, int]]:
             environment=environment,
             log=data / "peer.log",
         ) as service:
-            await listens(port)
+            await wait_until_listening(port, START_SECONDS)
             yield f"http://127.0.0.1:{port}/webhook?token={TOKEN}", service.pid

@@ -38,6 +38,7 @@ from cli.supervisor import (
     keep_answering,
     keep_small,
     says_anything,
+    wait_until_listening,
 )
 
 with warnings.catch_warnings():
@@ -322,14 +323,6 @@ async def redis(
 
 async def _wait_for_port(port: int) -> None:
     try:
-        async with asyncio.timeout(START_SECONDS):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.05)
-                else:
-                    writer.close()
-                    return
+        await wait_until_listening(port, START_SECONDS)
     except TimeoutError:
         raise StartFailed("the embedded Redis server does not start") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from cli.supervisor import ANSWER_SECONDS, StartFailed
+from cli.supervisor import ANSWER_SECONDS, StartFailed, wait_until_listening
 from config import PROJECT_ROOT
 
 #: The engines that understand this worker: v0.11.0 renames what the queue steps call and listen to.
@@ -132,16 +132,6 @@ async def wait_for_ports(*ports: int, log: Path) -> None:
     try:
         async with asyncio.timeout(START_SECONDS):
             for port in ports:
-                while not await _listens(port):
-                    await asyncio.sleep(0.05)
+                await wait_until_listening(port, START_SECONDS)
     except TimeoutError:
         raise StartFailed(f"The engine does not start; see {log}") from None
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True

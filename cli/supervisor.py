@@ -40,6 +40,23 @@ class StartFailed(Exception):
     """A process did not start; the message is its own last words."""
 
 
+async def wait_until_listening(port: int, seconds: float) -> None:
+    """Wait until a program listens on a port of this machine.
+
+    Raises:
+        TimeoutError: it does not within so many seconds.
+    """
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+
+
 @dataclass(frozen=True)
 class Program:
     """One process to keep running. With ``says_ready`` it prints one line of JSON when it can be used."""

@@ -37,6 +37,7 @@ queue_app = typer.Typer(
 )
 Json = Annotated[bool, typer.Option("--json", help="print one JSON value")]
 Yes = Annotated[bool, typer.Option("--yes", help="do it without asking")]
+MessageId = Annotated[str, typer.Argument(help="one message; else all, 200 at once")]
 
 
 def _run(work: Callable[[Sources], Awaitable[T]]) -> T:
@@ -182,9 +183,7 @@ def _statuses(incomplete: str) -> list[str]:
 @queue_app.command("redrive")
 def redrive_command(
     topic: str,
-    message_id: Annotated[
-        str, typer.Argument(help="one message; else all, 200 at once")
-    ] = "",
+    message_id: MessageId = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -195,9 +194,7 @@ def redrive_command(
 @queue_app.command("discard")
 def discard_command(
     topic: str,
-    message_id: Annotated[
-        str, typer.Argument(help="one message; else all, 200 at once")
-    ] = "",
+    message_id: MessageId = "",
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:

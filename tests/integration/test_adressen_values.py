@@ -758,14 +758,19 @@ async def test_a_create_answered_with_an_unreadable_body_is_found_again(
     assert row(office, str(record["id"]))["advowareId"] == adresse(office)["id"]
 
 
-async def test_an_edit_in_advoware_after_a_create_in_espocrm_whose_answer_was_lost_is_kept(
-    office: Office, sync: Any
-) -> None:
+async def make_unanswered(office: Office, sync: Any) -> None:
+    """An Adresse whose CAdressen was made, and the answer lost."""
     office.edit_beteiligter(
         adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
     )
     strike(office.espocrm, "POST", "/CAdressen", when="after", truncate_json=True)
     assert (await sync()).errors
+
+
+async def test_an_edit_in_advoware_after_a_create_in_espocrm_whose_answer_was_lost_is_kept(
+    office: Office, sync: Any
+) -> None:
+    await make_unanswered(office, sync)
     number = adresse(office)["id"]
     office.edit_beteiligter(adressen=[{"id": number, "strasse": "Am Wall 2"}])
 
@@ -779,11 +784,7 @@ async def test_an_edit_in_advoware_after_a_create_in_espocrm_whose_answer_was_lo
 async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
     office: Office, sync: Any
 ) -> None:
-    office.edit_beteiligter(
-        adressen=[{"strasse": "Am Wall 1", "plz": "28195", "ort": "Bremen"}]
-    )
-    strike(office.espocrm, "POST", "/CAdressen", when="after", truncate_json=True)
-    assert (await sync()).errors
+    await make_unanswered(office, sync)
     (record,) = office.records("CAdressen")
     await office.edit("CAdressen", record["id"], adresseStreet="Am Wall 3")
     number = adresse(office)["id"]

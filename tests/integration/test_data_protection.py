@@ -6,11 +6,10 @@ import re
 
 import pytest
 from beteiligte_office import Office, office
-from operator_desk import tables
+from operator_desk import all_tables
 
 from cli.system import PORT_NAMES
 from config import PROJECT_ROOT
-from local_engine.database import Database
 from services.advoware import (
     LOGIN_LOCK_KEY,
     LOGIN_REFUSED_KEY,
@@ -38,14 +37,7 @@ def documented(heading: str) -> set[str]:
 
 
 async def test_every_table_is_documented(resources: Resources) -> None:
-    pool = await resources.database()
-    given = resources.settings.postgres
-    engine = Database(f"host={given.host} user={given.user} dbname={given.db_name}")
-    await engine.open()
-    try:
-        existing = {name.rpartition(".")[2] for name in await tables(pool)}
-    finally:
-        await engine.close()
+    existing = await all_tables(resources)
     assert existing - documented("Tables") == set()
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from beteiligte_office import Office, office
-from operator_desk import tables
+from operator_desk import all_tables
 
 from config import PROJECT_ROOT
-from local_engine.database import Database
 from services.core.resources import Resources
 from services.operate.growth import QUEUE_TABLES, TABLES, growing
 
@@ -26,14 +25,7 @@ FEW = {
 
 
 async def test_every_table_has_a_bound_or_few_rows(resources: Resources) -> None:
-    pool = await resources.database()
-    given = resources.settings.postgres
-    engine = Database(f"host={given.host} user={given.user} dbname={given.db_name}")
-    await engine.open()
-    try:
-        existing = {name.rpartition(".")[2] for name in await tables(pool)}
-    finally:
-        await engine.close()
+    existing = await all_tables(resources)
     assert existing == FEW | TABLES.keys() | QUEUE_TABLES.keys()
 
 

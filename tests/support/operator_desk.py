@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from config import get_settings
+from local_engine.database import Database
 from services.core.resources import Resources
 
 
@@ -67,3 +68,15 @@ async def tables(connection: asyncpg.Connection) -> list[str]:
         """
     )
     return [row["name"] for row in rows]
+
+
+async def all_tables(resources: Resources) -> set[str]:
+    """The names of the product's tables and of the embedded engine's, without their schemas."""
+    given = resources.settings.postgres
+    engine = Database(f"host={given.host} user={given.user} dbname={given.db_name}")
+    await engine.open()
+    try:
+        names = await tables(await resources.database())
+    finally:
+        await engine.close()
+    return {name.rpartition(".")[2] for name in names}
