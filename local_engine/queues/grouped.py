@@ -12,8 +12,6 @@ from typing import Generic, TypeVar
 
 import psycopg
 
-from local_engine.errors import StorageUnavailableError
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -49,23 +47,32 @@ class Grouped(Generic[Item, Result]):
     async def _write_group(
         self, group: list[tuple[Item, asyncio.Future[Result]]]
     ) -> None:
+        answers = [answer for _, answer in group]
         try:
             results = await self._write([item for item, _ in group])
         except psycopg.DataError as error:
             if len(group) == 1:
-                _fail(group[0][1], error)
+                _fail(answers, error)
                 return
             for member in group:  # one of them cannot be stored; the others can
                 await self._write_group([member])
-        except (StorageUnavailableError, psycopg.Error) as error:
-            for _, answer in group:
-                _fail(answer, error)
+        except asyncio.CancelledError:
+            for answer in answers:
+                answer.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait for this write have to learn it
+            _fail(answers, error)
         else:
-            for (_, answer), result in zip(group, results, strict=True):
-                if not answer.done():
-                    answer.set_result(result)
+            _give(answers, results)
 
 
-def _fail(answer: asyncio.Future[Result], error: Exception) -> None:
-    if not answer.done():
-        answer.set_exception(error)
+def _give(answers: list[asyncio.Future[Result]], results: list[Result]) -> None:
+    for answer, result in zip(answers, results, strict=True):
+        if not answer.done():
+            answer.set_result(result)
+
+
+def _fail(answers: list[asyncio.Future[Result]], error: Exception) -> None:
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(error)

@@ -93,3 +93,35 @@ async def test_a_caller_that_has_gone_harms_no_one() -> None:
     assert await stays == 20
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_no_one_waits_for_ever_for_a_write_that_fails_as_no_one_has_foreseen() -> (
+    None
+):
+    groups: list[list[int]] = []
+
+    async def write(items: list[int]) -> list[int]:
+        groups.append(items)
+        if len(groups) == 1:
+            raise RuntimeError("as no one has foreseen")
+        return items
+
+    grouped = Grouped(write)
+    async with asyncio.timeout(2):
+        results = await asyncio.gather(grouped(1), grouped(2), return_exceptions=True)
+        assert [type(result) for result in results] == [RuntimeError] * 2
+        assert await grouped(3) == 3
+
+
+async def test_a_writer_that_is_ended_ends_those_who_wait_for_it() -> None:
+    store = Store()
+    grouped = Grouped(store.write)
+    waiting = asyncio.create_task(grouped(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert grouped._writer is not None
+    grouped._writer.cancel()
+
+    async with asyncio.timeout(2):
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
