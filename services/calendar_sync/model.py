@@ -34,7 +34,6 @@ TERMIN_PREFIX = (
 HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
 WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
 TEXT_ONLY_HERE = "the hidden event was moved to a colleague's calendar, and Advoware cannot hold it there"
-NEVER_READ = "the event of a Termin that is a colleague's now says what was never read, and only it knows that"
 TEXT_UNKNOWN = (
     "the Google event is anonymised, so its text cannot be written to Advoware"
 )
@@ -535,10 +534,6 @@ class ListGoogle:
     """List the whole calendar, and plan again: an incremental list does not show all occurrences of a series."""
 
     pair: Pair
-
-
-#: Why an event is deleted: its Termin is a colleague's now.
-REASSIGNED = "reassigned"
 
 
 @dataclass(frozen=True)

@@ -644,7 +644,7 @@ def test_an_occurrence_retitled_while_advoware_shows_no_title_clears_none(
 
 
 @pytest.mark.parametrize("series", [None, "daily"])
-@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE])
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE, HIDDEN])
 def test_an_event_that_says_more_than_was_read_is_not_deleted_when_its_termin_is_handed_on(
     world: tuple[asyncio.Runner, CalendarWorld],
     configuration: Configure,

@@ -9,8 +9,6 @@ from services.calendar_sync.apply.advoware_side import CurrentTermine
 from services.calendar_sync.apply.clients import Clients, one_event
 from services.calendar_sync.apply.rows import Rows
 from services.calendar_sync.model import (
-    NEVER_READ,
-    REASSIGNED,
     TEXT_ONLY_HERE,
     DeleteAdvoware,
     DeleteGoogle,
@@ -19,9 +17,7 @@ from services.calendar_sync.model import (
     MarkUntranslatable,
     Pair,
     SoftDelete,
-    content_hash,
     is_anonymised_hash,
-    is_earlier_reading,
     is_partial_hash,
 )
 from services.calendar_sync.provider import SYSTEM
@@ -49,11 +45,8 @@ class Deletions:
         self._current = current
 
     async def delete_google(self, action: DeleteGoogle) -> None:
-        """Delete the event, and the pair; unless the event, which a person has entered, says what was never read."""
+        """Delete the event, and the pair."""
         pair = action.pair
-        if action.reason == REASSIGNED and await self._says_what_was_never_read(pair):
-            await self._leave_alone(pair, NEVER_READ)
-            return
         await self._ensure_row(action)
         with suppress(NotFound):  # an earlier attempt got that far
             await self._google.delete_event(
@@ -71,7 +64,7 @@ class Deletions:
         with suppress(NotFound):  # an earlier attempt got that far
             await self._current.unchanged(termin)
             if await self._knows_the_only_text(pair):
-                await self._leave_alone(pair, TEXT_ONLY_HERE)
+                await self._leave_alone(pair)
                 return
             await self._advoware.delete_termin(termin.fr_nr)
         await self._delete_row(action, before=pair.advoware)
@@ -93,22 +86,11 @@ class Deletions:
         line = self._rows.line(action, action.pair, before=before)
         await self._rows.delete(action.pair, line)
 
-    async def _leave_alone(self, pair: Pair, reason: str) -> None:
-        if pair.untranslatable != reason:
-            await self._rows.mark_untranslatable(MarkUntranslatable(reason, pair))
-
-    async def _says_what_was_never_read(self, pair: Pair) -> bool:
-        """Whether a person's event, which has not been touched since, says something else than what was read of it.
-
-        A list may have shown it without its title, which then is in Google only. An edit is another matter: it lapses.
-        """
-        if pair.source_system != "google" or not _was_read(pair.google):
-            return False
-        calendar_id = self._settings.calendar_id
-        event = await self._find_event(calendar_id, str(pair.google_event_id))
-        if event is None or event.cancelled or event.etag != pair.google.etag:
-            return False
-        return content_hash(event.event) != pair.google.content_hash
+    async def _leave_alone(self, pair: Pair) -> None:
+        if pair.untranslatable != TEXT_ONLY_HERE:
+            await self._rows.mark_untranslatable(
+                MarkUntranslatable(TEXT_ONLY_HERE, pair)
+            )
 
     # -- the text of a hidden event -------------------------------------------------------------------------------
 
@@ -159,11 +141,6 @@ class Deletions:
             if row.untranslatable is not None and row.advoware_frnr is None:
                 return True
         return False
-
-
-def _was_read(google: Fingerprint) -> bool:
-    """Whether all of the event was read, and as it would be read now."""
-    return _was_shown(google) and not is_earlier_reading(google.content_hash)
 
 
 def _was_shown(google: Fingerprint) -> bool:

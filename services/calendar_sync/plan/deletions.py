@@ -8,7 +8,6 @@ from typing import Literal
 
 from services.calendar_sync.mapping import google_event_id
 from services.calendar_sync.model import (
-    REASSIGNED,
     TEXT_UNKNOWN,
     Action,
     ConfirmAdvoware,
@@ -284,7 +283,7 @@ def _questions(view: CalendarView, pair: Pair, verdict: Verdict) -> Iterator[Act
 def _delete_google(view: CalendarView, pair: Pair) -> DeleteGoogle:
     reason = "deleted in Advoware"
     if view.in_advoware(pair) == "elsewhere":
-        reason = REASSIGNED
+        reason = "reassigned"
     google = view.events.get(pair.google_event_id or "")
     etag = google.etag if google else pair.google.etag
     return DeleteGoogle(pair, etag, reason)

@@ -109,11 +109,20 @@ def _plan_readable(
     event: NormalisedEvent,
     pair: Pair | None,
 ) -> Iterator[Action]:
-    if view.may_post():
+    if view.may_post() and _may_lack_its_title(view, google, event):
+        yield ConfirmGoogle(pair or view.row_of_marked(google))
+    elif view.may_post():
         shown = view.settings.shown(event, persons_private=google.is_private)
         yield PostAdvoware(google, event, shown, pair)
     elif pair is None or pair.untranslatable:
         yield RememberPending(google, pair)
+
+
+def _may_lack_its_title(
+    view: CalendarView, google: GoogleEvent, event: NormalisedEvent
+) -> bool:
+    """Whether a list shows no title; a direct read says whether there is one, which else only Google would know."""
+    return event.text is None and google.id not in view.confirmed.events
 
 
 def _has_marks_to_remove(view: CalendarView, google: GoogleEvent) -> bool:
