@@ -194,7 +194,7 @@ async def test_a_worker_for_twins_started_by_hand_needs_no_keys() -> None:
 async def test_a_trial_says_that_it_is_one(tunnel: str, tmp_path: Path) -> None:
     ports = {
         f"BITBYLAW_{name}_PORT": "0"
-        for name in ("HTTP", "WORKER", "ADVOWARE_TWIN", "GOOGLE_TWIN")
+        for name in ("HTTP", "WORKER", "ADVOWARE_TWIN", "GOOGLE_TWIN", "BOARD")
     }
     process = await start(
         "up", **TRIAL, **ports, ESPOCRM_API_BASE_URL=tunnel, BITBYLAW_DATA=str(tmp_path)
