@@ -336,14 +336,17 @@ def _undecided(
 def _unpaired(
     listing: GoogleListing, pairs: Sequence[Pair]
 ) -> tuple[list[GoogleEvent], list[GoogleEvent]]:
-    """The listed events without a pair: those with our marks, and those that may be a colleague's hidden ones."""
+    """Listed events: those with our marks and no pair, and those without a Termin that may be a colleague's hidden."""
     paired = {pair.google_event_id for pair in pairs}
+    # Their Termine could not be created yet, so it still matters where they come from.
+    waiting = {pair.google_event_id for pair in pairs if pair.advoware_frnr is None}
+    complete = paired - waiting
     marked: list[GoogleEvent] = []
     moved: list[GoogleEvent] = []
     for event in listing.events:
-        if event.cancelled or event.id in paired:
+        if event.cancelled or event.id in complete:
             continue
-        if event.fr_nr is not None:
+        if event.fr_nr is not None and event.id not in paired:
             marked.append(event)
         if event.fr_nr is None or event.has_foreign_text:
             moved.append(event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -738,3 +739,29 @@ def test_a_create_of_unknown_fate_is_not_repeated_while_the_list_lacks_termine_t
     lost = EnterEvent("SB", When(9)), Trouble("advoware", "half", "POST", count=1)
     lacking = Surprise("advoware", "lacks some", probability=0.5)
     run(world, WRITING, *entered, SyncAll(), *lost, Sync("SB"), lacking, SyncAll())
+
+
+@pytest.mark.parametrize("kind", ["changed", "refused", "unavailable"])
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_hidden_event_without_marks_is_one_also_where_its_termin_could_not_be_created(
+    world: tuple[asyncio.Runner, CalendarWorld], comes_back: bool, kind: str
+) -> None:
+    entered = EnterTermin("SB", When(3, minutes=60), privat=True), SyncAll()
+    moved = Act("SB", 6, "move to colleague", When(5, minutes=45), variant=3)
+    imported = (Act("AI", 6, "import own", When(5), variant=4),) if comes_back else ()
+    failed = Trouble("advoware", kind, "POST", count=2), SyncAll()
+    readings = {"move_keeps_properties": comes_back}
+    steps = (*entered, moved, *imported, *failed, SyncAll())
+    run(world, HIDDEN, *steps, readings=readings)
+
+
+@pytest.mark.parametrize("configuration", [HIDDEN, LAST_CHANGE])
+def test_a_hidden_event_without_marks_is_one_also_after_writing_was_not_allowed(
+    world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure
+) -> None:
+    entered = EnterTermin("SB", When(3, minutes=60), privat=True), SyncAll()
+    moved = Act("SB", 6, "move to colleague", When(5, minutes=45), variant=3)
+    imported = Act("AI", 6, "import own", When(5), variant=4)
+    protected = replace(configuration, write_protection=True)
+    steps = (*entered, moved, imported, protected, SyncAll(), configuration, SyncAll())
+    run(world, configuration, *steps, Jump(30), SyncAll())
