@@ -102,6 +102,7 @@ class Fault(BaseModel):
     when: Literal["before", "after"] = "before"
 
     latency_ms: int = Field(default=0, ge=0)  #: wait this long first
+    hold: bool = False  #: wait first until the rule is removed
     status: int | None = Field(default=None, ge=200, le=599)  #: answer with this status
     headers: dict[str, str] = {}
     body: Any = None  #: JSON body of that answer; None for an empty one
@@ -182,6 +183,7 @@ class ActiveFault:
         )
         self.matched = 0
         self.struck = 0
+        self.removed = False
 
     def meets(self, request: web.Request) -> list[int]:
         """The places of the plain requests in this one that the rule is for; counts those that match.
@@ -416,14 +418,18 @@ class Twin(ABC):
     async def _answer(
         self, request: web.Request, handler: Handler, entry: dict[str, Any]
     ) -> web.StreamResponse:
-        fault, place = self._striking(request)
+        active, place = self._striking(request)
         altering = self._altering(request)
-        if fault is None:
+        if active is None:
             return await self._altered(request, handler, entry, altering)
+        fault = active.rule
         entry["fault"] = fault.model_dump(exclude_defaults=True)
         await request.read()
         if fault.latency_ms:
             await asyncio.sleep(fault.latency_ms / 1000)
+        if fault.hold:
+            while not active.removed and _caller_waits(request):  # noqa: ASYNC110 - no event reports it
+                await asyncio.sleep(0.01)
         if fault.revoke_tokens:
             self.revoke_tokens()
         spoils = fault.reset or fault.hang or fault.status is not None
@@ -434,12 +440,12 @@ class Twin(ABC):
             return await self._spoil(request, fault, place)
         return _spoiled(response, fault)
 
-    def _striking(self, request: web.Request) -> tuple[Fault | None, int]:
+    def _striking(self, request: web.Request) -> tuple[ActiveFault | None, int]:
         """The first rule that spoils this request, and in which of its parts; those behind it do not count it."""
         for active in self.faults:
             place = active.strikes(request, self.dice)
             if place is not None:
-                return active.rule, place
+                return active, place
         return None, 0
 
     def _altering(self, request: web.Request) -> list[tuple[ActiveFault, list[int]]]:
@@ -533,7 +539,7 @@ class Twin(ABC):
         self, request: web.Request, fault: Fault, place: int
     ) -> web.StreamResponse:
         if fault.hang:
-            while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110 - no event reports it
+            while _caller_waits(request):  # noqa: ASYNC110 - no event reports it
                 await asyncio.sleep(0.05)
         if fault.reset or fault.hang:
             if request.transport is not None:
@@ -555,7 +561,7 @@ class Twin(ABC):
         self.seed = int(requested.get("seed", self.seed))
         self.empty = bool(requested.get("empty", self.empty))
         self.dice = random.Random(self.seed)  # noqa: S311 - seeded
-        self.faults.clear()
+        self._keep_faults([])
         self._clock_offset = timedelta()
         self.load_seed()
         self.journal.clear()
@@ -605,12 +611,21 @@ class Twin(ABC):
 
     async def _remove_faults(self, request: web.Request) -> web.Response:
         name = request.query.get("name")
-        self.faults = [
-            active
-            for active in self.faults
-            if name is not None and active.rule.name != name
-        ]
+        self._keep_faults(
+            [
+                active
+                for active in self.faults
+                if name is not None and active.rule.name != name
+            ]
+        )
         return await self._list_faults(request)
+
+    def _keep_faults(self, kept: list[ActiveFault]) -> None:
+        """Remove all other rules, and let go on what they hold."""
+        for active in self.faults:
+            if active not in kept:
+                active.removed = True
+        self.faults = kept
 
     async def _set_clock(self, request: web.Request) -> web.Response:
         requested = await request.json()
@@ -729,6 +744,11 @@ def _headers_of(response: web.Response) -> dict[str, str]:
         for name, value in response.headers.items()
         if name != "Content-Length"
     }
+
+
+def _caller_waits(request: web.Request) -> bool:
+    """Whether the caller has not hung up."""
+    return request.transport is not None and not request.transport.is_closing()
 
 
 def _spoiled(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:

@@ -13,6 +13,8 @@ import pytest
 from outside import KEY, Outside, outside
 from redis.asyncio import Redis
 
+from services.core.http import MAX_CONNECTIONS_PER_HOST
+
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
 CAPTURED = json.loads(
@@ -63,8 +65,8 @@ async def test_an_id_that_is_waiting_already_is_counted_but_not_enqueued_again(
         {
             "method": "GET",
             "path": "CBeteiligte/",
-            "latency_ms": 2500,
-            "count": CONCURRENCY,
+            "hold": True,
+            "count": MAX_CONNECTIONS_PER_HOST,
         }
     ]
     await shared.twin("espocrm", "POST", "/__sandbox__/faults", json=blocked)
@@ -72,11 +74,12 @@ async def test_an_id_that_is_waiting_already_is_counted_but_not_enqueued_again(
 
     async def all_wait() -> bool:
         (rule,) = await shared.twin("espocrm", "GET", "/__sandbox__/faults")
-        return bool(rule["struck"] == CONCURRENCY)
+        return bool(rule["struck"] == MAX_CONNECTIONS_PER_HOST)
 
     await shared.until(all_wait)
     entity_id = await shared.person()
     answers = [await shared.webhook("create", entity_id) for _ in range(5)]
+    await shared.twin("espocrm", "DELETE", "/__sandbox__/faults")
 
     assert [body["new_ids_count"] for _, body in answers] == [1, 0, 0, 0, 0]
     assert all(body["total_ids_in_batch"] == 1 for _, body in answers)

@@ -165,6 +165,19 @@ async def test_latency_delays_the_answer_but_does_not_change_it(caller: Caller) 
     assert time.monotonic() - started >= 0.12
 
 
+async def test_a_held_request_waits_until_its_rule_is_removed(caller: Caller) -> None:
+    await caller.control("POST", "faults", {"name": "held", "hold": True, "count": 1})
+    held = asyncio.create_task(caller.discover())
+    async with asyncio.timeout(10):
+        while not (await caller.control("GET", "faults"))[0]["struck"]:
+            await asyncio.sleep(0.01)
+    assert await caller.discover() == 200
+    assert (await caller.control("GET", "journal"))[0]["ms"] is None
+    assert not held.done()
+    await caller.control("DELETE", "faults?name=held")
+    assert await held == 200
+
+
 async def test_reset_cuts_the_connection(caller: Caller) -> None:
     await caller.control("POST", "faults", {"reset": True, "count": 1})
     with pytest.raises(aiohttp.ClientConnectionError):
