@@ -621,7 +621,7 @@ class Twin(ABC):
         return await self._list_faults(request)
 
     def _keep_faults(self, kept: list[ActiveFault]) -> None:
-        """Remove all other rules, and let go on what they hold."""
+        """Remove all other rules, and release what they hold."""
         for active in self.faults:
             if active not in kept:
                 active.removed = True
