@@ -147,27 +147,46 @@ async def _settle(
     api: SetupAPI, event: str, wanted: Record, rows: list[Record]
 ) -> AsyncIterator[Installed]:
     if not rows:
-        created = await api.create_entity("Webhook", {"event": event, **wanted})
-        secret = SecretStr(str(created.get("secretKey") or ""))
-        yield Installed(event, created["id"], "created", secret)
+        yield await _create(api, event, wanted)
         return
     kept, *surplus = rows
-    if all(kept.get(name) == value for name, value in wanted.items()):
-        yield Installed(event, kept["id"], "kept")
-    else:
-        await api.update_entity("Webhook", kept["id"], wanted)
-        yield Installed(event, kept["id"], "updated")
+    yield await _keep(api, event, wanted, kept)
     for row in surplus:
-        await api.delete_entity("Webhook", row["id"])
-        yield Installed(event, row["id"], "removed")
+        webhook_id = row["id"]
+        await api.delete_entity("Webhook", webhook_id)
+        yield Installed(event, webhook_id, "removed")
+
+
+async def _create(api: SetupAPI, event: str, wanted: Record) -> Installed:
+    created = await api.create_entity("Webhook", {"event": event, **wanted})
+    secret = str(created.get("secretKey") or "")
+    return Installed(
+        event=event,
+        webhook_id=created["id"],
+        action="created",
+        secret=SecretStr(secret),
+    )
+
+
+async def _keep(api: SetupAPI, event: str, wanted: Record, kept: Record) -> Installed:
+    webhook_id = kept["id"]
+    is_as_wanted = all(kept.get(name) == value for name, value in wanted.items())
+    if is_as_wanted:
+        return Installed(event, webhook_id, "kept")
+    await api.update_entity("Webhook", webhook_id, wanted)
+    return Installed(event, webhook_id, "updated")
 
 
 def _wanted(event: str, base: str, settings: Settings, *, skip_own: bool) -> Record:
+    path = WEBHOOKS[event]
+    query = ""
     token = settings.espocrm.webhook_token
-    query = f"?token={quote(token.get_secret_value(), safe='')}" if token else ""
-    attributes: Record = {"url": f"{base}{WEBHOOKS[event]}{query}", "isActive": True}
+    if token:
+        quoted = quote(token.get_secret_value(), safe="")
+        query = f"?token={quoted}"
+    attributes: Record = {"url": f"{base}{path}{query}", "isActive": True}
     if skip_own:
-        return {**attributes, "skipOwn": True}
+        attributes["skipOwn"] = True
     return attributes
 
 
@@ -190,19 +209,22 @@ def checked_address(url: str, settings: Settings) -> str:
     Raises:
         InvalidInput: it is none, or what we send there could be read on the way.
     """
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or parts.query
-        or parts.fragment
-        or parts.username
-    ):
+    if not _is_plain_address(url):
         raise InvalidInput("must be an address such as https://host.example")
     problem = address_problem(url, settings.service)
     if problem:
         raise InvalidInput(problem)
     return url.rstrip("/")
+
+
+def _is_plain_address(url: str) -> bool:
+    """Whether it is an HTTP address of a host and a path, and nothing more."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        return False
+    if not parts.hostname or parts.username:
+        return False
+    return not parts.query and not parts.fragment
 
 
 def _path_of(webhook: Mapping[str, Any]) -> str:
