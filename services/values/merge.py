@@ -161,11 +161,11 @@ def merge(
         else:
             run.hold_one_sided(name, espocrm, advoware)
     return Merge(
-        run.to_espocrm,
-        run.to_advoware,
-        run.settled,
-        tuple(run.conflicts),
-        tuple(run.held),
+        to_espocrm=run.to_espocrm,
+        to_advoware=run.to_advoware,
+        settled=run.settled,
+        conflicts=tuple(run.conflicts),
+        held=tuple(run.held),
     )
 
 
@@ -189,8 +189,7 @@ class _Run:
         if last is None:
             self._decide_first(name, now)
             return
-        espocrm_changed = not is_same(espocrm, last.espocrm)
-        advoware_changed = not is_same(advoware, last.advoware)
+        espocrm_changed, advoware_changed = _changed_sides(now, last)
         if espocrm_changed and advoware_changed:
             self._decide_conflict(name, now)
         elif espocrm_changed:
@@ -211,13 +210,11 @@ class _Run:
         in_espocrm = espocrm.get(name, last.espocrm)
         in_advoware = advoware.get(name, last.advoware)
         now = Pair(in_espocrm, in_advoware)
-        if is_same(now.espocrm, now.advoware):
+        if is_same(in_espocrm, in_advoware):
             # What changed is what the other side showed last.
             self.settled[name] = now
             return
-        espocrm_changed = not is_same(now.espocrm, last.espocrm)
-        advoware_changed = not is_same(now.advoware, last.advoware)
-        if espocrm_changed or advoware_changed:
+        if any(_changed_sides(now, last)):
             self._hold(name, side, now, "missing")
 
     def _decide_first(self, name: str, now: Pair) -> None:
@@ -237,8 +234,15 @@ class _Run:
 
     def _decide_conflict(self, name: str, now: Pair) -> None:
         self._bring(name, now, "espocrm")
-        if name in self.to_advoware:
-            self.conflicts.append(Conflict(name, "espocrm", now.espocrm, now.advoware))
+        if name not in self.to_advoware:
+            return
+        conflict = Conflict(
+            field=name,
+            winner="espocrm",
+            espocrm=now.espocrm,
+            advoware=now.advoware,
+        )
+        self.conflicts.append(conflict)
 
     def _bring(self, name: str, now: Pair, source: Side) -> None:
         """Bring the value of ``source`` to the other side, or hold it."""
@@ -268,15 +272,21 @@ class _Run:
         now: Pair,
         reason: str,
     ) -> None:
-        self.held.append(
-            Held(
-                name,
-                side,
-                now.espocrm,
-                now.advoware,
-                reason,
-            )
+        held = Held(
+            field=name,
+            side=side,
+            espocrm=now.espocrm,
+            advoware=now.advoware,
+            reason=reason,
         )
+        self.held.append(held)
+
+
+def _changed_sides(now: Pair, last: Pair) -> tuple[bool, bool]:
+    """Whether EspoCRM, and whether Advoware, shows something else than when the two were last settled."""
+    espocrm_changed = not is_same(now.espocrm, last.espocrm)
+    advoware_changed = not is_same(now.advoware, last.advoware)
+    return espocrm_changed, advoware_changed
 
 
 # -- after a write --------------------------------------------------------------------------------------------------
