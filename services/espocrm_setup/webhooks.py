@@ -147,18 +147,23 @@ async def _settle(
     api: SetupAPI, event: str, wanted: Record, rows: list[Record]
 ) -> AsyncIterator[Installed]:
     if not rows:
-        yield await _create(api, event, wanted)
+        created = await api.create_entity("Webhook", {"event": event, **wanted})
+        yield _installed(event, created)
         return
     kept, *surplus = rows
-    yield await _keep(api, event, wanted, kept)
+    kept_id = kept["id"]
+    if _is_as(kept, wanted):
+        yield Installed(event, kept_id, "kept")
+    else:
+        await api.update_entity("Webhook", kept_id, wanted)
+        yield Installed(event, kept_id, "updated")
     for row in surplus:
-        webhook_id = row["id"]
-        await api.delete_entity("Webhook", webhook_id)
-        yield Installed(event, webhook_id, "removed")
+        surplus_id = row["id"]
+        await api.delete_entity("Webhook", surplus_id)
+        yield Installed(event, surplus_id, "removed")
 
 
-async def _create(api: SetupAPI, event: str, wanted: Record) -> Installed:
-    created = await api.create_entity("Webhook", {"event": event, **wanted})
+def _installed(event: str, created: Record) -> Installed:
     secret = str(created.get("secretKey") or "")
     return Installed(
         event=event,
@@ -168,13 +173,9 @@ async def _create(api: SetupAPI, event: str, wanted: Record) -> Installed:
     )
 
 
-async def _keep(api: SetupAPI, event: str, wanted: Record, kept: Record) -> Installed:
-    webhook_id = kept["id"]
-    is_as_wanted = all(kept.get(name) == value for name, value in wanted.items())
-    if is_as_wanted:
-        return Installed(event, webhook_id, "kept")
-    await api.update_entity("Webhook", webhook_id, wanted)
-    return Installed(event, webhook_id, "updated")
+def _is_as(kept: Record, wanted: Record) -> bool:
+    """Whether a webhook needs no change."""
+    return all(kept.get(name) == value for name, value in wanted.items())
 
 
 def _wanted(event: str, base: str, settings: Settings, *, skip_own: bool) -> Record:

@@ -231,8 +231,12 @@ class Undo:
             await self._restore_master(observed, master)
         numbers = of_part(lines, "kommunikation", "advoware")
         await self._restore_numbers(sides.advo, numbers)
-        adressen = of_part(lines, "adresse", "advoware")
-        await self._restore_adressen(sides, adressen)
+        betnr = sides.advo["betNr"]
+        adressen = _by_record(of_part(lines, "adresse", "advoware"))
+        for record_id, old_values in adressen.items():
+            adresse = sides.adressen[record_id]
+            record = _with_old_values(adresse, old_values)
+            await self._advoware.update_adresse(betnr, record["id"], record)
 
     async def _restore_master(self, observed: Observation, lines: list[Line]) -> None:
         writer = MasterDataWriter(self._advoware, self._mapper)
@@ -248,15 +252,6 @@ class Undo:
             record["tlf"] = line.old
             row_id = record["id"]
             await self._advoware.update_kommunikation(betnr, row_id, record)
-
-    async def _restore_adressen(self, sides: Sides, lines: list[Line]) -> None:
-        betnr = sides.advo["betNr"]
-        for record_id, old_values in _by_record(lines).items():
-            record = dict(sides.adressen[record_id])
-            for name, old in old_values.items():
-                record[name] = old or ""
-            adresse_id = record["id"]
-            await self._advoware.update_adresse(betnr, adresse_id, record)
 
     async def _restore_espocrm(self, sides: Sides, lines: list[Line]) -> None:
         adressen = _by_record(of_part(lines, "adresse", "espocrm"))
@@ -509,6 +504,14 @@ def _undoing(line: Line) -> Record:
 
 def _old_values(lines: Sequence[Line]) -> Record:
     return {line.field: line.old for line in lines}
+
+
+def _with_old_values(adresse: Mapping[str, Any], old_values: Record) -> Record:
+    """An Adresse of Advoware, which writes what is empty as ""."""
+    record = dict(adresse)
+    for name, old in old_values.items():
+        record[name] = old or ""
+    return record
 
 
 def _by_record(lines: Sequence[Line]) -> dict[str, Record]:
