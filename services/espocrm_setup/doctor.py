@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets as random
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,6 +20,7 @@ from services.espocrm_setup.schema import (
     EXTENSION_VERSION,
     WEBHOOKS,
     entity_problems,
+    granted_rights,
     role_problems,
     surplus_rights,
     version_numbers,
@@ -55,66 +57,92 @@ async def diagnose(settings: Settings, public_url: str | None = None) -> list[Ch
     ``public_url`` is the address that the webhooks must lead to; without it only their paths are checked. Never raises
     because of EspoCRM: what could not be asked is ``unchecked``.
     """
-    if (
-        not settings.espocrm.api_base_url
-        or not settings.espocrm.marvin_api_key.get_secret_value()
-    ):
+    api_key = settings.espocrm.marvin_api_key.get_secret_value()
+    if not settings.espocrm.api_base_url or not api_key:
         fix = "Set ESPOCRM_API_BASE_URL and ESPOCRM_MARVIN_API_KEY in .env."
         return [Check("configuration", "unchecked", "EspoCRM is not configured.", fix)]
+    checks: list[Check] = []
     async with Resources(settings) as resources:
-        api = SetupAPI(resources=resources)
-        checks: list[Check] = []
         try:
-            app_user = await api.app_user()
-            checks += [_check_key(app_user), _check_extension(app_user)]
-            for name in ENTITIES:
-                checks.append(await _check_entity(api, name))
-            checks.append(await _check_task_parents(api))
-            checks.append(_check_role(app_user["acl"]))
-            checks.append(_check_next_call(app_user["acl"], settings))
-            checks.append(await _check_task_user(api, settings))
-            checks += check_instance(app_user)
-            checks += check_buttons(app_user, settings)
-            if app_user["acl"].get("table", {}).get("Webhook"):
-                checks += await _check_webhooks(api, settings, public_url)
-                checks += await _check_running(api, resources, settings)
+            async for check in _checks(resources, settings, public_url):
+                checks.append(check)
         except ForeignSystemError as error:
             name = "connection" if checks else "key"
             checks.append(Check(name, "unchecked", str(error), remedy(error)))
-        return checks
+    return checks
+
+
+async def _checks(
+    resources: Resources, settings: Settings, public_url: str | None
+) -> AsyncIterator[Check]:
+    """Each check as soon as it was made.
+
+    Raises:
+        ForeignSystemError: EspoCRM does not answer, or refuses.
+    """
+    api = SetupAPI(resources=resources)
+    app_user = await api.app_user()
+    acl = app_user["acl"]
+    yield _check_key(app_user)
+    yield _check_extension(app_user)
+    for name in ENTITIES:
+        yield await _check_entity(api, name)
+    yield await _check_task_parents(api)
+    yield _check_role(acl)
+    yield _check_next_call(acl, settings)
+    yield await _check_task_user(api, settings)
+    for check in check_instance(app_user):
+        yield check
+    for check in check_buttons(app_user, settings):
+        yield check
+    if not acl.get("table", {}).get("Webhook"):
+        return
+    for check in await _check_webhooks(api, settings, public_url):
+        yield check
+    for check in await _check_running(api, resources, settings):
+        yield check
 
 
 def _check_key(app_user: Mapping[str, Any]) -> Check:
     user = app_user.get("user") or {}
-    if user.get("type") != "api":
+    kind = user.get("type")
+    if kind != "api":
+        message = f"The key belongs to a user of the type {kind}."
         fix = "Create an API user for the sync and use its key: a person's rights are too many."
-        return Check(
-            "key",
-            "warning",
-            f"The key belongs to a user of the type {user.get('type')}.",
-            fix,
-        )
-    return Check("key", "ok", f"EspoCRM knows us as {user.get('userName')}.")
+        return Check("key", "warning", message, fix)
+    name = user.get("userName")
+    return Check("key", "ok", f"EspoCRM knows us as {name}.")
+
+
+def _reported(app_user: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the extension reports about itself and EspoCRM; empty without extension."""
+    params = app_user.get("appParams") or {}
+    return params.get("bitbylaw") or {}
 
 
 def _check_extension(app_user: Mapping[str, Any]) -> Check:
-    found = (app_user.get("appParams") or {}).get("bitbylaw")
+    found = _reported(app_user)
     if not found:
         message = "The extension is not installed: nothing marks records as pending_sync or dirty."
         return Check("extension", "failed", message, INSTALL_EXTENSION)
     if not found.get("isSyncUser"):
         message = "EspoCRM takes our changes for those of a person and marks each record that we write as dirty."
         return Check("extension", "failed", message, ASSIGN_ROLE)
-    version = str(found.get("version"))
+    return _check_version(str(found.get("version")))
+
+
+def _check_version(version: str) -> Check:
     if version == OLD_EXTENSION:
         message = f"Version {version} is installed: our writes count as changes, and each comes back as a webhook."
         return Check("extension", "warning", message, INSTALL_EXTENSION)
-    if version_numbers(version) < version_numbers(EXTENSION_VERSION):
+    present = version_numbers(version)
+    expected = version_numbers(EXTENSION_VERSION)
+    if present < expected:
         message = (
             f"Version {version} is installed, this BitByLaw has {EXTENSION_VERSION}."
         )
         return Check("extension", "warning", message, INSTALL_EXTENSION)
-    if version_numbers(version) > version_numbers(EXTENSION_VERSION):
+    if present > expected:
         message = f"Version {version} is installed, which is newer than this BitByLaw ({EXTENSION_VERSION})."
         return Check("extension", "warning", message, "Bring BitByLaw up to date.")
     return Check("extension", "ok", f"Version {version} is installed.")
@@ -123,30 +151,25 @@ def _check_extension(app_user: Mapping[str, Any]) -> Check:
 async def _check_entity(api: SetupAPI, name: str) -> Check:
     definition = await api.metadata(f"entityDefs.{name}")
     if not isinstance(definition, dict) or not definition.get("fields"):
+        message = "The entity does not exist, or the role does not show it."
         fix = f"{INSTALL_EXTENSION} {ASSIGN_ROLE}"
-        return Check(
-            name,
-            "failed",
-            "The entity does not exist, or the role does not show it.",
-            fix,
-        )
+        return Check(name, "failed", message, fix)
     problems = entity_problems(name, definition)
     if problems:
         fix = f"Remove what differs in Administration > Entity Manager > {name}. {INSTALL_EXTENSION}"
         return Check(name, "failed", "; ".join(problems), fix)
-    return Check(
-        name, "ok", f"All {len(ENTITIES[name].fields)} fields are as they must be."
-    )
+    number = len(ENTITIES[name].fields)
+    return Check(name, "ok", f"All {number} fields are as they must be.")
 
 
 async def _check_task_parents(api: SetupAPI) -> Check:
-    allowed = await api.metadata("entityDefs.Task.fields.parent.entityList")
-    missing = [name for name in ENTITIES if name not in (allowed or [])]
+    allowed = await api.metadata("entityDefs.Task.fields.parent.entityList") or []
+    missing = [name for name in ENTITIES if name not in allowed]
     if missing:
+        names = ", ".join(missing)
+        message = f"A Task cannot be linked with {names}."
         fix = f"Add them in Administration > Entity Manager > Task > Fields > parent. {INSTALL_EXTENSION}"
-        return Check(
-            "Task", "failed", f"A Task cannot be linked with {', '.join(missing)}.", fix
-        )
+        return Check("Task", "failed", message, fix)
     return Check("Task", "ok", "Tasks can be linked with our entities.")
 
 
@@ -157,26 +180,25 @@ def _check_role(acl: Mapping[str, Any]) -> Check:
         return Check("role", "failed", "; ".join(problems), fix)
     surplus = surplus_rights(acl)
     if surplus:
+        names = ", ".join(surplus)
+        message = f"The API user may delete records of {names}."
         fix = "Take it away (Administration > Roles): the sync never deletes records."
-        return Check(
-            "role",
-            "warning",
-            f"The API user may delete records of {', '.join(surplus)}.",
-            fix,
-        )
+        return Check("role", "warning", message, fix)
     return Check("role", "ok", "The API user may do what the sync needs.")
 
 
 def _check_next_call(acl: Mapping[str, Any], settings: Settings) -> Check:
     """The entity of the reset of the next call is the firm's own; the extension knows nothing of it."""
     entity = settings.vmh.nextcall_entity
-    row = acl.get("table", {}).get(entity)
-    granted = row if isinstance(row, Mapping) else {}
-    if granted.get("edit") != "all" or granted.get("read") != "all":
-        message = f"The reset of the next call may not change {entity}."
-        fix = f'Add {entity} with read and edit "all" to the role, or set VMH_NEXTCALL_ENTITY.'
-        return Check("next call", "warning", message, fix)
-    return Check("next call", "ok", f"The reset of the next call may change {entity}.")
+    granted = granted_rights(acl, entity)
+    may_read = granted.get("read") == "all"
+    may_edit = granted.get("edit") == "all"
+    if may_read and may_edit:
+        message = f"The reset of the next call may change {entity}."
+        return Check("next call", "ok", message)
+    message = f"The reset of the next call may not change {entity}."
+    fix = f'Add {entity} with read and edit "all" to the role, or set VMH_NEXTCALL_ENTITY.'
+    return Check("next call", "warning", message, fix)
 
 
 async def _check_task_user(api: SetupAPI, settings: Settings) -> Check:
@@ -215,7 +237,7 @@ def check_instance(app_user: Mapping[str, Any]) -> list[Check]:
     An API user may read the settings; all else the extension reports from 1.2.0 on. What is not reported is never "ok".
     """
     settings = app_user.get("settings") or {}
-    instance = ((app_user.get("appParams") or {}).get("bitbylaw") or {}).get("instance")
+    instance = _reported(app_user).get("instance")
     checks = _check_reported(instance) if instance else _not_reported()
     checks.append(_check_phone_numbers(settings))
     checks.append(_check_address_format(settings))
@@ -224,28 +246,18 @@ def check_instance(app_user: Mapping[str, Any]) -> list[Check]:
 
 def check_buttons(app_user: Mapping[str, Any], settings: Settings) -> list[Check]:
     """Whether both sides know how the buttons of a Beteiligter reach us; nothing of an extension without buttons."""
-    is_set_up = ((app_user.get("appParams") or {}).get("bitbylaw") or {}).get("actions")
+    is_set_up = _reported(app_user).get("actions")
     fix = "Run bitbylaw espocrm setup, or see docs/espocrm.md, Buttons."
     if is_set_up is None:
         return []
     if not is_set_up:
-        return [
-            Check(
-                "buttons",
-                "warning",
-                "EspoCRM's buttons do not know where BitByLaw is.",
-                fix,
-            )
-        ]
+        message = "EspoCRM's buttons do not know where BitByLaw is."
+        return [Check("buttons", "warning", message, fix)]
     if settings.espocrm.action_secret is None:
-        return [
-            Check(
-                "buttons",
-                "failed",
-                "ESPOCRM_ACTION_SECRET is not set: whoever presses a button is refused.",
-                fix,
-            )
-        ]
+        message = (
+            "ESPOCRM_ACTION_SECRET is not set: whoever presses a button is refused."
+        )
+        return [Check("buttons", "failed", message, fix)]
     return [Check("buttons", "ok", "EspoCRM's buttons know where BitByLaw is.")]
 
 
@@ -268,10 +280,12 @@ def _not_reported() -> list[Check]:
 
 
 def _check_reported(instance: Mapping[str, Any]) -> list[Check]:
+    php_version = str(instance.get("phpVersion"))
+    is_logged = bool(instance.get("isApiAccessLogged", True))
     return [
         _check_cron(instance.get("cronSecondsAgo")),
-        _check_php(str(instance.get("phpVersion")), instance.get("requiredPhpVersion")),
-        _check_login_log(is_logged=bool(instance.get("isApiAccessLogged", True))),
+        _check_php(php_version, instance.get("requiredPhpVersion")),
+        _check_login_log(is_logged=is_logged),
         _check_portion(instance.get("webhookEventPortion")),
     ]
 
@@ -282,13 +296,16 @@ def _check_cron(seconds: Any) -> Check:
         message = "No job of EspoCRM has ever run: no webhook is sent."
         return Check("cron", "failed", message, fix)
     if seconds > CRON_LATE_SECONDS:
-        message = f"EspoCRM's jobs ran last {seconds // 60} minutes ago."
+        minutes = seconds // 60
+        message = f"EspoCRM's jobs ran last {minutes} minutes ago."
         return Check("cron", "failed", message, fix)
     return Check("cron", "ok", "EspoCRM's jobs run.")
 
 
 def _check_php(version: str, required: Any) -> Check:
-    found = version_numbers(version.split("-")[0].split("+")[0])
+    # Distributions add their own number: 8.2.7-1~deb12u1, 8.1.2+ubuntu.
+    release, *_ = re.split("[-+]", version)
+    found = version_numbers(release)
     needed = version_numbers(required)
     if not found or not needed:
         message = f"PHP {version}; what this EspoCRM needs is not known."
@@ -311,14 +328,17 @@ def _check_login_log(*, is_logged: bool) -> Check:
 
 
 def _check_portion(size: Any) -> Check:
-    found = size if isinstance(size, int) and size > 0 else ESPOCRM_PORTION
+    name = "webhook portion"
+    found = ESPOCRM_PORTION
+    if isinstance(size, int) and size > 0:
+        found = size
     if found < WANTED_PORTION:
         message = f"EspoCRM sends {found} events in a run of its job: after an import webhooks lag for hours."
-        fix = f"In EspoCRM's data/config.php: 'webhookQueueEventPortionSize' => {2 * WANTED_PORTION}."
-        return Check("webhook portion", "warning", message, fix)
-    return Check(
-        "webhook portion", "ok", f"EspoCRM sends {found} events in a run of its job."
-    )
+        recommended = 2 * WANTED_PORTION
+        fix = f"In EspoCRM's data/config.php: 'webhookQueueEventPortionSize' => {recommended}."
+        return Check(name, "warning", message, fix)
+    message = f"EspoCRM sends {found} events in a run of its job."
+    return Check(name, "ok", message)
 
 
 def _check_phone_numbers(settings: Mapping[str, Any]) -> Check:
@@ -397,18 +417,26 @@ def _webhook_fault(
     """What is wrong with a webhook, and what helps; None if nothing is."""
     if not row.get("isActive"):
         return "It is switched off.", INSTALL_WEBHOOKS
-    if public_url is not None:
-        wanted = f"{public_url.rstrip('/')}{WEBHOOKS[event]}"
-        if target != wanted:
-            message = f"It leads to {target}, not to {public_url}."
-            return message, INSTALL_WEBHOOKS
+    if public_url is not None and target != _wanted_target(event, public_url):
+        return f"It leads to {target}, not to {public_url}.", INSTALL_WEBHOOKS
+    return _secret_fault(row, settings)
+
+
+def _wanted_target(event: str, public_url: str) -> str:
+    base = public_url.rstrip("/")
+    return f"{base}{WEBHOOKS[event]}"
+
+
+def _secret_fault(row: Record, settings: Settings) -> tuple[str, str] | None:
+    """What is wrong with how a webhook proves its sender, and what helps; None if nothing is."""
+    webhook_id = row["id"]
     token = settings.espocrm.webhook_token
     keys = settings.espocrm.webhook_keys
     if token is not None and not _carries(row["url"], token.get_secret_value()):
         message = "Its address does not carry ESPOCRM_WEBHOOK_TOKEN."
         return message, INSTALL_WEBHOOKS
-    if keys and keys.get(row["id"]) != row.get("secretKey"):
-        fix = f"Add {row['id']}:<its secret key> (Administration > Webhooks) to ESPOCRM_WEBHOOK_SECRETS."
+    if keys and keys.get(webhook_id) != row.get("secretKey"):
+        fix = f"Add {webhook_id}:<its secret key> (Administration > Webhooks) to ESPOCRM_WEBHOOK_SECRETS."
         return "Its secret key is not in ESPOCRM_WEBHOOK_SECRETS.", fix
     return None
 
@@ -431,9 +459,9 @@ async def _check_running(
         if problem is not None:
             return [problem]
     if keys:
-        secret = random.token_hex(16)
+        made_up = random.token_hex(16)
         problem = await _check_delivery(
-            resources, rows[0], secret, should_be_accepted=False
+            resources, rows[0], made_up, should_be_accepted=False
         )
         if problem is not None:
             return [problem]
@@ -464,13 +492,14 @@ async def _deliver_nothing(resources: Resources, webhook: Record, secret: str) -
     """The answer's status to a delivery without records, signed as EspoCRM does."""
     body = b"[]"
     mac = hmac.new(secret.encode(), body, hashlib.sha256)
-    signature = base64.b64encode(f"{webhook['id']}:".encode() + mac.digest()).decode()
+    sender = f"{webhook['id']}:".encode()
+    signature = base64.b64encode(sender + mac.digest())
     answer = await send(
         resources.http,
         "BitByLaw",
         "POST",
         webhook["url"],
-        headers={"X-Signature": signature},
+        headers={"X-Signature": signature.decode()},
         body=body,
         timeout_seconds=PROBE_SECONDS,
     )
@@ -480,11 +509,14 @@ async def _deliver_nothing(resources: Resources, webhook: Record, secret: str) -
 def _carries(url: str, token: str) -> bool:
     """Whether an address proves its sender: by the query or as Basic password."""
     parts = urlsplit(url)
-    return token in parse_qs(parts.query).get("token", []) or token == parts.password
+    query = parse_qs(parts.query)
+    return token in query.get("token", []) or token == parts.password
 
 
 def _without_query(url: str) -> str:
     """An address as it may be shown, without token and password."""
     parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+    host = parts.hostname
+    if parts.port:
+        host = f"{host}:{parts.port}"
+    return f"{parts.scheme}://{host}{parts.path}"

@@ -131,9 +131,16 @@ class Administrator:
             ForeignSystemError: EspoCRM refuses or cannot be reached.
         """
         answer = await send(
-            self._session, SYSTEM, method, f"{self._base_url}/{path}",
-            headers=self._headers, params=params, json_data=json_data, body=body, timeout_seconds=timeout_seconds,
-        )  # fmt: skip
+            self._session,
+            SYSTEM,
+            method,
+            f"{self._base_url}/{path}",
+            headers=self._headers,
+            params=params,
+            json_data=json_data,
+            body=body,
+            timeout_seconds=timeout_seconds,
+        )
         return _value(answer)
 
     async def rows(self, entity_type: str, **equals: str) -> list[Record]:
@@ -147,9 +154,10 @@ class Administrator:
                 (f"{where}[value]", value),
             ]
         answer = await self.call("GET", entity_type, params=params)
-        if not isinstance(answer, dict) or not isinstance(answer.get("list"), list):
+        listed = answer.get("list") if isinstance(answer, dict) else None
+        if not isinstance(listed, list):
             raise UnexpectedAnswer(SYSTEM, "expected a list")
-        return list(answer["list"])
+        return list(listed)
 
 
 async def _log_in(
@@ -163,8 +171,13 @@ async def _log_in(
 
     async def ask() -> HttpAnswer:
         return await send(
-            session, SYSTEM, "GET", f"{base_url}/App/user", headers=headers, timeout_seconds=CALL_SECONDS
-        )  # fmt: skip
+            session,
+            SYSTEM,
+            "GET",
+            f"{base_url}/App/user",
+            headers=headers,
+            timeout_seconds=CALL_SECONDS,
+        )
 
     try:
         answer = await ask()
@@ -186,14 +199,14 @@ async def _log_in(
 
 
 def _credentials(user: str, secret: str) -> str:
-    return base64.b64encode(f"{user}:{secret}".encode()).decode()
+    credentials = f"{user}:{secret}".encode()
+    return base64.b64encode(credentials).decode()
 
 
 def _value(answer: HttpAnswer) -> Any:
     if answer.status >= 300:
-        raise error_for_status(
-            SYSTEM, answer.status, answer.headers.get("X-Status-Reason", ""), None
-        )
+        reason = answer.headers.get("X-Status-Reason", "")
+        raise error_for_status(SYSTEM, answer.status, reason, None)
     return answer.json(SYSTEM)
 
 
@@ -245,12 +258,12 @@ def _by_hand(installed: str, why: str, lacking: list[str]) -> Step:
             f"The extension is not installed. {why} {BY_HAND}, then run this again."
         )
     if lacking:
+        problems = "; ".join(lacking)
         raise SetupFailed(
-            f'The role "{ROLE_NAME}" is not right ({"; ".join(lacking)}). {why} {BY_HAND}.'
+            f'The role "{ROLE_NAME}" is not right ({problems}). {why} {BY_HAND}.'
         )
-    return Step(
-        "extension", "by hand", f"{why} {BY_HAND}; version {installed} stays for now."
-    )
+    message = f"{why} {BY_HAND}; version {installed} stays for now."
+    return Step("extension", "by hand", message)
 
 
 async def _installed_version(admin: Administrator) -> str:
@@ -262,10 +275,9 @@ async def _installed_version(admin: Administrator) -> str:
 
 async def _role_lacks(admin: Administrator) -> list[str]:
     """What the role is not as the extension brings it; rights that an administrator has added are left alone."""
-    roles = [row for row in await admin.rows("Role") if row.get("id") == ROLE_ID]
-    if not roles:
+    role = await _role(admin)
+    if role is None:
         return ["it is missing"]
-    role = roles[0]
     acl = {"table": role.get("data") or {}}
     for name in PERMISSIONS:
         acl[name] = role.get(name)
@@ -275,6 +287,13 @@ async def _role_lacks(admin: Administrator) -> list[str]:
     return problems
 
 
+async def _role(admin: Administrator) -> Record | None:
+    for role in await admin.rows("Role"):
+        if role.get("id") == ROLE_ID:
+            return role
+    return None
+
+
 async def _install(admin: Administrator, package: Package) -> None:
     content = b"data:application/zip;base64," + base64.b64encode(package.content)
     uploaded = await admin.call(
@@ -282,8 +301,11 @@ async def _install(admin: Administrator, package: Package) -> None:
     )
     try:
         await admin.call(
-            "POST", "Extension/action/install", {"id": uploaded["id"]}, timeout_seconds=INSTALL_SECONDS
-        )  # fmt: skip
+            "POST",
+            "Extension/action/install",
+            {"id": uploaded["id"]},
+            timeout_seconds=INSTALL_SECONDS,
+        )
     except Forbidden:
         raise
     except ForeignSystemError as error:
@@ -308,21 +330,29 @@ async def provide_api_user(admin: Administrator, known_key: str) -> tuple[Step, 
     found = await _find_api_user(admin, known_key)
     if found is None:
         return await _create_api_user(admin)
-    roles = list(found.get("rolesIds") or [])
+    changes = _corrections(found)
+    if not changes:
+        message = f"{found['userName']} has the role {ROLE_NAME}"
+        return Step("API user", "kept", message), _key_of(found)
+    path = f"User/{found['id']}"
+    await admin.call("PUT", path, changes)
+    changed = await admin.call("GET", path)
+    names = ", ".join(changes)
+    message = f"{changed['userName']}: {names} corrected"
+    return Step("API user", "done", message), _key_of(changed)
+
+
+def _corrections(user: Record) -> Record:
+    """What has to be changed so that a user is the API user of the sync."""
+    roles = list(user.get("rolesIds") or [])
     if ROLE_ID not in roles:
         roles.append(ROLE_ID)
     wanted = {"isActive": True, "authMethod": "ApiKey", "rolesIds": roles}
     changes = {}
     for name, value in wanted.items():
-        if found.get(name) != value:
+        if user.get(name) != value:
             changes[name] = value
-    if not changes:
-        message = f"{found['userName']} has the role {ROLE_NAME}"
-        return Step("API user", "kept", message), _key_of(found)
-    await admin.call("PUT", f"User/{found['id']}", changes)
-    changed = await admin.call("GET", f"User/{found['id']}")
-    message = f"{changed['userName']}: {', '.join(changes)} corrected"
-    return Step("API user", "done", message), _key_of(changed)
+    return changes
 
 
 async def _find_api_user(admin: Administrator, known_key: str) -> Record | None:
@@ -366,11 +396,11 @@ def _key_of(user: Record) -> str:
 
 async def active_people(admin: Administrator) -> list[Record]:
     """Who may get tasks, by their names."""
-    found: list[Record] = []
+    active: list[Record] = []
     for kind in PEOPLE:
-        found += await admin.rows("User", type=kind)
-    active = [row for row in found if row.get("isActive")]
-    return sorted(active, key=lambda row: str(row.get("userName")))
+        people = await admin.rows("User", type=kind)
+        active += [person for person in people if person.get("isActive")]
+    return sorted(active, key=lambda person: str(person.get("userName")))
 
 
 async def without_removed(
@@ -396,14 +426,16 @@ async def find_doubles(
     addresses = {f"{our_url}{path}" for path in WEBHOOKS.values()}
     doubles = []
     for row in await admin.rows("Webhook"):
-        if not row.get("isActive") or row["id"] in known:
+        webhook_id = row["id"]
+        if not row.get("isActive") or webhook_id in known:
             continue
-        address = str(row.get("url")).partition("?")[0]
+        address, _, _ = str(row.get("url")).partition("?")
         if address in addresses:
-            doubles.append(str(row["id"]))
+            doubles.append(str(webhook_id))
     if not doubles:
         return None
-    message = f"events come twice by {', '.join(doubles)}: remove them (Administration > Webhooks)"
+    names = ", ".join(doubles)
+    message = f"events come twice by {names}: remove them (Administration > Webhooks)"
     return Step("webhooks", "by hand", message)
 
 
@@ -422,7 +454,8 @@ async def _has_webhook(admin: Administrator, webhook_id: str) -> bool:
 async def offers_actions(admin: Administrator) -> bool:
     """Whether the extension has buttons that call us, and so settings where to find us."""
     key = quote(f"entityDefs.Settings.fields.{ACTION_URL}", safe=".")
-    return await admin.call("GET", "Metadata", params=[("key", key)]) is not None
+    definition = await admin.call("GET", "Metadata", params=[("key", key)])
+    return definition is not None
 
 
 async def configure_actions(

@@ -5,7 +5,7 @@ The extension in ``espocrm-extension/`` provides all of it; a test compares the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,9 @@ ROLE_NAME = "BitByLaw Sync"
 def version_numbers(version: object) -> tuple[int, ...]:
     """A version so that it can be compared; of what is none, nothing."""
     parts = str(version).split(".")
-    if all(part.isdecimal() for part in parts):
-        return tuple(map(int, parts))
-    return ()
+    if not all(map(str.isdecimal, parts)):
+        return ()
+    return tuple(map(int, parts))
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def entity_problems(name: str, definition: Mapping[str, Any]) -> list[str]:
         for problem in _field_problems(wanted, fields.get(field)):
             problems.append(f"{field}: {problem}")
     for link, target in schema.links.items():
-        if (links.get(link) or {}).get("entity") != target:
+        found = links.get(link) or {}
+        if found.get("entity") != target:
             problems.append(f"{link}: is no link to {target}")
     return problems
 
@@ -179,16 +180,17 @@ def entity_problems(name: str, definition: Mapping[str, Any]) -> list[str]:
 def _field_problems(wanted: Field, found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return ["is missing"]
-    if found.get("type") != wanted.type:
-        return [f"has the type {found.get('type')} instead of {wanted.type}"]
+    found_type = found.get("type")
+    if found_type != wanted.type:
+        return [f"has the type {found_type} instead of {wanted.type}"]
     problems = []
     missing = _missing_options(wanted, found)
     if missing:
-        problems.append(f"lacks the options {', '.join(missing)}")
-    if wanted.length > (found.get("maxLength") or wanted.length):
-        problems.append(
-            f"takes {found['maxLength']} characters instead of {wanted.length}"
-        )
+        options = ", ".join(missing)
+        problems.append(f"lacks the options {options}")
+    length = found.get("maxLength") or wanted.length
+    if length < wanted.length:
+        problems.append(f"takes {length} characters instead of {wanted.length}")
     if found.get("readOnly"):
         problems.append("is read-only, so that EspoCRM ignores what we write")
     return problems
@@ -203,29 +205,41 @@ def _missing_options(wanted: Field, found: Mapping[str, Any]) -> list[str]:
 def role_problems(acl: Mapping[str, Any]) -> list[str]:
     """What the role of the API user lacks, given ``acl`` of EspoCRM's ``App/user``; empty if nothing is."""
     table = acl.get("table") or {}
-    problems = []
-    for scope, wanted in RIGHTS.items():
-        row = table.get(scope)
-        granted = row if isinstance(row, Mapping) else {}
-        for action, level in wanted.items():
-            present = granted.get(action, "no")
-            if granted.get(action) != level:
-                problems.append(f"{scope}: {action} is {present} instead of {level}")
+    problems: list[str] = []
+    for scope in RIGHTS:
+        problems += _lacking_rights(scope, granted_rights(acl, scope))
     for scope in SWITCHES:
         if not table.get(scope):
             problems.append(f"{scope}: not enabled")
     for name in PERMISSIONS:
-        if acl.get(name) != "all":
-            problems.append(f"{name} is {acl.get(name)} instead of all")
+        level = acl.get(name)
+        if level != "all":
+            problems.append(f"{name} is {level} instead of all")
     return problems
+
+
+def granted_rights(acl: Mapping[str, Any], scope: str) -> Mapping[str, Any]:
+    """What a role grants for a scope, by action; empty if it is nothing, or the scope as a whole."""
+    table = acl.get("table") or {}
+    granted = table.get(scope)
+    if not isinstance(granted, Mapping):
+        return {}
+    return granted
+
+
+def _lacking_rights(scope: str, granted: Mapping[str, Any]) -> Iterator[str]:
+    for action, level in RIGHTS[scope].items():
+        if granted.get(action) == level:
+            continue
+        present = granted.get(action, "no")
+        yield f"{scope}: {action} is {present} instead of {level}"
 
 
 def surplus_rights(acl: Mapping[str, Any]) -> list[str]:
     """Entities whose records the API user may delete, which nothing in this product needs."""
-    table = acl.get("table") or {}
     surplus = []
     for scope in (*ENTITIES, "Task"):
-        row = table.get(scope)
-        if isinstance(row, Mapping) and row.get("delete", "no") != "no":
+        granted = granted_rights(acl, scope)
+        if granted.get("delete", "no") != "no":
             surplus.append(scope)
     return surplus

@@ -148,26 +148,46 @@ async def _settle(
 ) -> AsyncIterator[Installed]:
     if not rows:
         created = await api.create_entity("Webhook", {"event": event, **wanted})
-        secret = SecretStr(str(created.get("secretKey") or ""))
-        yield Installed(event, created["id"], "created", secret)
+        yield _installed(event, created)
         return
     kept, *surplus = rows
-    if all(kept.get(name) == value for name, value in wanted.items()):
-        yield Installed(event, kept["id"], "kept")
+    kept_id = kept["id"]
+    if _is_as(kept, wanted):
+        yield Installed(event, kept_id, "kept")
     else:
-        await api.update_entity("Webhook", kept["id"], wanted)
-        yield Installed(event, kept["id"], "updated")
+        await api.update_entity("Webhook", kept_id, wanted)
+        yield Installed(event, kept_id, "updated")
     for row in surplus:
-        await api.delete_entity("Webhook", row["id"])
-        yield Installed(event, row["id"], "removed")
+        surplus_id = row["id"]
+        await api.delete_entity("Webhook", surplus_id)
+        yield Installed(event, surplus_id, "removed")
+
+
+def _installed(event: str, created: Record) -> Installed:
+    secret = str(created.get("secretKey") or "")
+    return Installed(
+        event=event,
+        webhook_id=created["id"],
+        action="created",
+        secret=SecretStr(secret),
+    )
+
+
+def _is_as(kept: Record, wanted: Record) -> bool:
+    """Whether a webhook needs no change."""
+    return all(kept.get(name) == value for name, value in wanted.items())
 
 
 def _wanted(event: str, base: str, settings: Settings, *, skip_own: bool) -> Record:
+    path = WEBHOOKS[event]
+    query = ""
     token = settings.espocrm.webhook_token
-    query = f"?token={quote(token.get_secret_value(), safe='')}" if token else ""
-    attributes: Record = {"url": f"{base}{WEBHOOKS[event]}{query}", "isActive": True}
+    if token:
+        quoted = quote(token.get_secret_value(), safe="")
+        query = f"?token={quoted}"
+    attributes: Record = {"url": f"{base}{path}{query}", "isActive": True}
     if skip_own:
-        return {**attributes, "skipOwn": True}
+        attributes["skipOwn"] = True
     return attributes
 
 
@@ -190,19 +210,22 @@ def checked_address(url: str, settings: Settings) -> str:
     Raises:
         InvalidInput: it is none, or what we send there could be read on the way.
     """
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or parts.query
-        or parts.fragment
-        or parts.username
-    ):
+    if not _is_plain_address(url):
         raise InvalidInput("must be an address such as https://host.example")
     problem = address_problem(url, settings.service)
     if problem:
         raise InvalidInput(problem)
     return url.rstrip("/")
+
+
+def _is_plain_address(url: str) -> bool:
+    """Whether it is an HTTP address of a host and a path, and nothing more."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        return False
+    if not parts.hostname or parts.username:
+        return False
+    return not parts.query and not parts.fragment
 
 
 def _path_of(webhook: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from services.core.operation import operator_actions
 from services.core.operation.operator_actions import ActionResult, record_action
 from services.core.resources import Resources
 from services.operate.parts import PAGE_ROWS
-from services.operate.redact import redacted
+from services.operate.redact import redacted_or_none
 
 Via = Literal["board", "cli"]
 #: So many ids of one action are kept.
@@ -61,11 +61,17 @@ async def write_action(
     Raises:
         Unavailable, DatabaseUnusable: see `database_errors`.
     """
-    details: dict[str, Any] = {"ids": list(ids[:MAX_IDS]), "count": count}
+    named = list(ids[:MAX_IDS])
+    details: dict[str, Any] = {"ids": named, "count": count}
     if error:
         details["error"] = error
     row = operator_actions.OperatorAction(
-        operator.who, action, target, result, details, resources.clock()
+        who=operator.who,
+        action=action,
+        target=target,
+        result=result,
+        details=details,
+        at=resources.clock(),
     )
     await record_action(await resources.database(), row)
 
@@ -91,9 +97,8 @@ async def list_actions(resources: Resources, offset: int = 0) -> list[Action]:
 
 def _action(row: dict[str, Any]) -> Action:
     details = row.pop("details")
-    error = details.get("error")
     return Action(
         **row,
         count=details.get("count"),
-        error=redacted(error) if error else None,
+        error=redacted_or_none(details.get("error")),
     )

@@ -15,7 +15,7 @@ from typing import Any
 from services.core.database import database_errors
 from services.espocrm import EspoCRMAPI
 from services.operate.parts import PAGE_ROWS, Part, first_page, offset_of, part
-from services.operate.redact import redacted
+from services.operate.redact import redacted, redacted_or_none
 from services.operate.sources import Sources
 from services.values.espocrm_query import Where, equals, is_in, parse_date_time
 from services.vmh_sync.beteiligte.plan import ENTITY_TYPE
@@ -159,29 +159,51 @@ async def beteiligte_view(
     """A page of records with this status (empty: all), or those with this number or id."""
     offset = offset_of(page)
     found = await part(_from_espocrm(sources, status, search, offset), "EspoCRM")
-    if found.value is not None:
+    if found.value is None:
+        from_audit = _from_audit(sources, status, search, offset)
+        known = await part(from_audit, "PostgreSQL")
+        records, has_next = first_page(known)
+        total = None
+    else:
         rows, total = found.value
+        records = Part(rows)
         has_next = offset + PAGE_ROWS < total
-        return BeteiligteView(status, search, Part(rows), total, page, has_next, None)
-    known = await part(_from_audit(sources, status, search, offset), "PostgreSQL")
-    shown, has_next = first_page(known)
-    return BeteiligteView(status, search, shown, None, page, has_next, found.missing)
+    return BeteiligteView(
+        status=status,
+        search=search,
+        rows=records,
+        total=total,
+        page=page,
+        has_next=has_next,
+        espocrm_missing=found.missing,
+    )
 
 
 async def _from_espocrm(
     sources: Sources, status: str, search: str, offset: int
 ) -> tuple[list[BeteiligteRow], int]:
-    where: list[Where] = [equals("syncStatus", status)] if status else []
+    where: list[Where] = []
+    if status:
+        where.append(equals("syncStatus", status))
     if search:
         where.append(_search(search))
-    rows, total = await EspoCRMAPI(resources=sources.resources).list_entities(
-        ENTITY_TYPE, where, _FIELDS, "modifiedAt", "desc", offset, PAGE_ROWS
+    espocrm = EspoCRMAPI(resources=sources.resources)
+    records, total = await espocrm.list_entities(
+        ENTITY_TYPE,
+        where,
+        select=_FIELDS,
+        order_by="modifiedAt",
+        order="desc",
+        offset=offset,
+        max_size=PAGE_ROWS,
     )
-    return [_row(record) for record in rows], total
+    return [_row(record) for record in records], total
 
 
 def _search(text: str) -> Where:
-    return equals("betnr", int(text)) if _is_number(text) else equals("id", text)
+    if _is_number(text):
+        return equals("betnr", int(text))
+    return equals("id", text)
 
 
 def _is_number(text: str) -> bool:
@@ -190,15 +212,19 @@ def _is_number(text: str) -> bool:
 
 def _row(record: Mapping[str, Any]) -> BeteiligteRow:
     status = str(record.get("syncStatus") or "")
-    ends = "syncAutoResetAt" if status == "permanently_failed" else "syncNextRetry"
+    next_retry = "syncNextRetry"
+    if status == "permanently_failed":
+        next_retry = "syncAutoResetAt"
+    if status not in STATUSES:
+        status = "unknown"
     betnr = record.get("betnr")
     return BeteiligteRow(
         entity_id=str(record["id"]),
         betnr=str(betnr) if betnr else None,
-        status=status if status in STATUSES else "unknown",
+        status=status,
         last_sync=parse_date_time(record.get("advowareLastSync")),
         retries=int(record.get("syncRetryCount") or 0),
-        next_retry=parse_date_time(record.get(ends)),
+        next_retry=parse_date_time(record.get(next_retry)),
         modified_at=parse_date_time(record.get("modifiedAt")),
     )
 
@@ -220,25 +246,31 @@ ORDER BY state.entity_id LIMIT $4 OFFSET $5
 async def _from_audit(
     sources: Sources, status: str, search: str, offset: int
 ) -> list[BeteiligteRow]:
-    pool = await sources.resources.database()
-    wanted = "failed" if status in FAILED_STATUSES else ""
-    async with database_errors():
-        rows = await pool.fetch(
-            _KNOWN_RECORDS, ENTITY_TYPE, search, wanted, PAGE_ROWS + 1, offset
-        )
-    return [
-        BeteiligteRow(
-            entity_id=row["entity_id"],
-            betnr=row["advoware_id"],
-            status=row["result"] or "unknown",
-            last_sync=row["synced_at"],
-            retries=0,
-            next_retry=None,
-            modified_at=row["espocrm_modified_at"],
-            is_from_audit=True,
-        )
-        for row in rows
-    ]
+    wanted = ""
+    if status in FAILED_STATUSES:
+        wanted = "failed"
+    return await sources.rows(
+        _known_row,
+        _KNOWN_RECORDS,
+        ENTITY_TYPE,
+        search,
+        wanted,
+        PAGE_ROWS + 1,
+        offset,
+    )
+
+
+def _known_row(row: Mapping[str, Any]) -> BeteiligteRow:
+    return BeteiligteRow(
+        entity_id=row["entity_id"],
+        betnr=row["advoware_id"],
+        status=row["result"] or "unknown",
+        last_sync=row["synced_at"],
+        retries=0,
+        next_retry=None,
+        modified_at=row["espocrm_modified_at"],
+        is_from_audit=True,
+    )
 
 
 async def beteiligter_view(
@@ -253,14 +285,28 @@ async def beteiligter_view(
         part(_tasks(sources, entity_id), "PostgreSQL"),
     )
     shown, has_next = first_page(history)
-    return BeteiligterView(entity_id, row, state, shown, tasks, page, has_next)
+    return BeteiligterView(
+        entity_id=entity_id,
+        row=row,
+        state=state,
+        history=shown,
+        tasks=tasks,
+        page=page,
+        has_next=has_next,
+    )
 
 
 async def _one(sources: Sources, entity_id: str) -> BeteiligteRow | None:
-    rows, _ = await EspoCRMAPI(resources=sources.resources).list_entities(
-        ENTITY_TYPE, [equals("id", entity_id)], _FIELDS, max_size=1
+    espocrm = EspoCRMAPI(resources=sources.resources)
+    records, _ = await espocrm.list_entities(
+        ENTITY_TYPE,
+        [equals("id", entity_id)],
+        select=_FIELDS,
+        max_size=1,
     )
-    return _row(rows[0]) if rows else None
+    if not records:
+        return None
+    return _row(records[0])
 
 
 async def _state(sources: Sources, entity_id: str) -> StoredState | None:
@@ -278,47 +324,54 @@ async def _state(sources: Sources, entity_id: str) -> StoredState | None:
 
 
 async def _history(sources: Sources, entity_id: str, offset: int) -> list[SyncLine]:
-    pool = await sources.resources.database()
-    async with database_errors():
-        rows = await pool.fetch(
-            """
-            SELECT * FROM sync_audit WHERE entity_type = $1 AND entity_id = $2
-            ORDER BY audit_id DESC LIMIT $3 OFFSET $4
-            """,
-            ENTITY_TYPE,
-            entity_id,
-            PAGE_ROWS + 1,
-            offset,
-        )
-    return [_line(row) for row in rows]
+    return await sources.rows(
+        _line,
+        """
+        SELECT * FROM sync_audit WHERE entity_type = $1 AND entity_id = $2
+        ORDER BY audit_id DESC LIMIT $3 OFFSET $4
+        """,
+        ENTITY_TYPE,
+        entity_id,
+        PAGE_ROWS + 1,
+        offset,
+    )
 
 
 async def runs_view(sources: Sources, topic: str, page: int) -> RunsView:
     """A page of the latest syncs that came from this topic, or from the topics of the step of this name."""
+    topics = await _topics_of(sources, topic)
+    offset = offset_of(page)
+    runs = await part(_runs(sources, topics, offset), "PostgreSQL")
+    shown, has_next = first_page(runs)
+    return RunsView(
+        topic=topic,
+        topics=topics,
+        runs=shown,
+        page=page,
+        has_next=has_next,
+    )
+
+
+async def _topics_of(sources: Sources, topic: str) -> tuple[str, ...]:
     topics: tuple[str, ...] = (topic,)
     for step in await sources.steps():
         if step.name == topic and step.topics:
             topics = step.topics
-    runs = await part(_runs(sources, topics, offset_of(page)), "PostgreSQL")
-    shown, has_next = first_page(runs)
-    return RunsView(topic, topics, shown, page, has_next)
+    return topics
 
 
 async def _runs(sources: Sources, topics: Sequence[str], offset: int) -> list[SyncLine]:
-    pool = await sources.resources.database()
-    async with database_errors():
-        rows = await pool.fetch(
-            "SELECT * FROM sync_audit WHERE topic = ANY($1) ORDER BY audit_id DESC LIMIT $2 OFFSET $3",
-            list(topics),
-            PAGE_ROWS + 1,
-            offset,
-        )
-    return [_line(row) for row in rows]
+    return await sources.rows(
+        _line,
+        "SELECT * FROM sync_audit WHERE topic = ANY($1) ORDER BY audit_id DESC LIMIT $2 OFFSET $3",
+        list(topics),
+        PAGE_ROWS + 1,
+        offset,
+    )
 
 
 def _line(row: Mapping[str, Any]) -> SyncLine:
     moves = [_move(change) for change in row["changes"] if isinstance(change, dict)]
-    error = row["error"]
     return SyncLine(
         audit_id=row["audit_id"],
         at=row["at"],
@@ -330,42 +383,53 @@ def _line(row: Mapping[str, Any]) -> SyncLine:
         duration_ms=row["duration_ms"],
         advoware_id=row["advoware_id"],
         moves=moves,
-        error=redacted(error) if error else None,
+        error=redacted_or_none(row["error"]),
         trace_id=row["trace_id"],
     )
 
 
 def _move(change: Mapping[str, Any]) -> FieldMove:
-    kinds = [name for name in ("conflict", "refused", "reason") if change.get(name)]
+    side = change.get("side") or change.get("winner") or ""
+    kind = change.get("kind") or _first_kind(change)
     return FieldMove(
         field=_field_name(change.get("field")),
-        side=redacted(change.get("side") or change.get("winner") or ""),
-        kind=redacted(change.get("kind") or "".join(kinds[:1])),
+        side=redacted(side),
+        kind=redacted(kind),
     )
+
+
+def _first_kind(change: Mapping[str, Any]) -> str:
+    """Why a value was not simply copied, of a line that does not say so itself."""
+    for kind in ("conflict", "refused", "reason"):
+        if change.get(kind):
+            return kind
+    return ""
 
 
 def _field_name(value: Any) -> str:
     """An attribute's name; what else may stand there is hidden."""
     text = str(value or "")
-    return text if _FIELD.fullmatch(text) else redacted(text)
+    if _FIELD.fullmatch(text):
+        return text
+    return redacted(text)
 
 
 async def _tasks(sources: Sources, entity_id: str) -> list[OpenTask]:
-    pool = await sources.resources.database()
-    async with database_errors():
-        rows = await pool.fetch(
-            """
-            SELECT action_type, task_id, started_at FROM notification
-            WHERE entity_type = $1 AND entity_id = $2 AND over_since IS NULL
-            ORDER BY started_at DESC LIMIT 50
-            """,
-            ENTITY_TYPE,
-            entity_id,
-        )
-    return [
-        OpenTask(redacted(row["action_type"]), row["task_id"], row["started_at"])
-        for row in rows
-    ]
+    return await sources.rows(
+        _task,
+        """
+        SELECT action_type, task_id, started_at FROM notification
+        WHERE entity_type = $1 AND entity_id = $2 AND over_since IS NULL
+        ORDER BY started_at DESC LIMIT 50
+        """,
+        ENTITY_TYPE,
+        entity_id,
+    )
+
+
+def _task(row: Mapping[str, Any]) -> OpenTask:
+    action_type = redacted(row["action_type"])
+    return OpenTask(action_type, row["task_id"], row["started_at"])
 
 
 async def counts_by_status(sources: Sources) -> dict[str, int]:
@@ -376,18 +440,22 @@ async def counts_by_status(sources: Sources) -> dict[str, int]:
     """
 
     async def count() -> dict[str, int]:
-        api = EspoCRMAPI(resources=sources.resources)
-        pages = [
-            api.list_entities(
-                ENTITY_TYPE, [equals("syncStatus", status)], ["id"], max_size=1
-            )
-            for status in STATUSES
-        ]
-        found = await asyncio.gather(*pages)
-        totals = [total for _, total in found]
+        totals = await asyncio.gather(*(_total(sources, name) for name in STATUSES))
         return dict(zip(STATUSES, totals, strict=True))
 
     return await sources.cached("beteiligte.counts", COUNT_SECONDS, count)
+
+
+async def _total(sources: Sources, status: str) -> int:
+    """How many records have this status."""
+    espocrm = EspoCRMAPI(resources=sources.resources)
+    _, total = await espocrm.list_entities(
+        ENTITY_TYPE,
+        [equals("syncStatus", status)],
+        select=["id"],
+        max_size=1,
+    )
+    return total
 
 
 async def oldest_unsynced(sources: Sources) -> Unsynced | None:
@@ -398,16 +466,17 @@ async def oldest_unsynced(sources: Sources) -> Unsynced | None:
     """
 
     async def find() -> Unsynced | None:
-        rows, _ = await EspoCRMAPI(resources=sources.resources).list_entities(
+        espocrm = EspoCRMAPI(resources=sources.resources)
+        records, _ = await espocrm.list_entities(
             ENTITY_TYPE,
             [is_in("syncStatus", sorted(UNSYNCED))],
-            _FIELDS,
-            "modifiedAt",
+            select=_FIELDS,
+            order_by="modifiedAt",
             max_size=1,
         )
-        if not rows:
+        if not records:
             return None
-        row = _row(rows[0])
+        row = _row(records[0])
         return Unsynced(row.entity_id, row.status, row.modified_at)
 
     return await sources.cached("beteiligte.oldest", COUNT_SECONDS, find)
@@ -421,11 +490,12 @@ async def ids_with_status(
     Raises:
         ForeignSystemError: EspoCRM does not answer.
     """
-    rows, total = await EspoCRMAPI(resources=sources.resources).list_entities(
+    espocrm = EspoCRMAPI(resources=sources.resources)
+    rows, total = await espocrm.list_entities(
         ENTITY_TYPE,
         [equals("syncStatus", status)],
-        ["id"],
-        "modifiedAt",
+        select=["id"],
+        order_by="modifiedAt",
         max_size=limit,
     )
     return [str(row["id"]) for row in rows], total

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
-
-import asyncpg
+from typing import Any, Literal, TypeVar
 
 from services.calendar_sync.store import (
     OVERDUE_MINUTES,
@@ -17,7 +15,6 @@ from services.calendar_sync.store import (
     Hold,
     Run,
 )
-from services.core.database import database_errors
 from services.operate.parts import (
     PAGE_ROWS,
     Part,
@@ -26,9 +23,10 @@ from services.operate.parts import (
     page_of,
     part,
 )
-from services.operate.redact import redacted
+from services.operate.redact import redacted, redacted_or_none
 from services.operate.sources import Sources
 
+OfEmployee = TypeVar("OfEmployee", Run, Hold, EmployeeStatistics)
 State = Literal["ok", "held", "failing", "overdue", "unknown"]
 STATES: tuple[State, ...] = ("failing", "held", "overdue", "ok", "unknown")
 #: What a guard writes into the audit.
@@ -143,8 +141,16 @@ async def calendars_view(
         return CalendarsView(state, search, found, 0, page, has_next=False)
     chosen = [one for one in found.value if _fits(one, state, search)]
     rows, has_next = page_of(Part(chosen), page)
-    shown = await part(_with_numbers(sources, rows.value or []), "PostgreSQL")
-    return CalendarsView(state, search, shown, len(chosen), page, has_next)
+    with_numbers = _with_numbers(sources, rows.value or [])
+    shown = await part(with_numbers, "PostgreSQL")
+    return CalendarsView(
+        state=state,
+        search=search,
+        employees=shown,
+        total=len(chosen),
+        page=page,
+        has_next=has_next,
+    )
 
 
 def _fits(employee: Employee, state: str, search: str) -> bool:
@@ -162,19 +168,24 @@ async def employees(sources: Sources) -> list[Employee]:
     """
     store = CalendarStore(await sources.resources.database())
     paired = await store.employees_with_pairs()
-    runs = {run.employee_kuerzel: run for run in await store.runs()}
-    holds = {hold.employee_kuerzel: hold for hold in await store.holds()}
+    runs = _by_kuerzel(await store.runs())
+    holds = _by_kuerzel(await store.holds())
     overdue_since = sources.resources.clock() - timedelta(minutes=OVERDUE_MINUTES)
-    rows = [
-        _employee(
-            kuerzel,
-            runs.get(kuerzel),
-            holds.get(kuerzel),
-            overdue_since,
-        )
-        for kuerzel in {*paired, *runs, *holds}
-    ]
-    return sorted(rows, key=lambda row: (STATES.index(row.state), row.kuerzel))
+    rows = []
+    for kuerzel in {*paired, *runs, *holds}:
+        run = runs.get(kuerzel)
+        hold = holds.get(kuerzel)
+        rows.append(_employee(kuerzel, run, hold, overdue_since))
+    return sorted(rows, key=_urgency)
+
+
+def _by_kuerzel(rows: Iterable[OfEmployee]) -> dict[str, OfEmployee]:
+    return {row.employee_kuerzel: row for row in rows}
+
+
+def _urgency(employee: Employee) -> tuple[int, str]:
+    """The order of the list: the states as `STATES` has them, then the Kürzel."""
+    return STATES.index(employee.state), employee.kuerzel
 
 
 async def _with_numbers(
@@ -182,16 +193,23 @@ async def _with_numbers(
 ) -> list[Employee]:
     """The same employees with the numbers of their pairs."""
     store = CalendarStore(await sources.resources.database())
-    statistics = await store.statistics([one.kuerzel for one in employees])
-    numbers = {row.employee_kuerzel: row for row in statistics}
-    return [_counted(one, numbers.get(one.kuerzel)) for one in employees]
+    names = [employee.kuerzel for employee in employees]
+    numbers = _by_kuerzel(await store.statistics(names))
+    counted = []
+    for employee in employees:
+        of_employee = numbers.get(employee.kuerzel)
+        counted.append(_counted(employee, of_employee))
+    return counted
 
 
 def _counted(employee: Employee, numbers: EmployeeStatistics | None) -> Employee:
     if numbers is None:
         return employee
     return replace(
-        employee, pairs=numbers.live, pending=numbers.pending, failed=numbers.failed
+        employee,
+        pairs=numbers.live,
+        pending=numbers.pending,
+        failed=numbers.failed,
     )
 
 
@@ -209,7 +227,7 @@ def _employee(
             last_run=run.ended_at,
             failing_since=run.failing_since,
             failures=run.failures,
-            code=redacted(run.code) if run.code else None,
+            code=redacted_or_none(run.code),
         )
     if hold is None:
         return found
@@ -229,7 +247,9 @@ def _state(run: Run | None, hold: Hold | None, overdue_since: datetime) -> State
         return "held"
     if run is None:
         return "unknown"
-    return "overdue" if run.ended_at < overdue_since else "ok"
+    if run.ended_at < overdue_since:
+        return "overdue"
+    return "ok"
 
 
 async def counts_by_state(sources: Sources) -> dict[str, int]:
@@ -246,17 +266,24 @@ async def counts_by_state(sources: Sources) -> dict[str, int]:
 
 async def calendar_view(sources: Sources, kuerzel: str, page: int) -> CalendarView:
     """One employee."""
-    offset = offset_of(page)
+    history_page = (PAGE_ROWS + 1, offset_of(page))
     employee, held, unsettled, guards, history = await asyncio.gather(
         part(find_employee(sources, kuerzel), "PostgreSQL"),
         part(held_appointments(sources, kuerzel), "PostgreSQL"),
         part(_unsettled(sources, kuerzel), "PostgreSQL"),
         part(_lines(sources, _GUARDS, kuerzel, list(GUARD_ACTIONS)), "PostgreSQL"),
-        part(_lines(sources, _HISTORY, kuerzel, PAGE_ROWS + 1, offset), "PostgreSQL"),
+        part(_lines(sources, _HISTORY, kuerzel, *history_page), "PostgreSQL"),
     )
     shown, has_next = first_page(history)
     return CalendarView(
-        kuerzel, employee, held, unsettled, guards, shown, page, has_next
+        kuerzel=kuerzel,
+        employee=employee,
+        held=held,
+        unsettled=unsettled,
+        guards=guards,
+        history=shown,
+        page=page,
+        has_next=has_next,
     )
 
 
@@ -276,21 +303,29 @@ async def find_employee(sources: Sources, kuerzel: str) -> Employee | None:
     Raises:
         Unavailable: PostgreSQL does not answer.
     """
-    found = [row for row in await employees(sources) if row.kuerzel == kuerzel]
-    counted = await _with_numbers(sources, found)
-    return counted[0] if counted else None
+    for employee in await employees(sources):
+        if employee.kuerzel == kuerzel:
+            counted = await _with_numbers(sources, [employee])
+            return counted[0]
+    return None
 
 
 async def appointment_view(sources: Sources, number: str, page: int) -> AppointmentView:
     """The history of the appointment with this number (Advoware) or id (Google), the newest first."""
-    offset = offset_of(page)
+    history_page = (PAGE_ROWS + 1, offset_of(page))
     is_number = number.isascii() and number.isdigit() and len(number) < 10
     if is_number:
-        work = _lines(sources, _OF_TERMIN, int(number), PAGE_ROWS + 1, offset)
+        history = _lines(sources, _OF_TERMIN, int(number), *history_page)
     else:
-        work = _lines(sources, _OF_EVENT, number, PAGE_ROWS + 1, offset)
-    shown, has_next = first_page(await part(work, "PostgreSQL"))
-    return AppointmentView(number, shown, page, has_next)
+        history = _lines(sources, _OF_EVENT, number, *history_page)
+    found = await part(history, "PostgreSQL")
+    shown, has_next = first_page(found)
+    return AppointmentView(
+        number=number,
+        lines=shown,
+        page=page,
+        has_next=has_next,
+    )
 
 
 _COLUMNS = """
@@ -313,10 +348,7 @@ SELECT {_COLUMNS} FROM calendar_sync_audit WHERE google_event_id = $1 ORDER BY a
 
 
 async def _lines(sources: Sources, query: str, *values: Any) -> list[CalendarLine]:
-    pool = await sources.resources.database()
-    async with database_errors():
-        rows: Sequence[asyncpg.Record] = await pool.fetch(query, *values)
-    return [_line(row) for row in rows]
+    return await sources.rows(_line, query, *values)
 
 
 def _line(row: Mapping[str, Any]) -> CalendarLine:
@@ -330,32 +362,31 @@ def _line(row: Mapping[str, Any]) -> CalendarLine:
         side=row["side"],
         action=redacted(row["action"]),
         reason=redacted(row["reason"]),
-        error=redacted(row["error"]) if row["error"] else None,
+        error=redacted_or_none(row["error"]),
         trace_id=row["trace_id"],
     )
 
 
 async def _unsettled(sources: Sources, kuerzel: str) -> list[Unsettled]:
-    pool = await sources.resources.database()
-    async with database_errors():
-        rows = await pool.fetch(
-            """
-            SELECT sync_id::text AS sync_id, advoware_frnr, google_event_id, sync_status, error, attempts, updated_at
-            FROM calendar_sync WHERE employee_kuerzel = $1 AND NOT deleted
-                AND (sync_status <> 'synced' OR error IS NOT NULL)
-            ORDER BY updated_at LIMIT 200
-            """,
-            kuerzel,
-        )
-    return [
-        Unsettled(
-            sync_id=row["sync_id"],
-            frnr=row["advoware_frnr"],
-            event_id=row["google_event_id"],
-            status=row["sync_status"],
-            reason=redacted(row["error"] or ""),
-            attempts=row["attempts"],
-            since=row["updated_at"],
-        )
-        for row in rows
-    ]
+    return await sources.rows(
+        _unsettled_pair,
+        """
+        SELECT sync_id::text AS sync_id, advoware_frnr, google_event_id, sync_status, error, attempts, updated_at
+        FROM calendar_sync WHERE employee_kuerzel = $1 AND NOT deleted
+            AND (sync_status <> 'synced' OR error IS NOT NULL)
+        ORDER BY updated_at LIMIT 200
+        """,
+        kuerzel,
+    )
+
+
+def _unsettled_pair(row: Mapping[str, Any]) -> Unsettled:
+    return Unsettled(
+        sync_id=row["sync_id"],
+        frnr=row["advoware_frnr"],
+        event_id=row["google_event_id"],
+        status=row["sync_status"],
+        reason=redacted(row["error"] or ""),
+        attempts=row["attempts"],
+        since=row["updated_at"],
+    )

@@ -80,10 +80,15 @@ async def settings_view(sources: Sources, *, with_doctor: bool) -> SettingsView:
         versions = Part(_packages())
     doctor = None
     if with_doctor:
-        work = sources.cached("doctor", 60.0, lambda: _doctor(sources.settings))
-        doctor = await part(work, "doctor", DOCTOR_SECONDS)
-    settings = list(shown_settings(sources.settings))
-    return SettingsView(sources.settings.mode, settings, versions, migrations, doctor)
+        checks = sources.cached("doctor", 60.0, lambda: _doctor(sources.settings))
+        doctor = await part(checks, "doctor", DOCTOR_SECONDS)
+    return SettingsView(
+        mode=sources.settings.mode,
+        settings=list(shown_settings(sources.settings)),
+        versions=versions,
+        migrations=migrations,
+        doctor=doctor,
+    )
 
 
 def shown_settings(settings: Settings) -> Iterator[Setting]:
@@ -92,21 +97,33 @@ def shown_settings(settings: Settings) -> Iterator[Setting]:
         group = getattr(settings, name)
         prefix = type(group).model_config["env_prefix"]
         for field in type(group).model_fields:
+            variable = f"{prefix}{field}".upper()
             value = getattr(group, field)
-            is_secret = isinstance(value, SecretStr) or field in _PRIVATE
-            is_set = value not in (None, "")
-            shown = ""
-            if is_set:
-                shown = "•••" if is_secret else _shown(value)
-            yield Setting(f"{prefix}{field}".upper(), shown, is_set, is_secret)
+            yield _setting(variable, field, value)
+
+
+def _setting(variable: str, field: str, value: Any) -> Setting:
+    is_secret = isinstance(value, SecretStr) or field in _PRIVATE
+    is_set = value not in (None, "")
+    shown = ""
+    if is_set and is_secret:
+        shown = "•••"
+    elif is_set:
+        shown = _shown(value)
+    return Setting(
+        variable=variable,
+        value=shown,
+        is_set=is_set,
+        is_secret=is_secret,
+    )
 
 
 def _shown(value: Any) -> str:
     text = str(value)
     if "://" not in text:
         return text
-    parts = [_address(url) for url in text.split(",")]
-    return ",".join(parts)
+    addresses = map(_address, text.split(","))
+    return ",".join(addresses)
 
 
 def _address(url: str) -> str:
@@ -132,21 +149,23 @@ def _packages() -> list[Version]:
 async def _versions(sources: Sources) -> list[Version]:
     pool = await sources.resources.database()
     async with database_errors():
-        number = await pool.fetchval("SHOW server_version")
-    return [*_packages(), Version("PostgreSQL", str(number).split()[0])]
+        shown = await pool.fetchval("SHOW server_version")
+    number, *_ = str(shown).split()
+    return [*_packages(), Version("PostgreSQL", number)]
 
 
 async def _migrations(sources: Sources) -> list[Migration]:
-    pool = await sources.resources.database()
-    async with database_errors():
-        rows = await pool.fetch("SELECT name FROM schema_migration")
-    applied = {row["name"] for row in rows}
+    applied = await sources.rows(
+        lambda row: str(row["name"]), "SELECT name FROM schema_migration"
+    )
     migrations = []
     for path in sorted(MIGRATIONS.glob("*.sql")):
-        migrations.append(Migration(path.name, path.name in applied))
+        is_applied = path.name in applied
+        migrations.append(Migration(path.name, is_applied))
     return migrations
 
 
 async def _doctor(settings: Settings) -> list[DoctorLine]:
-    checks = [*await diagnose(settings), *await diagnose_google(settings)]
-    return [DoctorLine(check.name, check.status) for check in checks]
+    espocrm = await diagnose(settings)
+    google = await diagnose_google(settings)
+    return [DoctorLine(check.name, check.status) for check in (*espocrm, *google)]

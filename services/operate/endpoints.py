@@ -50,11 +50,11 @@ def description_view() -> DescriptionView:
 
 
 def _row(method: str, path: str, operation: dict[str, Any]) -> EndpointRow:
+    answers = []
+    for status, answer in operation["responses"].items():
+        meaning = answer["description"].replace("``", "")
+        answers.append(Answer(status, meaning))
     ways = operation["security"]
-    answers = [
-        Answer(status, answer["description"].replace("``", ""))
-        for status, answer in operation["responses"].items()
-    ]
     return EndpointRow(
         method=method.upper(),
         path=path,

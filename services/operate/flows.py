@@ -32,9 +32,9 @@ class FlowsView:
 
 async def flows_view(sources: Sources) -> FlowsView:
     """The graph with its counts."""
-    return FlowsView(
-        await sources.steps(), await part(counts_of_last_hour(sources), "PostgreSQL")
-    )
+    steps = await sources.steps()
+    counts = await part(counts_of_last_hour(sources), "PostgreSQL")
+    return FlowsView(steps, counts)
 
 
 async def counts_of_last_hour(sources: Sources) -> dict[str, Count]:

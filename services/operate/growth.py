@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import asyncpg
@@ -61,27 +62,48 @@ async def growing(resources: Resources) -> list[Growing]:
         Unavailable, DatabaseUnusable: see `database_errors`.
         RedisError: Redis does not answer.
     """
+    log_directory = resources.settings.retention.log_directory
+    found = [
+        *await _tables(resources),
+        *await _queue(resources),
+        await _redis(resources),
+        *await asyncio.to_thread(_logs, log_directory),
+    ]
+    return sorted(found, key=attrgetter("bytes"), reverse=True)
+
+
+async def _tables(resources: Resources) -> list[Growing]:
+    """Our own tables and PostgreSQL's log of writes."""
     pool = await resources.database()
     async with database_errors(), pool.acquire() as connection:
-        found = await _sizes(connection, TABLES)
-        found += await _wal(connection)
+        tables = await _sizes(connection, TABLES)
+        wal = await _wal(connection)
+    return [*tables, *wal]
+
+
+async def _queue(resources: Resources) -> list[Growing]:
+    """The tables of the embedded engine's queue, if there is one."""
     async with open_queue(resources.settings.postgres) as queue:
-        if queue is not None:
-            async with database_errors():
-                found += await _sizes(queue.connection, QUEUE_TABLES)
-    found.append(await _redis(resources))
-    found += await asyncio.to_thread(_logs, resources.settings.retention.log_directory)
-    return sorted(found, key=lambda one: one.bytes, reverse=True)
+        if queue is None:
+            return []
+        async with database_errors():
+            return await _sizes(queue.connection, QUEUE_TABLES)
 
 
 async def _sizes(
     connection: asyncpg.Connection, bounds: dict[str, str]
 ) -> list[Growing]:
-    rows = await connection.fetch(_SIZES, list(bounds))
-    return [
-        Growing(row["relname"], row["n_live_tup"], row["bytes"], bounds[row["relname"]])
-        for row in rows
-    ]
+    sizes = []
+    for row in await connection.fetch(_SIZES, list(bounds)):
+        table = row["relname"]
+        size = Growing(
+            name=table,
+            rows=row["n_live_tup"],
+            bytes=row["bytes"],
+            bound=bounds[table],
+        )
+        sizes.append(size)
+    return sizes
 
 
 async def _wal(connection: asyncpg.Connection) -> list[Growing]:
@@ -94,15 +116,29 @@ async def _wal(connection: asyncpg.Connection) -> list[Growing]:
 
 async def _redis(resources: Resources) -> Growing:
     """Both databases' keys; the bytes are those of the whole server."""
-    keys = 0
-    for redis in (resources.redis, resources.calendar_redis):
-        keys += await redis.dbsize()
+    keys = await resources.redis.dbsize()
+    keys += await resources.calendar_redis.dbsize()
     memory = await resources.redis.info("memory")
-    return Growing("Redis", keys, int(memory["used_memory"]), "expiry of each key")
+    return Growing(
+        name="Redis",
+        rows=keys,
+        bytes=int(memory["used_memory"]),
+        bound="expiry of each key",
+    )
 
 
 def _logs(directory: str) -> list[Growing]:
-    if not directory or not Path(directory).is_dir():
+    if not directory:
         return []
-    sizes = [path.stat().st_size for path in Path(directory).glob("*.log*")]
-    return [Growing("logs", len(sizes), sum(sizes), "LOG_DAYS, 10 MB each")]
+    folder = Path(directory)
+    if not folder.is_dir():
+        return []
+    sizes = [path.stat().st_size for path in folder.glob("*.log*")]
+    return [
+        Growing(
+            name="logs",
+            rows=len(sizes),
+            bytes=sum(sizes),
+            bound="LOG_DAYS, 10 MB each",
+        )
+    ]

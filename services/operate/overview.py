@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from croniter import croniter
 
 from services.api.health import health_of
-from services.core.database import database_errors
 from services.core.operation.cron_runs import cron_runs
 from services.core.operation.engine import WORKER_NAME
 from services.core.operation.pause import CRONS, RESUME_CRON, Pause, known_pauses
@@ -22,7 +21,7 @@ from services.operate.calendars import counts_by_state
 from services.operate.growth import Growing, growing
 from services.operate.parts import Part, part
 from services.operate.queues import Topic, moment, queues_view
-from services.operate.redact import redacted
+from services.operate.redact import redacted, redacted_or_none
 from services.operate.sources import Sources
 
 #: The health check itself waits for up to four seconds.
@@ -115,20 +114,24 @@ class Overview:
     @property
     def dead(self) -> int:
         """How many dead letters there are, as far as the engine says."""
-        topics = self.topics.value or []
-        return sum(topic.dead or 0 for topic in topics)
+        dead = 0
+        for topic in self.topics.value or []:
+            dead += topic.dead or 0
+        return dead
 
     @property
     def waiting(self) -> int:
         """How many jobs wait."""
-        topics = self.topics.value or []
-        return sum(topic.depth or 0 for topic in topics)
+        waiting = 0
+        for topic in self.topics.value or []:
+            waiting += topic.depth or 0
+        return waiting
 
     @property
     def waiting_since(self) -> datetime | None:
         """Since when the oldest job waits; None: none does, or the engine does not say."""
-        moments = [topic.oldest_at for topic in self.topics.value or []]
-        return min(filter(None, moments), default=None)
+        topics = self.topics.value or []
+        return _earliest(topic.oldest_at for topic in topics)
 
 
 async def overview(sources: Sources) -> Overview:
@@ -144,15 +147,17 @@ async def overview(sources: Sources) -> Overview:
     budgets = start(part(_budgets(sources), "Redis"))
     hours = start(part(_hours(sources), "PostgreSQL"))
     growth = start(part(_growth(sources), "PostgreSQL"))
-    found = await workers
+    connected = await workers
+    queues = await queue
+    now = sources.resources.clock()
     view = Overview(
-        at=sources.resources.clock(),
+        at=now,
         mode=sources.settings.mode,
         problems=[],
         dependencies=await dependencies,
-        workers=found,
-        topics=(await queue).topics,
-        crons=with_awaited(await crons, found, sources.resources.clock()),
+        workers=connected,
+        topics=queues.topics,
+        crons=with_awaited(await crons, connected, now),
         records=await records,
         oldest=await oldest,
         calendars=await calendars,
@@ -199,9 +204,10 @@ def _late(view: Overview) -> list[str]:
 def _failing(view: Overview) -> list[str]:
     records = view.records.value or {}
     calendars = view.calendars.value or {}
-    failed = records.get("failed", 0) + records.get("permanently_failed", 0)
+    failed = records.get("failed", 0)
+    failed_for_good = records.get("permanently_failed", 0)
     counts = {
-        "records failed": failed,
+        "records failed": failed + failed_for_good,
         "calendars failing": calendars.get("failing", 0),
         "calendars held": calendars.get("held", 0),
         "calendars overdue": calendars.get("overdue", 0),
@@ -211,15 +217,16 @@ def _failing(view: Overview) -> list[str]:
 
 async def _dependencies(sources: Sources) -> list[Dependency]:
     _, report = await health_of(sources.resources)
-    return [
-        Dependency(
+    dependencies = []
+    for name, found in report["dependencies"].items():
+        dependency = Dependency(
             name=name,
             status=str(found["status"]),
             latency_ms=found.get("latency_ms"),
-            error=redacted(found["error"]) if found.get("error") else None,
+            error=redacted_or_none(found.get("error")),
         )
-        for name, found in report["dependencies"].items()
-    ]
+        dependencies.append(dependency)
+    return dependencies
 
 
 async def connected_workers(sources: Sources) -> list[Worker]:
@@ -229,13 +236,17 @@ async def connected_workers(sources: Sources) -> list[Worker]:
         Unavailable: the engine does not answer.
     """
     answer = await sources.engine.call("engine::workers::list")
-    rows = answer.get("workers", []) if isinstance(answer, Mapping) else []
+    if not isinstance(answer, Mapping):
+        return []
+    rows = answer.get("workers", [])
     return [_worker(row) for row in rows if _is_worker(row)]
 
 
 def _is_worker(row: Mapping[str, Any]) -> bool:
     """Whether it carries steps: the board itself and operators' commands are connected as well."""
-    return row.get("name") != WORKER_NAME and bool(_functions(row))
+    if row.get("name") == WORKER_NAME:
+        return False
+    return _functions(row) > 0
 
 
 def _functions(row: Mapping[str, Any]) -> int:
@@ -249,9 +260,11 @@ def _functions(row: Mapping[str, Any]) -> int:
 
 
 def _worker(row: Mapping[str, Any]) -> Worker:
+    name = row.get("name") or row.get("id")
+    status = row.get("status") or ""
     return Worker(
-        name=str(row.get("name") or row.get("id")),
-        status=redacted(row.get("status") or ""),
+        name=str(name),
+        status=redacted(status),
         functions=_functions(row),
         connected_at=moment(row.get("connected_at_ms")),
     )
@@ -277,18 +290,19 @@ def with_awaited(
     crons: Part[list[Cron]], workers: Part[list[Worker]], now: datetime
 ) -> Part[list[Cron]]:
     """The crons, those awaited whose missing run was due before the oldest connected worker came. Pure."""
-    moments = [worker.connected_at for worker in workers.value or []]
-    connected = list(filter(None, moments))
-    if crons.value is None or not connected:
+    started = _earliest(worker.connected_at for worker in workers.value or [])
+    if crons.value is None or started is None:
         return crons
-    started = min(connected)
     return Part([_awaited(cron, started, now) for cron in crons.value])
+
+
+def _earliest(moments: Iterable[datetime | None]) -> datetime | None:
+    return min(filter(None, moments), default=None)
 
 
 def _awaited(cron: Cron, started: datetime, now: datetime) -> Cron:
     """Missed is only what was due while a worker was there."""
-    due = _schedule(cron.expression, now - MISSED_AFTER).get_prev(datetime)
-    if not cron.is_missed or due >= started:
+    if not cron.is_missed or _latest_due(cron.expression, now) >= started:
         return cron
     return replace(cron, is_missed=False, is_awaited=True)
 
@@ -313,7 +327,7 @@ def cron_state(
 
     A cron of which no success is known is not called missed: the system may be new.
     """
-    due = _schedule(expression, now - MISSED_AFTER).get_prev(datetime)
+    due = _latest_due(expression, now)
     is_late = last_success is not None and last_success < due
     return Cron(
         name=name,
@@ -323,6 +337,13 @@ def cron_state(
         is_missed=is_late and not is_paused,
         is_paused=is_paused,
     )
+
+
+def _latest_due(expression: str, now: datetime) -> datetime:
+    """When the latest run was due that should have succeeded by now."""
+    schedule = _schedule(expression, now - MISSED_AFTER)
+    due: datetime = schedule.get_prev(datetime)
+    return due
 
 
 def _schedule(expression: str, moment: datetime) -> croniter:
@@ -356,15 +377,15 @@ async def _hours(sources: Sources) -> list[Hour]:
     now = sources.resources.now()
     this_hour = now.replace(minute=0, second=0, microsecond=0)
     first = this_hour - timedelta(hours=CHART_HOURS - 1)
-    pool = await sources.resources.database()
-    async with database_errors():
-        rows = await pool.fetch(_HOURS, first)
-    found = {row["begins"].astimezone(UTC): row for row in rows}
+    synced = {hour.begins: hour for hour in await sources.rows(_hour, _HOURS, first)}
     hours = []
     for number in range(CHART_HOURS):
         begins = first + timedelta(hours=number)
-        row = found.get(begins)
-        hours.append(
-            Hour(begins, row["done"] if row else 0, row["failed"] if row else 0)
-        )
+        empty = Hour(begins, done=0, failed=0)
+        hours.append(synced.get(begins, empty))
     return hours
+
+
+def _hour(row: Mapping[str, Any]) -> Hour:
+    begins = row["begins"].astimezone(UTC)
+    return Hour(begins, row["done"], row["failed"])

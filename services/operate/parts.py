@@ -38,14 +38,18 @@ def first_page(found: Part[list[T]]) -> tuple[Part[list[T]], bool]:
     """The rows of a page of which one more was read, and whether there are more."""
     if found.value is None:
         return found, False
-    return Part(found.value[:PAGE_ROWS]), len(found.value) > PAGE_ROWS
+    rows = found.value[:PAGE_ROWS]
+    has_next = len(found.value) > PAGE_ROWS
+    return Part(rows), has_next
 
 
 def page_of(found: Part[list[T]], page: int) -> tuple[Part[list[T]], bool]:
     """A page of all rows, and whether there are more."""
     if found.value is None:
         return found, False
-    return first_page(Part(found.value[offset_of(page) :]))
+    offset = offset_of(page)
+    from_page_on = found.value[offset:]
+    return first_page(Part(from_page_on))
 
 
 async def part(
@@ -64,7 +68,8 @@ async def part(
     error = task.exception()
     if error is None:
         return Part(task.result())
-    return Part(missing=f"{system}: {_reason(error)}")
+    reason = _reason(error)
+    return Part(missing=f"{system}: {reason}")
 
 
 def _retrieve(task: asyncio.Future[Any]) -> None:
@@ -74,10 +79,12 @@ def _retrieve(task: asyncio.Future[Any]) -> None:
 
 def _reason(error: BaseException) -> str:
     """What is wrong, in words that quote no foreign system."""
+    name = type(error).__name__
     if isinstance(error, ForeignSystemError):
-        status = f" ({error.status})" if error.status else ""
-        return f"{type(error).__name__}{status}"
+        if error.status:
+            return f"{name} ({error.status})"
+        return name
     if isinstance(error, BitByLawError):
         return str(error)
-    log(None, "warning", "operate.part_missing", error=type(error).__name__)
-    return type(error).__name__
+    log(None, "warning", "operate.part_missing", error=name)
+    return name

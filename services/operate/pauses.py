@@ -60,7 +60,11 @@ async def pause_view(sources: Sources) -> PauseView:
         part(pauses.waiting_jobs(sources.resources), "PostgreSQL"),
     )
     return PauseView(
-        active, waiting, list(pauses.FLOWS), list(pauses.TOPICS), list(pauses.CRONS)
+        active=active,
+        waiting=waiting,
+        flows=list(pauses.FLOWS),
+        topics=list(pauses.TOPICS),
+        crons=list(pauses.CRONS),
     )
 
 
@@ -92,8 +96,11 @@ def checked(wanted: WantedPause) -> Scope:
     if wanted.kind not in get_args(PauseKind):
         raise InvalidInput("no such kind of pause")
     _moment(wanted.until)
-    target = "" if wanted.kind == "all" else wanted.target
-    return pauses.checked_scope(Scope(cast(PauseKind, wanted.kind), target))
+    kind = cast(PauseKind, wanted.kind)
+    target = wanted.target
+    if kind == "all":
+        target = ""
+    return pauses.checked_scope(Scope(kind, target))
 
 
 async def begin(sources: Sources, wanted: WantedPause, operator: Operator) -> PauseRow:
@@ -128,9 +135,13 @@ async def end(sources: Sources, kind: str, target: str, operator: Operator) -> b
 
 
 def _row(pause: pauses.Pause) -> PauseRow:
-    scope = pause.scope
     return PauseRow(
-        scope.kind, scope.target, pause.reason, pause.who, pause.since, pause.until
+        kind=pause.scope.kind,
+        target=pause.scope.target,
+        reason=pause.reason,
+        who=pause.who,
+        since=pause.since,
+        until=pause.until,
     )
 
 

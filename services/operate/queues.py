@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -69,9 +69,10 @@ async def queues_view(sources: Sources) -> QueuesView:
     )
     if topics.value is None or oldest.value is None:
         return QueuesView(topics)
-    known = [
-        replace(topic, oldest_at=oldest.value.get(topic.name)) for topic in topics.value
-    ]
+    known = []
+    for topic in topics.value:
+        oldest_at = oldest.value.get(topic.name)
+        known.append(replace(topic, oldest_at=oldest_at))
     return QueuesView(Part(known), knows_age=True)
 
 
@@ -82,7 +83,8 @@ async def _known_ages(sources: Sources) -> dict[str, datetime] | None:
         answer = await sources.engine.call(
             "engine::functions::list", include_internal=True
         )
-        return any(row.get("function_id") == AGES for row in _rows(answer, "functions"))
+        functions = _rows(answer, "functions")
+        return any(function.get("function_id") == AGES for function in functions)
 
     if not await sources.cached("queue.ages", FUNCTIONS_SECONDS, can_say):
         return None
@@ -95,9 +97,14 @@ async def oldest_jobs(engine: EngineClient) -> dict[str, datetime]:
     Raises:
         Unavailable: the engine does not answer, or does not know (the real one).
     """
-    rows = _rows(await engine.call(AGES), "topics")
-    found = {str(row.get("topic")): moment(row.get("oldest_at")) for row in rows}
-    return {topic: at for topic, at in found.items() if at is not None}
+    answer = await engine.call(AGES)
+    oldest = {}
+    for row in _rows(answer, "topics"):
+        oldest_at = moment(row.get("oldest_at"))
+        if oldest_at is not None:
+            topic = str(row.get("topic"))
+            oldest[topic] = oldest_at
+    return oldest
 
 
 async def topic_view(sources: Sources, topic: str, page: int) -> TopicView:
@@ -107,7 +114,13 @@ async def topic_view(sources: Sources, topic: str, page: int) -> TopicView:
     stats = await part(topic_stats(engine, topic), "engine")
     letters = await part(dead_letters(engine, topic, offset, PAGE_ROWS + 1), "engine")
     shown, has_next = first_page(letters)
-    return TopicView(topic, stats, shown, page, has_next)
+    return TopicView(
+        topic=topic,
+        stats=stats,
+        dead_letters=shown,
+        page=page,
+        has_next=has_next,
+    )
 
 
 async def list_topics(engine: EngineClient) -> list[Topic]:
@@ -116,10 +129,18 @@ async def list_topics(engine: EngineClient) -> list[Topic]:
     Raises:
         Unavailable: the engine does not answer.
     """
-    rows = _rows(await engine.call("engine::queue::list_topics"), "topics", "queues")
-    names = {str(row.get("name") or row.get("topic")) for row in rows}
+    answer = await engine.call("engine::queue::list_topics")
+    names = set()
+    for row in _rows(answer, "topics", "queues"):
+        name = row.get("name") or row.get("topic")
+        names.add(str(name))
     topics = await asyncio.gather(*(topic_stats(engine, name) for name in names))
-    return sorted(topics, key=lambda topic: (-(topic.dead or 0), topic.name))
+    return sorted(topics, key=_dead_first)
+
+
+def _dead_first(topic: Topic) -> tuple[int, str]:
+    dead = topic.dead or 0
+    return -dead, topic.name
 
 
 async def topic_stats(engine: EngineClient, topic: str) -> Topic:
@@ -154,12 +175,19 @@ async def dead_letters(
 
 def _rows(answer: Any, *members: str) -> Sequence[Mapping[str, Any]]:
     """The list of an answer: the answer itself, or one of its members."""
+    rows = answer
     if isinstance(answer, Mapping):
-        lists = [answer[name] for name in members if name in answer]
-        answer = lists[0] if lists else None
-    if not isinstance(answer, list):
+        rows = _first_member(answer, members)
+    if not isinstance(rows, list):
         raise UnexpectedAnswer("engine", "expected a list")
-    return [row for row in answer if isinstance(row, Mapping)]
+    return [row for row in rows if isinstance(row, Mapping)]
+
+
+def _first_member(answer: Mapping[str, Any], members: Iterable[str]) -> Any:
+    for name in members:
+        if name in answer:
+            return answer[name]
+    return None
 
 
 def _dead_letter(row: Mapping[str, Any]) -> DeadLetter:

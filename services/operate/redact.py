@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from config import PROJECT_ROOT
@@ -79,6 +80,7 @@ _ERROR_CLASS = re.compile(
 _COMPOUND = re.compile(r"/?[a-z0-9]+(?:[./_-]+[a-z0-9][a-zA-Z0-9]*)*_?")
 _PART = re.compile(r"[A-Z]?[a-z]+")
 _WORD_OF_CODE = re.compile(r"[a-z]+")
+_DIGIT = re.compile(r"[0-9]")
 _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,80}")
 _WORDS = re.compile(r"[^\s()\[\]{},;:]+|:+")
 
@@ -86,6 +88,13 @@ _WORDS = re.compile(r"[^\s()\[\]{},;:]+|:+")
 def redacted(text: object) -> str:
     """A text whose words are shown if they are technical, at most `MAX_LENGTH` characters; names are hidden."""
     return _WORDS.sub(_shown_word, str(text)[:MAX_LENGTH])
+
+
+def redacted_or_none(text: object) -> str | None:
+    """As `redacted`; None if there is no text."""
+    if not text:
+        return None
+    return redacted(text)
 
 
 def _shown_word(match: re.Match[str]) -> str:
@@ -103,8 +112,8 @@ def _is_technical(core: str) -> bool:
         return True
     if _COMPOUND.fullmatch(core) is None:
         return False
-    parts = [part.lower() for part in _PART.findall(core)]
-    return all(part in _technical_words() for part in parts)
+    words = map(str.lower, _PART.findall(core))
+    return _technical_words().issuperset(words)
 
 
 def _is_number(core: str) -> bool:
@@ -118,24 +127,27 @@ def _technical_words() -> frozenset[str]:
     found = set(_OTHERS_WORDS)
     for folder in ("services", "steps"):
         for path in (PROJECT_ROOT / folder).rglob("*.py"):
-            if not any(name in str(path) for name in _FOR_PEOPLE):
-                found.update(_WORD_OF_CODE.findall(path.read_text("utf-8")))
+            if _is_for_people(path):
+                continue
+            source = path.read_text("utf-8")
+            found.update(_WORD_OF_CODE.findall(source))
     return frozenset(found)
+
+
+def _is_for_people(path: Path) -> bool:
+    return any(name in str(path) for name in _FOR_PEOPLE)
 
 
 def redacted_payload(value: Any) -> Any:
     """A decoded JSON value with the members that are ids, numbers and our own words; all else is hidden."""
     if isinstance(value, Mapping):
-        return {
-            _member(name): _shown_member(name, item) for name, item in value.items()
-        }
+        shown = {}
+        for name, item in value.items():
+            shown[redacted(name)] = _shown_member(name, item)
+        return shown
     if isinstance(value, list):
         return [redacted_payload(item) for item in value[:20]]
     return _shown_scalar(value)
-
-
-def _member(name: object) -> str:
-    return redacted(name)
 
 
 def _shown_member(name: object, value: Any) -> Any:
@@ -157,16 +169,19 @@ def _shown_id(value: Any) -> Any:
     """An id, a Kürzel, a topic; a word that is not technical may be a name."""
     if not isinstance(value, str):
         return _shown_scalar(value)
-    is_kuerzel = value.isalpha() and value.isupper() and len(value) <= LONGEST_KUERZEL
-    if is_kuerzel:
+    if _is_kuerzel(value):
         return value
     if _ID.fullmatch(value) is None:
         return HIDDEN
-    if any(character.isdigit() for character in value):
+    if _DIGIT.search(value):
         return value
     if redacted(value) == value:
         return value
     return HIDDEN
+
+
+def _is_kuerzel(value: str) -> bool:
+    return value.isalpha() and value.isupper() and len(value) <= LONGEST_KUERZEL
 
 
 def _shown_scalar(value: Any) -> Any:

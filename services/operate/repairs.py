@@ -7,7 +7,7 @@ Each applied repair leaves a row in the audit, whatever became of it. Beside the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -118,7 +118,8 @@ async def _plan_retry(sources: Sources, target: str) -> Repair:
     if target not in STATUSES:
         raise InvalidInput("no such status")
     ids, total = await ids_with_status(sources, target, MAX_RETRIED)
-    return Repair("retry", target, ids, min(total, len(ids)))
+    count = min(total, len(ids))
+    return Repair("retry", target, ids, count)
 
 
 async def _plan_calendar(sources: Sources, target: str) -> Repair:
@@ -131,10 +132,18 @@ async def _plan_calendar(sources: Sources, target: str) -> Repair:
 async def _plan_calendars(sources: Sources, target: str) -> Repair:
     if target not in CALENDAR_STATES:
         raise InvalidInput("no such state")
-    names = [one.kuerzel for one in await employees(sources) if one.state == target]
-    chosen = names[:MAX_RETRIED]
-    more = len(names) - len(chosen)
-    return Repair("sync_calendars", target, chosen, len(chosen), more)
+    in_state = []
+    for employee in await employees(sources):
+        if employee.state == target:
+            in_state.append(employee.kuerzel)
+    chosen = in_state[:MAX_RETRIED]
+    return Repair(
+        kind="sync_calendars",
+        target=target,
+        ids=chosen,
+        count=len(chosen),
+        more=len(in_state) - len(chosen),
+    )
 
 
 async def _plan_release(sources: Sources, target: str) -> Repair:
@@ -143,9 +152,11 @@ async def _plan_release(sources: Sources, target: str) -> Repair:
     if not holds:
         return Repair("release", target)
     count = sum(hold.number for hold in holds)
-    names = [one.name for one in await held_appointments(sources, target)]
+    appointments = await held_appointments(sources, target)
+    names = [appointment.name for appointment in appointments]
     # A hold of a version that kept no list has none.
-    return Repair("release", target, names[:MAX_MESSAGES] or [target], count)
+    ids = names[:MAX_MESSAGES] or [target]
+    return Repair("release", target, ids, count)
 
 
 async def _plan_messages(
@@ -159,7 +170,14 @@ async def _plan_messages(
     stats = await topic_stats(sources.engine, topic)
     letters = await dead_letters(sources.engine, topic, 0, MAX_MESSAGES)
     ids = [letter.message_id for letter in letters]
-    return Repair(kind, topic, ids, len(ids), max(0, (stats.dead or 0) - len(ids)))
+    dead = stats.dead or 0
+    return Repair(
+        kind=kind,
+        target=topic,
+        ids=ids,
+        count=len(ids),
+        more=max(0, dead - len(ids)),
+    )
 
 
 # -- applying -------------------------------------------------------------------------------------------------------
@@ -219,35 +237,36 @@ async def _audit(
 
 
 async def _sync(sources: Sources, repair: Repair) -> int:
-    if not all(is_entity_id(entity_id) for entity_id in repair.ids):
-        raise InvalidInput("not an id")
+    for entity_id in repair.ids:
+        if not is_entity_id(entity_id):
+            raise InvalidInput("not an id")
     new = await enqueue_sync_now(sources.resources, sources.engine.enqueue, repair.ids)
     return len(new)
 
 
 async def _sync_calendar(sources: Sources, repair: Repair) -> int:
-    return await enqueue_employees(
-        sources.resources,
-        sources.engine.enqueue,
-        [repair.target],
-        full_content=True,
-        timeout_seconds=ENQUEUE_SECONDS,
-    )
+    return await _enqueue_employees(sources, [repair.target])
 
 
 async def _sync_calendars(sources: Sources, repair: Repair) -> int:
-    known = {one.kuerzel for one in await employees(sources)}
+    known = {employee.kuerzel for employee in await employees(sources)}
+    still_known = [kuerzel for kuerzel in repair.ids if kuerzel in known]
+    return await _enqueue_employees(sources, still_known)
+
+
+async def _enqueue_employees(sources: Sources, kuerzel: list[str]) -> int:
     return await enqueue_employees(
         sources.resources,
         sources.engine.enqueue,
-        [kuerzel for kuerzel in repair.ids if kuerzel in known],
+        kuerzel,
         full_content=True,
         timeout_seconds=ENQUEUE_SECONDS,
     )
 
 
 async def _release(sources: Sources, repair: Repair) -> int:
-    report = await CalendarDecisions(sources.resources).release_held(
+    decisions = CalendarDecisions(sources.resources)
+    report = await decisions.release_held(
         [repair.target], apply=True, at_most=repair.count
     )
     is_released = any(change.done for change in report.changes)
@@ -276,7 +295,9 @@ async def _on_messages(sources: Sources, function: str, repair: Repair) -> int:
 
 
 def _count(answer: Any) -> int:
-    value = answer.get("redriven") if isinstance(answer, dict) else None
+    if not isinstance(answer, dict):
+        return 0
+    value = answer.get("redriven")
     if isinstance(value, int):
         return int(value)
     return 0
@@ -329,13 +350,18 @@ async def preview(sources: Sources, entity_id: str) -> Preview:
     if not is_entity_id(entity_id):
         raise InvalidInput("not an id")
     shown = await rehearsed_preview(sources.resources, entity_id)
-    records = [
-        PlannedRecord(
-            system=change["system"],
-            title=change["title"],
-            is_new=change["isNew"],
-            fields=[line["label"] for line in change["fields"]],
-        )
-        for change in shown["changes"]
-    ]
-    return Preview(shown["result"], records, len(shown["held"]), len(shown["tasks"]))
+    return Preview(
+        result=shown["result"],
+        records=[_planned_record(change) for change in shown["changes"]],
+        held=len(shown["held"]),
+        tasks=len(shown["tasks"]),
+    )
+
+
+def _planned_record(change: Mapping[str, Any]) -> PlannedRecord:
+    return PlannedRecord(
+        system=change["system"],
+        title=change["title"],
+        is_new=change["isNew"],
+        fields=[line["label"] for line in change["fields"]],
+    )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
+import asyncpg
+
 from config import Settings
+from services.core.database import database_errors
 from services.core.operation.engine import EngineClient
 from services.core.operation.steps import Step, load_steps
 from services.core.resources import Resources
@@ -15,6 +19,9 @@ from services.core.resources import Resources
 __all__ = ["Sources", "Step"]
 
 T = TypeVar("T")
+
+#: When a value was made that is not in the cache, and the value.
+_NEVER_MADE: tuple[float, Any] = (float("-inf"), None)
 
 
 class Sources:
@@ -28,7 +35,20 @@ class Sources:
         self.engine = EngineClient(settings.engine.url)
         self._steps: list[Step] | None = None
         self._cache: dict[str, tuple[float, Any]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def rows(
+        self, make: Callable[[asyncpg.Record], T], query: str, *values: Any
+    ) -> list[T]:
+        """What ``make`` makes of each row of a query.
+
+        Raises:
+            Unavailable, DatabaseUnusable: see `database_errors`.
+        """
+        pool = await self.resources.database()
+        async with database_errors():
+            found = await pool.fetch(query, *values)
+        return [make(row) for row in found]
 
     async def steps(self) -> list[Step]:
         """The steps by their names; loaded once, in a thread."""
@@ -40,10 +60,10 @@ class Sources:
         self, key: str, seconds: float, make: Callable[[], Awaitable[T]]
     ) -> T:
         """A value that is at most so many seconds old; several who ask at once share one making."""
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            made_at, value = self._cache.get(key, (float("-inf"), None))
-            if time.monotonic() - made_at > seconds:
+        async with self._locks[key]:
+            made_at, value = self._cache.get(key, _NEVER_MADE)
+            age = time.monotonic() - made_at
+            if age > seconds:
                 value = await make()
                 self._cache[key] = (time.monotonic(), value)
             return value  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from services.operate.sources import Sources
 
 #: The engine keeps the newest 1,000 records.
 SEARCHED_ROWS = 1_000
+LATEST_TRACES = 20
 LEVELS = {"debug": 5, "info": 9, "warning": 13, "error": 17}
 
 
@@ -115,26 +116,31 @@ async def find_logs(engine: EngineClient, wanted: LogFilter) -> list[LogLine]:
     if wanted.level in LEVELS:
         query["severity_min"] = LEVELS[wanted.level]
     answer = await engine.call("engine::logs::list", **query)
-    records = _member(answer, "logs")
-    chosen = [record for record in records if _names(record, wanted.entity)]
-    return [_log_line(record) for record in chosen]
+    lines = []
+    for record in _member(answer, "logs"):
+        if _names(record, wanted.entity):
+            lines.append(_log_line(record))
+    return lines
 
 
 def _names(record: Mapping[str, Any], entity: str) -> bool:
     """Whether a line's event or one of its fields is about this entity."""
     if not entity:
         return True
-    fields = _fields(record)
-    values = [str(value) for value in fields.values() if not isinstance(value, Mapping)]
-    return entity in values or str(record.get("body")) == entity
+    event = str(record.get("body"))
+    fields = _fields(record).values()
+    values = [str(value) for value in fields if not isinstance(value, Mapping)]
+    return entity == event or entity in values
 
 
 def _fields(record: Mapping[str, Any]) -> Mapping[str, Any]:
     attributes = record.get("attributes")
-    data = attributes.get("log.data") if isinstance(attributes, Mapping) else None
-    if isinstance(data, Mapping):
-        return data
-    return {}
+    if not isinstance(attributes, Mapping):
+        return {}
+    data = attributes.get("log.data")
+    if not isinstance(data, Mapping):
+        return {}
+    return data
 
 
 def _log_line(record: Mapping[str, Any]) -> LogLine:
@@ -150,15 +156,18 @@ def _log_line(record: Mapping[str, Any]) -> LogLine:
 
 def _level(number: Any) -> str:
     found = "debug"
+    if not isinstance(number, int):
+        return found
     for name, minimum in LEVELS.items():
-        if isinstance(number, int) and number >= minimum:
+        if number >= minimum:
             found = name
     return found
 
 
 async def _latest_traces(engine: EngineClient) -> list[TraceLine]:
-    answer = await engine.call("engine::traces::list", limit=20)
-    return [_trace_line(span) for span in _member(answer, "spans")[:20]]
+    answer = await engine.call("engine::traces::list", limit=LATEST_TRACES)
+    spans = _member(answer, "spans")
+    return [_trace_line(span) for span in spans[:LATEST_TRACES]]
 
 
 def _trace_line(span: Mapping[str, Any]) -> TraceLine:
@@ -172,9 +181,16 @@ def _trace_line(span: Mapping[str, Any]) -> TraceLine:
 
 
 def _length(span: Mapping[str, Any]) -> float:
-    start = int(span.get("start_time_unix_nano") or 0)
+    """How long a span is, in ms."""
+    start = _start(span)
     end = int(span.get("end_time_unix_nano") or start)
-    return max(0, end - start) / 1e6
+    nanoseconds = max(0, end - start)
+    return nanoseconds / 1e6
+
+
+def _start(span: Mapping[str, Any], unknown: int = 0) -> int:
+    """When a span begins, in nanoseconds since 1970."""
+    return int(span.get("start_time_unix_nano") or unknown)
 
 
 def _is_error(span: Mapping[str, Any]) -> bool:
@@ -186,7 +202,7 @@ async def _spans(engine: EngineClient, trace_id: str) -> list[SpanBar]:
     roots = _member(answer, "roots")
     if not roots:
         return []
-    begin = min(int(root.get("start_time_unix_nano") or 0) for root in roots)
+    begin = min(map(_start, roots))
     return list(_bars(roots, begin, 0))
 
 
@@ -194,20 +210,23 @@ def _bars(
     spans: Sequence[Mapping[str, Any]], begin: int, depth: int
 ) -> Iterator[SpanBar]:
     for span in spans:
-        start = int(span.get("start_time_unix_nano") or begin)
+        since_begin = _start(span, begin) - begin
         yield SpanBar(
             name=redacted(span.get("name") or ""),
             service=redacted(span.get("service_name") or ""),
             depth=depth,
-            start_ms=max(0, start - begin) / 1e6,
+            start_ms=max(0, since_begin) / 1e6,
             duration_ms=_length(span),
             is_error=_is_error(span),
         )
-        yield from _bars(span.get("children") or [], begin, depth + 1)
+        children = span.get("children") or []
+        yield from _bars(children, begin, depth + 1)
 
 
 def _member(answer: Any, name: str) -> list[Mapping[str, Any]]:
-    found = answer.get(name) if isinstance(answer, Mapping) else None
+    found = None
+    if isinstance(answer, Mapping):
+        found = answer.get(name)
     if not isinstance(found, list):
         raise UnexpectedAnswer("engine", "expected a list")
     return [item for item in found if isinstance(item, Mapping)]

@@ -41,17 +41,14 @@ class RehearsedTermine:
 
     def changes(self) -> list[Change]:
         """What would be different in the end."""
-        written = [self._change(fr_nr) for fr_nr in self.written]
-        gone = [self._deletion(fr_nr) for fr_nr in sorted(self.deleted)]
-        return [*written, *gone]
-
-    def _change(self, fr_nr: int) -> Change:
-        before, after = self.read.get(fr_nr), self.written[fr_nr]
-        return Change(advoware_protocol.SYSTEM, "Termine", str(fr_nr), before, after)
-
-    def _deletion(self, fr_nr: int) -> Change:
-        before = self.read.get(fr_nr, {})
-        return Change(advoware_protocol.SYSTEM, "Termine", str(fr_nr), before, {})
+        found = []
+        for fr_nr, after in self.written.items():
+            before = self.read.get(fr_nr)
+            found.append(_termin_change(fr_nr, before, after))
+        for fr_nr in sorted(self.deleted):
+            before = self.read.get(fr_nr, {})
+            found.append(_termin_change(fr_nr, before, after={}))
+        return found
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
         """Send a read and answer a write of a Termin.
@@ -60,51 +57,101 @@ class RehearsedTermine:
             InvalidInput: a write that no sync of a calendar makes.
         """
         if request.is_write:
-            return _answer(self._write(request))
-        number = dict(request.params or {}).get("frnr")
-        if number is not None and int(number) in self.written:
-            return _answer([self.written[int(number)]])
+            written = self._write(request)
+            return _answer(written)
+        fr_nr = _asked_number(request)
+        if fr_nr is not None and fr_nr in self.written:
+            return _answer([self.written[fr_nr]])
         answer = await send()
         return self._with_what_would_be(answer)
 
     def _with_what_would_be(self, answer: HttpAnswer) -> HttpAnswer:
         """The list with the records as they would be; the same answer if it holds none of them."""
         rows = record_list(answer.json(advoware_protocol.SYSTEM))
-        shown, is_altered = [], False
+        shown = []
+        is_altered = False
         for row in rows:
-            fr_nr = row.get("frNr") if isinstance(row, dict) else None
-            if not isinstance(fr_nr, int):
+            fr_nr = _number_of(row)
+            if fr_nr is None:
                 shown.append(row)
                 continue
             self.read.setdefault(fr_nr, row)
-            is_altered = is_altered or fr_nr in self.written or fr_nr in self.deleted
-            if fr_nr not in self.deleted:
-                shown.append(self.written.get(fr_nr, row))
-        return _answer(shown) if is_altered else answer
+            if fr_nr in self.deleted:
+                is_altered = True
+            elif fr_nr in self.written:
+                is_altered = True
+                shown.append(self.written[fr_nr])
+            else:
+                shown.append(row)
+        if not is_altered:
+            return answer
+        return _answer(shown)
 
     def _write(self, request: ForeignRequest) -> Any:
-        if request.method == "POST":
-            record = {**request.body, "frNr": self.number}
-            self.number += 1
-            self.written[record["frNr"]] = record
-            return dict(record)
-        if request.method == "PUT":
-            record = dict(request.body)
-            self.written[int(record["frNr"])] = record
-            return dict(record)
-        if request.method == "DELETE":
-            fr_nr = int(dict(request.params or {})["frnr"])
-            self.written.pop(fr_nr, None)
-            self.deleted.add(fr_nr)
-            return None
+        match request.method:
+            case "POST":
+                return self._create(request.body)
+            case "PUT":
+                return self._replace(request.body)
+            case "DELETE":
+                return self._delete(request)
         raise InvalidInput(
             f"a rehearsal does not know {request.method} {request.path} of {request.system}"
         )
 
+    def _create(self, body: Record) -> Record:
+        fr_nr = self.number
+        self.number += 1
+        record = {**body, "frNr": fr_nr}
+        self.written[fr_nr] = record
+        return dict(record)
+
+    def _replace(self, body: Record) -> Record:
+        record = dict(body)
+        fr_nr = int(record["frNr"])
+        self.written[fr_nr] = record
+        return dict(record)
+
+    def _delete(self, request: ForeignRequest) -> None:
+        params = dict(request.params or {})
+        fr_nr = int(params["frnr"])
+        self.written.pop(fr_nr, None)
+        self.deleted.add(fr_nr)
+
+
+def _asked_number(request: ForeignRequest) -> int | None:
+    """The frNr that a read names, None if it names none."""
+    params = dict(request.params or {})
+    number = params.get("frnr")
+    if number is None:
+        return None
+    return int(number)
+
+
+def _number_of(row: Any) -> int | None:
+    """The frNr of a row, None if it has none."""
+    if not isinstance(row, dict):
+        return None
+    fr_nr = row.get("frNr")
+    if not isinstance(fr_nr, int):
+        return None
+    return fr_nr
+
+
+def _termin_change(fr_nr: int, before: Record | None, after: Record) -> Change:
+    return Change(
+        system=advoware_protocol.SYSTEM,
+        kind="Termine",
+        record_id=str(fr_nr),
+        before=before,
+        after=after,
+    )
+
 
 def _answer(value: Any) -> HttpAnswer:
     headers = {"Content-Type": "application/json"}
-    return HttpAnswer(200, headers, json.dumps(value).encode())
+    body = json.dumps(value).encode()
+    return HttpAnswer(200, headers, body)
 
 
 # -- the calendar system ----------------------------------------------------------------------------------------------
@@ -144,7 +191,14 @@ class RehearsedCalendar:
             before = self._read.get(key)
             if before is None and after is None:
                 continue
-            found.append(Change(CALENDAR, key.kind, key.record_id, before, after or {}))
+            change = Change(
+                system=CALENDAR,
+                kind=key.kind,
+                record_id=key.record_id,
+                before=before,
+                after=after or {},
+            )
+            found.append(change)
         return found
 
     # -- calendars ------------------------------------------------------------------------------------------------
@@ -152,19 +206,22 @@ class RehearsedCalendar:
     async def list_calendars(self) -> list[Record]:
         """See `CalendarProvider`; likewise all that follow."""
         listed = await self._real.list_calendars()
-        known = [self._observe(_calendar_key(row), row) for row in listed]
-        created = [
-            record
-            for key, record in self._written.items()
-            if record is not None and key.kind == "calendar"
-        ]
-        listed_ids = {row.get("id") for row in listed}
-        new = [record for record in created if record["id"] not in listed_ids]
-        return [*known, *new]
+        listed_ids = set()
+        shown = []
+        for row in listed:
+            listed_ids.add(row.get("id"))
+            shown.append(self._observe(_calendar_key(row), row))
+        for key, record in self._written.items():
+            if record is None or key.kind != "calendar":
+                continue
+            if record["id"] not in listed_ids:
+                shown.append(record)
+        return shown
 
     async def get_calendar(self, calendar_id: str) -> Record:
         if _is_new(calendar_id):
-            return self._current(_Key("calendar", calendar_id, calendar_id))
+            key = _Key("calendar", calendar_id, calendar_id)
+            return self._current(key)
         record = await self._real.get_calendar(calendar_id)
         return self._observe(_calendar_key(record), record)
 
@@ -176,7 +233,7 @@ class RehearsedCalendar:
             "description": description,
             "accessRole": "owner",
         }
-        return self._write(_Key("calendar", calendar_id, calendar_id), record)
+        return self._write(_calendar_key(record), record)
 
     async def patch_calendar(self, calendar_id: str, changes: Record) -> Record:
         record = await self.get_calendar(calendar_id)
@@ -189,9 +246,11 @@ class RehearsedCalendar:
         listed: Sequence[Record] = []
         if not _is_new(calendar_id):
             listed = await self._real.list_acl(calendar_id)
+        rules = {}
         for row in listed:
-            self._read.setdefault(_Key("rule", calendar_id, str(row.get("id"))), row)
-        rules = {str(row.get("id")): row for row in listed}
+            rule_id = str(row.get("id"))
+            self._read.setdefault(_Key("rule", calendar_id, rule_id), row)
+            rules[rule_id] = row
         for key, rule in self._written.items():
             if key.kind != "rule" or key.calendar_id != calendar_id:
                 continue
@@ -204,16 +263,22 @@ class RehearsedCalendar:
         self, calendar_id: str, role: str, email: str, *, notify: bool = False
     ) -> Record:
         rule_id = f"user:{email}"
-        scope = {"type": "user", "value": email}
-        rule = {"id": rule_id, "role": role, "scope": scope}
-        return self._write(_Key("rule", calendar_id, rule_id), rule)
+        key = _Key("rule", calendar_id, rule_id)
+        rule = {
+            "id": rule_id,
+            "role": role,
+            "scope": {"type": "user", "value": email},
+        }
+        return self._write(key, rule)
 
     async def patch_acl(self, calendar_id: str, rule_id: str, role: str) -> Record:
         key = _Key("rule", calendar_id, rule_id)
-        return self._write(key, {**self._read.get(key, {"id": rule_id}), "role": role})
+        rule = self._read.get(key, {"id": rule_id})
+        return self._write(key, {**rule, "role": role})
 
     async def delete_acl(self, calendar_id: str, rule_id: str) -> None:
-        self._written[_Key("rule", calendar_id, rule_id)] = None
+        key = _Key("rule", calendar_id, rule_id)
+        self._written[key] = None
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -225,9 +290,14 @@ class RehearsedCalendar:
         listed = await self._real.list_events(calendar_id, sync_token)
         shown = []
         for record in listed.events:
-            key = _Key("event", calendar_id, str(record.get("id")))
+            event_id = str(record.get("id"))
+            key = _Key("event", calendar_id, event_id)
             shown.append(self._observe(key, record))
-        return _Events(shown, listed.next_sync_token, listed.is_full)
+        return _Events(
+            events=shown,
+            next_sync_token=listed.next_sync_token,
+            is_full=listed.is_full,
+        )
 
     async def get_event(self, calendar_id: str, event_id: str) -> Record:
         key = _Key("event", calendar_id, event_id)
@@ -235,15 +305,18 @@ class RehearsedCalendar:
             return self._current(key)
         if _is_new(calendar_id):
             raise NotFound(CALENDAR, "no such event")
-        return self._observe(key, await self._real.get_event(calendar_id, event_id))
+        record = await self._real.get_event(calendar_id, event_id)
+        return self._observe(key, record)
 
     async def insert_event(self, calendar_id: str, body: Record) -> Record:
-        if not body.get("id"):
+        event_id = body.get("id")
+        if not event_id:
             raise InvalidInput("an event needs an id of our own")
-        key = _Key("event", calendar_id, str(body["id"]))
+        key = _Key("event", calendar_id, str(event_id))
         if key in self._read or key in self._written:
             raise Conflict(CALENDAR, "the id is taken", status=409)
-        return self._write(key, {"status": "confirmed", **body})
+        record = {"status": "confirmed", **body}
+        return self._write(key, record)
 
     async def patch_event(
         self,
@@ -253,24 +326,28 @@ class RehearsedCalendar:
         *,
         if_match: str | None = None,
     ) -> Record:
+        key = _Key("event", calendar_id, event_id)
         record = await self.get_event(calendar_id, event_id)
-        return self._write(
-            _Key("event", calendar_id, event_id), _patched(record, changes)
-        )
+        patched = _patched(record, changes)
+        return self._write(key, patched)
 
     async def delete_event(
         self, calendar_id: str, event_id: str, *, if_match: str | None = None
     ) -> None:
+        key = _Key("event", calendar_id, event_id)
         record = await self.get_event(calendar_id, event_id)
         if record.get("status") == "cancelled":
             raise NotFound(CALENDAR, "the event is deleted already")
-        self._written[_Key("event", calendar_id, event_id)] = None
+        self._written[key] = None
 
     # -- what was read and would be written -------------------------------------------------------------------------
 
     def _observe(self, key: _Key, record: Record) -> Record:
-        self._read.setdefault(key, copy.deepcopy(record))
-        return self._current(key) if key in self._written else record
+        if key not in self._read:
+            self._read[key] = copy.deepcopy(record)
+        if key in self._written:
+            return self._current(key)
+        return record
 
     def _current(self, key: _Key) -> Record:
         record = self._written.get(key)
@@ -281,7 +358,9 @@ class RehearsedCalendar:
         raise NotFound(CALENDAR, "no such record")
 
     def _write(self, key: _Key, record: Record) -> Record:
-        stored = {**copy.deepcopy(record), "etag": f'"{self._next(_VERSION)}"'}
+        version = self._next(_VERSION)
+        stored = copy.deepcopy(record)
+        stored["etag"] = f'"{version}"'
         self._written[key] = stored
         return copy.deepcopy(stored)
 
@@ -303,10 +382,11 @@ def _patched(record: Record, changes: Record) -> Record:
     """The record after a PATCH: null removes a field, and what is within a field is changed likewise."""
     result = dict(record)
     for name, value in changes.items():
+        current = result.get(name)
         if value is None:
             result.pop(name, None)
-        elif isinstance(value, dict) and isinstance(result.get(name), dict):
-            result[name] = _patched(result[name], value)
+        elif isinstance(value, dict) and isinstance(current, dict):
+            result[name] = _patched(current, value)
         else:
             result[name] = value
     return result

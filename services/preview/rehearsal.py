@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -71,9 +71,9 @@ class Rehearsal:
         """
         if request.system == espocrm_query.SYSTEM:
             return await self._espocrm.carry(request, send)
-        if request.system == advoware_protocol.SYSTEM and request.path == TERMINE:
-            return await self._termine.carry(request, send)
         if request.system == advoware_protocol.SYSTEM:
+            if request.path == TERMINE:
+                return await self._termine.carry(request, send)
             return await self._advoware.carry(request, send)
         if request.is_write:
             raise _unknown(request)
@@ -86,13 +86,14 @@ class Rehearsal:
     @property
     def changes(self) -> list[Change]:
         """What would be different in the end, in the order in which it would first be written."""
-        calendar = self._calendar.changes() if self._calendar else []
-        return [
+        changes = [
             *self._advoware.changes(),
             *self._espocrm.changes(),
             *self._termine.changes(),
-            *calendar,
         ]
+        if self._calendar is not None:
+            changes += self._calendar.changes()
+        return changes
 
 
 def _unknown(request: ForeignRequest) -> InvalidInput:
@@ -102,8 +103,9 @@ def _unknown(request: ForeignRequest) -> InvalidInput:
 
 
 def _answer(value: Any) -> HttpAnswer:
+    headers = {"Content-Type": "application/json"}
     body = json.dumps(value).encode()
-    return HttpAnswer(200, {"Content-Type": "application/json"}, body)
+    return HttpAnswer(200, headers, body)
 
 
 # -- EspoCRM --------------------------------------------------------------------------------------------------------
@@ -123,8 +125,15 @@ class _EspoCRM:
             before = None
             if key not in self.created:
                 before = self.read.get(key, {})
-            after = self._now(key)
-            changes.append(Change(espocrm_query.SYSTEM, *key, before, after))
+            entity_type, entity_id = key
+            change = Change(
+                system=espocrm_query.SYSTEM,
+                kind=entity_type,
+                record_id=entity_id,
+                before=before,
+                after=self._now(key),
+            )
+            changes.append(change)
         return changes
 
     def shown(self, entity_type: str) -> list[Record]:
@@ -135,30 +144,48 @@ class _EspoCRM:
         return shown
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
-        parts = request.path.partition("/")
-        entity_type = unquote(parts[0])
-        entity_id = unquote(parts[2])
+        path_type, _, path_id = request.path.partition("/")
+        entity_type = unquote(path_type)
+        entity_id = unquote(path_id)
         if request.is_write:
-            return _answer(self._write(request, entity_type, entity_id))
-        if (entity_type, entity_id) in self.created:
-            return _answer(self._now((entity_type, entity_id)))
+            written = self._write(request, entity_type, entity_id)
+            return _answer(written)
+        key = (entity_type, entity_id)
+        if key in self.created:
+            return _answer(self._now(key))
         answer = await send()
         value = answer.json(espocrm_query.SYSTEM)
         if not isinstance(value, dict):
             return answer
-        if entity_id and value.get("id") == entity_id:
-            return _answer(self._observed(entity_type, value))
-        if not entity_id and isinstance(value.get("list"), list):
-            rows = [self._observed(entity_type, row) for row in value["list"]]
-            rows += self._new_rows(entity_type, request.params)
-            return _answer({**value, "list": rows})
+        if not entity_id:
+            return self._listed(request, entity_type, value, answer)
+        if value.get("id") == entity_id:
+            record = self._observed(entity_type, value)
+            return _answer(record)
         return answer
+
+    def _listed(
+        self,
+        request: ForeignRequest,
+        entity_type: str,
+        value: Record,
+        answer: HttpAnswer,
+    ) -> HttpAnswer:
+        """A list with its records as they would be, and with those that would be created."""
+        listed = value.get("list")
+        if not isinstance(listed, list):
+            return answer
+        rows = [self._observed(entity_type, row) for row in listed]
+        rows += self._new_rows(entity_type, request.params)
+        return _answer({**value, "list": rows})
 
     def _observed(self, entity_type: str, row: Record) -> Record:
         """Remember what was read first, also of a row that shows less; the row as it would be."""
         key = (entity_type, str(row.get("id")))
-        self.read[key] = {**row, **self.read.get(key, {})}
-        return {**row, **self.written.get(key, {})}
+        read_before = self.read.get(key, {})
+        self.read[key] = {**row, **read_before}
+        written = self.written.get(key, {})
+        return {**row, **written}
 
     def _now(self, key: tuple[str, str]) -> Record:
         read = self.read.get(key, {})
@@ -171,23 +198,26 @@ class _EspoCRM:
         link = str(asked.get("where[0][attribute]", ""))
         if not link.endswith("Id"):
             return []
+        owner = asked.get("where[0][value]")
         rows = []
         for key in self.written:
             if key not in self.created or key[0] != entity_type:
                 continue
             row = self._now(key)
-            if row.get(link) == asked.get("where[0][value]"):
+            if row.get(link) == owner:
                 rows.append(row)
         return rows
 
     def _write(self, request: ForeignRequest, entity_type: str, entity_id: str) -> Any:
+        body = request.body
         if request.path == "BitByLaw/write":
-            results = map(self._one_of_many, request.body["writes"])
+            results = map(self._one_of_many, body["writes"])
             return {"results": list(results)}
-        if request.method == "POST" and not entity_id:
-            return self._create(entity_type, request.body)
-        if request.method in {"PUT", "PATCH"} and entity_id:
-            return self._update(entity_type, entity_id, request.body)
+        match request.method:
+            case "POST" if not entity_id:
+                return self._create(entity_type, body)
+            case "PUT" | "PATCH" if entity_id:
+                return self._update(entity_type, entity_id, body)
         raise _unknown(request)
 
     def _one_of_many(self, write: Mapping[str, Any]) -> Record:
@@ -196,7 +226,8 @@ class _EspoCRM:
         if write["op"] == "create":
             record = self._create(entity_type, attributes)
         else:
-            record = self._update(entity_type, str(write["id"]), attributes)
+            entity_id = str(write["id"])
+            record = self._update(entity_type, entity_id, attributes)
         return {
             "id": record["id"],
             "entityType": entity_type,
@@ -205,14 +236,16 @@ class _EspoCRM:
         }
 
     def _create(self, entity_type: str, attributes: Record) -> Record:
-        key = (entity_type, f"rehearsal{len(self.created) + 1}")
+        number = len(self.created) + 1
+        key = (entity_type, f"rehearsal{number}")
         self.created.add(key)
         self.written[key] = dict(attributes)
         return self._now(key)
 
     def _update(self, entity_type: str, entity_id: str, attributes: Record) -> Record:
         key = (entity_type, entity_id)
-        self.written[key] = {**self.written.get(key, {}), **attributes}
+        written_before = self.written.get(key, {})
+        self.written[key] = {**written_before, **attributes}
         return self._now(key)
 
 
@@ -235,29 +268,43 @@ class _Advoware:
         for betnr, after in self.written.items():
             before = self.read.get(betnr)
             found.append(_change("Beteiligte", betnr, before, after))
-            for owner, path, part_id in self.touched:
-                if owner == betnr:
-                    part_before = _part(before or {}, path, part_id)
-                    part_after = _part(after, path, part_id) or {}
-                    found.append(_change(path, part_id, part_before, part_after))
+            found += self._part_changes(betnr)
         return found
+
+    def _part_changes(self, betnr: int) -> Iterator[Change]:
+        before = self.read.get(betnr, {})
+        after = self.written[betnr]
+        for owner, path, part_id in self.touched:
+            if owner != betnr:
+                continue
+            part_before = _part(before, path, part_id)
+            part_after = _part(after, path, part_id)
+            yield _change(path, part_id, part_before, part_after or {})
 
     async def carry(self, request: ForeignRequest, send: Send) -> HttpAnswer:
         match = _BETEILIGTER.fullmatch(request.path)
         if request.is_write:
             if match is None:
                 raise _unknown(request)
-            return _answer(self._write(request, *match.groups()))
-        if match is None or match[2]:
+            written = self._write(request, *match.groups())
+            return _answer(written)
+        if match is None:
             return await send()
-        if not match[1]:
+        number, path, _ = match.groups()
+        if path:
+            return await send()
+        if not number:
             answer = await send()
-            return _answer(record_list(answer.json(advoware_protocol.SYSTEM)))
-        betnr = int(match[1])
+            rows = record_list(answer.json(advoware_protocol.SYSTEM))
+            return _answer(rows)
+        return await self._get(int(number), send)
+
+    async def _get(self, betnr: int, send: Send) -> HttpAnswer:
         if betnr in self.written:
             return _answer(self.written[betnr])
         answer = await send()
-        self.read[betnr] = single_record(answer.json(advoware_protocol.SYSTEM))
+        value = answer.json(advoware_protocol.SYSTEM)
+        self.read[betnr] = single_record(value)
         return answer
 
     def _write(
@@ -273,9 +320,11 @@ class _Advoware:
             case ("POST", None, _, _):
                 return self._create(body)
             case ("PUT", str(), None, _):
-                return self._change(self._record(int(betnr)), body)
+                record = self._record(int(betnr))
+                return self._change(record, body)
             case ("POST", str(), str(), None) if path in PARTS:
-                return self._add_part(self._record(int(betnr)), path, body)
+                record = self._record(int(betnr))
+                return self._add_part(record, path, body)
             case ("PUT", str(), str(), str()) if path in PARTS:
                 record = self._record(int(betnr))
                 return self._change_part(record, path, int(part_id), body)
@@ -298,17 +347,23 @@ class _Advoware:
         return self.written[betnr]
 
     def _create(self, body: Record) -> Record:
-        number = self._next()
-        record = {**body, "betNr": number, "rowId": self._row_id()}
+        betnr = self._next()
+        record = dict(body)
+        record["betNr"] = betnr
+        record["rowId"] = self._row_id()
         for names, _ in PARTS.values():
-            record[names[0]] = []
-        self.written[number] = record
+            listed_as = names[0]
+            record[listed_as] = []
+        self.written[betnr] = record
         return copy.deepcopy(record)
 
     def _add_part(self, record: Record, path: str, body: Record) -> Record:
-        part = {**body, "id": self._next(), "rowId": self._row_id()}
+        part_id = self._next()
+        part = dict(body)
+        part["id"] = part_id
+        part["rowId"] = self._row_id()
         _parts(record, path).append(part)
-        self.touched[int(record["betNr"]), path, part["id"]] = None
+        self._touch(record, path, part_id)
         return dict(part)
 
     def _change_part(
@@ -317,15 +372,21 @@ class _Advoware:
         part = _part(record, path, part_id)
         if part is None:
             raise InvalidInput(f"a rehearsal does not know the record {path}/{part_id}")
-        for name in PARTS[path][1] & body.keys():
+        _, changeable = PARTS[path]
+        for name in changeable & body.keys():
             part[name] = body[name]
         part["rowId"] = self._row_id()
-        self.touched[int(record["betNr"]), path, part_id] = None
+        self._touch(record, path, part_id)
         return dict(part)
 
+    def _touch(self, record: Record, path: str, part_id: int) -> None:
+        betnr = int(record["betNr"])
+        self.touched[betnr, path, part_id] = None
+
     def _next(self) -> int:
+        number = self.number
         self.number += 1
-        return self.number - 1
+        return number
 
     def _row_id(self) -> str:
         return f"rehearsal-{self._next()}"
@@ -333,28 +394,31 @@ class _Advoware:
 
 def _change(kind: str, number: int, before: Record | None, after: Record) -> Change:
     return Change(
-        advoware_protocol.SYSTEM,
-        kind,
-        str(number),
-        before,
-        after,
+        system=advoware_protocol.SYSTEM,
+        kind=kind,
+        record_id=str(number),
+        before=before,
+        after=after,
     )
 
 
 def _parts(record: Record, path: str) -> list[Record]:
     """The list of a Beteiligter, under whichever of its names it is there."""
-    names = PARTS[path][0]
+    names, _ = PARTS[path]
     for name, value in record.items():
-        if name.casefold() in names and value is not None:
-            found: list[Record] = value
-            return found
-    added: list[Record] = record.setdefault(names[0], [])
+        if value is None or name.casefold() not in names:
+            continue
+        found: list[Record] = value
+        return found
+    listed_as = names[0]
+    added: list[Record] = record.setdefault(listed_as, [])
     return added
 
 
 def _part(record: Record, path: str, part_id: int) -> Record | None:
+    number = str(part_id)
     for part in _parts(dict(record), path):
-        if str(part.get("id")) == str(part_id):
+        if str(part.get("id")) == number:
             return part
     return None
 

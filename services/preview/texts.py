@@ -54,12 +54,13 @@ def preview_of(rehearsal: Rehearsal) -> dict[str, Any]:
     ``{"changes": [{"system", "title", "isNew", "fields": [{"label", "old", "new"}]}], "held": [sentence],
     "tasks": [{"name", "isOver"}]}``; ``held`` says what is not transferred, and why.
     """
+    changes = rehearsal.changes
+    held = dict.fromkeys(_held(rehearsal))
+    tasks = [_task(change) for change in changes if change.kind == "Task"]
     return {
-        "changes": _panels(rehearsal.changes),
-        "held": list(dict.fromkeys(_held(rehearsal))),
-        "tasks": [
-            _task(change) for change in rehearsal.changes if change.kind == "Task"
-        ],
+        "changes": _panels(changes),
+        "held": list(held),
+        "tasks": tasks,
     }
 
 
@@ -67,52 +68,63 @@ def _panels(changes: list[Change]) -> list[dict[str, Any]]:
     """One for each record; phone numbers and mail addresses, which are single lines, share one."""
     panels: list[dict[str, Any]] = []
     for change in changes:
-        fields = list(_fields(change)) if change.kind in TITLES else []
+        if change.kind not in TITLES:
+            continue
+        fields = list(_fields(change))
         if not fields:
             continue
         panel = {
             "system": change.system,
             "title": TITLES[change.kind],
             "isNew": change.before is None,
+            "fields": fields,
         }
-        last = {}
-        if panels:
-            last = {name: panels[-1][name] for name in panel}
-        if change.kind == CONTACT and last == panel:
+        if change.kind == CONTACT and panels and _share_head(panels[-1], panel):
             panels[-1]["fields"] += fields
         else:
-            panels.append({**panel, "fields": fields})
+            panels.append(panel)
     return panels
+
+
+def _share_head(panel: Record, other: Record) -> bool:
+    """Whether two panels differ in nothing but their fields."""
+    return all(panel[name] == other[name] for name in ("system", "title", "isNew"))
 
 
 def _fields(change: Change) -> Iterator[dict[str, str]]:
     before = change.before or {}
+    hidden = HIDDEN
+    if change.before is None:
+        hidden = HIDDEN | HIDDEN_WHEN_NEW
     for name, new in change.after.items():
-        if name not in LABELS or name in HIDDEN:
-            continue
-        if change.before is None and name in HIDDEN_WHEN_NEW:
+        if name not in LABELS or name in hidden:
             continue
         old_text = _text(name, before.get(name))
         new_text = _text(name, new)
-        if old_text != new_text:
-            yield {"label": _label(change, name), "old": old_text, "new": new_text}
+        if old_text == new_text:
+            continue
+        yield {
+            "label": _label(change, name),
+            "old": old_text,
+            "new": new_text,
+        }
 
 
 def _label(change: Change, name: str) -> str:
-    if change.system == advoware_protocol.SYSTEM and name == "tlf":
-        try:
-            return LABELS[f"kommunikation.{kind_of(int(change.after['kommKz']))}"]
-        except (KeyError, TypeError, ValueError):
-            return LABELS[name]
-    return LABELS[name]
+    if change.system != advoware_protocol.SYSTEM or name != "tlf":
+        return LABELS[name]
+    try:
+        kind = kind_of(int(change.after["kommKz"]))
+        return LABELS[f"kommunikation.{kind}"]
+    except (KeyError, TypeError, ValueError):
+        return LABELS[name]
 
 
 def _text(name: str, value: Any) -> str:
     """A value as people read it; empty for none."""
     if name in ENTRY and isinstance(value, list):
-        value = [
-            entry.get(ENTRY[name]) for entry in value if isinstance(entry, Mapping)
-        ]
+        entries = [entry for entry in value if isinstance(entry, Mapping)]
+        value = [entry.get(ENTRY[name]) for entry in entries]
     if value in (None, "", [], False):
         return ""
     return shown_value(value, quoted=False)
@@ -127,10 +139,11 @@ def _held(rehearsal: Rehearsal) -> Iterator[str]:
 
 
 def _task(change: Change) -> dict[str, Any]:
-    is_over = change.after.get("status") == "Canceled"
+    name = str(change.after.get("name") or "")
+    status = change.after.get("status")
     return {
-        "name": _without_invented(str(change.after.get("name") or "")),
-        "isOver": is_over,
+        "name": _without_invented(name),
+        "isOver": status == "Canceled",
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,32 +87,41 @@ class Cleaning:
     async def run(self) -> Counts:
         """Clean up once; how many rows, jobs and files went, by kind. What fails is logged, and done the next day."""
         kept = self._resources.settings.retention
-        audit = self._resources.now() - timedelta(days=kept.audit_days)
-        texts = self._resources.now() - timedelta(days=OVERWRITTEN_DAYS)
-        pool = await self._resources.database()
         work: dict[str, Callable[[], Awaitable[int]]] = {
-            "sync_audit": lambda: _in_batches(_rows(pool, _OLD_AUDIT, audit)),
-            "calendar_sync_audit": lambda: _in_batches(
-                _rows(pool, _OLD_CALENDAR_AUDIT, audit)
-            ),
-            "operator_action": lambda: _in_batches(_rows(pool, _OLD_ACTIONS, audit)),
-            "notification": lambda: _in_batches(_rows(pool, _OLD_PROBLEMS, audit)),
-            "responsible": lambda: _in_batches(_rows(pool, _OLD_NAMES, audit)),
-            "sync_state": lambda: _in_batches(_rows(pool, _OLD_STATES, audit)),
-            "calendar_sync_overwritten": lambda: _in_batches(
-                _rows(pool, _OLD_TEXTS, texts)
-            ),
-            "shadow_write": lambda: _in_batches(
-                _rows(pool, _OLD_SHADOWS, self._resources.now() - SHADOWS_KEPT)
-            ),
-            "queue": lambda: self._clean_queue(kept.queue_days),
-            "logs": lambda: self._clean_logs(kept),
+            **await self._work_on_tables(kept),
+            "queue": partial(self._clean_queue, kept.queue_days),
+            "logs": partial(self._clean_logs, kept),
         }
         counts = {}
         for kind, clean in work.items():
             counts[kind] = await self._count(kind, clean)
         log(self._context, "info", "privacy.cleaned", **counts)
         return counts
+
+    async def _work_on_tables(
+        self, kept: RetentionSettings
+    ) -> dict[str, Callable[[], Awaitable[int]]]:
+        """How each table is cleaned: which rows go, and from before when."""
+        now = self._resources.now()
+        audit = now - timedelta(days=kept.audit_days)
+        texts = now - timedelta(days=OVERWRITTEN_DAYS)
+        shadows = now - SHADOWS_KEPT
+        old_rows = {
+            "sync_audit": (_OLD_AUDIT, audit),
+            "calendar_sync_audit": (_OLD_CALENDAR_AUDIT, audit),
+            "operator_action": (_OLD_ACTIONS, audit),
+            "notification": (_OLD_PROBLEMS, audit),
+            "responsible": (_OLD_NAMES, audit),
+            "sync_state": (_OLD_STATES, audit),
+            "calendar_sync_overwritten": (_OLD_TEXTS, texts),
+            "shadow_write": (_OLD_SHADOWS, shadows),
+        }
+        pool = await self._resources.database()
+        work: dict[str, Callable[[], Awaitable[int]]] = {}
+        for table, (statement, before) in old_rows.items():
+            remove = _rows(pool, statement, before)
+            work[table] = partial(_in_batches, remove)
+        return work
 
     async def _count(self, kind: str, clean: Callable[[], Awaitable[int]]) -> int:
         """What one kind of cleaning has removed; 0 if it failed, so that the others have their turn."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -262,14 +263,11 @@ def _values_of(found: Mapping[str, list[Row]]) -> set[str]:
     texts: set[str] = set()
     for row in found["sync_state"]:
         texts.update(texts_in(row["base"]))
-    ids = {
-        row["entity_id"]
-        for rows in found.values()
-        for row in rows
-        if "entity_id" in row
-    }
-    return {
-        text
-        for text in texts - ids
-        if len(text) >= _SHORTEST_VALUE and not is_sealed(text)
-    }
+    for row in chain.from_iterable(found.values()):
+        if "entity_id" in row:
+            texts.discard(row["entity_id"])
+    return set(filter(_is_telling, texts))
+
+
+def _is_telling(text: str) -> bool:
+    return len(text) >= _SHORTEST_VALUE and not is_sealed(text)

@@ -67,14 +67,22 @@ async def rows_of(connection: Any, person: Person) -> dict[str, list[Row]]:
 
 async def _overwritten(connection: Any, found: Mapping[str, list[Row]]) -> list[Row]:
     """The kept events in which the person's whole name stands."""
-    names = {row["name"] or "" for row in found["responsible"]}
     events: dict[int, Row] = {}
-    for name in names:
-        if len(name) < SHORTEST_NAME or " " not in name:
-            continue
+    for name in _whole_names(found["responsible"]):
         for row in await connection.fetch(OVERWRITTEN, name):
-            events[row["overwritten_id"]] = dict(row)
+            overwritten_id = row["overwritten_id"]
+            events[overwritten_id] = dict(row)
     return list(events.values())
+
+
+def _whole_names(responsible: Sequence[Row]) -> set[str]:
+    """The names of first and last name that are long enough to be searched."""
+    names = set()
+    for row in responsible:
+        name = row["name"] or ""
+        if len(name) >= SHORTEST_NAME and " " in name:
+            names.add(name)
+    return names
 
 
 async def redis_keys(resources: Resources, person: Person) -> dict[str, str]:
@@ -124,9 +132,11 @@ async def export(resources: Resources, given: str, log_directory: Path) -> Holdi
 def as_text(holdings: Holdings) -> str:
     """What `export` has found, for people to read."""
     person = holdings["person"]
+    entity_ids = ", ".join(person["entity_ids"])
+    betnrs = ", ".join(person["betnrs"]) or "-"
     lines = [
         f"Auskunft über gespeicherte Daten, {holdings['exported_at']}",
-        f"EspoCRM: {', '.join(person['entity_ids'])}; Advoware: {', '.join(person['betnrs']) or '-'}",
+        f"EspoCRM: {entity_ids}; Advoware: {betnrs}",
     ]
     for table, rows in holdings["tables"].items():
         lines += _section(f"Tabelle {table}", rows)
@@ -137,9 +147,10 @@ def as_text(holdings: Holdings) -> str:
         lines += _section("Warteschlange", queue)
     redis = holdings["redis"]
     lines += ["", f"Redis: {len(redis)}", *_value_lines(redis)]
-    logs_found = holdings["logs"]
-    lines += ["", f"Protokolldateien: {len(logs_found)}"]
-    lines += [f"  {line}" for line in logs_found]
+    log_lines = holdings["logs"]
+    lines += ["", f"Protokolldateien: {len(log_lines)}"]
+    for line in log_lines:
+        lines.append(f"  {line}")
     return "\n".join(lines)
 
 
@@ -151,4 +162,8 @@ def _section(title: str, rows: Sequence[Row]) -> list[str]:
 
 
 def _value_lines(row: Row) -> list[str]:
-    return [f"  {name}: {value}" for name, value in row.items() if value is not None]
+    lines = []
+    for name, value in row.items():
+        if value is not None:
+            lines.append(f"  {name}: {value}")
+    return lines

@@ -32,27 +32,42 @@ def remove_old(directory: Path, days: int, now: datetime) -> int:
     other half.
     """
     half = timedelta(days=days) / 2
-    changed = 0
+    before = now - half
+    return _remove_kept(directory, before) + _start_again_used(directory, before)
+
+
+def _remove_kept(directory: Path, before: datetime) -> int:
+    """Remove what was kept of earlier logs, if it was written before then."""
+    removed = 0
     for path in _logs(directory):
-        if path.suffix == ".1":
-            written = datetime.fromtimestamp(path.stat().st_mtime, now.tzinfo)
-            if now - written > half:
-                path.unlink()
-                changed += 1
+        if path.suffix != ".1":
+            continue
+        written = datetime.fromtimestamp(path.stat().st_mtime, before.tzinfo)
+        if written < before:
+            path.unlink()
+            removed += 1
+    return removed
+
+
+def _start_again_used(directory: Path, before: datetime) -> int:
+    """Start those logs again whose first line was written before then."""
+    started = 0
     for path in _logs(directory):
-        began = _first_moment(path) if path.suffix == ".log" else None
-        if began is not None and now - began > half:
+        if path.suffix != ".log":
+            continue
+        began = _first_moment(path)
+        if began is not None and began < before:
             _start_again(path)
-            changed += 1
-    return changed
+            started += 1
+    return started
 
 
 def _start_again(path: Path) -> None:
     """Its writers have opened it for appending, so they go on at its new end."""
     kept = path.with_name(f"{path.name}.1")
-    with path.open("rb") as old, kept.open("wb") as copy:
+    with path.open("rb") as log, kept.open("wb") as copy:
         os.fchmod(copy.fileno(), 0o600)
-        shutil.copyfileobj(old, copy)
+        shutil.copyfileobj(log, copy)
     os.truncate(path, 0)
 
 
@@ -60,7 +75,8 @@ def _first_moment(path: Path) -> datetime | None:
     """When the first line that says so was written."""
     for line in _lines(path):
         try:
-            return datetime.fromisoformat(json.loads(line)["time"])
+            record = json.loads(line)
+            return datetime.fromisoformat(record["time"])
         except (ValueError, KeyError, TypeError):
             continue
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -76,22 +77,34 @@ async def find_person(pool: asyncpg.Pool, given: str) -> Person:
     """
     async with database_errors():
         ids, betnrs = await _linked_with(pool, given)
-        parts = await pool.fetch(_PARTS, list(ids), list(betnrs))
-        is_known = bool(parts)
-        for entity_id in ids:
-            is_known = is_known or await pool.fetchval(_IS_KNOWN, entity_id)
-    if not is_known:
-        raise NotFound("BitByLaw", f"nothing is held about {given}")
-    part_ids = {row["entity_id"] for row in parts}
-    return Person(tuple(sorted(ids)), tuple(sorted(betnrs)), tuple(sorted(part_ids)))
+        part_ids = await _column(pool, _PARTS, list(ids), list(betnrs))
+        if not part_ids and not await _is_any_known(pool, ids):
+            raise NotFound("BitByLaw", f"nothing is held about {given}")
+    return Person(
+        entity_ids=tuple(sorted(ids)),
+        betnrs=tuple(sorted(betnrs)),
+        part_ids=tuple(sorted(part_ids)),
+    )
+
+
+async def _is_any_known(pool: asyncpg.Pool, ids: set[str]) -> bool:
+    for entity_id in ids:
+        if await pool.fetchval(_IS_KNOWN, entity_id):
+            return True
+    return False
+
+
+async def _column(pool: asyncpg.Pool, query: str, *values: Any) -> set[str]:
+    """The different values of a query's only column."""
+    return {row[0] for row in await pool.fetch(query, *values)}
 
 
 async def _linked_with(pool: asyncpg.Pool, given: str) -> tuple[set[str], set[str]]:
     """The ids of the CBeteiligte and the numbers that belong to a given number or id."""
     if _BETNR.fullmatch(given):
-        rows = await pool.fetch(_IDS_OF_BETNR, given)
-        return {row["entity_id"] for row in rows}, {given}
+        ids = await _column(pool, _IDS_OF_BETNR, given)
+        return ids, {given}
     if _ID.fullmatch(given):
-        rows = await pool.fetch(_BETNRS_OF_ID, given)
-        return {given}, {row["betnr"] for row in rows}
+        betnrs = await _column(pool, _BETNRS_OF_ID, given)
+        return {given}, betnrs
     raise InvalidInput("neither a betNr (digits) nor the id of a record in EspoCRM")

@@ -130,6 +130,10 @@ def _without_values(args: str) -> str:
     """A job's arguments with nothing in the payload but what our events hold."""
     held = json.loads(args)
     payload = json.loads(held["data"])
-    if not isinstance(payload, dict) or payload.keys() <= set(_OWN):
+    if not isinstance(payload, dict):
         return args
-    return json.dumps({**held, "data": json.dumps(own_part(payload))})
+    kept = own_part(payload)
+    if kept == payload:
+        return args
+    held["data"] = json.dumps(kept)
+    return json.dumps(held)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -73,24 +74,38 @@ async def compare_since(resources: Resources, since: datetime) -> Comparison:
         Unavailable, DatabaseUnusable: see `database_errors`.
     """
     before = await noted(resources, since)
-    subjects = list(dict.fromkeys(_subject_of(item.key) for item in before))
+    subjects = dict.fromkeys(_subject_of(item.key) for item in before)
+    now = await _previews(resources, subjects)
+    async with database_errors():
+        pool = await resources.database()
+        key = await installation_key(pool, resources.clock())
+    return compare(before, now, key)
+
+
+async def _previews(
+    resources: Resources, subjects: Collection[Subject]
+) -> dict[Subject, Preview | None]:
+    """What would be written now, in the order of the subjects; None for who is gone."""
+    flows = {flow for flow, _ in subjects}
     active: Collection[str] = ()
-    if any(flow == "calendar" for flow, _ in subjects):
+    if "calendar" in flows:
         active = await all_employees(resources)
 
     async def look(subject: Subject) -> tuple[Subject, Preview | None]:
         flow, name = subject
         if flow == "vmh":
             preview = await preview_beteiligter(resources, name)
-            return subject, None if preview.is_gone else preview
+            if preview.is_gone:
+                return subject, None
+            return subject, preview
         if name not in active:
             return subject, None
         return subject, await preview_employee(resources, name)
 
-    found = {subject: preview async for subject, preview in in_parallel(subjects, look)}
-    async with database_errors():
-        key = await installation_key(await resources.database(), resources.clock())
-    return compare(before, {subject: found[subject] for subject in subjects}, key)
+    now: dict[Subject, Preview | None] = dict.fromkeys(subjects)
+    async for subject, preview in in_parallel(subjects, look):
+        now[subject] = preview
+    return now
 
 
 def compare(
@@ -100,27 +115,43 @@ def compare(
 
     ``key``: with which the noted values were hashed.
     """
-    present = {
-        subject: preview for subject, preview in now.items() if preview is not None
-    }
+    present, gone = _present_and_gone(now)
     planned = _planned(present, key)
-    noted_hashes: dict[ShadowKey, set[str]] = {}
+    noted_hashes: dict[ShadowKey, set[str]] = defaultdict(set)
     for item in _compared(before):
-        noted_hashes.setdefault(item.key, set()).add(item.new_hash)
-    done = noted_hashes.keys() - {item.key for item in planned}
+        noted_hashes[item.key].add(item.new_hash)
+    still_planned = {item.key for item in planned}
+    done = noted_hashes.keys() - still_planned
+    tasks = 0
+    for preview in present.values():
+        tasks += len(preview.tasks)
     return Comparison(
         same=sum(_is_known(key, now) for key in done),
         differences=tuple(_differences(planned, noted_hashes)),
-        gone=tuple(subject for subject in now if subject not in present),
+        gone=tuple(gone),
         unknown=tuple(_doubts(present)),
-        tasks=sum(len(preview.tasks) for preview in present.values()),
+        tasks=tasks,
     )
+
+
+def _present_and_gone(
+    now: Mapping[Subject, Preview | None],
+) -> tuple[dict[Subject, Preview], list[Subject]]:
+    present: dict[Subject, Preview] = {}
+    gone: list[Subject] = []
+    for subject, preview in now.items():
+        if preview is None:
+            gone.append(subject)
+        else:
+            present[subject] = preview
+    return present, gone
 
 
 def _planned(present: Mapping[Subject, Preview], key: bytes) -> list[ShadowWrite]:
     planned: list[ShadowWrite] = []
     for (flow, _), preview in present.items():
-        planned += _compared(shadow_writes(flow, preview, key))
+        writes = shadow_writes(flow, preview, key)
+        planned += _compared(writes)
     return planned
 
 
@@ -140,20 +171,26 @@ def _compared(writes: Iterable[ShadowWrite]) -> Iterator[ShadowWrite]:
 def _is_known(key: ShadowKey, now: dict[Subject, Preview | None]) -> bool:
     """Whether it means something that a field is not planned any more."""
     preview = now[_subject_of(key)]
-    return preview is not None and preview.doubt is None
+    if preview is None:
+        return False
+    return preview.doubt is None
 
 
 def _differences(
-    planned: Iterable[ShadowWrite], noted_hashes: dict[ShadowKey, set[str]]
-) -> Iterable[Difference]:
+    planned: Iterable[ShadowWrite], noted_hashes: Mapping[ShadowKey, set[str]]
+) -> Iterator[Difference]:
     for item in planned:
-        yield Difference(item.key, _kind(noted_hashes.get(item.key), item.new_hash))
+        noted_before = noted_hashes.get(item.key)
+        kind = _kind(noted_before, item.new_hash)
+        yield Difference(item.key, kind)
 
 
 def _kind(noted_hashes: set[str] | None, new_hash: str) -> DifferenceKind:
     if noted_hashes is None:
         return "new"
-    return "open" if new_hash in noted_hashes else "other"
+    if new_hash in noted_hashes:
+        return "open"
+    return "other"
 
 
 def _subject_of(key: ShadowKey) -> Subject:

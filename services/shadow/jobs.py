@@ -24,7 +24,8 @@ async def handle_beteiligter(event: SyncEvent, context: Any) -> None:
     if not resources.settings.service.read_only:
         await BeteiligteSync(context).handle(event)
         return
-    await claim_pending(resources, f"vmh.beteiligte.{event.action}", event.entity_id)
+    topic = f"vmh.beteiligte.{event.action}"
+    await claim_pending(resources, topic, event.entity_id)
     await _note_beteiligter(resources, event.entity_id, context)
 
 
@@ -35,15 +36,16 @@ async def handle_bankverbindung(event: SyncEvent, context: Any) -> None:
         look_again = BeteiligteSync(context).look_again
         await BankverbindungenSync(context, look_again=look_again).handle(event)
         return
-    await claim_pending(
-        resources, f"vmh.bankverbindungen.{event.action}", event.entity_id
-    )
+    topic = f"vmh.bankverbindungen.{event.action}"
+    await claim_pending(resources, topic, event.entity_id)
+    espocrm = EspoCRMAPI(context)
     try:
-        account = await EspoCRMAPI(context).get_entity(ACCOUNT, event.entity_id)
+        account = await espocrm.get_entity(ACCOUNT, event.entity_id)
     except NotFound:
         return
-    if account.get("beteiligteId"):
-        await _note_beteiligter(resources, str(account["beteiligteId"]), context)
+    entity_id = account.get("beteiligteId")
+    if entity_id:
+        await _note_beteiligter(resources, str(entity_id), context)
 
 
 async def note_employee(kuerzel: str, context: Any, *, full_content: bool) -> None:

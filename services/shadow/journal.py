@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from services.core.database import database_errors
 from services.core.installation_key import installation_key
@@ -58,14 +58,21 @@ def shadow_writes(flow: Flow, preview: Preview, key: bytes) -> Iterator[ShadowWr
 def _of_record(
     flow: Flow, subject: str, write: PlannedWrite, hash_key: bytes
 ) -> Iterator[ShadowWrite]:
-    record_id = _record_id(write, hash_key)
+    record = ShadowKey(
+        flow=flow,
+        subject=subject,
+        system=write.system,
+        kind=write.kind,
+        record_id=_record_id(write, hash_key),
+        field="",
+    )
     if write.operation == "delete":
-        key = ShadowKey(flow, subject, write.system, write.kind, record_id, "")
-        yield ShadowWrite(key, write.operation, "")
+        yield ShadowWrite(record, write.operation, "")
         return
     for field in write.contents:
-        key = ShadowKey(flow, subject, write.system, write.kind, record_id, field.name)
-        yield ShadowWrite(key, write.operation, field.new_hash(hash_key))
+        key = replace(record, field=field.name)
+        new_hash = field.new_hash(hash_key)
+        yield ShadowWrite(key, write.operation, new_hash)
 
 
 def _record_id(write: PlannedWrite, hash_key: bytes) -> str:
@@ -75,10 +82,10 @@ def _record_id(write: PlannedWrite, hash_key: bytes) -> str:
     """
     if not write.record_id.startswith(NEW):
         return write.record_id
-    content = json.dumps(
-        [[field.name, field.new_hash(hash_key)] for field in write.contents]
-    )
-    return NEW + hashlib.sha256(content.encode()).hexdigest()[:12]
+    hashes = [[field.name, field.new_hash(hash_key)] for field in write.contents]
+    content = json.dumps(hashes).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    return NEW + digest[:12]
 
 
 async def note(resources: Resources, flow: Flow, preview: Preview) -> None:
@@ -135,18 +142,16 @@ async def noted(resources: Resources, since: datetime) -> list[ShadowWrite]:
             """,
             since,
         )
-    return [
-        ShadowWrite(
-            ShadowKey(
-                row["flow"],
-                row["subject"],
-                row["system"],
-                row["kind"],
-                row["record_id"],
-                row["field"],
-            ),
-            row["operation"],
-            row["new_hash"],
-        )
-        for row in rows
-    ]
+    return [_from_row(row) for row in rows]
+
+
+def _from_row(row: Mapping[str, Any]) -> ShadowWrite:
+    key = ShadowKey(
+        flow=row["flow"],
+        subject=row["subject"],
+        system=row["system"],
+        kind=row["kind"],
+        record_id=row["record_id"],
+        field=row["field"],
+    )
+    return ShadowWrite(key, row["operation"], row["new_hash"])

@@ -49,8 +49,10 @@ class PlannedField:
 
     def new_hash(self, key: bytes) -> str:
         """Equal for equal new values, with the same key."""
-        text = json.dumps(self.new, sort_keys=True, ensure_ascii=False, default=str)
-        return hmac.new(key, f"shadow:{text}".encode(), hashlib.sha256).hexdigest()
+        value = json.dumps(self.new, sort_keys=True, ensure_ascii=False, default=str)
+        message = f"shadow:{value}".encode()
+        digest = hmac.new(key, message, hashlib.sha256)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,19 @@ def planned_writes(changes: Iterable[Change]) -> list[PlannedWrite]:
         if operation is None:
             continue
         record_id = change.record_id
-        if operation == "create" and record_id.startswith(_INVENTED):
+        is_invented = record_id.startswith(_INVENTED)
+        if operation == "create" and is_invented:
             made[change.kind] += 1
-            record_id = f"{NEW}{made[change.kind]}"
-        writes.append(
-            PlannedWrite(change.system, change.kind, record_id, operation, fields)
+            number = made[change.kind]
+            record_id = f"{NEW}{number}"
+        write = PlannedWrite(
+            system=change.system,
+            kind=change.kind,
+            record_id=record_id,
+            operation=operation,
+            fields=fields,
         )
+        writes.append(write)
     return writes
 
 
@@ -102,21 +111,30 @@ def _operation(change: Change, fields: tuple[PlannedField, ...]) -> Operation | 
 
 def _fields(change: Change) -> Iterator[PlannedField]:
     before: Record = change.before or {}
-    for name in sorted({*before, *change.after} - _IDENTIFIERS):
-        if change.after and name not in change.after:
-            continue  # not written, so it stays as it is
-        old, new = _value(before.get(name)), _value(change.after.get(name))
-        if old != new and not _is_list_of_records(old, new):
-            yield PlannedField(name, old, new)
+    # A field that is not written stays as it is; of a record that would be deleted all go.
+    named = set(change.after or before)
+    for name in sorted(named - _IDENTIFIERS):
+        old = _value(before.get(name))
+        new = _value(change.after.get(name))
+        if old == new:
+            continue
+        if _holds_records(old) or _holds_records(new):
+            continue
+        yield PlannedField(name, old, new)
 
 
 def _value(value: Any) -> Any:
-    return None if value in ("", [], {}) else value
+    if value in ("", [], {}):
+        return None
+    return value
 
 
-def _is_list_of_records(*values: Any) -> bool:
+def _holds_records(value: Any) -> bool:
     """Whether it is the list of a Beteiligter's parts, each of which is a record of its own here."""
-    lists = [value for value in values if isinstance(value, list)]
-    return any(
-        isinstance(item, dict) and "rowId" in item for row in lists for item in row
-    )
+    if not isinstance(value, list):
+        return False
+    return any(map(_is_record, value))
+
+
+def _is_record(item: Any) -> bool:
+    return isinstance(item, dict) and "rowId" in item

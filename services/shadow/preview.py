@@ -60,14 +60,19 @@ class Preview:
     @property
     def doubt(self) -> str | None:
         """Why the writes may not be all that the sync would do, once it can; None if they are."""
-        return self.error or ("held" if self.result == "held" else None)
+        if self.error:
+            return self.error
+        if self.result == "held":
+            return "held"
+        return None
 
     @property
     def counts(self) -> Counter[str]:
         """How many records would be written, by ``<system> <kind> <operation>``."""
-        return Counter(
-            f"{write.system} {write.kind} {write.operation}" for write in self.writes
-        )
+        counts: Counter[str] = Counter()
+        for write in self.writes:
+            counts[f"{write.system} {write.kind} {write.operation}"] += 1
+        return counts
 
 
 async def preview_beteiligter(resources: Resources, entity_id: str) -> Preview:
@@ -79,17 +84,17 @@ async def preview_beteiligter(resources: Resources, entity_id: str) -> Preview:
 
     async def rehearse() -> Preview:
         async with rehearsal(resources) as (rehearsing, rehearsed):
-            outcome = await BeteiligteSync(None, resources=rehearsing).rehearse(
-                entity_id
-            )
+            sync = BeteiligteSync(None, resources=rehearsing)
+            outcome = await sync.rehearse(entity_id)
         if outcome.result == "deleted":
             code = failure_code(NotFound("EspoCRM", "no such record"))
             return Preview(entity_id, "failed", error=code, is_gone=True)
         shown = preview_of(rehearsed)
+        writes = planned_writes(rehearsed.changes)
         return Preview(
-            entity_id,
-            outcome.result,
-            tuple(planned_writes(rehearsed.changes)),
+            subject=entity_id,
+            result=outcome.result,
+            writes=tuple(writes),
             held=tuple(shown["held"]),
             tasks=tuple(str(task["name"]) for task in shown["tasks"]),
             error=_failure_of(outcome),
@@ -102,7 +107,8 @@ def _failure_of(outcome: Outcome) -> str | None:
     """Why the sync itself would fail, as far as it names no values; what is held for a person is no failure."""
     if outcome.error is None or outcome.result == "held":
         return None
-    return f"{outcome.result}: {outcome.error.partition(':')[0]}"
+    kind, _, _ = outcome.error.partition(":")
+    return f"{outcome.result}: {kind}"
 
 
 async def preview_employee(
@@ -123,12 +129,14 @@ async def preview_employee(
         if summary.held is not None:
             held.append(f"{summary.held.reason}: {summary.held.deletions}")
         errors = [*summary.errors, *summary.unreadable]
+        first_error = next(iter(errors), None)
+        writes = planned_writes(rehearsed.changes)
         return Preview(
-            kuerzel,
-            summary.result,
-            tuple(planned_writes(rehearsed.changes)),
+            subject=kuerzel,
+            result=summary.result,
+            writes=tuple(writes),
             held=tuple(held),
-            error=errors[0] if errors else None,
+            error=first_error,
         )
 
     return await _foreseen(kuerzel, rehearse)
@@ -163,7 +171,8 @@ async def all_beteiligte(resources: Resources) -> list[str]:
     Raises:
         ForeignSystemError: EspoCRM does not answer.
     """
-    rows = EspoCRMAPI(resources=resources).search_entities(ENTITY_TYPE, select=["id"])
+    espocrm = EspoCRMAPI(resources=resources)
+    rows = espocrm.search_entities(ENTITY_TYPE, select=["id"])
     return [str(row["id"]) async for row in rows]
 
 
@@ -173,9 +182,8 @@ async def all_employees(resources: Resources) -> list[str]:
     Raises:
         ForeignSystemError: Advoware, PostgreSQL or Redis does not answer.
     """
-    found: Sequence[str] = await CalendarSync(None, resources=resources).employees(
-        follow=False
-    )
+    sync = CalendarSync(None, resources=resources)
+    found: Sequence[str] = await sync.employees(follow=False)
     return sorted(found)
 
 

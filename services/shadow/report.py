@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any
 
-from services.shadow.planned import PlannedField, PlannedWrite
+from services.shadow.planned import PlannedWrite
 from services.shadow.preview import Preview
 
 COLUMNS = ("subject", "system", "kind", "record", "operation", "field", "old", "new")
@@ -41,29 +41,37 @@ def counts_of(previews: Iterable[Preview]) -> Counter[str]:
 
 def summary(previews: Sequence[Preview]) -> dict[str, Any]:
     """Counts, and the subjects that cannot be foreseen: ``{"subjects", "writes", "held", "tasks", "failed"}``."""
-    failed = [item for item in previews if item.error is not None]
+    held = 0
+    tasks = 0
+    failed = {}
+    for preview in previews:
+        held += len(preview.held)
+        tasks += len(preview.tasks)
+        if preview.error is not None:
+            failed[preview.subject] = preview.error
+    writes = counts_of(previews)
     return {
         "subjects": len(previews),
-        "writes": dict(sorted(counts_of(previews).items())),
-        "held": sum(len(item.held) for item in previews),
-        "tasks": sum(len(item.tasks) for item in previews),
-        "failed": {item.subject: item.error for item in failed},
+        "writes": dict(sorted(writes.items())),
+        "held": held,
+        "tasks": tasks,
+        "failed": failed,
     }
 
 
 def as_json(preview: Preview, *, show_text: bool) -> dict[str, Any]:
     """One preview as a document."""
-    rows = [
-        dict(zip(COLUMNS[1:], row[1:], strict=True))
-        for row in _rows(preview, show_text=show_text)
-    ]
+    columns = COLUMNS[1:]
+    writes = []
+    for _, *cells in _rows(preview, show_text=show_text):
+        writes.append(dict(zip(columns, cells, strict=True)))
     return {
         "subject": preview.subject,
         "result": preview.result,
         "error": preview.error,
         "held": list(preview.held) if show_text else len(preview.held),
         "tasks": list(preview.tasks) if show_text else len(preview.tasks),
-        "writes": rows,
+        "writes": writes,
     }
 
 
@@ -74,38 +82,46 @@ def as_csv(previews: Iterable[Preview], *, show_text: bool) -> str:
     table.writerow(COLUMNS)
     for preview in previews:
         for row in _rows(preview, show_text=show_text):
-            table.writerow([_no_formula(cell) for cell in row])
+            table.writerow(map(_no_formula, row))
     return out.getvalue()
 
 
 def as_html(previews: Sequence[Preview], *, show_text: bool) -> str:
     """A page with the counts and all fields."""
-    counts = counts_of(previews)
-    rows: list[Sequence[str]] = []
+    counts: list[str] = []
+    for name, number in sorted(counts_of(previews).items()):
+        counts.append(_line([name, str(number)]))
+    rows: list[str] = []
     messages: list[str] = []
     for preview in previews:
-        rows += _rows(preview, show_text=show_text)
+        rows += map(_line, _rows(preview, show_text=show_text))
         messages += _messages(preview, show_text=show_text)
     return _PAGE.format(
-        counts="".join(
-            _line([name, str(number)]) for name, number in sorted(counts.items())
-        ),
+        counts="".join(counts),
         messages="".join(messages),
-        head="".join(f"<th>{name}</th>" for name in COLUMNS),
-        rows="".join(_line(row) for row in rows),
+        head=_cells("th", COLUMNS),
+        rows="".join(rows),
     )
 
 
 def _messages(preview: Preview, *, show_text: bool) -> Iterator[str]:
+    subject = escape(preview.subject)
     if preview.error is not None:
-        yield f'<p class="failed">{escape(preview.subject)}: {escape(preview.error)}</p>'
-    if show_text:
-        for text in (*preview.held, *preview.tasks):
-            yield f"<p>{escape(preview.subject)}: {escape(text)}</p>"
+        error = escape(preview.error)
+        yield f'<p class="failed">{subject}: {error}</p>'
+    if not show_text:
+        return
+    for sentence in (*preview.held, *preview.tasks):
+        text = escape(sentence)
+        yield f"<p>{subject}: {text}</p>"
 
 
 def _line(cells: Iterable[str]) -> str:
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    return f"<tr>{_cells('td', cells)}</tr>"
+
+
+def _cells(element: str, cells: Iterable[str]) -> str:
+    return "".join(f"<{element}>{escape(cell)}</{element}>" for cell in cells)
 
 
 def _rows(preview: Preview, *, show_text: bool) -> list[Sequence[str]]:
@@ -118,22 +134,24 @@ def _rows(preview: Preview, *, show_text: bool) -> list[Sequence[str]]:
 def _rows_of(
     subject: str, write: PlannedWrite, *, show_text: bool
 ) -> Iterator[Sequence[str]]:
-    start = (subject, write.system, write.kind, write.record_id, write.operation)
-    if write.operation in {"delete", "note"} or not write.contents:
+    start = (
+        subject,
+        write.system,
+        write.kind,
+        write.record_id,
+        write.operation,
+    )
+    is_one_line = write.operation in {"delete", "note"}
+    if is_one_line or not write.contents:
         yield (*start, "", "", "")
         return
     for field in write.contents:
-        yield (*start, field.name, *_values(field, show_text=show_text))
+        old = _shown(field.old, show_text=show_text)
+        new = _shown(field.new, show_text=show_text)
+        yield (*start, field.name, old, new)
 
 
-def _values(field: PlannedField, *, show_text: bool) -> tuple[str, str]:
-    old, new = _shown(field.old), _shown(field.new)
-    if show_text:
-        return old, new
-    return HIDDEN if old else "", HIDDEN if new else ""
-
-
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
@@ -141,5 +159,14 @@ def _shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def _shown(value: Any, *, show_text: bool) -> str:
+    text = _text(value)
+    if text and not show_text:
+        return HIDDEN
+    return text
+
+
 def _no_formula(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    if cell.startswith(_FORMULA):
+        return f"'{cell}"
+    return cell

@@ -123,9 +123,9 @@ class BeteiligteReader:
         """All records of EspoCRM, listed page by page."""
         rows = self._espocrm.search_entities(ENTITY_TYPE, select=FIELDS)
         return Firm(
-            [row async for row in rows],
-            await self._parts(ADRESSEN, ADRESSEN_FIELDS),
-            await self._parts(bank.ENTITY_TYPE, BANK_FIELDS),
+            beteiligte=[row async for row in rows],
+            adressen=await self._parts(ADRESSEN, ADRESSEN_FIELDS),
+            bankverbindungen=await self._parts(bank.ENTITY_TYPE, BANK_FIELDS),
         )
 
     async def _parts(
@@ -133,7 +133,8 @@ class BeteiligteReader:
     ) -> Mapping[str, list[Record]]:
         found: dict[str, list[Record]] = defaultdict(list)
         async for row in self._espocrm.search_entities(entity_type, select=fields):
-            found[str(row.get("beteiligteId"))].append(row)
+            owner = str(row.get("beteiligteId"))
+            found[owner].append(row)
         return found
 
     async def take(self, row: Record, firm: Firm, store: SyncStore | None) -> Outcome:
@@ -147,17 +148,21 @@ class BeteiligteReader:
             return await self._take(row, firm, store, where)
         except NotFound as error:
             why = f"{error.system} does not know it; the first sync reports that"
-            return Outcome("missing", findings=[Finding("missing", where, why)])
+            finding = Finding("missing", where, why)
+            return Outcome("missing", findings=[finding])
         except DifferentPerson as error:
             finding = Finding("different_person", where, str(error))
             return Outcome("left alone", findings=[finding])
         except Conflict as error:
             finding = Finding("number_taken", where, failure_code(error))
             return Outcome("left alone", findings=[finding])
-        except (BitByLawError, ConfigurationError) as error:
-            if is_no_records_fault(error) or isinstance(error, ConfigurationError):
+        except ConfigurationError:
+            raise
+        except BitByLawError as error:
+            if is_no_records_fault(error):
                 raise
-            return Outcome("not read", problem=f"{where}: {failure_code(error)}")
+            code = failure_code(error)
+            return Outcome("not read", problem=f"{where}: {code}")
         except Exception as error:  # noqa: BLE001 - one odd record does not stop the others
             finding = Finding("not_compared", where, failure_code(error))
             return Outcome("left alone", findings=[finding])
@@ -171,7 +176,8 @@ class BeteiligteReader:
         agreement = self._agreement(espo, advo, firm)
         if store is not None:
             await self._remember(agreement, store)
-        outcome = Outcome("taken over", findings=list(_odd_marks(advo, where)))
+        findings = list(_odd_marks(advo, where))
+        outcome = Outcome("taken over", findings=findings)
         if agreement.differing:
             betnr = str(advo["betNr"])
             outcome.difference = Difference(espo["id"], betnr, agreement.differing)
@@ -180,22 +186,29 @@ class BeteiligteReader:
     # -- what both agree on ---------------------------------------------------------------------------------------
 
     def _agreement(self, espo: Record, advo: Record, firm: Firm) -> Agreement:
-        rows = firm.adressen.get(espo["id"], [])
-        observed = Observation(espo, advo, None, rows)
+        entity_id = espo["id"]
+        adressen_rows = firm.adressen.get(entity_id, [])
+        bank_rows = firm.bankverbindungen.get(entity_id, [])
+        observed = Observation(espo, advo, None, adressen_rows)
         plan = plan_master_data(observed, self._mapper)
-        held = {item.field for item in plan.held}
-        differing = {*plan.to_espocrm, *plan.to_advoware, *held}
-        settled = {
-            name: pair for name, pair in plan.settled.items() if name not in differing
-        }
+        differing = {*plan.to_espocrm, *plan.to_advoware}
+        for held in plan.held:
+            differing.add(held.field)
+        settled = dict(plan.settled)
+        for name in differing:
+            settled.pop(name, None)
         parts = _Parts(espo, advo, self._now())
         states = [
             *parts.kommunikation(),
-            *parts.adressen(rows),
-            *parts.bankverbindungen(firm.bankverbindungen.get(espo["id"], [])),
+            *parts.adressen(adressen_rows),
+            *parts.bankverbindungen(bank_rows),
         ]
-        names = (*sorted(differing), *parts.differing)
-        return Agreement(observed, settled, states, names)
+        return Agreement(
+            observed=observed,
+            settled=settled,
+            states=states,
+            differing=(*sorted(differing), *parts.differing),
+        )
 
     async def _remember(self, agreement: Agreement, store: SyncStore) -> None:
         """Store what is not stored yet; what an interrupted take-over has stored stays.
@@ -204,23 +217,26 @@ class BeteiligteReader:
             Conflict: another record is linked with the same number.
         """
         observed = agreement.observed
-        if await store.load(ENTITY_TYPE, observed.espo["id"]) is None:
+        stored = await store.load(ENTITY_TYPE, observed.espo["id"])
+        if stored is None:
             plan = Merge(settled=dict(agreement.settled))
             await self._finisher().remember(store, observed, plan, {})
         for state in agreement.states:
-            if await store.load(state.entity_type, state.entity_id) is None:
+            stored = await store.load(state.entity_type, state.entity_id)
+            if stored is None:
                 await store.save(state)
 
     def _finisher(self) -> BeteiligteFinisher:
         writes = EspoWrites(self._espocrm)
+        notifications = NotificationManager(
+            self._espocrm, resources=self._resources, writes=writes
+        )
         return BeteiligteFinisher(
-            self._espocrm,
-            KommunikationSyncManager(resources=self._resources),
-            NotificationManager(
-                self._espocrm, resources=self._resources, writes=writes
-            ),
-            writes,
-            self._resources,
+            espocrm=self._espocrm,
+            kommunikation=KommunikationSyncManager(resources=self._resources),
+            notifications=notifications,
+            writes=writes,
+            resources=self._resources,
         )
 
     def _now(self) -> datetime:
@@ -243,21 +259,21 @@ class _Parts:
     def kommunikation(self) -> Iterator[SyncState]:
         """What the markers say was agreed on, if the old system has compared it (``kommunikationHash``)."""
         in_espocrm = {entry.key for entry in read_espocrm(self.espo).entries}
-        in_advoware = {
-            entry.key for entry in advoware_entries(self.advo) if not entry.is_empty
-        }
+        in_advoware = set()
+        for entry in advoware_entries(self.advo):
+            if not entry.is_empty:
+                in_advoware.add(entry.key)
         if in_espocrm != in_advoware:
             self._differs("Kommunikation")
         if not self.espo.get("kommunikationHash"):
             return
         memory = read_memory(None, self.espo, self.advo)
+        modified_at = self.espo.get("modifiedAt")
         yield SyncState(
-            KOMMUNIKATION,
-            self.espo["id"],
+            entity_type=KOMMUNIKATION,
+            entity_id=self.espo["id"],
             base=memory.as_json(),
-            espocrm_modified_at=espocrm_query.parse_date_time(
-                self.espo.get("modifiedAt")
-            ),
+            espocrm_modified_at=espocrm_query.parse_date_time(modified_at),
             synced_at=self.now,
         )
 
@@ -267,19 +283,22 @@ class _Parts:
         if listing is None:
             return
         observed = AdressenObservation(
-            self.espo["id"],
-            self.advo,
-            {},
-            rows,
-            listing.adressen,
-            {},
-            "both",
-            self.now,
+            beteiligte_id=self.espo["id"],
+            beteiligter=self.advo,
+            owner={},
+            rows=rows,
+            adressen=listing.adressen,
+            states={},
+            direction="both",
+            now=self.now,
         )
-        for action in adressen.make_plan(observed, match_addresses(observed)):
+        matches = match_addresses(observed)
+        for action in adressen.make_plan(observed, matches):
+            if isinstance(action, adressen.Ignore):
+                continue
             if isinstance(action, adressen.Settle) and _is_agreed(action):
                 yield _at(action.state, self.now)
-            elif not isinstance(action, adressen.Ignore):
+            else:
                 self._differs("Adressen")
 
     def bankverbindungen(self, rows: list[Record]) -> Iterator[SyncState]:
@@ -288,12 +307,12 @@ class _Parts:
         if konten is None:
             return
         observed = bank.Observation(
-            self.espo["id"],
-            str(self.advo["betNr"]),
-            list(konten.usable),
-            list(konten.odd),
-            {},
-            self.now,
+            beteiligte_id=self.espo["id"],
+            betnr=str(self.advo["betNr"]),
+            konten=list(konten.usable),
+            odd=list(konten.odd),
+            states={},
+            now=self.now,
         )
         for row in rows:
             found = bank.find_konto(observed, row)
@@ -313,12 +332,14 @@ def _at(state: SyncState, now: datetime) -> SyncState:
 
 def _is_agreed(action: adressen.Settle) -> bool:
     """Whether an action of the plan for Adressen only remembers."""
-    if action.adresse is None:
+    if action.adresse is None or action.state.rejected:
         return False
-    writes_advoware = action.fields is not None and bool(action.fields.to_advoware)
-    if action.row.get("advowareId") != action.adresse["id"] or action.state.rejected:
+    is_linked = action.row.get("advowareId") == action.adresse["id"]
+    if not is_linked:
         return False
-    return not (writes_advoware or action.espocrm or action.lost)
+    if action.fields is not None and action.fields.to_advoware:
+        return False
+    return not action.espocrm and not action.lost
 
 
 # -- what a person should look at -----------------------------------------------------------------------------------
@@ -330,43 +351,52 @@ def _odd_marks(advo: Record, where: str) -> Iterator[Finding]:
         if not isinstance(entry, dict):
             continue
         note = str(entry.get("bemerkung") or "")
-        if "[ESPOCRM" in note and parse_marker(note)[0] is None:
-            why = f"the marker of entry {entry.get('id', number)} is damaged, and counts as none"
-            yield Finding("damaged_marker", where, why)
+        if "[ESPOCRM" not in note:
+            continue
+        marker, _ = parse_marker(note)
+        if marker is not None:
+            continue
+        name = entry.get("id", number)
+        why = f"the marker of entry {name} is damaged, and counts as none"
+        yield Finding("damaged_marker", where, why)
 
 
 def claims(rows: Collection[Record]) -> tuple[list[Record], list[Finding]]:
     """The records whose number no other record has, and what is the matter with the others."""
-    owners = Counter(str(row["betnr"]) for row in rows if row.get("betnr"))
+    numbered = [row for row in rows if row.get("betnr")]
+    owners = Counter(str(row["betnr"]) for row in numbered)
     linked: list[Record] = []
     findings: list[Finding] = []
-    for row in rows:
-        betnr = row.get("betnr")
-        if not betnr:
-            continue
+    for row in numbered:
+        betnr = str(row["betnr"])
         where = f"CBeteiligte/{row['id']}"
         if not _is_number(betnr):
             why = "its betnr is no number; it is left alone"
             findings.append(Finding("number_unreadable", where, why))
-        elif owners[str(betnr)] > 1:
-            why = f"betnr {betnr} belongs to {owners[str(betnr)]} records; all are left alone"
+        elif owners[betnr] > 1:
+            why = (
+                f"betnr {betnr} belongs to {owners[betnr]} records; all are left alone"
+            )
             findings.append(Finding("number_claimed_twice", where, why))
         else:
             linked.append(row)
     return linked, findings
 
 
-def _is_number(betnr: Any) -> bool:
-    text = str(betnr)
+def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) > 0
 
 
 def statuses(rows: Collection[Record]) -> tuple[Counter[str], list[Finding]]:
     """How many records show which status, and those that show an unknown one."""
-    counted = Counter(str(row.get("syncStatus") or "no status") for row in rows)
-    unknown = sorted(counted.keys() - _KNOWN_STATUSES - {"no status"})
+    known = {*_KNOWN_STATUSES, "no status"}
+    counted: Counter[str] = Counter()
+    unknown: set[str] = set()
+    for row in rows:
+        status = str(row.get("syncStatus") or "no status")
+        counted[f"status {status}"] += 1
+        if status not in known:
+            unknown.add(status)
     why = "the old system's own status; the cron does not find such a record"
-    findings = [Finding("unknown_status", status, why) for status in unknown]
-    return Counter(
-        {f"status {name}": number for name, number in counted.items()}
-    ), findings
+    findings = [Finding("unknown_status", status, why) for status in sorted(unknown)]
+    return counted, findings

@@ -72,8 +72,9 @@ from services.takeover.pairs import (
     Marks,
     Rows,
     adopt_events,
+    is_single,
+    missing_pairs,
     new_pair,
-    pair_of_row,
 )
 from services.takeover.report import Announced, Finding
 from services.values.advoware_protocol import BERLIN
@@ -113,11 +114,11 @@ class Calendar:
     @property
     def event_ids(self) -> frozenset[str]:
         """The ids of its events that are not deleted."""
-        return frozenset(
-            str(each.get("id"))
-            for each in self.resources
-            if each.get("status") != "cancelled"
-        )
+        ids = set()
+        for resource in self.resources:
+            if resource.get("status") != "cancelled":
+                ids.add(str(resource.get("id")))
+        return frozenset(ids)
 
 
 @dataclass
@@ -143,12 +144,14 @@ class Taken:
     def numbers(self) -> dict[str, int]:
         """For the report."""
         writes = Counter(item.action for item in self.announced)
-        return {
+        numbers = {
             "pairs": len(self.pairs),
             "agreed": len(self.agreed),
             "adopted": self.adopted,
-            **dict(sorted(writes.items())),
         }
+        for action in sorted(writes):
+            numbers[action] = writes[action]
+        return numbers
 
 
 class CalendarReader:
@@ -162,14 +165,16 @@ class CalendarReader:
 
     async def employees(self) -> list[str]:
         """The Kürzel of Advoware's active employees."""
-        return sorted(active_employees(await self._advoware.list_mitarbeiter()))
+        mitarbeiter = await self._advoware.list_mitarbeiter()
+        return sorted(active_employees(mitarbeiter))
 
     async def calendars(self) -> tuple[list[Calendar], list[Finding]]:
         """All calendars named like an employee's that our account owns, and those that it does not own."""
         found: list[Calendar] = []
         findings: list[Finding] = []
         for entry in await self._google.list_calendars():
-            name, calendar_id = str(entry.get("summary") or ""), str(entry["id"])
+            name = str(entry.get("summary") or "")
+            calendar_id = str(entry["id"])
             if not name.startswith(CALENDAR_PREFIX):
                 continue
             if entry.get("accessRole") != "owner":
@@ -177,8 +182,13 @@ class CalendarReader:
                 findings.append(Finding("calendar_not_owned", name, why))
                 continue
             listed = await self._google.list_events(calendar_id)
-            kuerzel = name.removeprefix(CALENDAR_PREFIX)
-            found.append(Calendar(kuerzel, calendar_id, entry, listed.events))
+            calendar = Calendar(
+                kuerzel=name.removeprefix(CALENDAR_PREFIX),
+                calendar_id=calendar_id,
+                entry=entry,
+                resources=listed.events,
+            )
+            found.append(calendar)
         return found, findings
 
     async def own_address(self) -> str:
@@ -191,18 +201,19 @@ class CalendarReader:
 
     async def announced_for_itself(self, calendar: Calendar) -> list[Announced]:
         """What the first sync writes into the calendar itself: its description, and with whom it is shared."""
+        kuerzel = calendar.kuerzel
         announced: list[Announced] = []
         present = calendar.entry.get("description")
         wanted = calendar_description(self._settings)
         if is_own_description(present) and not is_description(present, wanted):
-            announced.append(_about_calendar("DescribeCalendar", calendar.kuerzel))
-        sharing = self._settings.google_calendar.sharing_of(calendar.kuerzel)
+            announced.append(_about_calendar("DescribeCalendar", kuerzel))
+        sharing = self._settings.google_calendar.sharing_of(kuerzel)
         if not sharing:
             return announced
-        rules = read_rules(await self._google.list_acl(calendar.calendar_id))
-        for step in sharing_steps(sharing, rules, []):
+        listed = await self._google.list_acl(calendar.calendar_id)
+        for step in sharing_steps(sharing, read_rules(listed), []):
             if step.action in {"grant", "change", "revoke"}:
-                announced.append(_about_calendar("ShareCalendar", calendar.kuerzel))
+                announced.append(_about_calendar("ShareCalendar", kuerzel))
         return announced
 
     async def take(
@@ -224,31 +235,32 @@ class CalendarReader:
     async def read_termin(self, fr_nr: int) -> Termin | None:
         """A Termin read directly; None: it is gone."""
         try:
-            return read_termin(await self._advoware.get_termin(fr_nr))
+            record = await self._advoware.get_termin(fr_nr)
         except NotFound:
             return None
+        return read_termin(record)
 
     async def read_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
         """An event read directly; None: Google knows none of that id."""
         try:
-            return read_google_event(
-                await self._google.get_event(calendar_id, event_id)
-            )
+            resource = await self._google.get_event(calendar_id, event_id)
         except NotFound:
             return None
+        return read_google_event(resource)
 
     def plan_settings(self, kuerzel: str, calendar_id: str) -> PlanSettings:
         """What the first sync may do, and its window as of today."""
         calendar = self._settings.calendar_sync
+        advoware = self._settings.advoware
         today = self._resources.clock().astimezone(BERLIN).date()
         return PlanSettings(
-            kuerzel,
-            calendar_id,
-            today - timedelta(days=calendar.days_back),
-            today + timedelta(days=calendar.days_ahead),
+            kuerzel=kuerzel,
+            calendar_id=calendar_id,
+            first_day=today - timedelta(days=calendar.days_back),
+            last_day=today + timedelta(days=calendar.days_ahead),
             strategy=calendar.strategy,
             advoware_write_allowed=True,
-            write_protection=self._settings.advoware.write_protection,
+            write_protection=advoware.write_protection,
             anonymise=calendar.anonymize,
             max_deletions=calendar.max_deletions,
         )
@@ -273,17 +285,19 @@ class _Comparing:
         self._unreadable: set[Action] = set()
 
     async def compare(self, stored: Sequence[Pair]) -> Taken:
-        taken, strategy = self._taken, self._settings.strategy
-        known = {pair.sync_id for pair in stored}
-        taken.pairs = list(stored)
-        for row in self._chosen:
-            if row.sync_id not in known:
-                taken.pairs.append(pair_of_row(row, strategy))
+        taken = self._taken
+        strategy = self._settings.strategy
+        taken.pairs = [*stored, *missing_pairs(self._chosen, stored, strategy)]
         read = await asyncio.to_thread(read_google_events, self._calendar.resources)
         listing = GoogleListing(read.items, full=True)
         termine = await self._list_termine(listing)
         view = CalendarView(self._settings, termine, listing, [], Confirmations())
-        found = Found(taken.kuerzel, listing.events, view.termine, self._made_by_us)
+        found = Found(
+            kuerzel=taken.kuerzel,
+            events=listing.events,
+            termine=view.termine,
+            made_by_us=self._made_by_us,
+        )
         adopted = adopt_events(found, taken.pairs, self._marks, strategy)
         taken.findings += adopted.findings
         self._add(adopted.pairs)
@@ -293,67 +307,71 @@ class _Comparing:
 
     async def _list_termine(self, listing: GoogleListing) -> list[Termin]:
         """Those of the window and of the days of all paired events, in one call."""
-        settings = self._settings
         ids = {pair.google_event_id for pair in self._taken.pairs}
-        first, last = settings.first_day, settings.last_day
+        first = self._settings.first_day
+        last = self._settings.last_day
         for event in listing.events:
             content = event.event
-            if event.id in ids and isinstance(content, NormalisedEvent):
-                first = min(first, content.first_day)
-                last = max(last, content.last_day)
-        self._settings = replace(settings, listed_from=first, listed_until=last)
+            if event.id not in ids or not isinstance(content, NormalisedEvent):
+                continue
+            first = min(first, content.first_day)
+            last = max(last, content.last_day)
+        self._settings = replace(self._settings, listed_from=first, listed_until=last)
         return await self._reader.read_termine(self._taken.kuerzel, first, last)
 
     def _add(self, pairs: Iterable[Pair]) -> None:
         """Pairs of events that no row names; a row that lacked its event is replaced."""
+        taken = self._taken
         fresh = {pair.sync_id: pair for pair in pairs}
-        kept = [pair for pair in self._taken.pairs if pair.sync_id not in fresh]
-        self._taken.adopted += len(fresh)
-        self._taken.pairs = [*kept, *fresh.values()]
+        kept = [pair for pair in taken.pairs if pair.sync_id not in fresh]
+        taken.pairs = [*kept, *fresh.values()]
+        taken.adopted += len(fresh)
 
     async def _plan(self, termine: Sequence[Termin], listing: GoogleListing) -> None:
         """Plan until there is no question and no new pair, and take the result."""
         for _ in range(MAX_ROUNDS):
+            confirmed = Confirmations(dict(self._termine), dict(self._events))
             actions = await asyncio.to_thread(
                 make_plan,
                 self._settings,
                 termine,
                 listing,
                 self._taken.pairs,
-                Confirmations(dict(self._termine), dict(self._events)),
+                confirmed,
             )
             found = [item for item in actions if isinstance(item, AdoptGoogle)]
             questions = [item for item in actions if self._is_open(item)]
             if found:
-                self._add(self._pair_of(action) for action in found)
+                self._add(map(self._pair_of, found))
             elif questions:
                 await self._answer(questions)
             else:
                 self._take_result(actions)
                 return
         why = "could not be compared to the end; the first sync will"
-        self._taken.findings.append(Finding("not_compared", self._taken.kuerzel, why))
+        self._report("not_compared", self._taken.kuerzel, why)
+
+    def _report(self, kind: str, where: str, why: str) -> None:
+        self._taken.findings.append(Finding(kind, where, why))
 
     def _is_open(self, action: Action) -> bool:
         return isinstance(action, QUESTIONS) and action not in self._unreadable
 
     def _pair_of(self, action: AdoptGoogle) -> Pair:
         """A Termin and an event that say the same: the sync's plan makes them a pair."""
+        fr_nr = action.termin.fr_nr
+        event_id = action.google.id
         if action.pair is not None:
-            return replace(
-                action.pair,
-                advoware_frnr=action.termin.fr_nr,
-                google_event_id=action.google.id,
-            )
+            return replace(action.pair, advoware_frnr=fr_nr, google_event_id=event_id)
         source: SourceSystem = action.source_system
-        if action.google.id in self._made_by_us:
+        if event_id in self._made_by_us:
             source = "advoware"  # the old system has made it
         return new_pair(
-            self._taken.kuerzel,
-            action.termin.fr_nr,
-            action.google.id,
-            source,
-            self._settings.strategy,
+            kuerzel=self._taken.kuerzel,
+            fr_nr=fr_nr,
+            event_id=event_id,
+            source=source,
+            strategy=self._settings.strategy,
         )
 
     async def _answer(self, questions: Sequence[Action]) -> None:
@@ -367,10 +385,9 @@ class _Comparing:
                 except BitByLawError as error:
                     self._unreadable.add(question)
                     where = f"{self._taken.kuerzel} {_where(question)}"
-                    why = failure_code(error)
-                    self._taken.findings.append(Finding("not_read", where, why))
+                    self._report("not_read", where, failure_code(error))
 
-        await asyncio.gather(*(one(question) for question in questions))
+        await asyncio.gather(*map(one, questions))
 
     async def _confirm(self, question: Action) -> None:
         if isinstance(question, ConfirmAdvoware):
@@ -394,11 +411,9 @@ class _Comparing:
                 taken.announced.append(_announced(action, taken.kuerzel))
             elif isinstance(action, HoldDeletions):
                 why = f"{action.reason}: {action.deletions} of {action.live_pairs}"
-                taken.findings.append(Finding("held", taken.kuerzel, why))
+                self._report("held", taken.kuerzel, why)
             elif isinstance(action, NotPlanned):
-                taken.findings.append(
-                    Finding("not_compared", taken.kuerzel, action.code)
-                )
+                self._report("not_compared", taken.kuerzel, action.code)
             self._note_doubling(action)
         taken.pairs = [agreed.get(pair.sync_id, pair) for pair in taken.pairs]
         for pair in taken.pairs:
@@ -411,17 +426,21 @@ class _Comparing:
         if not isinstance(action, PostAdvoware) or action.pair is not None:
             return
         event_id = action.google.id
-        if event_id in self._marks.by_event or event_id in self._made_by_us:
+        if self._is_of_old_system(event_id):
             self._taken.doubling.append(event_id)
+
+    def _is_of_old_system(self, event_id: str) -> bool:
+        return event_id in self._marks.by_event or event_id in self._made_by_us
 
     def _without_row(self, listing: GoogleListing) -> list[Finding]:
         """Events that the old system has made, bear no mark, and are no pair's."""
         paired = {pair.google_event_id for pair in self._taken.pairs}
+        unmarked = self._made_by_us - self._marks.by_event.keys()
         findings: list[Finding] = []
         for event in listing.events:
-            is_known = event.id in paired or event.id in self._marks.by_event
-            is_part = event.cancelled or event.recurring_event_id is not None
-            if event.id in self._made_by_us and not (is_known or is_part):
+            if event.id in paired or not is_single(event):
+                continue
+            if event.id in unmarked:
                 where = f"{self._taken.kuerzel} event {event.id}"
                 findings.append(Finding("event_without_row", where, _WITHOUT_ROW))
         return findings
@@ -438,22 +457,22 @@ def _made_by(address: str, resources: Iterable[Json]) -> frozenset[str]:
     made: set[str] = set()
     for resource in resources:
         creator = resource.get("creator") or {}
-        if str(creator.get("email") or "").casefold() == address:
+        email = str(creator.get("email") or "")
+        if email.casefold() == address:
             made.add(str(resource.get("id")))
     return frozenset(made)
 
 
 def _recorded(action: RecordFingerprints) -> Pair:
-    return synced(
-        replace(
-            action.pair,
-            advoware=action.advoware,
-            google=action.google,
-            first_day=action.first_day,
-            last_day=action.last_day,
-            persons_private=action.persons_private,
-        )
+    recorded = replace(
+        action.pair,
+        advoware=action.advoware,
+        google=action.google,
+        first_day=action.first_day,
+        last_day=action.last_day,
+        persons_private=action.persons_private,
     )
+    return synced(recorded)
 
 
 _GONE: Mapping[type, tuple[str, str]] = {
@@ -480,20 +499,28 @@ def _gone(pairs: Sequence[Pair], actions: Sequence[Action]) -> list[Finding]:
 
 def _announced(action: Any, kuerzel: str) -> Announced:
     fr_nr, event_id = _ids(action)
-    return Announced(type(action).__name__, kuerzel, fr_nr, event_id)
+    return Announced(
+        action=type(action).__name__,
+        employee_kuerzel=kuerzel,
+        advoware_frnr=fr_nr,
+        google_event_id=event_id,
+    )
 
 
 def _ids(action: Any) -> tuple[int | None, str | None]:
     """The Termin and the event that an action is about."""
+    fr_nr = None
+    event_id = None
     pair = getattr(action, "pair", None)
-    termin = getattr(action, "termin", None)
-    google = getattr(action, "google", None)
-    fr_nr = termin.fr_nr if termin is not None else None
-    if fr_nr is None and pair is not None:
+    if pair is not None:
         fr_nr = pair.advoware_frnr
-    event_id = google.id if google is not None else None
-    if event_id is None and pair is not None:
         event_id = pair.google_event_id
+    termin = getattr(action, "termin", None)
+    if termin is not None:
+        fr_nr = termin.fr_nr
+    google = getattr(action, "google", None)
+    if google is not None:
+        event_id = google.id
     return fr_nr, event_id
 
 
@@ -513,21 +540,20 @@ def _about_calendar(action: str, kuerzel: str) -> Announced:
 def choose_calendar(found: Sequence[Calendar], row_events: Iterable[str]) -> Calendar:
     """Of several calendars of one name the one that holds most of the rows' events, else that of the sync."""
     wanted = frozenset(row_events)
-    return min(
-        found,
-        key=lambda each: (-len(each.event_ids & wanted), each.calendar_id),
-    )
+
+    def order(calendar: Calendar) -> tuple[int, str]:
+        held = len(calendar.event_ids & wanted)
+        return -held, calendar.calendar_id
+
+    return min(found, key=order)
 
 
 def other_calendars(found: Sequence[Calendar], chosen: Calendar) -> list[Finding]:
     """The others of that name."""
     why = "there are several calendars of this name; the sync will not use this one"
-    return [
-        Finding(
-            "duplicate_calendar",
-            f"{calendar_name(each.kuerzel)} {each.calendar_id}",
-            why,
-        )
-        for each in found
-        if each is not chosen
-    ]
+    findings = []
+    for calendar in found:
+        if calendar is not chosen:
+            where = f"{calendar_name(calendar.kuerzel)} {calendar.calendar_id}"
+            findings.append(Finding("duplicate_calendar", where, why))
+    return findings

@@ -46,7 +46,9 @@ class OldRow:
     @property
     def name(self) -> str:
         """How a report names it."""
-        return f"{self.kuerzel} frNr {self.fr_nr or '-'} event {self.event_id or '-'}"
+        fr_nr = self.fr_nr or "-"
+        event_id = self.event_id or "-"
+        return f"{self.kuerzel} frNr {fr_nr} event {event_id}"
 
     @property
     def is_usable(self) -> bool:
@@ -81,7 +83,9 @@ def read_row(row: Mapping[str, Any]) -> OldRow:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    if value is None:
+        return ""
+    return str(value).strip()
 
 
 def _fr_nr(value: Any, odd: list[str]) -> int | None:
@@ -105,7 +109,9 @@ def _source(row: Mapping[str, Any], fr_nr: int | None, odd: list[str]) -> Source
         return cast(SourceSystem, text)
     if "source_system" in row:
         odd.append("its source is unknown; Advoware counts as the source")
-    return "advoware" if fr_nr is not None else "google"
+    if fr_nr is None:
+        return "google"
+    return "advoware"
 
 
 def _strategy(value: Any, odd: list[str]) -> SyncStrategy | None:
@@ -130,7 +136,9 @@ def _moment(value: Any) -> datetime | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
 
 
 def _sync_id(value: Any, kuerzel: str, fr_nr: int | None, event_id: str | None) -> UUID:

@@ -7,7 +7,7 @@ and each event gets one pair; what is left over is reported and left alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,15 +53,28 @@ class Marks:
 
 def _mark_of(resource: Json) -> int | None:
     properties = resource.get("extendedProperties")
-    private = properties.get("private") if isinstance(properties, dict) else None
+    if not isinstance(properties, dict):
+        return None
+    private = properties.get("private")
     if not isinstance(private, dict):
         return None
     for name, value in sorted(private.items()):
-        if str(name).replace("_", "").casefold() not in _MARKS:
+        plain_name = str(name).replace("_", "").casefold()
+        if plain_name not in _MARKS:
             continue
-        text = str(value).strip()
-        if text.isascii() and text.isdigit() and 0 < int(text) <= LARGEST_FRNR:
-            return int(text)
+        fr_nr = _number_in(str(value).strip())
+        if fr_nr is not None:
+            return fr_nr
+    return None
+
+
+def _number_in(text: str) -> int | None:
+    """The number of a Termin, None if the text is none."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    number = int(text)
+    if 0 < number <= LARGEST_FRNR:
+        return number
     return None
 
 
@@ -90,22 +103,30 @@ def sort_rows(
     """
     sorted_rows = Rows()
     names = {name.casefold(): name for name in employees}
-    homes: dict[str, list[str]] = defaultdict(list)
-    for kuerzel, ids in events.items():
-        for event_id in ids:
-            homes[event_id].append(kuerzel)
+    homes = _homes(events)
     usable: list[OldRow] = []
     for row in rows:
-        sorted_rows.findings += [Finding("odd_row", row.name, why) for why in row.odd]
+        for why in row.odd:
+            sorted_rows.findings.append(Finding("odd_row", row.name, why))
         if row.deleted or not row.is_usable:
             continue
-        row = replace(row, kuerzel=names.get(row.kuerzel.casefold(), row.kuerzel))
-        usable.append(_at_home(row, homes, sorted_rows.findings))
+        kuerzel = names.get(row.kuerzel.casefold(), row.kuerzel)
+        renamed = replace(row, kuerzel=kuerzel)
+        usable.append(_at_home(renamed, homes, sorted_rows.findings))
     usable.sort(key=lambda row: _worth(row, homes), reverse=True)
     taken: set[tuple[str, str]] = set()
     for row in usable:
         _choose(row, taken, sorted_rows)
     return sorted_rows
+
+
+def _homes(events: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    """By the id of an event, in whose calendars it lies."""
+    homes: dict[str, list[str]] = defaultdict(list)
+    for kuerzel, ids in events.items():
+        for event_id in ids:
+            homes[event_id].append(kuerzel)
+    return homes
 
 
 def _at_home(
@@ -114,16 +135,19 @@ def _at_home(
     found = homes.get(row.event_id or "", [])
     if not found or row.kuerzel in found:
         return row
-    why = f"its event lies in the calendar of {found[0]}, whose pair it becomes"
+    home = found[0]
+    why = f"its event lies in the calendar of {home}, whose pair it becomes"
     findings.append(Finding("event_in_other_calendar", row.name, why))
-    return replace(row, kuerzel=found[0])
+    return replace(row, kuerzel=home)
 
 
 def _worth(row: OldRow, homes: Mapping[str, list[str]]) -> tuple[Any, ...]:
     """Of two rows for one Termin or event the one that is whole, whose event is there, and that is newer."""
     is_whole = row.fr_nr is not None and row.event_id is not None
     is_there = row.event_id in homes
-    last = row.last_sync.isoformat() if row.last_sync else ""
+    last = ""
+    if row.last_sync:
+        last = row.last_sync.isoformat()
     return (is_there, is_whole, last, str(row.sync_id))
 
 
@@ -147,16 +171,26 @@ def _keys(row: OldRow) -> list[tuple[str, str]]:
     return keys
 
 
-def pair_of_row(row: OldRow, strategy: SyncStrategy) -> Pair:
-    """The pair of a row, which is not compared yet; ``strategy`` is that of new pairs."""
+def missing_pairs(
+    rows: Iterable[OldRow], stored: Collection[Pair], strategy: SyncStrategy
+) -> Iterator[Pair]:
+    """The pairs of the rows that are not stored yet; ``strategy`` is that of new pairs."""
+    stored_ids = {pair.sync_id for pair in stored}
+    for row in rows:
+        if row.sync_id not in stored_ids:
+            yield _pair_of_row(row, strategy)
+
+
+def _pair_of_row(row: OldRow, strategy: SyncStrategy) -> Pair:
+    """The pair of a row, which is not compared yet."""
     return Pair(
-        row.sync_id,
-        row.kuerzel,
-        row.fr_nr,
-        row.event_id,
-        row.source,
-        row.strategy or strategy,
-        row.write_allowed,
+        sync_id=row.sync_id,
+        employee_kuerzel=row.kuerzel,
+        advoware_frnr=row.fr_nr,
+        google_event_id=row.event_id,
+        source_system=row.source,
+        sync_strategy=row.strategy or strategy,
+        advoware_write_allowed=row.write_allowed,
         sync_status="pending",
     )
 
@@ -169,14 +203,13 @@ def new_pair(
     strategy: SyncStrategy,
 ) -> Pair:
     """The pair of a Termin and an event that no row names. It may be written, as a pair that the sync has found."""
-    sync_id = made_up_id(kuerzel, fr_nr, event_id)
     return Pair(
-        sync_id,
-        kuerzel,
-        fr_nr,
-        event_id,
-        source,
-        strategy,
+        sync_id=made_up_id(kuerzel, fr_nr, event_id),
+        employee_kuerzel=kuerzel,
+        advoware_frnr=fr_nr,
+        google_event_id=event_id,
+        source_system=source,
+        sync_strategy=strategy,
         advoware_write_allowed=True,
         sync_status="pending",
     )
@@ -217,20 +250,21 @@ def adopt_events(
     A Termin whose event is gone gets such an event back; by what it says only that one, because for a Termin without a
     row the sync's own plan does so.
     """
-    live = {event.id: event for event in found.events if _is_single(event)}
-    paired = {pair.google_event_id for pair in pairs}
-    unpaired = {name: event for name, event in live.items() if name not in paired}
+    live = {event.id: event for event in found.events if is_single(event)}
     adopting = _Adopting(found, marks, strategy)
     adopting.know(pairs, live)
-    for event_id in sorted(unpaired):
+    paired = {pair.google_event_id for pair in pairs}
+    unpaired = sorted(live.keys() - paired)
+    for event_id in unpaired:
         adopting.by_mark(event_id)
-    for event_id in sorted(unpaired):
+    for event_id in unpaired:
         if event_id not in marks.by_event:
-            adopting.by_content(unpaired[event_id])
+            adopting.by_content(live[event_id])
     return adopting.adopted
 
 
-def _is_single(event: GoogleEvent) -> bool:
+def is_single(event: GoogleEvent) -> bool:
+    """Whether it is there, and no occurrence of a series that differs from it."""
     return not event.cancelled and event.recurring_event_id is None
 
 
@@ -261,20 +295,28 @@ class _Adopting:
         elif fr_nr not in self._found.termine:
             self._report("event_without_termin", fr_nr, event_id, _NO_TERMIN)
         elif pair is None:
-            kuerzel = self._found.kuerzel
-            fresh = new_pair(kuerzel, fr_nr, event_id, "advoware", self._strategy)
-            self._adopt(fr_nr, fresh)
+            self._adopt(fr_nr, self._new_pair(fr_nr, event_id))
         else:
             self._adopt(fr_nr, replace(pair, google_event_id=event_id))
+
+    def _new_pair(self, fr_nr: int, event_id: str) -> Pair:
+        return new_pair(
+            kuerzel=self._found.kuerzel,
+            fr_nr=fr_nr,
+            event_id=event_id,
+            source="advoware",
+            strategy=self._strategy,
+        )
 
     def by_content(self, event: GoogleEvent) -> None:
         if event.id not in self._found.made_by_us:
             return
+        event_hash = content_hash(event.event)
         for fr_nr, (pair, is_whole) in sorted(self.known.items()):
             termin = self._found.termine.get(fr_nr)
             if is_whole or termin is None:
                 continue
-            if content_hash(termin.event) == content_hash(event.event):
+            if content_hash(termin.event) == event_hash:
                 self._adopt(fr_nr, replace(pair, google_event_id=event.id))
                 return
 

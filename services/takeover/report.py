@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
+from operator import attrgetter
 from typing import Any, Literal
 
 Command = Literal["check", "run", "undo"]
@@ -85,8 +86,8 @@ class Report:
 
     def sort(self) -> None:
         """Bring the lists into an order that does not depend on which answer came first."""
-        self.findings.sort(key=lambda item: (item.kind, item.where, item.reason))
-        self.differences.sort(key=lambda item: item.entity_id)
+        self.findings.sort(key=attrgetter("kind", "where", "reason"))
+        self.differences.sort(key=attrgetter("entity_id"))
         self.announced.sort(
             key=lambda item: (
                 item.employee_kuerzel,

@@ -8,7 +8,7 @@ and each record by itself, so the result is the same.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ from services.takeover.calendars import (
 )
 from services.takeover.old_rows import OldRow, read_row
 from services.takeover.old_table import OldTable, Stage
-from services.takeover.pairs import Rows, pair_of_row, sort_rows
+from services.takeover.pairs import Rows, missing_pairs, sort_rows
 from services.takeover.report import Announced, Finding, Report
 from services.takeover.signs import (
     leftover_keys,
@@ -88,7 +88,7 @@ class Takeover:
         stage = await table.stage()
         await self._look_around(report)
         takens = await self._calendars(report, table, stage)
-        self._report_doubling(report, takens)
+        _report_doubling(report, takens)
         await self._beteiligte(report, None)
         report.sort()
         return report
@@ -107,7 +107,7 @@ class Takeover:
         _require_fresh(stage)
         await self._look_around(report)
         takens = await self._calendars(report, table, stage)
-        self._require_no_doubling(takens)
+        _require_no_doubling(takens)
         if report.problems:
             report.done.append("nothing: mend the problems and run it again")
             return report
@@ -115,13 +115,9 @@ class Takeover:
         self._progress("table", 1, 1)
         removed = await remove_leftover_keys(self._resources)
         report.done.append(f"{removed} locks and pending keys without TTL were removed")
-        for number, taken in enumerate(takens, 1):
-            await self._store(taken)
-            self._progress("stored calendars", number, len(takens))
-        report.done.append(
-            f"{sum(len(each.pairs) for each in takens)} pairs are taken over"
-        )
-        await self._beteiligte(report, SyncStore(await self._resources.database()))
+        await self._store_all(report, takens)
+        store = SyncStore(await self._resources.database())
+        await self._beteiligte(report, store)
         if report.problems:
             report.done.append("not finished: mend the problems and run it again")
         else:
@@ -150,10 +146,11 @@ class Takeover:
         report.settings += odd_settings(self._resources.settings, self._in_file)
         report.signs += await signs_of_old_system(self._resources)
         for item in await leftover_keys(self._resources):
-            if not item.is_fresh:
-                why = "has no TTL: whoever needs it would wait for ever; run removes it"
-                where = f"Redis {item.database} {item.key}"
-                report.findings.append(Finding("endless_key", where, why))
+            if item.is_fresh:
+                continue
+            why = "has no TTL: whoever needs it would wait for ever; run removes it"
+            where = f"Redis {item.database} {item.key}"
+            report.findings.append(Finding("endless_key", where, why))
 
     # -- calendars ------------------------------------------------------------------------------------------------
 
@@ -178,11 +175,10 @@ class Takeover:
         if stage.table is None:
             return []
         columns = await table.columns(stage.table)
-        report.generation = ", ".join(
-            f"{name} {kind}" for name, kind in columns.items()
-        )
+        described = [f"{name} {kind}" for name, kind in columns.items()]
+        report.generation = ", ".join(described)
         found = await table.rows(stage.table)
-        rows = [read_row(row) for row in found]
+        rows = list(map(read_row, found))
         report.rows = _numbers(rows)
         return rows
 
@@ -213,23 +209,24 @@ class Takeover:
             else:
                 taken = self._keep(kuerzel, calendar, sorted_rows, stored, why)
             takens.append(taken)
-        for taken in takens:
-            report.calendars[taken.kuerzel] = taken.numbers()
-            report.announced += taken.announced
-            report.findings += taken.findings
+        _report_taken(report, takens)
         return takens
 
     def _chosen_calendars(
         self, report: Report, calendars: list[Calendar], rows: list[OldRow]
     ) -> dict[str, Calendar]:
-        row_events = [row.event_id for row in rows if row.event_id and not row.deleted]
-        by_name: dict[str, list[Calendar]] = {}
+        row_events: set[str] = set()
+        for row in rows:
+            if row.event_id and not row.deleted:
+                row_events.add(row.event_id)
+        by_name: dict[str, list[Calendar]] = defaultdict(list)
         for calendar in calendars:
-            by_name.setdefault(calendar.kuerzel, []).append(calendar)
+            by_name[calendar.kuerzel].append(calendar)
         chosen: dict[str, Calendar] = {}
         for kuerzel, found in by_name.items():
-            chosen[kuerzel] = choose_calendar(found, row_events)
-            report.findings += other_calendars(found, chosen[kuerzel])
+            calendar = choose_calendar(found, row_events)
+            chosen[kuerzel] = calendar
+            report.findings += other_calendars(found, calendar)
         return chosen
 
     async def _stored_pairs(self, stage: Stage, kuerzel: str) -> list[Pair]:
@@ -252,14 +249,16 @@ class Takeover:
             taken = await reader.take(calendar, rows, stored, own_address)
             taken.announced += await reader.announced_for_itself(calendar)
             return taken
-        lost = Rows()
+        without_events = Rows()
         for row in rows.chosen.get(kuerzel, []):
             if row.fr_nr is not None:
-                lost.chosen[kuerzel].append(replace(row, event_id=None))
-        empty = Calendar(kuerzel, "", {}, [])
-        taken = await reader.take(empty, lost, stored, own_address)
+                without_event = replace(row, event_id=None)
+                without_events.chosen[kuerzel].append(without_event)
+        empty = Calendar(kuerzel, calendar_id="", entry={}, resources=[])
+        taken = await reader.take(empty, without_events, stored, own_address)
         taken.calendar_id = None
-        taken.announced.append(Announced("CreateCalendar", kuerzel, None, None))
+        creation = Announced("CreateCalendar", kuerzel, None, None)
+        taken.announced.append(creation)
         return taken
 
     def _why_not_synced(self, kuerzel: str, active: Collection[str]) -> str | None:
@@ -280,55 +279,55 @@ class Takeover:
         why: str,
     ) -> Taken:
         """The rows of one whom no sync looks at, as they are."""
-        taken = Taken(kuerzel, calendar.calendar_id if calendar else None, list(stored))
-        known = {pair.sync_id for pair in stored}
+        taken = Taken(kuerzel)
+        if calendar is not None:
+            taken.calendar_id = calendar.calendar_id
+        chosen = rows.chosen.get(kuerzel, [])
         strategy = self._resources.settings.calendar_sync.strategy
-        for row in rows.chosen.get(kuerzel, []):
-            if row.sync_id not in known:
-                taken.pairs.append(pair_of_row(row, strategy))
+        taken.pairs = [*stored, *missing_pairs(chosen, stored, strategy)]
         if taken.pairs:
             why = f"{why}; {len(taken.pairs)} pairs are kept"
             taken.findings.append(Finding("not_synced", kuerzel, why))
         return taken
 
-    def _report_doubling(self, report: Report, takens: Iterable[Taken]) -> None:
-        for taken in takens:
-            for event_id in taken.doubling:
-                where = f"{taken.kuerzel} event {event_id}"
-                report.findings.append(Finding("would_double", where, _DOUBLING))
-
-    def _require_no_doubling(self, takens: Iterable[Taken]) -> None:
-        number = sum(len(taken.doubling) for taken in takens)
-        if number:
-            raise InvalidInput(
-                f"{number} events of the old system are no pair's: the first sync would enter them in Advoware once "
-                "more. Nothing was changed. Either delete them in Google (takeover check names them as "
-                "would_double), or set ADVOWARE_WRITE_PROTECTION=true until they are gone"
-            )
+    async def _store_all(self, report: Report, takens: Sequence[Taken]) -> None:
+        pairs = 0
+        for number, taken in enumerate(takens, 1):
+            await self._store(taken)
+            pairs += len(taken.pairs)
+            self._progress("stored calendars", number, len(takens))
+        report.done.append(f"{pairs} pairs are taken over")
 
     async def _store(self, taken: Taken) -> None:
         """Store what is not stored yet of one employee: pairs by portions, then where his calendar is."""
         store = CalendarStore(await self._resources.database())
         now = self._now()
+        await self._store_pairs(store, taken, now)
+        cursor = await store.load_cursor(taken.kuerzel)
+        if taken.calendar_id is None or cursor.calendar_id is not None:
+            return
+        cursor = Cursor(employee_kuerzel=taken.kuerzel, calendar_id=taken.calendar_id)
+        await store.save_cursor(cursor, now)
+
+    async def _store_pairs(
+        self, store: CalendarStore, taken: Taken, now: datetime
+    ) -> None:
         stored = {pair.sync_id: pair for pair in await store.load_pairs(taken.kuerzel)}
         new = [pair for pair in taken.pairs if stored.get(pair.sync_id) != pair]
         for start in range(0, len(new), PORTION):
-            portion = [(pair, _line(pair)) for pair in new[start : start + PORTION]]
-            await store.save_pairs(portion, now)
+            portion = new[start : start + PORTION]
+            lines = map(_line, portion)
+            await store.save_pairs(list(zip(portion, lines, strict=True)), now)
             self._progress("pairs", start + len(portion), len(new))
-        cursor = await store.load_cursor(taken.kuerzel)
-        if taken.calendar_id is not None and cursor.calendar_id is None:
-            cursor = Cursor(
-                employee_kuerzel=taken.kuerzel, calendar_id=taken.calendar_id
-            )
-            await store.save_cursor(cursor, now)
 
     # -- Beteiligte -----------------------------------------------------------------------------------------------
 
     async def _beteiligte(self, report: Report, store: SyncStore | None) -> None:
         """Every linked Beteiligter, compared; with a store, what both sides agree on is remembered."""
         settings = self._resources.settings
-        if not (settings.espocrm.is_configured and settings.advoware.is_configured):
+        if not settings.espocrm.is_configured:
+            return
+        if not settings.advoware.is_configured:
             return
         reader = BeteiligteReader(self._resources)
         try:
@@ -336,12 +335,13 @@ class Takeover:
         except BitByLawError as error:
             report.problems.append(f"EspoCRM: {failure_code(error)}")
             return
-        counted, findings = statuses(firm.beteiligte)
+        counted, unknown = statuses(firm.beteiligte)
         linked, claimed = claims(firm.beteiligte)
         report.beteiligte += counted
         report.beteiligte["all"] = len(firm.beteiligte)
         report.beteiligte["with a betnr"] = len(linked)
-        report.findings += [*findings, *claimed]
+        report.findings += unknown
+        report.findings += claimed
         await self._take_all(report, reader, firm, linked, store)
 
     async def _take_all(
@@ -384,6 +384,30 @@ _DOUBLING = (
 )
 
 
+def _report_taken(report: Report, takens: Iterable[Taken]) -> None:
+    for taken in takens:
+        report.calendars[taken.kuerzel] = taken.numbers()
+        report.announced += taken.announced
+        report.findings += taken.findings
+
+
+def _report_doubling(report: Report, takens: Iterable[Taken]) -> None:
+    for taken in takens:
+        for event_id in taken.doubling:
+            where = f"{taken.kuerzel} event {event_id}"
+            report.findings.append(Finding("would_double", where, _DOUBLING))
+
+
+def _require_no_doubling(takens: Iterable[Taken]) -> None:
+    number = sum(len(taken.doubling) for taken in takens)
+    if number:
+        raise InvalidInput(
+            f"{number} events of the old system are no pair's: the first sync would enter them in Advoware once "
+            "more. Nothing was changed. Either delete them in Google (takeover check names them as "
+            "would_double), or set ADVOWARE_WRITE_PROTECTION=true until they are gone"
+        )
+
+
 def _require_fresh(stage: Stage) -> None:
     """Refuse a database that a sync works with: what it remembers must not be replaced.
 
@@ -406,9 +430,10 @@ def _numbers(rows: Sequence[OldRow]) -> Counter[str]:
         if row.deleted:
             numbers["deleted"] += 1
             continue
+        strategy = row.strategy or "unknown"
         numbers["live"] += 1
         numbers[f"source {row.source}"] += 1
-        numbers[f"strategy {row.strategy or 'unknown'}"] += 1
+        numbers[f"strategy {strategy}"] += 1
         numbers["may write Advoware"] += row.write_allowed
         numbers["usable"] += row.is_usable
     return numbers

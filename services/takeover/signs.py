@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 
 import asyncpg
 from redis.asyncio import Redis
@@ -62,39 +63,43 @@ async def leftover_keys(resources: Resources) -> list[Leftover]:
     Raises:
         Unavailable: Redis does not answer.
     """
-    numbers = resources.settings.redis
-    databases = {
-        numbers.db_advoware_cache: resources.redis,
-        numbers.db_calendar_sync: resources.calendar_redis,
-    }
     found: list[Leftover] = []
     with redis_errors("its keys cannot be listed"):
-        for number, redis in databases.items():
+        for number, redis in _databases(resources).items():
             async for key, is_fresh in _without_ttl(redis):
                 found.append(Leftover(number, key, is_fresh))
             if await redis.type(LAST_SUCCESS) not in {"hash", "none"}:
                 found.append(Leftover(number, LAST_SUCCESS, is_fresh=False))
-    return sorted(found, key=lambda item: (item.database, item.key))
+    return sorted(found, key=attrgetter("database", "key"))
+
+
+def _databases(resources: Resources) -> dict[int, Redis]:
+    """The databases of Redis that both systems use, by their numbers."""
+    numbers = resources.settings.redis
+    return {
+        numbers.db_advoware_cache: resources.redis,
+        numbers.db_calendar_sync: resources.calendar_redis,
+    }
 
 
 async def _without_ttl(redis: Redis) -> AsyncIterator[tuple[str, bool]]:
     for pattern in LOCK_PATTERNS:
         async for key in redis.scan_iter(match=pattern, count=PORTION):
-            if await redis.ttl(key) == -1:
-                idle = await redis.object("idletime", key)
-                yield key, (idle or 0) < FRESH.total_seconds()
+            if await redis.ttl(key) != -1:
+                continue
+            idle_seconds = await redis.object("idletime", key) or 0
+            is_fresh = idle_seconds < FRESH.total_seconds()
+            yield key, is_fresh
 
 
 async def remove_leftover_keys(resources: Resources) -> int:
     """Remove them, so that our syncs need not wait for a system that runs no more; returns how many."""
-    redis = {
-        resources.settings.redis.db_advoware_cache: resources.redis,
-        resources.settings.redis.db_calendar_sync: resources.calendar_redis,
-    }
+    databases = _databases(resources)
     leftover = await leftover_keys(resources)
     with redis_errors("a key cannot be removed"):
         for item in leftover:
-            await redis[item.database].delete(item.key)
+            redis = databases[item.database]
+            await redis.delete(item.key)
     return len(leftover)
 
 
@@ -110,9 +115,11 @@ async def signs_of_old_system(resources: Resources) -> list[str]:
             signs.append(
                 f"Redis {item.database}: {item.key} has no TTL and was used of late"
             )
-    if len(signs) > SHOWN:
-        signs[SHOWN:] = [f"and {len(signs) - SHOWN} more of these"]
-    return [*signs, *await _signs_in_postgres(resources)]
+    more = len(signs) - SHOWN
+    if more > 0:
+        signs[SHOWN:] = [f"and {more} more of these"]
+    signs += await _signs_in_postgres(resources)
+    return signs
 
 
 async def _signs_in_postgres(resources: Resources) -> list[str]:
@@ -121,7 +128,8 @@ async def _signs_in_postgres(resources: Resources) -> list[str]:
     signs: list[str] = []
     async with database_errors():
         is_old = await holds_old_system(pool)
-        for table in (OLD, ASIDE) if is_old else (ASIDE,):
+        tables = [OLD, ASIDE] if is_old else [ASIDE]
+        for table in tables:
             number = await _fresh_rows(pool, table, resources)
             if number:
                 signs.append(
@@ -155,17 +163,22 @@ async def _fresh_rows(pool: asyncpg.Pool, table: str, resources: Resources) -> i
         f"SELECT last_sync FROM {table} WHERE last_sync IS NOT NULL "  # noqa: S608 - one of two names
         f"ORDER BY last_sync DESC LIMIT {PORTION}"
     )
-    moments = [read_row(row).last_sync for row in rows]
     now = resources.clock()
-    return sum(moment is not None and _is_fresh(now - moment) for moment in moments)
+    fresh = 0
+    for row in rows:
+        last_sync = read_row(row).last_sync
+        if last_sync is not None and _is_fresh(now - last_sync):
+            fresh += 1
+    return fresh
 
 
 def _is_fresh(age: timedelta) -> bool:
     """Whether so long ago is of late; a time without zone may be that of Berlin, up to two hours ahead."""
-    return any(
-        timedelta(minutes=-1) <= age + timedelta(hours=ahead) < FRESH
-        for ahead in (0, 1, 2)
-    )
+    for ahead in (0, 1, 2):
+        real_age = age + timedelta(hours=ahead)
+        if timedelta(minutes=-1) <= real_age < FRESH:
+            return True
+    return False
 
 
 async def _exists(pool: asyncpg.Pool, table: str) -> bool:
@@ -218,6 +231,8 @@ async def diagnose_old_system(settings: Settings) -> list[Check]:
             return [Check(name, "warning", message, fix)]
     if not signs:
         return [Check(name, "ok", "No sign that the old system runs.")]
-    return [
-        Check(name, "failed", f"It seems to run: {sign}.", STOP_IT) for sign in signs
-    ]
+    checks = []
+    for sign in signs:
+        message = f"It seems to run: {sign}."
+        checks.append(Check(name, "failed", message, STOP_IT))
+    return checks

@@ -20,7 +20,8 @@ _OTHERS = frozenset(
 
 def odd_settings(settings: Settings, in_file: Collection[str]) -> list[str]:
     """What is missing, and which of the variables in the file are unknown; ``in_file`` are their names."""
-    return [*_missing(settings), *_unknown(settings.environment(), in_file)]
+    known = settings.environment()
+    return [*_missing(settings), *_unknown(known, in_file)]
 
 
 def _missing(settings: Settings) -> list[str]:
@@ -29,13 +30,13 @@ def _missing(settings: Settings) -> list[str]:
         "ESPOCRM_API_BASE_URL": settings.espocrm.is_configured,
         "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH": settings.google_calendar.is_configured,
     }
-    missing = [f"missing: {name}" for name, is_set in wanted.items() if not is_set]
+    missing = [name for name, is_set in wanted.items() if not is_set]
     try:
         require_safe_access(settings)
     except ConfigurationError as error:
-        lines = str(error).splitlines()[1:]
-        missing += [f"missing: {line.strip()}" for line in lines]
-    return missing
+        _, *lines = str(error).splitlines()
+        missing += map(str.strip, lines)
+    return [f"missing: {name}" for name in missing]
 
 
 def _unknown(known: Mapping[str, str], in_file: Collection[str]) -> list[str]:

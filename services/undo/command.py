@@ -7,8 +7,8 @@ whoever changes the field later, on either side, changes both.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper
 from services.kommunikation_mapper import (
     DATA_ATTRIBUTE,
+    AdvowareEntry,
     advoware_entries,
     entries_by_id,
     key_of,
@@ -56,6 +57,7 @@ from services.vmh_sync.beteiligte.master_data import MasterDataWriter
 from services.vmh_sync.beteiligte.plan import ENTITY_TYPE, Observation, shown_values
 from services.vmh_sync.kommunikation.memory import read_memory
 from services.vmh_sync.kommunikation.memory import shown_values as shown_numbers
+from services.vmh_sync.kommunikation.plan import Base, Link
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 #: A text is kept right before it is overwritten, and the line follows.
@@ -98,28 +100,35 @@ class Undo:
         """
         row = await self._row(audit_id)
         entity_id = await self._owner(row)
-        async with AsyncExitStack() as lock:
-            if apply:
-                key = beteiligte_lock_key(entity_id)
-                seconds = self._resources.settings.vmh.lock_seconds
-                await lock.enter_async_context(
-                    record_lock(self._resources, key, seconds)
-                )
-            store = SyncStore(await self._resources.database())
-            state = await store.load(ENTITY_TYPE, entity_id)
-            if state is None or state.advoware_id is None or state.deleted_at:
-                raise NotFound("BitByLaw", "the record is not linked any more")
-            betnr = state.advoware_id
-            sides = await self._sides(entity_id, betnr)
-            blocks = await self._blocks(row)
-            lines = judged([*row["changes"], *blocks], sides)
-            restored = [line for line in lines if line.is_restorable]
-            is_applied = apply and bool(restored)
-            if is_applied:
-                with part_of("vmh"):
-                    await self._restore(sides, restored, state, store)
-                await self._record(row, entity_id, betnr, restored, store)
-        return Undone(entity_id, betnr, row["at"], lines, is_applied)
+        if not apply:
+            return await self._undo(row, entity_id, apply=False)
+        key = beteiligte_lock_key(entity_id)
+        seconds = self._resources.settings.vmh.lock_seconds
+        async with record_lock(self._resources, key, seconds):
+            return await self._undo(row, entity_id, apply=True)
+
+    async def _undo(self, row: Any, entity_id: str, *, apply: bool) -> Undone:
+        store = SyncStore(await self._resources.database())
+        state = await store.load(ENTITY_TYPE, entity_id)
+        if state is None or state.advoware_id is None or state.deleted_at:
+            raise NotFound("BitByLaw", "the record is not linked any more")
+        betnr = state.advoware_id
+        sides = await self._sides(entity_id, betnr)
+        blocks = await self._blocks(row)
+        lines = judged([*row["changes"], *blocks], sides)
+        restorable = [line for line in lines if line.is_restorable]
+        is_applied = apply and bool(restorable)
+        if is_applied:
+            with part_of("vmh"):
+                await self._restore(sides, restorable, state, store)
+            await self._record(row, entity_id, betnr, restorable, store)
+        return Undone(
+            entity_id=entity_id,
+            betnr=betnr,
+            at=row["at"],
+            lines=lines,
+            applied=is_applied,
+        )
 
     async def _row(self, audit_id: int) -> Any:
         pool = await self._resources.database()
@@ -129,9 +138,10 @@ class Undo:
             )
         if row is None:
             raise NotFound("BitByLaw", f"the audit has no row {audit_id}")
-        if row["entity_type"] not in {ENTITY_TYPE, ADRESSE}:
+        entity_type = row["entity_type"]
+        if entity_type not in {ENTITY_TYPE, ADRESSE}:
             raise InvalidInput(
-                f"row {audit_id} is about {row['entity_type']}, which no sync overwrites"
+                f"row {audit_id} is about {entity_type}, which no sync overwrites"
             )
         return row
 
@@ -139,7 +149,8 @@ class Undo:
         """The CBeteiligte that a row is about, or that its CAdressen belongs to."""
         if row["entity_type"] == ENTITY_TYPE:
             return str(row["entity_id"])
-        betnr = str(row["advoware_id"] or "").partition("/")[0]
+        advoware_id = str(row["advoware_id"] or "")
+        betnr, _, _ = advoware_id.partition("/")
         store = SyncStore(await self._resources.database())
         owner = await store.linked_entity(ENTITY_TYPE, betnr)
         if owner is None:
@@ -148,10 +159,13 @@ class Undo:
 
     async def _blocks(self, row: Any) -> list[Record]:
         """The printed blocks that were kept when the same sync has written the Adressen of a row."""
+        if row["entity_type"] != ENTITY_TYPE:
+            return []
         records = _records_in_advoware(row["changes"])
-        if row["entity_type"] != ENTITY_TYPE or not records:
+        if not records:
             return []
         pool = await self._resources.database()
+        kept_since = row["at"] - _PAUSE
         async with database_errors():
             rows = await pool.fetch(
                 """
@@ -162,22 +176,25 @@ class Undo:
                 ADRESSE,
                 list(records),
                 row["audit_id"],
-                row["at"] - _PAUSE,
+                kept_since,
             )
-        lines = [line for kept in rows for line in kept["changes"]]
-        return [line for line in lines if line.get("field") == BLOCK]
+        blocks: list[Record] = []
+        for kept in rows:
+            changes = kept["changes"]
+            blocks += [line for line in changes if line.get("field") == BLOCK]
+        return blocks
 
     async def _sides(self, entity_id: str, betnr: str) -> Sides:
         espo = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
-        where = [espocrm_query.equals("beteiligteId", entity_id)]
-        rows = {
-            str(row["id"]): row
-            async for row in self._espocrm.search_entities(ADRESSE, where)
-        }
+        of_beteiligter = [espocrm_query.equals("beteiligteId", entity_id)]
+        rows: dict[str, Record] = {}
+        async for row in self._espocrm.search_entities(ADRESSE, of_beteiligter):
+            rows[str(row["id"])] = row
         advo = await self._advoware.get_beteiligter(betnr)
         store = SyncStore(await self._resources.database())
         states = await store.load_parts(ADRESSE, betnr)
-        return Sides(espo, advo, rows, _linked_adressen(advo, betnr, states))
+        adressen = _linked_adressen(advo, betnr, states)
+        return Sides(espo=espo, advo=advo, rows=rows, adressen=adressen)
 
     async def _restore(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
@@ -186,51 +203,63 @@ class Undo:
 
         What the other side has shown before the write is what it agreed to: a later edit there is still to be synced.
         """
-        entity_id = str(sides.espo["id"])
         try:
             await self._restore_advoware(sides, lines, state)
             await self._restore_espocrm(sides, lines)
         finally:
-            betnr = str(sides.advo["betNr"])
-            now = await self._sides(entity_id, betnr)
-            back = brought_back(lines, now)
-            for side in ("espocrm", "advoware"):
-                state = await store.load(ENTITY_TYPE, entity_id) or state
-                settled = _settled_sides(sides, now, side)
-                await self._settle(settled, of_side(back, side), state, store)
+            await self._settle_restored(sides, lines, state, store)
+
+    async def _settle_restored(
+        self, before: Sides, lines: list[Line], state: SyncState, store: SyncStore
+    ) -> None:
+        entity_id = str(before.espo["id"])
+        betnr = str(before.advo["betNr"])
+        now = await self._sides(entity_id, betnr)
+        back = brought_back(lines, now)
+        for side in ("espocrm", "advoware"):
+            state = await store.load(ENTITY_TYPE, entity_id) or state
+            settled = _settled_sides(before, now, side)
+            back_on_side = of_side(back, side)
+            await self._settle(settled, back_on_side, state, store)
 
     async def _restore_advoware(
         self, sides: Sides, lines: list[Line], state: SyncState
     ) -> None:
-        values = _old_values(of_part(lines, "master", "advoware"))
-        if values:
-            writer = MasterDataWriter(self._advoware, self._mapper)
+        master = of_part(lines, "master", "advoware")
+        if master:
             observed = Observation(sides.espo, sides.advo, state)
-            await writer.write(observed, values, self._resources.now())
-        await self._restore_numbers(
-            sides.advo, of_part(lines, "kommunikation", "advoware")
-        )
+            await self._restore_master(observed, master)
+        numbers = of_part(lines, "kommunikation", "advoware")
+        await self._restore_numbers(sides.advo, numbers)
+        betnr = sides.advo["betNr"]
         adressen = _by_record(of_part(lines, "adresse", "advoware"))
-        for record_id, values in adressen.items():
-            record = dict(sides.adressen[record_id])
-            for name, old in values.items():
-                record[name] = old or ""
-            betnr = sides.advo["betNr"]
+        for record_id, old_values in adressen.items():
+            adresse = sides.adressen[record_id]
+            record = _with_old_values(adresse, old_values)
             await self._advoware.update_adresse(betnr, record["id"], record)
 
+    async def _restore_master(self, observed: Observation, lines: list[Line]) -> None:
+        writer = MasterDataWriter(self._advoware, self._mapper)
+        old_values = _old_values(lines)
+        now = self._resources.now()
+        await writer.write(observed, old_values, now)
+
     async def _restore_numbers(self, advo: Record, lines: list[Line]) -> None:
+        betnr = advo["betNr"]
         rows = {row.get("id"): row for row in advo.get("kommunikation") or ()}
         for line in lines:
-            record = {**rows[line.entry_id], "tlf": line.old}
-            await self._advoware.update_kommunikation(
-                advo["betNr"], record["id"], record
-            )
+            record = dict(rows[line.entry_id])
+            record["tlf"] = line.old
+            row_id = record["id"]
+            await self._advoware.update_kommunikation(betnr, row_id, record)
 
     async def _restore_espocrm(self, sides: Sides, lines: list[Line]) -> None:
         adressen = _by_record(of_part(lines, "adresse", "espocrm"))
-        for record_id, values in adressen.items():
-            shown = self._adresse.comparable_from_espocrm(dict(sides.rows[record_id]))
-            attributes = self._adresse.to_espocrm(values, {**shown, **values})
+        for record_id, old_values in adressen.items():
+            row = dict(sides.rows[record_id])
+            shown = self._adresse.comparable_from_espocrm(row)
+            restored = {**shown, **old_values}
+            attributes = self._adresse.to_espocrm(old_values, restored)
             await self._espocrm.update_entity(ADRESSE, record_id, attributes)
         attributes = await self._attributes(sides, lines)
         if attributes:
@@ -243,13 +272,16 @@ class Undo:
 
     async def _attributes(self, sides: Sides, lines: list[Line]) -> Record:
         """What changes at the CBeteiligte itself."""
-        values = _old_values(of_part(lines, "master", "espocrm"))
-        kind = kind_of_espocrm({**sides.espo, **_rechtsform(values)})
-        attributes = self._mapper.to_espocrm(values, kind=kind, espo=sides.espo)
-        arrays = rows_with(sides.espo, of_part(lines, "kommunikation", "espocrm"))
+        master = of_part(lines, "master", "espocrm")
+        old_values = _old_values(master)
+        kind = kind_of_espocrm({**sides.espo, **_rechtsform(old_values)})
+        attributes = self._mapper.to_espocrm(old_values, kind=kind, espo=sides.espo)
+        numbers = of_part(lines, "kommunikation", "espocrm")
+        arrays = rows_with(sides.espo, numbers)
         for family, rows in arrays.items():
             attributes[DATA_ATTRIBUTE[family]] = rows
-        if of_part(lines, "kommunikation", "advoware"):
+        are_numbers_written = of_part(lines, "kommunikation", "advoware")
+        if are_numbers_written:
             advo = await self._advoware.get_beteiligter(sides.advo["betNr"])
             entries = advoware_entries(advo)
             attributes["kommunikationHash"] = kommunikation_hash(entries)
@@ -260,72 +292,76 @@ class Undo:
     async def _settle(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
     ) -> None:
-        by_part: dict[Part, list[Line]] = {}
+        by_part: dict[Part, list[Line]] = defaultdict(list)
         for line in lines:
-            by_part.setdefault(line.part, []).append(line)
-        if "master" in by_part:
-            await self._settle_master(sides, by_part["master"], state, store)
-        if "kommunikation" in by_part:
-            await self._settle_numbers(sides, by_part["kommunikation"], store)
-        for record_id, values in _by_record(by_part.get("adresse", [])).items():
+            by_part[line.part].append(line)
+        master = by_part["master"]
+        if master:
+            await self._settle_master(sides, master, state, store)
+        numbers = by_part["kommunikation"]
+        if numbers:
+            await self._settle_numbers(sides, numbers, store)
+        adressen = _by_record(by_part["adresse"])
+        for record_id, values in adressen.items():
             await self._settle_adresse(sides, record_id, set(values), store)
 
     async def _settle_master(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
     ) -> None:
-        state = await store.opened(
-            state, *shown_values(sides.espo, sides.advo, self._mapper)
-        )
+        shown = shown_values(sides.espo, sides.advo, self._mapper)
+        state = await store.opened(state, *shown)
         espocrm = self._mapper.comparable_from_espocrm(sides.espo)
         advoware = self._mapper.comparable_from_advoware(sides.advo)
         base = base_from_json(state.base)
         for line in lines:
             name = line.field
             base[name] = Pair(espocrm.get(name), advoware.get(name))
-        await store.save(replace(state, base=base_to_json(base)))
+        settled = replace(state, base=base_to_json(base))
+        await store.save(settled)
 
     async def _settle_numbers(
         self, sides: Sides, lines: list[Line], store: SyncStore
     ) -> None:
-        stored = await store.load(KOMMUNIKATION, str(sides.espo["id"]))
+        entity_id = str(sides.espo["id"])
+        stored = await store.load(KOMMUNIKATION, entity_id)
         if stored is None:
             return
-        stored = await store.opened(stored, *shown_numbers(sides.espo, sides.advo))
+        shown = shown_numbers(sides.espo, sides.advo)
+        stored = await store.opened(stored, *shown)
         memory = read_memory(stored, sides.espo, sides.advo)
-        links = dict(memory.links)
         entries = entries_by_id(sides.advo)
-        for line in lines:
-            entry = entries.get(line.entry_id or 0)
-            link = links.get(line.entry_id or 0)
-            if entry is None or link is None:
-                continue
-            link = replace(link, advoware=entry.key)
-            if line.side == "espocrm":
-                key = key_of(entry.key.family, str(line.old))
-                link = replace(link, espocrm=key)
-            links[entry.id] = link
-        base = replace(memory, links=links).as_json()
-        await store.save(replace(stored, base=base))
+        links = _settled_links(memory.links, entries, lines)
+        settled_memory = replace(memory, links=links)
+        settled = replace(stored, base=settled_memory.as_json())
+        await store.save(settled)
 
     async def _settle_adresse(
         self, sides: Sides, record_id: str, names: set[str], store: SyncStore
     ) -> None:
         stored = await store.load(ADRESSE, record_id)
-        adresse = sides.adressen.get(record_id)
-        if stored is None or adresse is None:
+        linked = sides.adressen.get(record_id)
+        if stored is None or linked is None:
             return
         row = dict(sides.rows[record_id])
-        stored = await store.opened(stored, *shown_addresses([row], [dict(adresse)]))
+        adresse = dict(linked)
+        shown = shown_addresses([row], [adresse])
+        stored = await store.opened(stored, *shown)
+        base = {**stored.base, **self._settled_fields(row, adresse, names)}
+        row_id = adresse.get("rowId")
+        settled = replace(stored, base=base, advoware_row_id=row_id)
+        await store.save(settled)
+
+    def _settled_fields(self, row: Record, adresse: Record, names: set[str]) -> Record:
+        """What the two sides of an Adresse are settled on in these fields."""
         espocrm = self._adresse.comparable_from_espocrm(row)
-        advoware = self._adresse.comparable_from_advoware(dict(adresse))
-        base = dict(stored.base)
+        advoware = self._adresse.comparable_from_advoware(adresse)
+        settled: Record = {}
         for name in names - {BLOCK}:
-            base[name] = pair_to_json(Pair(espocrm.get(name), advoware.get(name)))
+            pair = Pair(espocrm.get(name), advoware.get(name))
+            settled[name] = pair_to_json(pair)
         if BLOCK in names:
-            base[BLOCK] = block_of(adresse)
-        await store.save(
-            replace(stored, base=base, advoware_row_id=adresse.get("rowId"))
-        )
+            settled[BLOCK] = block_of(adresse)
+        return settled
 
     async def _record(
         self,
@@ -335,13 +371,15 @@ class Undo:
         lines: list[Line],
         store: SyncStore,
     ) -> None:
-        changes = [
-            {"field": line.field, "side": line.side, "old": line.new, "new": line.old}
-            for line in lines
-        ]
         entry = AuditEntry(
-            *(ENTITY_TYPE, entity_id, "undo", "hand", "undone", 0.0, betnr),
-            changes=changes,
+            entity_type=ENTITY_TYPE,
+            entity_id=entity_id,
+            topic="undo",
+            source="hand",
+            result="undone",
+            duration_ms=0.0,
+            advoware_id=betnr,
+            changes=[_undoing(line) for line in lines],
             undoes=row["audit_id"],
         )
         await store.append_audit(entry, self._resources.now())
@@ -356,28 +394,37 @@ class Undo:
         Raises:
             NotFound: there is no such row, or nothing is kept of what it has overwritten.
         """
+        overwritten_id = await self._overwritten_id(audit_id)
+        decisions = CalendarDecisions(self._resources)
+        with part_of("calendar"):
+            return await decisions.restore_overwritten(overwritten_id, apply=apply)
+
+    async def _overwritten_id(self, audit_id: int) -> Any:
+        """What was kept right before a row of the calendar's audit was written."""
         pool = await self._resources.database()
+        nothing_kept = NotFound(
+            "BitByLaw",
+            f"nothing is kept of what row {audit_id} of the calendar's audit has overwritten",
+        )
         async with database_errors():
             row = await pool.fetchrow(
                 "SELECT * FROM calendar_sync_audit WHERE audit_id = $1", audit_id
             )
-            kept = row and await pool.fetchval(
+            if row is None:
+                raise nothing_kept
+            written_at = row["at"]
+            overwritten_id = await pool.fetchval(
                 """
                 SELECT overwritten_id FROM calendar_sync_overwritten
                 WHERE sync_id = $1 AND at BETWEEN $2 AND $3 ORDER BY overwritten_id DESC LIMIT 1
                 """,
                 row["sync_id"],
-                row["at"] - _PAUSE,
-                row["at"],
+                written_at - _PAUSE,
+                written_at,
             )
-        if not kept:
-            raise NotFound(
-                "BitByLaw",
-                f"nothing is kept of what row {audit_id} of the calendar's audit has overwritten",
-            )
-        decisions = CalendarDecisions(self._resources)
-        with part_of("calendar"):
-            return await decisions.restore_overwritten(kept, apply=apply)
+        if overwritten_id is None:
+            raise nothing_kept
+        return overwritten_id
 
 
 def of_side(lines: Sequence[Line], side: str) -> list[Line]:
@@ -396,8 +443,10 @@ def _records_in_advoware(changes: Sequence[Record]) -> set[str]:
     """The CAdressen whose Adressen in Advoware a row of the audit has changed."""
     ids = set()
     for line in changes:
-        if line.get("side") == "advoware" and line.get("record"):
-            ids.add(str(line["record"]).partition("/")[2])
+        record = line.get("record")
+        if record and line.get("side") == "advoware":
+            _, _, record_id = str(record).partition("/")
+            ids.add(record_id)
     return ids
 
 
@@ -408,7 +457,10 @@ def _linked_adressen(
     listing = adressen_of(advo)
     if listing is None:
         return {}
-    by_link = {f"{betnr}/{adresse['id']}": adresse for adresse in listing.adressen}
+    by_link: dict[str | None, Record] = {}
+    for adresse in listing.adressen:
+        link = f"{betnr}/{adresse['id']}"
+        by_link[link] = adresse
     linked = {}
     for record_id, state in states.items():
         if state.advoware_id in by_link:
@@ -416,16 +468,62 @@ def _linked_adressen(
     return linked
 
 
+def _settled_links(
+    links: Base, entries: Mapping[int, AdvowareEntry], lines: Sequence[Line]
+) -> dict[int, Link]:
+    """The links of the numbers, those of the lines as the two sides show them now."""
+    settled = dict(links)
+    for line in lines:
+        entry_id = line.entry_id or 0
+        entry = entries.get(entry_id)
+        link = settled.get(entry_id)
+        if entry is None or link is None:
+            continue
+        settled[entry.id] = _settled_link(link, entry, line)
+    return settled
+
+
+def _settled_link(link: Link, entry: AdvowareEntry, line: Line) -> Link:
+    link = replace(link, advoware=entry.key)
+    if line.side == "espocrm":
+        family = entry.key.family
+        restored = key_of(family, str(line.old))
+        link = replace(link, espocrm=restored)
+    return link
+
+
+def _undoing(line: Line) -> Record:
+    """The line of the audit that says what has come back."""
+    return {
+        "field": line.field,
+        "side": line.side,
+        "old": line.new,
+        "new": line.old,
+    }
+
+
 def _old_values(lines: Sequence[Line]) -> Record:
     return {line.field: line.old for line in lines}
 
 
+def _with_old_values(adresse: Mapping[str, Any], old_values: Record) -> Record:
+    """An Adresse of Advoware, which writes what is empty as ""."""
+    record = dict(adresse)
+    for name, old in old_values.items():
+        record[name] = old or ""
+    return record
+
+
 def _by_record(lines: Sequence[Line]) -> dict[str, Record]:
-    found: dict[str, Record] = {}
+    """The old values of each CAdressen."""
+    found: dict[str, Record] = defaultdict(dict)
     for line in lines:
-        found.setdefault(line.record_id, {})[line.field] = line.old
+        values = found[line.record_id]
+        values[line.field] = line.old
     return found
 
 
 def _rechtsform(values: Record) -> Record:
-    return {name: values[name] for name in values if name == "rechtsform"}
+    if "rechtsform" not in values:
+        return {}
+    return {"rechtsform": values["rechtsform"]}

@@ -100,12 +100,15 @@ def judged(changes: Iterable[Record], sides: Sides) -> list[Line]:
 
 
 def _with_block(line: Line, blocks: set[str], others: set[str], sides: Sides) -> Line:
-    if line.part != "adresse" or line.side == "espocrm" or not line.is_restorable:
+    if line.part != "adresse" or line.side == "espocrm":
+        return line
+    if not line.is_restorable:
         return line
     if line.field == BLOCK:
         is_whole = line.record_id in others
     else:
-        has_block = bool(block_of(sides.adressen[line.record_id]))
+        adresse = sides.adressen[line.record_id]
+        has_block = bool(block_of(adresse))
         is_whole = line.record_id in blocks or not has_block
     if is_whole:
         return line
@@ -114,20 +117,28 @@ def _with_block(line: Line, blocks: set[str], others: set[str], sides: Sides) ->
 
 def of_part(lines: Iterable[Line], part: Part, side: str) -> list[Line]:
     """The lines that are to be restored in this part of one side."""
-    return [
-        line
-        for line in lines
-        if line.is_restorable and (line.part, line.side) == (part, side)
-    ]
+    chosen = []
+    for line in lines:
+        is_of_part = line.part == part and line.side == side
+        if is_of_part and line.is_restorable:
+            chosen.append(line)
+    return chosen
 
 
 def brought_back(lines: Iterable[Line], sides: Sides) -> list[Line]:
     """The lines of which the written side shows the old value by now."""
-    return [line for line in lines if _judged(_reversed(line), sides).is_restorable]
+    found = []
+    for line in lines:
+        undoing = _reversed(line)
+        if _judged(undoing, sides).is_restorable:
+            found.append(line)
+    return found
 
 
 def _reversed(line: Line) -> Record:
-    record = f"{ADRESSE}/{line.record_id}" if line.record_id else ""
+    record = ""
+    if line.record_id:
+        record = f"{ADRESSE}/{line.record_id}"
     return {
         "field": line.field,
         "side": line.side,
@@ -139,88 +150,109 @@ def _reversed(line: Line) -> Record:
 
 
 def _judged(change: Record, sides: Sides) -> Line:
-    name = str(change.get("field"))
-    side = str(change.get("side"))
-    given = (name, side, change.get("old"), change.get("new"))
-    if change.get("rejected") or side not in {"espocrm", "advoware"}:
-        return Line(*given, NOTHING_WRITTEN)
-    if is_sealed(change.get("old")) or is_sealed(change.get("new")):
-        return Line(*given, ERASED)
-    if name.startswith("kommunikation."):
-        return _judged_kommunikation(change, given, sides)
-    entity_type, _, record_id = str(change.get("record") or "").partition("/")
+    line = Line(
+        field=str(change.get("field")),
+        side=str(change.get("side")),
+        old=change.get("old"),
+        new=change.get("new"),
+        verdict=NOTHING_WRITTEN,
+    )
+    if change.get("rejected") or line.side not in {"espocrm", "advoware"}:
+        return line
+    if is_sealed(line.old) or is_sealed(line.new):
+        return replace(line, verdict=ERASED)
+    if line.field.startswith("kommunikation."):
+        return _judged_kommunikation(line, change.get("id"), sides)
+    record = str(change.get("record") or "")
+    entity_type, _, record_id = record.partition("/")
     if entity_type == ADRESSE:
-        return _judged_adresse(given, record_id, sides)
+        return _judged_adresse(line, record_id, sides)
     if entity_type in {"", ENTITY_TYPE}:
-        return _judged_master(given, sides)
-    return Line(*given, BY_HAND)
+        verdict = _verdict_on_master(line, sides)
+        return replace(line, verdict=verdict)
+    return replace(line, verdict=BY_HAND)
 
 
-def _judged_master(given: tuple[str, str, Any, Any], sides: Sides) -> Line:
-    name, side, _, new = given
-    if name not in {*shown_by_espocrm({}), "rechtsform"}:
-        return Line(*given, BY_HAND)
-    if side == "espocrm":
+def _verdict_on_master(line: Line, sides: Sides) -> str:
+    restorable = {*shown_by_espocrm({}), "rechtsform"}
+    if line.field not in restorable:
+        return BY_HAND
+    if line.side == "espocrm":
         shown = _master.comparable_from_espocrm(sides.espo)
     else:
         shown = _master.comparable_from_advoware(sides.advo)
-    if name not in shown or not is_same(shown[name], new):
-        return Line(*given, CHANGED)
-    return Line(*given, RESTORE)
+    if line.field not in shown:
+        return CHANGED
+    if not is_same(shown[line.field], line.new):
+        return CHANGED
+    return RESTORE
 
 
-def _judged_adresse(
-    given: tuple[str, str, Any, Any], record_id: str, sides: Sides
-) -> Line:
-    name, side, _, new = given
-    if side == "espocrm":
+def _judged_adresse(line: Line, record_id: str, sides: Sides) -> Line:
+    if line.side == "espocrm":
         record = sides.rows.get(record_id)
-        names = frozenset(ADRESSE_FIELDS)
+        restorable = frozenset(ADRESSE_FIELDS)
     else:
         record = sides.adressen.get(record_id)
-        names = _IN_ADVOWARE
+        restorable = _IN_ADVOWARE
     if record is None:
-        return Line(*given, IS_GONE)
-    if name not in names:
-        return Line(*given, BY_HAND)
-    if not is_same(_shown_in_adresse(name, side, record), new):
-        return Line(*given, CHANGED)
-    return Line(*given, RESTORE, "adresse", record_id)
+        return replace(line, verdict=IS_GONE)
+    if line.field not in restorable:
+        return replace(line, verdict=BY_HAND)
+    shown = _shown_in_adresse(line.field, line.side, record)
+    if not is_same(shown, line.new):
+        return replace(line, verdict=CHANGED)
+    return replace(
+        line,
+        verdict=RESTORE,
+        part="adresse",
+        record_id=record_id,
+    )
 
 
 def _shown_in_adresse(name: str, side: str, record: Record) -> Any:
     if name == BLOCK:
         return block_of(record)
     if side == "espocrm":
-        return _adresse.comparable_from_espocrm(dict(record)).get(name)
-    return _adresse.comparable_from_advoware(dict(record)).get(name)
+        shown = _adresse.comparable_from_espocrm(dict(record))
+    else:
+        shown = _adresse.comparable_from_advoware(dict(record))
+    return shown.get(name)
 
 
-def _judged_kommunikation(
-    change: Record, given: tuple[str, str, Any, Any], sides: Sides
-) -> Line:
-    _, side, old, new = given
-    entry_id = change.get("id")
-    if not old or not new or entry_id is None:
-        return Line(*given, BY_HAND)
-    is_there = _shows_number(str(new), side, int(entry_id), sides)
-    verdict = RESTORE if is_there else CHANGED
-    return Line(*given, verdict, "kommunikation", entry_id=int(entry_id))
+def _judged_kommunikation(line: Line, entry_id: Any, sides: Sides) -> Line:
+    if entry_id is None:
+        return replace(line, verdict=BY_HAND)
+    if not line.old or not line.new:
+        return replace(line, verdict=BY_HAND)
+    number = str(line.new)
+    verdict = CHANGED
+    if _shows_number(number, line.side, int(entry_id), sides):
+        verdict = RESTORE
+    return replace(
+        line,
+        verdict=verdict,
+        part="kommunikation",
+        entry_id=int(entry_id),
+    )
 
 
 def _shows_number(value: str, side: str, entry_id: int, sides: Sides) -> bool:
     if side == "espocrm":
         return entry_of(sides.espo, value) is not None
-    entries = entries_by_id(sides.advo)
-    entry = entries.get(entry_id)
-    return entry is not None and entry.key == key_of(entry.key.family, value)
+    entry = entries_by_id(sides.advo).get(entry_id)
+    if entry is None:
+        return False
+    family = entry.key.family
+    return entry.key == key_of(family, value)
 
 
 def entry_of(espo: Record, value: str) -> EspoEntry | None:
     """The entry of a CBeteiligte with this number or address."""
+    shown = read_espocrm(espo)
     for family in FAMILIES:
         key = key_of(family, value)
-        for entry in read_espocrm(espo).array(family).entries:
+        for entry in shown.array(family).entries:
             if entry.key == key:
                 return entry
     return None
@@ -232,19 +264,23 @@ def rows_with(
     """The arrays of a CBeteiligte with the old numbers and addresses, as far as they change."""
     arrays: dict[Family, list[dict[str, Any]]] = {}
     for line in lines:
-        entry = entry_of(espo, str(line.new))
+        number = str(line.new)
+        entry = entry_of(espo, number)
         if entry is None:
             continue
         family = entry.key.family
-        rows = arrays.setdefault(family, _rows_of(espo, family))
-        for row in rows:
+        if family not in arrays:
+            arrays[family] = _rows_of(espo, family)
+        old_number = _written(family, str(line.old))
+        for row in arrays[family]:
             if row == dict(entry.raw):
-                row.update(_written(family, str(line.old)))
+                row.update(old_number)
     return arrays
 
 
 def _rows_of(espo: Record, family: Family) -> list[dict[str, Any]]:
-    return [dict(entry.raw) for entry in read_espocrm(espo).array(family).entries]
+    array = read_espocrm(espo).array(family)
+    return [dict(entry.raw) for entry in array.entries]
 
 
 def _written(family: Family, value: str) -> dict[str, Any]:

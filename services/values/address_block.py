@@ -43,11 +43,12 @@ def addressee_of(beteiligter: Values) -> str | None:
     name = comparable_text(beteiligter.get("name"))
     if kind_of_advoware(beteiligter) == "company":
         return name
-    anrede = comparable_text(beteiligter.get("anrede"))
-    greeting = _GREETINGS.get((anrede or "").casefold())
+    anrede = comparable_text(beteiligter.get("anrede")) or ""
+    greeting = _GREETINGS.get(anrede.casefold())
     titel = comparable_text(beteiligter.get("titel"))
     vorname = comparable_text(beteiligter.get("vorname"))
-    return comparable_text(_joined(greeting, titel, vorname, name))
+    line = _joined(greeting, titel, vorname, name)
+    return comparable_text(line)
 
 
 def build_anschrift(addressee: str | None, values: Values) -> str:
@@ -62,8 +63,9 @@ def build_anschrift(addressee: str | None, values: Values) -> str:
 
 
 def _street_lines(values: Values) -> list[str]:
+    street = _text(values, "strasse")
     below = lines_of(_text(values, "weitereZeilen"))
-    return [_text(values, "strasse"), *below, place_of(values)]
+    return [street, *below, place_of(values)]
 
 
 def _box_lines(values: Values) -> list[str]:
@@ -71,7 +73,8 @@ def _box_lines(values: Values) -> list[str]:
     if not box:
         return [place_of(values)]
     plz = _text(values, "postfachPLZ") or values.get("plz")
-    return [f"Postfach {box}", place_of({**values, "plz": plz})]
+    place = place_of({**values, "plz": plz})
+    return [f"Postfach {box}", place]
 
 
 def _country_line(values: Values) -> str:
@@ -93,12 +96,14 @@ def lines_below_street(block: Any, values: Values) -> Sequence[str] | None:
     start = 0
     if street in lines[1:]:
         start = lines.index(street, 1)
+    first = start + 1
     end = _end_of_address(lines, values)
-    if end <= start or lines[end] != place:
-        if place not in lines[start + 1 :]:
-            return None
-        end = lines.index(place, start + 1)
-    return lines[start + 1 : end]
+    if first <= end and lines[end] == place:
+        return lines[first:end]
+    if place not in lines[first:]:
+        return None
+    end = lines.index(place, first)
+    return lines[first:end]
 
 
 def _end_of_address(lines: Sequence[str], values: Values) -> int:
@@ -132,7 +137,8 @@ def _is_built(block: Any, addressee: str | None, old: Sequence[Values]) -> bool:
     lines = lines_of(block)
     if not lines:
         return True
-    return any(lines == lines_of(build_anschrift(addressee, parts)) for parts in old)
+    built = [build_anschrift(addressee, parts) for parts in old]
+    return lines in map(lines_of, built)
 
 
 def _changed_by_hand(block: str, old: Sequence[Values], new: Values) -> str | None:
@@ -149,12 +155,7 @@ def block_label(block: Any) -> str:
 
 
 def _with_replaced_lines(block: str, old: Values, new: Values) -> str | None:
-    street = _text(new, "strasse")
-    lines = _replace(block.splitlines(), _text(old, "strasse"), street)
-    if lines is not None:
-        lines = _replace(lines, place_of(old), place_of(new))
-    if lines is not None and _text(old, "weitereZeilen") != _text(new, "weitereZeilen"):
-        lines = _replace_below_street(lines, street, old, new)
+    lines = _lines_with_new_parts(block.splitlines(), old, new)
     if lines is None:
         return None
     line_end = "\n"
@@ -163,15 +164,31 @@ def _with_replaced_lines(block: str, old: Values, new: Values) -> str | None:
     return line_end.join(lines)
 
 
+def _lines_with_new_parts(
+    lines: list[str], old: Values, new: Values
+) -> list[str] | None:
+    """The lines with street, place and the further lines replaced; None if that cannot be done exactly."""
+    street = _text(new, "strasse")
+    with_street = _replace(lines, _text(old, "strasse"), street)
+    if with_street is None:
+        return None
+    with_place = _replace(with_street, place_of(old), place_of(new))
+    if with_place is None:
+        return None
+    if _text(old, "weitereZeilen") == _text(new, "weitereZeilen"):
+        return with_place
+    return _replace_below_street(with_place, street, old, new)
+
+
 def _replace(lines: list[str], old: Any, new: Any) -> list[str] | None:
     """The lines with the one that says ``old`` saying ``new``; None if that cannot be done exactly."""
     if (old or "") == (new or ""):
         return lines
     found = _positions(lines, old)
-    if len(found) == 1:
-        return _replace_line(lines, found[0], new)
-    if found:
+    if len(found) > 1:
         return None
+    if found:
+        return _replace_line(lines, found[0], new)
     is_done = not new or bool(_positions(lines, new))
     if is_done:
         return lines
@@ -192,9 +209,11 @@ def _positions(lines: Sequence[str], text: Any) -> list[int]:
     """Where the text stands; nowhere if it is empty."""
     if not text:
         return []
-    return [
-        number for number, line in enumerate(lines) if comparable_text(line) == text
-    ]
+    positions = []
+    for number, line in enumerate(lines):
+        if comparable_text(line) == text:
+            positions.append(number)
+    return positions
 
 
 def _replace_below_street(
@@ -209,15 +228,18 @@ def _replace_below_street(
     start = found[0] + 1
     if _stand_at(start, lines, present):
         end = start + len(present)
-        return [*lines[:start], *wanted, *lines[end:]]
+        above = lines[:start]
+        below = lines[end:]
+        return [*above, *wanted, *below]
     if _stand_at(start, lines, wanted):
         return lines
     return None
 
 
 def _stand_at(start: int, lines: Sequence[str], texts: Sequence[str]) -> bool:
-    written = lines[start : start + len(texts)]
-    return list(map(comparable_text, written)) == list(texts)
+    end = start + len(texts)
+    written = map(comparable_text, lines[start:end])
+    return list(written) == list(texts)
 
 
 def _joined(*parts: str | None) -> str:

@@ -66,10 +66,12 @@ def endpoint_url(base_url: str, endpoint: str) -> URL:
     path, _, query = endpoint.partition("?")
     _refuse_encoded_outward(path)
     base = URL(base_url.rstrip("/") + "/")
-    url = URL(f"{base}{path.lstrip('/')}")
+    relative = path.lstrip("/")
+    url = URL(f"{base}{relative}")
     if query:
         url = url.with_query(_query_pairs(query))
-    if url.origin() != base.origin() or not url.path.startswith(base.path):
+    is_below = url.path.startswith(base.path)
+    if not is_below or url.origin() != base.origin():
         raise InvalidInput("endpoint must stay below the base URL")
     return url
 
@@ -210,8 +212,9 @@ def read_token(answer: Any, now: datetime, lifetime_minutes: int) -> Token:
 
 def _expiry_of(answer: dict[str, Any], now: datetime) -> datetime | None:
     """The expiry that the answer names; None if it names none that could be read."""
-    if answer.get("expiration_utc"):
-        expiry = parse_date_time(str(answer["expiration_utc"]), default_zone=UTC)
+    expiration = answer.get("expiration_utc")
+    if expiration:
+        expiry = parse_date_time(str(expiration), default_zone=UTC)
         if expiry is None or not FIRST_YEAR <= expiry.year <= LAST_YEAR:
             return None
         return expiry

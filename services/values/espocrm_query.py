@@ -101,9 +101,12 @@ def _position_of_longest_list(where: Sequence[Where]) -> int | None:
     longest = None
     length = 1
     for position, condition in enumerate(where):
-        if condition["type"] == "in" and len(condition["value"]) > length:
+        if condition["type"] != "in":
+            continue
+        values = condition["value"]
+        if len(values) > length:
             longest = position
-            length = len(condition["value"])
+            length = len(values)
     return longest
 
 
@@ -126,11 +129,15 @@ def bracket_query(name: str, value: Any) -> list[tuple[str, str]]:
     """A nested value as PHP query parameters: ``where[0][type]=in``, ``where[0][value][]=dirty``."""
     if isinstance(value, Mapping):
         return _bracketed(name, value.items())
-    if isinstance(value, list | tuple):
-        if any(isinstance(item, Mapping | list | tuple) for item in value):
-            return _bracketed(name, enumerate(value))
-        return _bracketed(name, (("", item) for item in value))
-    return [(name, _query_text(value))]
+    if not isinstance(value, list | tuple):
+        return [(name, _query_text(value))]
+    if any(map(_is_nested, value)):
+        return _bracketed(name, enumerate(value))
+    return _bracketed(name, (("", item) for item in value))
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
 
 
 def _bracketed(name: str, items: Iterable[tuple[Any, Any]]) -> list[tuple[str, str]]:

@@ -96,7 +96,8 @@ def comparable_date(value: Any, *, of_a_database: bool = False) -> Value:
     moment = parse_date_time(text)
     if moment is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
         return Unknown(text)
-    return moment.astimezone(BERLIN).date().isoformat()
+    day = moment.astimezone(BERLIN).date()
+    return day.isoformat()
 
 
 def kind_of_espocrm(espo: Record) -> Kind:

@@ -153,16 +153,14 @@ def _readings(written: str) -> set[str]:
     """The valid numbers that these digits may be, in E.164."""
     if not _has_sound_parentheses(written):
         return set()
+    digits = _digits(written)
+    spellings = [digits]
     # "+49 (0)511": the zero is dialled only within the country; where it belongs to the number (Italy), it stays.
-    spellings = [_digits(written)]
-    if _INTERNATIONAL_PREFIX.match(spellings[0]):
-        spellings.append(_digits(_TRUNK_ZERO.sub("", written)))
-    found = set()
-    for digits in spellings:
-        number = _read_digits(digits)
-        if number is not None:
-            found.add(number)
-    return found
+    if _INTERNATIONAL_PREFIX.match(digits):
+        without_zero = _TRUNK_ZERO.sub("", written)
+        spellings.append(_digits(without_zero))
+    numbers = map(_read_digits, spellings)
+    return set(filter(None, numbers))
 
 
 def _digits(written: str) -> str:
@@ -183,8 +181,10 @@ def _read_digits(digits: str) -> str | None:
 
 def _read_without_prefix(digits: str) -> str | None:
     number = _valid(f"+{digits}")
-    is_german = number is not None and number.startswith(f"+{COUNTRY_CODE}")
-    if not is_german and _valid(f"0{digits}") is not None:
+    if number is not None and number.startswith(f"+{COUNTRY_CODE}"):
+        return number
+    may_be_german = _valid(f"0{digits}") is not None
+    if may_be_german:
         return None  # a foreign number without its +, or a German one without its 0
     return number
 
@@ -193,16 +193,22 @@ def _valid(text: str) -> str | None:
     """The number in E.164, if it is valid and reads the same in that form."""
     try:
         number = phonenumbers.parse(text, REGION)
-        e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        e164 = _e164(number)
         again = phonenumbers.parse(e164, None)
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_valid_number(number) or len(e164) > MAX_PHONE_DIGITS + 1:
+    if len(e164) > MAX_PHONE_DIGITS + 1:
         return None
-    if not phonenumbers.is_valid_number(again):
+    for parsed in (number, again):
+        if not phonenumbers.is_valid_number(parsed):
+            return None
+    if _e164(again) != e164:
         return None
-    if phonenumbers.format_number(again, phonenumbers.PhoneNumberFormat.E164) != e164:
-        return None
+    return e164
+
+
+def _e164(number: phonenumbers.PhoneNumber) -> str:
+    e164: str = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return e164
 
 
@@ -213,7 +219,8 @@ def _has_sound_parentheses(written: str) -> bool:
         is_code = not before or _INTERNATIONAL_PREFIX.fullmatch(before)
         if not is_code or not match[1].strip():
             return False
-    return not re.search(r"[()]", _GROUP.sub("", written))
+    outside = _GROUP.sub("", written)
+    return "(" not in outside and ")" not in outside
 
 
 def _holds_several(written: str) -> bool:
@@ -225,7 +232,9 @@ def _holds_several(written: str) -> bool:
     for match in _SEPARATOR.finditer(written):
         left = written[: match.start()]
         right = written[match.end() :]
-        if re.search(r"\d", right) and _readings(left) and _is_next(match[0], right):
+        if re.search(r"\d", right) is None or not _readings(left):
+            continue
+        if _is_next(match[0], right):
             return True
     return False
 
@@ -237,8 +246,10 @@ def _is_next(separator: str, right: str) -> bool:
     is_spaced_dash = " " in separator and separator.strip(" .") != ""
     if is_spaced_dash and right.strip("0 ") != "":
         return True
-    begins_a_number = right.lstrip("( ")[:1] in {"0", "+"}
-    return begins_a_number and bool(_readings(right))
+    begins_a_number = right.lstrip("( ").startswith(("0", "+"))
+    if not begins_a_number:
+        return False
+    return bool(_readings(right))
 
 
 # -- mail addresses -------------------------------------------------------------------------------------------------
@@ -265,7 +276,8 @@ def read_mail(text: str) -> Reading:
 
 def canonical_mail(text: str) -> str:
     """An address as it is compared: trimmed, lower case, the domain in its encoded form."""
-    written = _tidy_mail(_tidy_mail(text).lower())
+    lower = _tidy_mail(text).lower()
+    written = _tidy_mail(lower)
     local, at, domain = written.rpartition("@")
     encoded = _encoded_domain(domain) or domain
     return f"{local}{at}{encoded}"

@@ -11,10 +11,11 @@ known also where the values cannot be compared, and a value that the receiver st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
+T = TypeVar("T")
 Side = Literal["espocrm", "advoware"]
 
 #: The member of a stored base that holds no pair but what a run was about to write (`services.vmh_sync.sending`).
@@ -107,11 +108,11 @@ def is_same(one: Value, other: Value) -> bool:
 
 def differing_fields(espocrm: Values, advoware: Values) -> list[str]:
     """The fields that both sides show with different values, sorted."""
-    return sorted(
-        name
-        for name in espocrm.keys() & advoware.keys()
-        if not is_same(espocrm[name], advoware[name])
-    )
+    differing = []
+    for name in sorted(espocrm.keys() & advoware.keys()):
+        if not is_same(espocrm[name], advoware[name]):
+            differing.append(name)
+    return differing
 
 
 def text_of(value: Value) -> Value:
@@ -119,6 +120,16 @@ def text_of(value: Value) -> Value:
     if isinstance(value, Unknown):
         return value.text
     return value
+
+
+def held_by_advoware(base: Base) -> dict[str, Value]:
+    """What Advoware held when the sides were last settled."""
+    return {name: pair.advoware for name, pair in base.items()}
+
+
+def without(values: Mapping[str, T], names: Container[str]) -> dict[str, T]:
+    """The values without the fields of these names."""
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def merge(
@@ -150,11 +161,11 @@ def merge(
         else:
             run.hold_one_sided(name, espocrm, advoware)
     return Merge(
-        run.to_espocrm,
-        run.to_advoware,
-        run.settled,
-        tuple(run.conflicts),
-        tuple(run.held),
+        to_espocrm=run.to_espocrm,
+        to_advoware=run.to_advoware,
+        settled=run.settled,
+        conflicts=tuple(run.conflicts),
+        held=tuple(run.held),
     )
 
 
@@ -178,8 +189,7 @@ class _Run:
         if last is None:
             self._decide_first(name, now)
             return
-        espocrm_changed = not is_same(espocrm, last.espocrm)
-        advoware_changed = not is_same(advoware, last.advoware)
+        espocrm_changed, advoware_changed = _changed_sides(now, last)
         if espocrm_changed and advoware_changed:
             self._decide_conflict(name, now)
         elif espocrm_changed:
@@ -200,13 +210,11 @@ class _Run:
         in_espocrm = espocrm.get(name, last.espocrm)
         in_advoware = advoware.get(name, last.advoware)
         now = Pair(in_espocrm, in_advoware)
-        if is_same(now.espocrm, now.advoware):
+        if is_same(in_espocrm, in_advoware):
             # What changed is what the other side showed last.
             self.settled[name] = now
             return
-        espocrm_changed = not is_same(now.espocrm, last.espocrm)
-        advoware_changed = not is_same(now.advoware, last.advoware)
-        if espocrm_changed or advoware_changed:
+        if any(_changed_sides(now, last)):
             self._hold(name, side, now, "missing")
 
     def _decide_first(self, name: str, now: Pair) -> None:
@@ -226,8 +234,15 @@ class _Run:
 
     def _decide_conflict(self, name: str, now: Pair) -> None:
         self._bring(name, now, "espocrm")
-        if name in self.to_advoware:
-            self.conflicts.append(Conflict(name, "espocrm", now.espocrm, now.advoware))
+        if name not in self.to_advoware:
+            return
+        conflict = Conflict(
+            field=name,
+            winner="espocrm",
+            espocrm=now.espocrm,
+            advoware=now.advoware,
+        )
+        self.conflicts.append(conflict)
 
     def _bring(self, name: str, now: Pair, source: Side) -> None:
         """Bring the value of ``source`` to the other side, or hold it."""
@@ -257,15 +272,21 @@ class _Run:
         now: Pair,
         reason: str,
     ) -> None:
-        self.held.append(
-            Held(
-                name,
-                side,
-                now.espocrm,
-                now.advoware,
-                reason,
-            )
+        held = Held(
+            field=name,
+            side=side,
+            espocrm=now.espocrm,
+            advoware=now.advoware,
+            reason=reason,
         )
+        self.held.append(held)
+
+
+def _changed_sides(now: Pair, last: Pair) -> tuple[bool, bool]:
+    """Whether EspoCRM, and whether Advoware, shows something else than when the two were last settled."""
+    espocrm_changed = not is_same(now.espocrm, last.espocrm)
+    advoware_changed = not is_same(now.advoware, last.advoware)
+    return espocrm_changed, advoware_changed
 
 
 # -- after a write --------------------------------------------------------------------------------------------------
@@ -281,13 +302,16 @@ def compare_after_write(
     """
     refused: dict[str, Pair] = {}
     altered: dict[str, Pair] = {}
-    for name, value in sent.items():
-        if name not in stored or is_same(stored[name], value):
+    for name, wanted in sent.items():
+        if name not in stored:
             continue
-        pair = Pair(stored[name], value)
+        found = stored[name]
+        if is_same(found, wanted):
+            continue
+        pair = Pair(found, wanted)
         if side == "advoware":
-            pair = Pair(value, stored[name])
-        if name in before and is_same(stored[name], before[name]):
+            pair = Pair(wanted, found)
+        if name in before and is_same(found, before[name]):
             refused[name] = pair
         else:
             altered[name] = pair
@@ -304,10 +328,11 @@ def base_to_json(base: Base) -> dict[str, Any]:
 
 def base_from_json(stored: Mapping[str, Any]) -> dict[str, Pair]:
     """The base that `base_to_json` has written; entries of another shape are left out."""
-    pairs = {name: item for name, item in stored.items() if name != SENDING}
-    return {
-        name: pair_from_json(item) for name, item in pairs.items() if _is_pair(item)
-    }
+    base = {}
+    for name, item in stored.items():
+        if name != SENDING and _is_pair(item):
+            base[name] = pair_from_json(item)
+    return base
 
 
 def pair_to_json(pair: Pair) -> dict[str, Any]:
@@ -321,6 +346,11 @@ def pair_to_json(pair: Pair) -> dict[str, Any]:
 def pair_from_json(item: Mapping[str, Any]) -> Pair:
     """The pair that `pair_to_json` has written."""
     return Pair(value_from_json(item["espocrm"]), value_from_json(item["advoware"]))
+
+
+def values_to_json(values: Values) -> dict[str, Any]:
+    """Values by field as JSON; see `value_to_json`."""
+    return {name: value_to_json(value) for name, value in values.items()}
 
 
 def value_to_json(value: Value) -> Any:

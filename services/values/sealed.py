@@ -52,14 +52,19 @@ def seal(value: Any, key: bytes) -> Any:
 
 def seal_of(text: str, key: bytes) -> str:
     """What is left of one text."""
-    digest = hmac.new(key, clean_text(text).encode(), hashlib.sha256).hexdigest()
+    message = clean_text(text).encode()
+    digest = hmac.new(key, message, hashlib.sha256).hexdigest()
     return f"{PREFIX}{digest[:32]}"
 
 
 def opened(value: Any, shown: Iterable[str], key: bytes) -> Any:
     """A JSON value with those of its sealed texts put back that are among ``shown``."""
     known = {seal_of(text, key): text for text in shown}
-    return _changed(value, lambda text: known.get(text, text))
+
+    def open_text(text: str) -> str:
+        return known.get(text, text)
+
+    return _changed(value, open_text)
 
 
 def texts_in(*values: Any) -> Iterator[str]:

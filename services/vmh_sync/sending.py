@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from services.values.merge import SENDING, Side, Values, value_to_json
+from services.values.merge import SENDING, Side, Values, value_to_json, values_to_json
 from services.vmh_sync.store import SyncState
 
 #: By side the names with their values, as JSON.
@@ -21,11 +21,11 @@ Shows = Callable[[Side, str, Any], bool]
 
 def sending(to_espocrm: Values, to_advoware: Values) -> dict[Side, dict[str, Any]]:
     """What is about to be written to each side, as JSON; empty if nothing is."""
-    sides: dict[Side, Values] = {"espocrm": to_espocrm, "advoware": to_advoware}
     sent: dict[Side, dict[str, Any]] = {}
-    for side, values in sides.items():
-        if values:
-            sent[side] = {name: value_to_json(value) for name, value in values.items()}
+    if to_espocrm:
+        sent["espocrm"] = values_to_json(to_espocrm)
+    if to_advoware:
+        sent["advoware"] = values_to_json(to_advoware)
     return sent
 
 
@@ -37,11 +37,15 @@ def with_sent(state: SyncState, espocrm: Values, advoware: Values) -> SyncState:
     shown = {"espocrm": espocrm, "advoware": advoware}
 
     def shows(side: Side, name: str, value: Any) -> bool:
-        return name in shown[side] and bool(value_to_json(shown[side][name]) == value)
+        values = shown[side]
+        if name not in values:
+            return False
+        return bool(value_to_json(values[name]) == value)
 
     base = dict(state.base)
     sent = base.pop(SENDING, {})
-    return replace(state, base=pairs_with_sent(base, sent, shows))
+    agreed = pairs_with_sent(base, sent, shows)
+    return replace(state, base=agreed)
 
 
 def pairs_with_sent(

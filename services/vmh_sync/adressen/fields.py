@@ -38,9 +38,11 @@ from services.values.merge import (
     Value,
     base_from_json,
     compare_after_write,
+    held_by_advoware,
     is_same,
     merge,
     pair_to_json,
+    without,
 )
 from services.vmh_sync.result import Direction
 from services.vmh_sync.store import SyncState
@@ -332,10 +334,12 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
         base = _as_created(espocrm, advoware)
     unsaid = _mapper.unsaid(adresse)
     hidden: dict[str, Unknown] = {}
-    for name in (advoware.keys() & base.keys()) - {FURTHER_LINES}:
+    shown_before = (advoware.keys() & base.keys()) - {FURTHER_LINES}
+    for name in shown_before:
         shown = advoware[name]
         last = base[name].advoware
-        if name in unsaid and last is not None and espocrm.get(name) is not None:
+        has_value = last is not None and espocrm.get(name) is not None
+        if has_value and name in unsaid:
             shown = NO_VALUE
         if isinstance(shown, Unknown) and not is_same(shown, last):
             hidden[name] = shown
@@ -379,8 +383,7 @@ def _read_further_lines(
 
 def _known(advoware: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str, Value]:
     """What Advoware has: what it shows, and where it shows nothing, what it showed last."""
-    last = {name: pair.advoware for name, pair in base.items()}
-    return {**last, **advoware}
+    return {**held_by_advoware(base), **advoware}
 
 
 def _still_waiting(
@@ -512,21 +515,23 @@ def after_put(
     settled = dict(plan.settled)
     waiting = dict(plan.waiting)
     for name, words in left_out.items():
-        if name in plan.to_advoware:
-            shown = stored.get(name, plan.advoware.get(name))
-            pair = Pair(after.get(name), shown)
-            settled[name] = pair
-            waiting[name] = _entry_in_words(
-                state,
-                name,
-                pair,
-                "value_refused",
-                words,
-                now,
-            )
+        if name not in plan.to_advoware:
+            continue
+        shown = stored.get(name, plan.advoware.get(name))
+        pair = Pair(after.get(name), shown)
+        settled[name] = pair
+        waiting[name] = _entry_in_words(
+            state,
+            name,
+            pair,
+            "value_refused",
+            words,
+            now,
+        )
     for name, reason in _not_as_sent(plan, stored, left_out).items():
-        settled[name] = Pair(after.get(name), stored[name])
-        _note_difference(waiting, state, name, settled[name], reason, now)
+        pair = Pair(after.get(name), stored[name])
+        settled[name] = pair
+        _note_difference(waiting, state, name, pair, reason, now)
     return replace(plan, settled=settled, waiting=waiting)
 
 
@@ -549,16 +554,12 @@ def _not_as_sent(
 ) -> dict[str, str]:
     """The fields that Advoware stores otherwise than they were sent: ``refused`` or ``altered_advoware``."""
     before = {name: plan.advoware[name] for name in plan.to_advoware}
-    sent = _without(_sent_to_advoware(plan), left_out)
+    sent = without(_sent_to_advoware(plan), left_out)
     refused, altered = compare_after_write(sent, before, stored, side="advoware")
     reasons = dict.fromkeys(refused, "refused")
     for name in altered:
         reasons.setdefault(name, "altered_advoware")
     return reasons
-
-
-def _without(sent: Mapping[str, Value], left_out: Collection[str]) -> dict[str, Value]:
-    return {name: value for name, value in sent.items() if name not in left_out}
 
 
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
@@ -595,8 +596,9 @@ def after_update(
         if name in settled:
             advoware = settled[name].advoware
         espocrm = stored.get(name, plan.espocrm.get(name))
-        settled[name] = Pair(espocrm, advoware)
-        _note_difference(waiting, state, name, settled[name], reason, now)
+        pair = Pair(espocrm, advoware)
+        settled[name] = pair
+        _note_difference(waiting, state, name, pair, reason, now)
     return replace(plan, settled=settled, waiting=waiting)
 
 
@@ -608,7 +610,7 @@ def _not_as_updated(
     if not sent.keys().isdisjoint(STREET):
         sent |= plan.street
     refused, altered = compare_after_write(
-        _without(sent, left_out), plan.espocrm, stored, side="espocrm"
+        without(sent, left_out), plan.espocrm, stored, side="espocrm"
     )
     reasons = dict.fromkeys(altered, "altered_espocrm")
     for name in (*refused, *left_out):

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from services.adressen_mapper import AdressenMapper, espocrm_id_of, has_content
-from services.values.merge import SENDING, Value, text_of, value_to_json
+from services.values.merge import SENDING, Value, text_of, values_to_json
 from services.vmh_sync.result import Direction
 from services.vmh_sync.sending import with_sent
 from services.vmh_sync.store import SyncState
@@ -94,9 +94,11 @@ def shown_values(
     """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
     compared = []
     for row in rows:
-        compared.append(_as_json(_mapper.comparable_from_espocrm(row)))
+        values = _mapper.comparable_from_espocrm(row)
+        compared.append(values_to_json(values))
     for adresse in adressen:
-        compared.append(_as_json(_mapper.comparable_from_advoware(adresse)))
+        values = _mapper.comparable_from_advoware(adresse)
+        compared.append(values_to_json(values))
     return [rows, adressen, compared]
 
 
@@ -111,26 +113,24 @@ def states_with_sent(
     adressen: Sequence[Record],
 ) -> dict[str, SyncState]:
     """The states with what interrupted runs have written, as far as a side shows it."""
-    if not interrupted(states):
+    unresolved = interrupted(states)
+    if not unresolved:
         return dict(states)
     espocrm: dict[str, Mapping[str, Value]] = {}
     for row in rows:
         espocrm[row["id"]] = _mapper.comparable_from_espocrm(row)
     advoware: dict[str, Mapping[str, Value]] = {}
     for adresse in adressen:
-        advoware[str(adresse["id"])] = _mapper.comparable_from_advoware(adresse)
+        adresse_id = str(adresse["id"])
+        advoware[adresse_id] = _mapper.comparable_from_advoware(adresse)
     resolved = dict(states)
-    for entity_id in interrupted(states):
+    for entity_id in unresolved:
         state = states[entity_id]
-        adresse_id = (state.advoware_id or "").partition("/")[2]
-        resolved[entity_id] = with_sent(
-            state, espocrm.get(entity_id, {}), advoware.get(adresse_id, {})
-        )
+        _, _, adresse_id = (state.advoware_id or "").partition("/")
+        in_espocrm = espocrm.get(entity_id, {})
+        in_advoware = advoware.get(adresse_id, {})
+        resolved[entity_id] = with_sent(state, in_espocrm, in_advoware)
     return resolved
-
-
-def _as_json(values: Mapping[str, Value]) -> dict[str, Any]:
-    return {name: value_to_json(value) for name, value in values.items()}
 
 
 def _named_id(mark: str, ids: Sequence[str]) -> str:
@@ -219,14 +219,16 @@ class _Matcher:
     def pair_equal(self, observed: Observation) -> None:
         by_values = {}
         for entity_id, row in self.rows.items():
-            if is_active(row) and entity_id not in self.pairs:
-                values = _mapper.comparable_from_espocrm(row)
-                by_values[_value_key(values)] = entity_id
+            if entity_id in self.pairs or not is_active(row):
+                continue
+            values = _mapper.comparable_from_espocrm(row)
+            by_values[_value_key(values)] = entity_id
         for adresse_id, adresse in list(self.rest.items()):
             if observed.marked_row(adresse) or _belongs_to_deleted(observed, adresse):
                 continue
             values = _mapper.comparable_from_advoware(adresse)
-            self._pair(by_values.get(_value_key(values)), adresse_id)
+            equal_row = by_values.get(_value_key(values))
+            self._pair(equal_row, adresse_id)
 
     def _pair(self, entity_id: str | None, adresse_id: Any) -> None:
         """Pair the two unless one of them is unknown or has its pair already."""
@@ -259,8 +261,8 @@ def _number_of(state: SyncState | None) -> int | None:
 
 def _belongs_to_deleted(observed: Observation, adresse: Record) -> bool:
     link = observed.link_of(adresse)
-    deleted = [state for state in observed.states.values() if state.deleted_at]
-    return any(state.advoware_id == link for state in deleted)
+    states = observed.states.values()
+    return any(state.deleted_at and state.advoware_id == link for state in states)
 
 
 def _with_rest(
@@ -401,7 +403,7 @@ def choose_main(observed: Observation, found: Match) -> MainAddress:
     # A POST can make a new one the main one.
     if wanted == advoware or wanted in _ids(found.new_rows):
         return MainAddress(wanted, wanted, is_task=False)
-    was_agreed = not (advoware is None and base is None)
+    was_agreed = advoware is not None or base is not None
     return MainAddress(wanted, base, is_task=bool(chosen) and was_agreed)
 
 
@@ -448,9 +450,11 @@ def _main_in_advoware(
     """The key of Advoware's main address; of several one of those that were newly chosen in EspoCRM."""
     keys = []
     for row, adresse in found.pairs:
-        if is_main_there(adresse) and row["id"] in active:
-            keys.append(row["id"])
-    keys += map(adresse_key, filter(is_main_there, found.new_adressen))
+        entity_id = row["id"]
+        if is_main_there(adresse) and entity_id in active:
+            keys.append(entity_id)
+    new_ones = filter(is_main_there, found.new_adressen)
+    keys += map(adresse_key, new_ones)
     newly_chosen = [key for key in keys if key in chosen]
     return _first(newly_chosen) or _first(keys)
 

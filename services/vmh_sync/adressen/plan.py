@@ -16,7 +16,7 @@ from typing import Any
 from services.adressen_mapper import FIELDS, LABEL_LENGTH, AdressenMapper, has_content
 from services.core.foreign_text import shortened
 from services.values.address_block import BLOCK, block_label, lines_of
-from services.values.merge import Side, base_to_json
+from services.values.merge import Side, base_to_json, without
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
     after_create,
@@ -229,7 +229,8 @@ def _create_adresse(row: Record, is_main: bool) -> CreateAdresse | Ignore:
         reason = _mapper.unfit("advoware", name, value, values)
         if reason:
             left_out[name] = _reason_at_create(reason)
-    names = tuple(name for name in FIELDS if name in values and name not in left_out)
+    sent = without(values, left_out)
+    names = tuple(name for name in FIELDS if name in sent)
     return CreateAdresse(row, (*names, BLOCK), left_out, is_main)
 
 
@@ -439,13 +440,12 @@ def _new_attributes(
 
 def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
     """The action with what it remembers of its fields replaced."""
+    state = action.state
     base = base_to_json(fields.settled)
-    for name, value in action.state.base.items():
-        if name not in FIELDS:
-            base[name] = value
-    rejected = {**_of_whole(action.state.rejected), **fields.waiting}
-    state = replace(action.state, base=base, rejected=rejected)
-    return replace(action, fields=fields, state=state)
+    base.update(without(state.base, FIELDS))
+    rejected = {**_of_whole(state.rejected), **fields.waiting}
+    settled = replace(state, base=base, rejected=rejected)
+    return replace(action, fields=fields, state=settled)
 
 
 def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:

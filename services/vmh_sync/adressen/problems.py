@@ -10,6 +10,7 @@ so), ``value_refused`` and ``value_refused_espocrm`` (answered with a refusal), 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -108,14 +109,15 @@ def field_problems(
     observed: Observation, row: Record, rejected: Mapping[str, Any]
 ) -> tuple[Problem, ...]:
     """The problems of the fields that wait, one for each reason."""
-    by_reason: dict[str, dict[str, Any]] = {}
+    by_reason: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, item in sorted(rejected.items()):
         if is_field(name) or name == MAIN:
-            by_reason.setdefault(item.get("reason", "read_only"), {})[name] = item
-    return tuple(
-        _field_problem(observed, row, reason, items)
-        for reason, items in by_reason.items()
-    )
+            reason = item.get("reason", "read_only")
+            by_reason[reason][name] = item
+    problems = []
+    for reason, items in by_reason.items():
+        problems.append(_field_problem(observed, row, reason, items))
+    return tuple(problems)
 
 
 def _field_problem(

@@ -30,6 +30,8 @@ from services.values.merge import (
     merge,
     value_from_json,
     value_to_json,
+    values_to_json,
+    without,
 )
 from services.vmh_sync.beteiligte.status import shows_message
 from services.vmh_sync.notification.texts import LABELS, problem_sentence
@@ -113,8 +115,7 @@ def shown_values(rows: Collection[Record], konten: Collection[Record]) -> list[A
 
 
 def _compared(values: Mapping[str, Value]) -> list[Any]:
-    as_json = {name: value_to_json(value) for name, value in values.items()}
-    return [as_json, _mapper.label(values)]
+    return [values_to_json(values), _mapper.label(values)]
 
 
 def _has_iban(item: Any) -> bool:
@@ -155,12 +156,15 @@ def find_konto(observed: Observation, row: Record) -> Found:
     if konto is not None and _mapper.is_same_account(row, konto):
         return Found(konto, is_known=True)
     is_known = link is not None
-    same = [item for item in observed.konten if _mapper.is_same_account(row, item)]
     taken = observed.linked_except(row["id"])
-    for item in same:
-        if observed.link_of(item) not in taken:
-            return Found(item, is_known)
-    return Found(konto, is_known, is_taken=bool(same))
+    is_taken = False
+    for candidate in observed.konten:
+        if not _mapper.is_same_account(row, candidate):
+            continue
+        if observed.link_of(candidate) not in taken:
+            return Found(candidate, is_known)
+        is_taken = True
+    return Found(konto, is_known, is_taken=is_taken)
 
 
 def _link_here(observed: Observation, row: Record) -> str | None:
@@ -292,8 +296,7 @@ def _waiting_of(
 
 def _without_erased(row: Record, waiting: Mapping[str, Any]) -> dict[str, Any]:
     """What waits besides fields that were erased in EspoCRM."""
-    erased = _mapper.erased(row)
-    return {name: item for name, item in waiting.items() if name not in erased}
+    return without(waiting, _mapper.erased(row))
 
 
 def _problems_of(

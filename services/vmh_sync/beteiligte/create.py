@@ -23,7 +23,7 @@ from services.core.errors import (
 from services.core.resources import Resources
 from services.espocrm_mapper import BeteiligteMapper
 from services.values.advoware_protocol import parse_change_time
-from services.values.merge import Values
+from services.values.merge import Values, without
 from services.vmh_sync.beteiligte.master_data import named_field
 from services.vmh_sync.create_once import create_once, left_by_create
 from services.vmh_sync.store import CreateIntent, SyncStore
@@ -229,4 +229,4 @@ def _without_refused(values: dict[str, Any], error: ValidationFailed) -> dict[st
         raise error
     if culprit is None:
         return {"name": values["name"]}
-    return {name: value for name, value in values.items() if name != culprit}
+    return without(values, {culprit})

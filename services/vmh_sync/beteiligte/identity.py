@@ -14,7 +14,7 @@ from services.advoware_service import AdvowareService
 from services.core.errors import DifferentPerson, NotFound, OlderState
 from services.espocrm_mapper import BeteiligteMapper
 from services.values.advoware_protocol import parse_change_time
-from services.values.merge import base_from_json
+from services.values.merge import base_from_json, held_by_advoware
 from services.vmh_sync.store import SyncState, SyncStore
 
 #: Advoware's change times may be written with or without a zone; a backup is older than the difference.
@@ -47,8 +47,7 @@ def require_same_person(
             )
         return
     base = base_from_json(state.base)
-    known = {name: pair.advoware for name, pair in base.items()}
-    _, different = mapper.compare_identity(known, advoware)
+    _, different = mapper.compare_identity(held_by_advoware(base), advoware)
     if different and _was_created_again(advo, state):
         raise DifferentPerson(
             f"betnr {state.advoware_id} stands for another person in Advoware"

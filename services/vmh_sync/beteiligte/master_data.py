@@ -159,9 +159,9 @@ class MasterDataWriter:
         taken = comparable(latest)
         for name, words in invalid.items():
             pair = shown_pair(name, espocrm, taken)
-            item = standing_of_pairs({name: pair}, "espocrm", "invalid", now)[name]
             pairs[name] = pair
-            standing[name] = replace(item, words=words)
+            item = standing_of_pairs({name: pair}, "espocrm", "invalid", now)
+            standing[name] = replace(item[name], words=words)
         return Written(
             latest,
             pairs,

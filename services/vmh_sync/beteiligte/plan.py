@@ -35,7 +35,8 @@ from services.values.merge import (
     pair_from_json,
     pair_to_json,
     text_of,
-    value_to_json,
+    values_to_json,
+    without,
 )
 from services.vmh_sync.notification.texts import (
     LABELS,
@@ -374,8 +375,9 @@ def espocrm_after(
     espo: Record, values: Mapping[str, Value], mapper: BeteiligteMapper
 ) -> Record:
     """A CBeteiligte with these values, as far as they show whether it is a person or a company."""
-    traits = {name: value for name, value in values.items() if name != "name"}
-    return {**espo, **mapper.to_espocrm(traits, kind=kind_of_espocrm(espo))}
+    traits = without(values, {"name"})
+    attributes = mapper.to_espocrm(traits, kind=kind_of_espocrm(espo))
+    return {**espo, **attributes}
 
 
 def _after(record: Record, written: Mapping[str, Value]) -> Record:
@@ -395,10 +397,7 @@ def shown_values(
         mapper.comparable_from_advoware(advo),
         mapper.comparable_from_advoware({**advo, "rechtsform": None}),
     )
-    compared = []
-    for side in sides:
-        compared.append({name: value_to_json(value) for name, value in side.items()})
-    return [espo, advo, *compared]
+    return [espo, advo, *map(values_to_json, sides)]
 
 
 def base_of(observed: Observation) -> dict[str, Pair]:
@@ -643,9 +642,11 @@ def result_of(plan: Merge, parts: Parts) -> str:
     """The outcome of the master data, or what the parts did if that was nothing."""
     if plan.outcome != "no_change" or not parts.changes:
         return plan.outcome
-    sides = {change.get("side") for change in parts.changes}
-    if any(change.get("conflict") for change in parts.changes):
-        return "conflict"
+    sides = set()
+    for change in parts.changes:
+        if change.get("conflict"):
+            return "conflict"
+        sides.add(change.get("side"))
     if len(sides) > 1:
         return "merged"
     if sides == {"advoware"}:
@@ -741,18 +742,11 @@ def without_fields(
 ) -> Merge:
     """The plan as it turned out: ``fields`` were not brought over, and ``pairs`` are what the sides hold instead."""
     left_out = set(fields)
-    to_advoware = {
-        name: value for name, value in plan.to_advoware.items() if name not in left_out
-    }
-    to_espocrm = {
-        name: value for name, value in plan.to_espocrm.items() if name not in left_out
-    }
-    settled = {**plan.settled, **pairs}
     return replace(
         plan,
-        to_advoware=to_advoware,
-        to_espocrm=to_espocrm,
-        settled=settled,
+        to_advoware=without(plan.to_advoware, left_out),
+        to_espocrm=without(plan.to_espocrm, left_out),
+        settled={**plan.settled, **pairs},
     )
 
 
@@ -763,12 +757,13 @@ def beside_pairs(
     mapper: BeteiligteMapper,
 ) -> dict[str, Pair]:
     """What both sides hold of fields that Advoware has altered when something else was written to it."""
-    espocrm = {**mapper.comparable_from_espocrm(observed.espo), **plan.to_espocrm}
-    return {
-        name: Pair(espocrm[name], value)
-        for name, value in beside.items()
-        if name in espocrm
-    }
+    shown = mapper.comparable_from_espocrm(observed.espo)
+    espocrm = {**shown, **plan.to_espocrm}
+    pairs = {}
+    for name, advoware in beside.items():
+        if name in espocrm:
+            pairs[name] = Pair(espocrm[name], advoware)
+    return pairs
 
 
 def shown_by(answer: Mapping[str, Any] | None, read: Record) -> Record:

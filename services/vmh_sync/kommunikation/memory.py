@@ -170,13 +170,18 @@ def _links_with_sent(base: Record, espo: Record, advo: Record) -> dict[str, Any]
 
     def shows(side: Side, entry_id: str, value: Any) -> bool:
         if side == "advoware":
-            return _holds(entries.get(int(entry_id)), value)
+            entry = entries.get(int(entry_id))
+            return _holds(entry, value)
         if value is not None:
             return _is_among(espocrm, Key(*value))
-        before = stored.get(entry_id, {}).get("espocrm")
-        return before is not None and _is_gone(espocrm, Key(*before))
+        link = stored.get(entry_id, {})
+        before = link.get("espocrm")
+        if before is None:
+            return False
+        return _is_gone(espocrm, Key(*before))
 
-    links = pairs_with_sent(stored, base.get(SENDING, {}), shows)
+    sent = base.get(SENDING, {})
+    links = pairs_with_sent(stored, sent, shows)
     return {name: link for name, link in links.items() if link["advoware"] is not None}
 
 
@@ -191,8 +196,7 @@ def _holds(entry: AdvowareEntry | None, value: Any) -> bool:
 
 def _is_among(espocrm: EspoSide, key: Key) -> bool:
     """Whether EspoCRM shows a value."""
-    living = [entry.key for entry in espocrm.entries if not entry.is_erased]
-    return key in living
+    return any(entry.key == key and not entry.is_erased for entry in espocrm.entries)
 
 
 def _is_gone(espocrm: EspoSide, key: Key) -> bool:
@@ -268,9 +272,7 @@ def _links_by_markers(espo: Record, advo: Record) -> Base:
 
     A value that EspoCRM lacks was deleted there only if a user changed the record since the last sync.
     """
-    modified = parse_date_time(espo.get("modifiedAt"))
-    synced = parse_date_time(espo.get("advowareLastSync"))
-    is_modified = modified is not None and synced is not None and modified > synced
+    is_modified = _is_modified_since_sync(espo)
     present = {entry.key for entry in read_espocrm(espo).entries}
     links = {}
     for entry in advoware_entries(advo):
@@ -280,6 +282,14 @@ def _links_by_markers(espo: Record, advo: Record) -> Base:
         if is_modified or key in present:
             links[entry.id] = Link(key, key)
     return links
+
+
+def _is_modified_since_sync(espo: Record) -> bool:
+    modified = parse_date_time(espo.get("modifiedAt"))
+    synced = parse_date_time(espo.get("advowareLastSync"))
+    if modified is None or synced is None:
+        return False
+    return modified > synced
 
 
 # -- as JSON --------------------------------------------------------------------------------------------------------

@@ -49,19 +49,28 @@ class Applied:
     errors: list[str] = field(default_factory=list)
 
     @property
+    def ended(self) -> frozenset[Write]:
+        """The requests whose end is known: done or refused."""
+        return self.writes_done | self.refused
+
+    @property
+    def writes_done(self) -> frozenset[Write]:
+        """Those that were done, without the ids of their entries."""
+        return frozenset(write for write, _ in self.done)
+
+    @property
     def changes(self) -> list[Change]:
         """The values that were changed in Advoware."""
-        made = [
-            write.change
-            for write, _ in self.done
-            if write.change and write not in self.ineffective
-        ]
+        made = []
+        for write, _ in self.done:
+            if write.change and write not in self.ineffective:
+                made.append(write.change)
         return [*made, *self.altered]
 
     @property
     def wrote(self) -> bool:
         """Whether a request has changed something."""
-        return any(write not in self.ineffective for write, _ in self.done)
+        return not self.writes_done <= self.ineffective
 
 
 def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
@@ -75,28 +84,33 @@ def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
 
 def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
     """The values that may be in Advoware under an id that we do not know."""
-    done = {write for write, _ in applied.done}
-    return posts(plan, applied.refused | done)
+    return posts(plan, applied.ended)
 
 
 def sent_to_espocrm(plan: Plan) -> dict[str, Any]:
     """The values that the plan brings to EspoCRM or takes away there (None), by id of their entry."""
     if not plan.espocrm:
         return {}
-    return {
-        str(entry_id): _key_in_espocrm(plan.base.get(entry_id))
-        for entry_id in plan.awaiting_espocrm
-    }
+    sent = {}
+    for entry_id in plan.awaiting_espocrm:
+        link = plan.base.get(entry_id)
+        sent[str(entry_id)] = _key_in_espocrm(link)
+    return sent
 
 
 def sent_to_advoware(plan: Plan, applied: Applied) -> dict[str, Any]:
     """The values of entries that requests change or empty (None), without the requests whose end is known."""
-    ended = applied.refused | {write for write, _ in applied.done}
+    ended = applied.ended
     sent: dict[str, Any] = {}
     for write in plan.writes:
-        if write.entry_id is None or write.change is None or write in ended:
+        if write.entry_id is None or write.change is None:
             continue
-        sent[str(write.entry_id)] = list(write.link.advoware) if write.link else None
+        if write in ended:
+            continue
+        value = None
+        if write.link:
+            value = list(write.link.advoware)
+        sent[str(write.entry_id)] = value
     return sent
 
 
@@ -112,14 +126,16 @@ def planned_links(
     """The planned base, with the earlier link of every entry that is ``undone`` or whose request was not done."""
     created = _created_links(applied)
     links = {**plan.base, **created}
-    for entry_id in undone | _failed(plan, applied):
+    not_done = undone | _failed(plan, applied)
+    for entry_id in not_done:
         links.pop(entry_id, None)
         if entry_id in memory.links:
             links[entry_id] = memory.links[entry_id]
     in_espocrm = (plan.base.keys() | created.keys()) - undone
     for entry_id, link in applied.links.items():
         if entry_id not in in_espocrm:
-            link = _as_espocrm_was(link, memory.links.get(entry_id))
+            before = memory.links.get(entry_id)
+            link = _as_espocrm_was(link, before)
         links[entry_id] = link
     for entry_id in applied.unmarked & links.keys():
         links[entry_id] = replace(links[entry_id], unmarked=True)
@@ -138,7 +154,7 @@ def _created_links(applied: Applied) -> dict[int, Link]:
 
 def _failed(plan: Plan, applied: Applied) -> set[int]:
     """The entries whose value should have changed and did not."""
-    done = {write for write, _ in applied.done}
+    done = applied.writes_done
     failed = set()
     for write in plan.writes:
         if write.change is not None and write.entry_id and write not in done:

@@ -248,15 +248,17 @@ class _Arrays:
     def _rewritten(self, entry: EspoEntry, written: str) -> EspoEntry:
         """The row of an entry with another value; who has opted out keeps that with the new value."""
         family = entry.key.family
-        row = {**entry.raw, VALUE_ATTRIBUTE[family]: written, "invalid": False}
+        attribute = VALUE_ATTRIBUTE[family]
+        row = {**entry.raw, attribute: written, "invalid": False}
         if family == "mail":
             row["lower"] = written.lower()
         shared = self._shared(family, written)
         if shared is None:
             return espocrm_entry(family, row)
-        row[VALUE_ATTRIBUTE[family]] = shared[VALUE_ATTRIBUTE[family]]
+        row[attribute] = shared[attribute]
         row["invalid"] = bool(shared.get("invalid"))
-        row["optOut"] = bool(row.get("optOut")) or bool(shared.get("optOut"))
+        has_opted_out = row.get("optOut") or shared.get("optOut")
+        row["optOut"] = bool(has_opted_out)
         if family == "phone" and shared.get("type"):
             row["type"] = shared["type"]
         return espocrm_entry(family, row)
@@ -536,7 +538,8 @@ class _Planner:
             now = before.type
         link = replace(link, type=now)
         is_shown_alike = bool(self._types_in_advoware(entry.key) & shown)
-        if not link.held and not is_shown_alike and self._is_type_edit(before, link):
+        is_settled = is_shown_alike or link.held
+        if not is_settled and self._is_type_edit(before, link):
             link = replace(link, held="kom_type")
         return self._notify_type(entry, link, held)
 

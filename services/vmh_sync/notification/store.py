@@ -31,10 +31,13 @@ class Responsible:
 def responsible_of(record: Mapping[str, Any]) -> Responsible:
     """Who looks after a record of EspoCRM, as its full answer says."""
     team_ids: tuple[str, ...] = ()
-    if isinstance(record.get("teamsIds"), list):
-        team_ids = tuple(map(str, record["teamsIds"]))
-    name = clean_text(str(record.get("name") or record.get("firmenname") or ""))
-    return Responsible(record.get("assignedUserId") or None, team_ids, name or None)
+    teams = record.get("teamsIds")
+    if isinstance(teams, list):
+        team_ids = tuple(map(str, teams))
+    shown_name = record.get("name") or record.get("firmenname") or ""
+    name = clean_text(str(shown_name))
+    user_id = record.get("assignedUserId")
+    return Responsible(user_id or None, team_ids, name or None)
 
 
 def fingerprint_of(problem: Problem) -> str:

@@ -39,6 +39,8 @@ ERASED = "(gelöscht)"
 #: What `services.values.sealed` leaves of a value.
 _SEALED = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
 
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[+-]\d{2}:\d{2}")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _YES_OR_NO = {True: "ja", False: "nein"}
 
 DONE = "Diese Aufgabe auf „Abgeschlossen“ setzen."
@@ -79,8 +81,9 @@ def task_description(problem: Problem) -> str:
     """Why there is a Task and what to do, step by step, with old and new values, and the code for the operator."""
     details = problem.details
     text = text_of_problem(problem)
+    why = _filled(text.why, details)
     steps = [_filled(step, details) for step in text.steps]
-    lines = [_filled(text.why, details), ""]
+    lines = [why, ""]
     for number, step in enumerate([*steps, DONE], start=1):
         lines.append(f"{number}. {step}")
     if details.fields:
@@ -91,7 +94,8 @@ def task_description(problem: Problem) -> str:
     if further:
         lines += ["", *further]
     if details.since:
-        lines.append(f"Festgestellt: {shown_value(details.since, quoted=False)}")
+        since = shown_value(details.since, quoted=False)
+        lines.append(f"Festgestellt: {since}")
     lines.append(f"Meldung {text.code}")
     return "\n".join(lines)
 
@@ -200,10 +204,10 @@ def shown_value(value: Any, *, quoted: bool = True) -> str:
         return ", ".join(shown_value(item, quoted=False) for item in value)
     lines = _visible(str(value)).splitlines()
     text = " / ".join(lines)
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}[+-]\d{2}:\d{2}", text):
+    if _MOMENT.fullmatch(text):
         moment = datetime.fromisoformat(text).astimezone(BERLIN)
         return f"{moment:%d.%m.%Y %H:%M} Uhr"
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+    if _DAY.fullmatch(text):
         year, month, day = text.split("-")
         text = f"{day}.{month}.{year}"
     if not quoted:

@@ -150,11 +150,12 @@ def sentence_of(error: Exception) -> str:
     """What an error means, in one German sentence that ends with its code."""
     failure = next(item for item in FAILURES if isinstance(error, item.kind))
     system = getattr(error, "system", "")
+    system_name = _SYSTEMS.get(system, system)
     label = LABELS.get(refused_field(error) or "")
     sentence = failure.sentence
     if failure.about_field and label:
         sentence = failure.about_field
-    text = sentence.format(system=_SYSTEMS.get(system, system), field=label)
+    text = sentence.format(system=system_name, field=label)
     return f"{text} ({failure.code})."
 
 
