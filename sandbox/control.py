@@ -30,7 +30,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -58,6 +58,8 @@ from sandbox.alterations import (
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: Method, path and what answers.
+Route = tuple[str, str, Handler]
 Clock = Callable[[], datetime]
 
 CONTROL_PREFIX = "/__sandbox__"
@@ -369,21 +371,19 @@ class Twin(ABC):
         )
         app.add_routes(self.routes())
         app.add_routes(self.control_routes())
-        control = CONTROL_PREFIX
-        app.add_routes(
-            [
-                web.get(f"{control}/identity", self._identity),
-                web.post(f"{control}/reset", self._reset),
-                web.get(f"{control}/state", self._state),
-                web.get(f"{control}/journal", self._journal),
-                web.delete(f"{control}/journal", self._forget_journal),
-                web.get(f"{control}/journal/summary", self._journal_summary),
-                web.post(f"{control}/faults", self._add_faults),
-                web.get(f"{control}/faults", self._list_faults),
-                web.delete(f"{control}/faults", self._remove_faults),
-                web.post(f"{control}/clock", self._set_clock),
-            ]
-        )
+        control: list[Route] = [
+            ("GET", "identity", self._identity),
+            ("POST", "reset", self._reset),
+            ("GET", "state", self._state),
+            ("GET", "journal", self._journal),
+            ("DELETE", "journal", self._forget_journal),
+            ("GET", "journal/summary", self._journal_summary),
+            ("POST", "faults", self._add_faults),
+            ("GET", "faults", self._list_faults),
+            ("DELETE", "faults", self._remove_faults),
+            ("POST", "clock", self._set_clock),
+        ]
+        app.add_routes(routes_below(CONTROL_PREFIX, control))
         return app
 
     @web.middleware
@@ -704,6 +704,15 @@ async def body_of(request: web.Request) -> bytes:
     if altered is None:
         return await request.read()
     return altered
+
+
+def routes_below(prefix: str, table: Iterable[Route]) -> list[web.RouteDef]:
+    """The routes of a table whose paths are below this one."""
+    routes = []
+    for method, path, handler in table:
+        route = web.route(method, f"{prefix}/{path}", handler)
+        routes.append(route)
+    return routes
 
 
 def _line_length(request: web.Request) -> int:
