@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,48 +115,41 @@ class Demo:
     def webhook_url(self, event: str) -> str:
         """Where EspoCRM sends an event to."""
         entity, _, action = event.partition(".")
-        return f"{self._http}/vmh/webhook/{PATHS[entity]}/{action}{self._query}"
+        path = PATHS[entity]
+        return f"{self._http}/vmh/webhook/{path}/{action}{self._query}"
 
     async def install_webhooks(self) -> None:
         """Register our six webhooks in the twin; those of an earlier run with other ports are replaced."""
-        base = f"{self._espocrm}/api/v1/Webhook"
+        webhooks = f"{self._espocrm}/api/v1/Webhook"
+        key = self._key
         async with self._session.get(
-            base, params={"maxSize": "200"}, headers=self._key
+            webhooks, params={"maxSize": "200"}, headers=key
         ) as response:
             response.raise_for_status()
-            present = (await response.json())["list"]
-        for webhook in present:
-            if webhook["event"] in EVENTS and webhook["url"] != self.webhook_url(
-                webhook["event"]
-            ):
-                async with self._session.delete(
-                    f"{base}/{webhook['id']}", headers=self._key
-                ) as response:
-                    response.raise_for_status()
-        kept = {
-            webhook["event"]
-            for webhook in present
-            if webhook["url"] == self.webhook_url(webhook["event"])
-        }
+            present = await response.json()
+        kept = set()
+        for webhook in present["list"]:
+            event = webhook["event"]
+            if webhook["url"] == self.webhook_url(event):
+                kept.add(event)
+            elif event in EVENTS:
+                address = f"{webhooks}/{webhook['id']}"
+                await _succeed(self._session.delete(address, headers=key))
         for event in EVENTS:
-            if event not in kept:
-                webhook = {
-                    "event": event,
-                    "url": self.webhook_url(event),
-                    "skipOwn": True,
-                }
-                async with self._session.post(
-                    base, json=webhook, headers=self._key
-                ) as response:
-                    response.raise_for_status()
+            if event in kept:
+                continue
+            webhook = {
+                "event": event,
+                "url": self.webhook_url(event),
+                "skipOwn": True,
+            }
+            await _succeed(self._session.post(webhooks, json=webhook, headers=key))
 
     async def was_played(self) -> bool:
         """Whether an earlier run on the same data has played the requests already."""
-        first = captured_requests()[0].records[0]["id"]
-        async with self._session.get(
-            f"{self._espocrm}/api/v1/CBeteiligte/{first}", headers=self._key
-        ) as response:
-            return response.status == 200
+        first = captured_requests()[0].records[0]
+        status, _ = await self._beteiligter(first["id"])
+        return status == 200
 
     async def play(self) -> None:
         """Bring the twin's records into the state of each captured request, then send the request.
@@ -180,23 +174,20 @@ class Demo:
                 )
 
     async def _prepare(self, request: Captured) -> None:
+        session = self._session
         records = f"{self._espocrm}/__sandbox__/records/{request.entity}"
         for record in request.records:
-            attributes = {
-                name: value
-                for name, value in record.items()
-                if name not in {"modifiedById", "modifiedByName"}
-            }
+            attributes = dict(record)
+            attributes.pop("modifiedById", None)
+            attributes.pop("modifiedByName", None)
+            address = f"{records}/{record['id']}?silent=1"
             if request.action == "create":
-                call = self._session.post(f"{records}?silent=1", json=attributes)
+                call = session.post(f"{records}?silent=1", json=attributes)
             elif request.action == "update":
-                call = self._session.put(
-                    f"{records}/{record['id']}?silent=1", json=attributes
-                )
+                call = session.put(address, json=attributes)
             else:
-                call = self._session.delete(f"{records}/{record['id']}?silent=1")
-            async with call as response:
-                response.raise_for_status()
+                call = session.delete(address)
+            await _succeed(call)
 
     async def _wait_until_synced(self, ids: set[str], last_audit_id: int) -> None:
         while ids - {
@@ -207,28 +198,28 @@ class Demo:
 
     async def problems(self) -> list[str]:
         """What is not as it must be after the requests were played; empty if all is well."""
-        first, second = (record["id"] for record in captured_requests()[0].records)
-        found = []
-        record_of = f"{self._espocrm}/api/v1/CBeteiligte"
-        async with self._session.get(
-            f"{record_of}/{first}", headers=self._key
-        ) as response:
-            espo = await response.json() if response.status == 200 else {}
-        betnr = espo.get("betnr")
-        status = espo.get("syncStatus")
-        if not betnr or status != "clean":
-            found.append(f"EspoCRM: {first} has betnr {betnr} and status {status}")
-        async with self._session.get(
-            f"{record_of}/{second}", headers=self._key
-        ) as response:
-            if response.status != 404:
-                found.append(f"EspoCRM: {second} should be deleted")
-        full_name = f"{espo.get('firstName')} {espo.get('lastName')}"
+        first, second = captured_requests()[0].records
+        _, kept = await self._beteiligter(first["id"])
+        found = _problems_of(first["id"], kept)
+        status, _ = await self._beteiligter(second["id"])
+        if status != 404:
+            found.append(f"EspoCRM: {second['id']} should be deleted")
+        full_name = f"{kept.get('firstName')} {kept.get('lastName')}"
         found += await self._problems_in_advoware([full_name, "Zwei Person"])
         for row in await audit_rows(self._audit):
-            if row["error"]:
-                found.append(f"{row['topic']} {row['entity_id']}: {row['error']}")
+            error = row["error"]
+            if error:
+                found.append(f"{row['topic']} {row['entity_id']}: {error}")
         return found
+
+    async def _beteiligter(self, record_id: str) -> tuple[int, dict[str, Any]]:
+        """Status of a read in EspoCRM, and the record; empty if there is none."""
+        url = f"{self._espocrm}/api/v1/CBeteiligte/{record_id}"
+        async with self._session.get(url, headers=self._key) as response:
+            if response.status != 200:
+                return response.status, {}
+            record = await response.json()
+            return response.status, record
 
     async def _problems_in_advoware(self, expected: list[str]) -> list[str]:
         names = await self._names_in_advoware()
@@ -242,6 +233,22 @@ class Demo:
     async def _names_in_advoware(self) -> list[str]:
         async with self._session.get(f"{self._advoware}/__sandbox__/state") as response:
             state = await response.json()
-        return [
-            f"{row.get('vorname')} {row.get('name')}" for row in state["beteiligte"]
-        ]
+        names = []
+        for row in state["beteiligte"]:
+            names.append(f"{row.get('vorname')} {row.get('name')}")
+        return names
+
+
+def _problems_of(record_id: str, record: dict[str, Any]) -> list[str]:
+    """What EspoCRM does not show of a synced record; empty if all is well."""
+    betnr = record.get("betnr")
+    status = record.get("syncStatus")
+    if betnr and status == "clean":
+        return []
+    return [f"EspoCRM: {record_id} has betnr {betnr} and status {status}"]
+
+
+async def _succeed(call: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> None:
+    """Make a call whose answer does not matter. Raises ClientResponseError if it is refused."""
+    async with call as response:
+        response.raise_for_status()

@@ -219,16 +219,22 @@ def _socket_name(data: Path) -> str:
 def _private_directory(name: str) -> Path:
     """Our own directory among the temporary files; never one that another user has put there."""
     base = tempfile.gettempdir()
-    if len(base) > LONGEST_BASE or any(character.isspace() for character in base):
+    has_blanks = any(character.isspace() for character in base)
+    if has_blanks or len(base) > LONGEST_BASE:
         base = "/tmp"  # noqa: S108 - the directory below is checked; the library does not quote the socket's path
     directory = Path(base) / name
     directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or (
-        os.geteuid() != 0 and found.st_uid != os.geteuid()
-    ):
+    if not _is_own_directory(directory):
         raise OSError(f"{directory} belongs to another user")
     return directory
+
+
+def _is_own_directory(path: Path) -> bool:
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        return False
+    user = os.geteuid()
+    return user == 0 or found.st_uid == user
 
 
 def _close_socket_directory(server: PostgresServer) -> None:
@@ -243,8 +249,9 @@ def _let_pass(path: Path) -> None:
     """As root: let the server's user pass through the folders above ``path``, without letting anyone look inside."""
     passage = stat.S_IXGRP | stat.S_IXOTH  # it runs with root's group
     for folder in path.parents:
-        if folder.stat().st_mode & passage != passage:
-            folder.chmod(folder.stat().st_mode | passage)
+        mode = folder.stat().st_mode
+        if mode & passage != passage:
+            folder.chmod(mode | passage)
 
 
 def _stop_postgres(server: PostgresServer) -> None:

@@ -74,13 +74,15 @@ class EnvFile:
             parts.append(binding.original.string)
         added = ""
         for name, value in changed.items():
-            if name in last:
-                place = last[name]
-                parts[place] = _replaced(parts[place], value)
-            else:
+            if name not in last:
                 added += f"{name}={_quoted(value)}\n"
+                continue
+            place = last[name]
+            parts[place] = _replaced(parts[place], value)
         text = "".join(parts)
-        if added and text and not text.endswith(("\n", "\r")):
+        if not added:
+            return text
+        if text and not text.endswith(("\n", "\r")):
             text += "\n"
         return text + added
 

@@ -213,7 +213,9 @@ def rotate(log: Path) -> None:
 
     They have opened it for appending, so they go on at its new end. What is written between the two steps is lost.
     """
-    if not log.exists() or log.stat().st_size <= LOG_BYTES:
+    if not log.exists():
+        return
+    if log.stat().st_size <= LOG_BYTES:
         return
     with log.open("rb") as old, open(f"{log}.1", "wb", opener=private) as kept:
         shutil.copyfileobj(old, kept)

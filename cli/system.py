@@ -133,23 +133,8 @@ async def running_system(
     async with AsyncExitStack() as stack:
         _claim(data, stack)
         ports = _fixed_ports(ports)
-        _require_free_ports(
-            {"http": ports.http, "worker": ports.worker, "board": ports.board}
-            | {name: getattr(ports, name) for name in needed}
-        )
-        processes: dict[str, Supervised] = {}
-
-        async def run(program: Program) -> dict[str, Any]:
-            supervised = Supervised(program, data / "log", on_event=on_event)
-            processes[program.name] = supervised
-            stack.push_async_callback(supervised.stop)
-            return await supervised.start()
-
-        def watch(name: str, answers: Callable[[], Awaitable[bool]]) -> None:
-            task = asyncio.create_task(
-                keep_answering(processes[name], answers, patience)
-            )
-            stack.callback(task.cancel)
+        _require_free_ports(_ports_to_open(ports, needed))
+        parts = _Parts(data, stack, on_event, patience)
 
         on_event("starting PostgreSQL and Redis")
         for name in needed:
@@ -157,26 +142,21 @@ async def running_system(
         # At the same time: each is busy with its imports for most of it.
         engine_database, *ready = await _all_of(
             _start_stores(settings, data, stack, found, on_event, patience),
-            *(run(_twin_program(name, getattr(ports, name), data)) for name in needed),
+            *(
+                parts.run(_twin_program(name, getattr(ports, name), data))
+                for name in needed
+            ),
         )
         twins = {}
         for name, twin in zip(needed, ready, strict=True):
-            twins[name] = twin["url"]
-            watch(
-                f"{name}-twin", partial(engine_answers, f"{twins[name]}/__sandbox__")
-            )  # where no fault rule reaches
-            found |= _twin_settings(name, twins[name], data)
+            url = twin["url"]
+            twins[name] = url
+            # Where no fault rule reaches.
+            parts.watch_http(f"{name}-twin", f"{url}/__sandbox__")
+            found |= _twin_settings(name, url, data)
         on_event("starting the engine")
-        await run(_engine_program(iii, ports, data, engine_database))
-        await wait_for_ports(ports.http, ports.worker, log=data / "log" / "engine.log")
-        http_url = f"http://127.0.0.1:{ports.http}"
-        watch("engine", partial(engine_answers, http_url))
-        found["LOG_DIRECTORY"] = str(data / "log")
-        found["III_URL"] = f"ws://127.0.0.1:{ports.worker}"
-        found["BITBYLAW_TWINS"] = ",".join(
-            [*settings.service.twin_origins, *twins.values()]
-        )
-        found |= _board_settings(settings, ports, data)
+        http_url = await _start_engine(parts, iii, ports, data, engine_database)
+        found |= _local_settings(settings, ports, data, twins)
         settings = load_settings(found | requested, env_file=env_file)
         await check_access(settings)
         for notice in await notices_at_start(settings):
@@ -185,15 +165,68 @@ async def running_system(
         on_event("starting the board")
         on_event("starting the worker")
         board, _ = await _all_of(
-            run(_board_program(settings)), run(worker_program(settings))
+            parts.run(_board_program(settings)), parts.run(worker_program(settings))
         )
         board_url = board["url"]
-        watch("board", partial(engine_answers, f"{board_url}healthz"))
-        system = System(settings, http_url, twins, processes, data, board_url)
+        parts.watch_http("board", f"{board_url}healthz")
+        system = System(settings, http_url, twins, parts.processes, data, board_url)
         await _wait_until_connected(system)
-        watch("worker", partial(_worker_answers, http_url))
+        parts.watch("worker", partial(_worker_answers, http_url))
         yield system
         on_event("stopping")
+
+
+class _Parts:
+    """The processes of a system: started, watched, and stopped when the stack is left."""
+
+    def __init__(
+        self,
+        data: Path,
+        stack: AsyncExitStack,
+        on_event: Callable[[str], None],
+        patience: float,
+    ) -> None:
+        self.processes: dict[str, Supervised] = {}
+        self._logs = data / "log"
+        self._stack = stack
+        self._on_event = on_event
+        self._patience = patience
+
+    async def run(self, program: Program) -> dict[str, Any]:
+        """Start one; returns what it reports when it is ready."""
+        supervised = Supervised(program, self._logs, on_event=self._on_event)
+        self.processes[program.name] = supervised
+        self._stack.push_async_callback(supervised.stop)
+        return await supervised.start()
+
+    def watch(self, name: str, answers: Callable[[], Awaitable[bool]]) -> None:
+        """Start one again that has not answered for too long."""
+        process = self.processes[name]
+        task = asyncio.create_task(keep_answering(process, answers, self._patience))
+        self._stack.callback(task.cancel)
+
+    def watch_http(self, name: str, url: str) -> None:
+        """Watch one that answers HTTP requests."""
+        self.watch(name, partial(engine_answers, url))
+
+
+def _ports_to_open(ports: Ports, twins: list[str]) -> dict[str, int]:
+    """The ports of the parts that run here."""
+    chosen = {"http": ports.http, "worker": ports.worker, "board": ports.board}
+    for name in twins:
+        chosen[name] = getattr(ports, name)
+    return chosen
+
+
+async def _start_engine(
+    parts: _Parts, iii: str | None, ports: Ports, data: Path, database: str
+) -> str:
+    """Start the engine and wait until both its ports answer; returns its HTTP address."""
+    await parts.run(_engine_program(iii, ports, data, database))
+    await wait_for_ports(ports.http, ports.worker, log=data / "log" / "engine.log")
+    http_url = f"http://127.0.0.1:{ports.http}"
+    parts.watch_http("engine", http_url)
+    return http_url
 
 
 async def _all_of(*starts: Coroutine[Any, Any, Any]) -> list[Any]:
@@ -210,13 +243,23 @@ async def _all_of(*starts: Coroutine[Any, Any, Any]) -> list[Any]:
 
 def _fixed_ports(ports: Ports) -> Ports:
     """With a number for each that is free to choose: a process that is started again must be found where it was."""
-    numbers = vars(ports).items()
-    return Ports(**{name: port or embedded.free_port() for name, port in numbers})
+    numbers = {}
+    for name, port in vars(ports).items():
+        numbers[name] = port or embedded.free_port()
+    return Ports(**numbers)
 
 
-def _board_settings(settings: Settings, ports: Ports, data: Path) -> dict[str, str]:
-    """The board's port, and an operator of this machine if none is configured."""
-    found = {"BITBYLAW_BOARD_PORT": str(ports.board)}
+def _local_settings(
+    settings: Settings, ports: Ports, data: Path, twins: Mapping[str, str]
+) -> dict[str, str]:
+    """Where things are on this machine, and an operator of the board if none is configured."""
+    twin_origins = [*settings.service.twin_origins, *twins.values()]
+    found = {
+        "LOG_DIRECTORY": str(data / "log"),
+        "III_URL": f"ws://127.0.0.1:{ports.worker}",
+        "BITBYLAW_TWINS": ",".join(twin_origins),
+        "BITBYLAW_BOARD_PORT": str(ports.board),
+    }
     if not settings.board.operator_keys:
         found["BITBYLAW_BOARD_OPERATORS"] = _local_operator(data)
     return found
@@ -227,17 +270,18 @@ def _leave_settings(settings: Settings, data: Path) -> None:
 
     The file holds secrets, so only its owner may read it.
     """
-    lines = [
-        f"{name}='{value.replace(chr(39), chr(92) + chr(39))}'\n"
-        for name, value in _set_variables(settings)
-    ]
+    lines = []
+    for name, value in _set_variables(settings):
+        quoted = value.replace("'", "\\'")
+        lines.append(f"{name}='{quoted}'\n")
     path = data / "environment"
     with open(path, "w", opener=private) as file:
         file.writelines(lines)
 
 
 def _set_variables(settings: Settings) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in settings.environment().items() if value]
+    variables = settings.environment()
+    return [(name, value) for name, value in variables.items() if value]
 
 
 def _engine_program(
@@ -314,10 +358,14 @@ def _claim(data: Path, stack: AsyncExitStack) -> None:
 
 def _make_private(data: Path) -> None:
     """Close what belongs to us to others, also what earlier versions left open; PostgreSQL sees to its own folder."""
-    for entry in (data / name for name in OWN_ENTRIES if (data / name).exists()):
+    for name in OWN_ENTRIES:
+        entry = data / name
+        if not entry.exists():
+            continue
         for path in (entry, *entry.rglob("*")):
             with suppress(PermissionError):  # it belongs to another user
-                path.chmod(0o700 if path.is_dir() else 0o600)
+                mode = 0o700 if path.is_dir() else 0o600
+                path.chmod(mode)
 
 
 def _require_free_ports(ports: dict[str, int]) -> None:

@@ -109,18 +109,19 @@ async def _run(settings: Settings, engine_url: str, patience: float) -> int:
 async def _watch(engine_url: str, patience: float) -> None:
     """Return when the worker has been without its engine for so long, although the engine was there."""
     grace = max(patience, START_SECONDS)
+    interval = min(LOOK_SECONDS, patience / 4)
     give_up_at = time.monotonic() + grace
     known: Link | None = None
     while time.monotonic() < give_up_at:
-        await asyncio.sleep(min(LOOK_SECONDS, patience / 4))
+        await asyncio.sleep(interval)
         link = await look(engine_url)
         if link is Link.CONNECTED:
             give_up_at = time.monotonic() + patience
         elif link is Link.ENGINE_AWAY:
             give_up_at = time.monotonic() + grace
         if link is not known:
+            known = link
             _say(link.value)
-        known = link
 
 
 def _say(line: str) -> None:

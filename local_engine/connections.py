@@ -59,11 +59,14 @@ def allow_files(limits: Limits) -> Limits:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return limits
-    most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    most = needed
+    if hard != resource.RLIM_INFINITY:
+        most = min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
     if most >= needed:
         return limits
-    connections = max(1, (most - OTHER_FILES) // 2)
+    left = most - OTHER_FILES
+    connections = max(1, left // 2)
     log_event("engine.few_files", logging.WARNING, connections=connections)
     return replace(limits, connections=connections)
 

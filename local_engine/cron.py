@@ -80,57 +80,73 @@ class Schedule:
     @classmethod
     def parse(cls, expression: str) -> Schedule:
         """Parse an expression. Raises CronSyntaxError."""
-        parts = _SHORTHANDS.get(expression.strip().lower(), expression).split()
-        if len(parts) not in (6, 7):
+        name = expression.strip().lower()
+        parts = _SHORTHANDS.get(name, expression).split()
+        if len(parts) == 6:
+            parts.append("*")
+        if len(parts) != 7:
             raise CronSyntaxError(
                 "six or seven fields are needed: sec min hour day month weekday [year]"
             )
-        parts += ["*"] * (7 - len(parts))
         fields = []
         for part, field in zip(parts, _FIELDS, strict=True):
             fields.append(_parse_field(part, *field))
         return cls(*fields)
 
     def _matches(self, day: date) -> bool:
-        if day.year not in self.years or day.month not in self.months:
+        if not self._matches_month(day):
             return False
         weekday = day.isoweekday() % 7 + 1
         return day.day in self.days and weekday in self.weekdays
 
+    def _matches_month(self, day: date) -> bool:
+        return day.year in self.years and day.month in self.months
+
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first time strictly after ``moment`` (aware), in UTC and whole seconds, or None."""
-        start = moment.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)
+        whole = moment.astimezone(UTC).replace(microsecond=0)
+        start = whole + timedelta(seconds=1)
         day = start.date()
         earliest = (start.hour, start.minute, start.second)
         while day.year <= self.years[-1]:
-            if day.year not in self.years or day.month not in self.months:
-                day = _next_month(day)
-                earliest = (0, 0, 0)
-                continue
-            time = self._time_from(earliest) if self._matches(day) else None
+            time = None
+            if self._matches(day):
+                time = self._time_from(earliest)
             if time is not None:
                 return datetime(day.year, day.month, day.day, *time, tzinfo=UTC)
-            day += timedelta(days=1)
             earliest = (0, 0, 0)
+            if self._matches_month(day):
+                day += timedelta(days=1)
+            else:
+                day = _next_month(day)
         return None
 
     def _time_from(self, earliest: tuple[int, int, int]) -> tuple[int, int, int] | None:
         """Return the first allowed time of day that is not before ``earliest``."""
         hour, minute, second = earliest
-        for candidate in self.hours[bisect_left(self.hours, hour) :]:
-            if candidate > hour:
-                return candidate, self.minutes[0], self.seconds[0]
-            for other in self.minutes[bisect_left(self.minutes, minute) :]:
-                if other > minute:
-                    return hour, other, self.seconds[0]
-                index = bisect_left(self.seconds, second)
-                if index < len(self.seconds):
-                    return hour, minute, self.seconds[index]
+        first_minute = self.minutes[0]
+        first_second = self.seconds[0]
+        for allowed_hour in _not_below(hour, self.hours):
+            if allowed_hour > hour:
+                return allowed_hour, first_minute, first_second
+            for allowed_minute in _not_below(minute, self.minutes):
+                if allowed_minute > minute:
+                    return hour, allowed_minute, first_second
+                for allowed_second in _not_below(second, self.seconds):
+                    return hour, minute, allowed_second
         return None
 
 
 def _next_month(day: date) -> date:
-    return date(day.year + day.month // 12, day.month % 12 + 1, 1)
+    if day.month == 12:
+        return date(day.year + 1, 1, 1)
+    return date(day.year, day.month + 1, 1)
+
+
+def _not_below(limit: int, values: tuple[int, ...]) -> tuple[int, ...]:
+    """The values, which ascend, from this one on."""
+    place = bisect_left(values, limit)
+    return values[place:]
 
 
 def _parse_field(text: str, name: str, low: int, high: int) -> tuple[int, ...]:
@@ -240,10 +256,11 @@ class CronTriggers:
 
     async def _sleep_until(self, due: datetime) -> None:
         """Sleep until a time is reached, also when the clock is set back meanwhile."""
-        remaining = (due - self._clock.now()).total_seconds()
-        while remaining > 0:
-            await self._clock.sleep(remaining)
-            remaining = (due - self._clock.now()).total_seconds()
+        while True:
+            remaining = due - self._clock.now()
+            if remaining <= timedelta():
+                return
+            await self._clock.sleep(remaining.total_seconds())
 
     async def _fire(self, trigger: Trigger, due: datetime) -> None:
         payload = {

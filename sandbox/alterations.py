@@ -29,6 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Naming = Literal["nothing", "field", "entry"]
 #: Decides whether the value with this description is among those that the probability of a rule hits.
 Chosen = Callable[[str], bool]
+#: Where a value stands in a body, and the value that was sent there.
+Sent = tuple[tuple[Any, ...], Any]
 
 NAMINGS: Final = ("nothing", "field", "entry")
 HALF_EMOJI: Final = "\ud83d"
@@ -45,12 +47,19 @@ _DATE: Final = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d))?(?:\.\d+)?
 
 
 def _only_text(change: Callable[[str, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda value, to: change(value, to) if isinstance(value, str) else value
+    def changed(value: Any, to: Any) -> Any:
+        if isinstance(value, str):
+            return change(value, to)
+        return value
+
+    return changed
 
 
 def _inside(text: str, inserted: str) -> str:
     middle = len(text) // 2
-    return text[:middle] + inserted + text[middle:]
+    before = text[:middle]
+    after = text[middle:]
+    return before + inserted + after
 
 
 def _to_number(value: str, _to: Any) -> Any:
@@ -69,7 +78,9 @@ def _to_text(value: Any, _to: Any) -> Any:
 
 
 def _net_date(moment: datetime) -> str:
-    return f"/Date({int(moment.replace(tzinfo=UTC).timestamp() * 1000)})/"
+    seconds = moment.replace(tzinfo=UTC).timestamp()
+    milliseconds = int(seconds * 1000)
+    return f"/Date({milliseconds})/"
 
 
 DATE_FORMS: Final[Mapping[str, Callable[[datetime], str]]] = {
@@ -162,9 +173,10 @@ class Alteration(BaseModel):
         known = (*CHANGES, *_ON_KEYS, *_ON_STORED)
         if self.how not in known:
             raise ValueError(f"'how' must be one of: {', '.join(sorted(known))}")
-        wanted = _WANTED_TO.get(self.how)
-        if wanted is not None and not wanted[0](self.to):
-            raise ValueError(f"'{self.how}' needs as 'to' {wanted[1]}")
+        if self.how in _WANTED_TO:
+            is_wanted, wanted = _WANTED_TO[self.how]
+            if not is_wanted(self.to):
+                raise ValueError(f"'{self.how}' needs as 'to' {wanted}")
         return self
 
     @property
@@ -182,7 +194,9 @@ class Alteration(BaseModel):
 
 
 def _is_length(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) and value >= 0
 
 
 _WANTED_TO: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
@@ -248,7 +262,9 @@ class _Place:
     @property
     def name(self) -> str:
         """What names the value: an entry with a number of its own by that, as its position may change."""
-        entry = _identity(self.value) if isinstance(self.container, list) else None
+        entry: str | None = None
+        if isinstance(self.container, list):
+            entry = _identity(self.value)
         return f"{self.owner}/{entry or self.key}"
 
 
@@ -262,15 +278,17 @@ def _places(
 ) -> Iterator[_Place]:
     """Where the values stand; ``adds``: also where one could be added."""
     head, *rest = segments
-    keys = [head] if adds and not rest and isinstance(node, dict) else _keys(node, head)
+    if rest:
+        for key in _keys(node, head):
+            child = node[key]
+            child_owner = _identity(child) or f"{owner}/{key}"
+            yield from _places(child, rest, (*path, key), child_owner, adds=adds)
+        return
+    keys = _keys(node, head)
+    if adds and isinstance(node, dict):
+        keys = [head]
     for key in keys:
-        if not rest:
-            yield _Place(node, key, (*path, key), owner)
-            continue
-        child = node[key]
-        yield from _places(
-            child, rest, (*path, key), _identity(child) or f"{owner}/{key}", adds=adds
-        )
+        yield _Place(node, key, (*path, key), owner)
 
 
 def _keys(node: Any, head: str) -> list[Any]:
@@ -291,32 +309,37 @@ def _identity(node: Any) -> str | None:
     """What names an object wherever it is shown; None for one without a number of its own."""
     if not isinstance(node, dict):
         return None
-    return next(
-        (f"{name}={node[name]}" for name in _ID_KEYS if node.get(name) is not None),
-        None,
-    )
+    for name in _ID_KEYS:
+        number = node.get(name)
+        if number is not None:
+            return f"{name}={number}"
+    return None
 
 
 def _meant(document: Any, alteration: Alteration) -> list[_Place]:
     segments = alteration.segments
     if isinstance(document, list) and segments[0] != "[]":
         segments = ["[]", *segments]
-    found = _places(
-        document, segments, (), _identity(document) or "", adds=alteration.how == "add"
-    )
-    return [
-        place
-        for place in found
-        if _holds(place, alteration.where) and _matches(place.value, alteration.match)
-    ]
+    owner = _identity(document) or ""
+    adds = alteration.how == "add"
+    meant = []
+    for place in _places(document, segments, (), owner, adds=adds):
+        if not _holds(place, alteration.where):
+            continue
+        if _matches(place.value, alteration.match):
+            meant.append(place)
+    return meant
 
 
 def _holds(place: _Place, where: Mapping[str, Any]) -> bool:
-    holder = place.container if isinstance(place.container, dict) else place.value
-    return not where or (
-        isinstance(holder, dict)
-        and all(holder.get(key) == value for key, value in where.items())
-    )
+    if not where:
+        return True
+    holder = place.container
+    if not isinstance(holder, dict):
+        holder = place.value
+    if not isinstance(holder, dict):
+        return False
+    return all(holder.get(key) == value for key, value in where.items())
 
 
 def _matches(value: Any, pattern: str | None) -> bool:
@@ -350,7 +373,7 @@ def alter_stored(
     alteration: Alteration,
     chosen: Chosen,
     stored: Mapping[str, Any] | None,
-) -> list[tuple[tuple[Any, ...], Any]]:
+) -> list[Sent]:
     """Alter what will be stored, in place; the places that are different now, each with what was sent.
 
     Args:
@@ -362,15 +385,14 @@ def alter_stored(
     Raises:
         RefusedAlterationError: the write is to be refused.
     """
-    changed: list[tuple[tuple[Any, ...], Any]] = []
+    changed: list[Sent] = []
     for place in reversed(_meant(body, alteration)):
         value = place.value
-        if not chosen(f"{place.name}={json.dumps(value)}"):
+        shown = json.dumps(value)
+        if not chosen(f"{place.name}={shown}"):
             continue
         if alteration.how == "refuse":
-            raise RefusedAlterationError(
-                str(place.path[0]), str(place.path[-1]), value, alteration.to
-            )
+            raise _refused(place, alteration)
         if alteration.how == "ignore":
             _keep_stored(place, stored)
             changed.append((place.path, value))
@@ -379,15 +401,21 @@ def alter_stored(
     return changed
 
 
+def _refused(place: _Place, alteration: Alteration) -> RefusedAlterationError:
+    field = str(place.path[0])
+    key = str(place.path[-1])
+    return RefusedAlterationError(field, key, place.value, alteration.to)
+
+
 def _keep_stored(place: _Place, stored: Mapping[str, Any] | None) -> None:
-    if len(place.path) == 1 and stored is not None and place.key in stored:
+    is_field = len(place.path) == 1
+    if is_field and stored is not None and place.key in stored:
         place.container[place.key] = stored[place.key]
     else:
         del place.container[place.key]
 
 
 def _change(place: _Place, alteration: Alteration) -> bool:
-    value = place.value
     if alteration.how == "missing":
         del place.container[place.key]
         return True
@@ -396,14 +424,22 @@ def _change(place: _Place, alteration: Alteration) -> bool:
         return True
     if alteration.how == "key_case":
         return _respell_key(place, alteration.to)
-    place.container[place.key] = CHANGES[alteration.how](value, alteration.to)
-    return bool(place.value != value or type(place.value) is not type(value))
+    before = place.value
+    change = CHANGES[alteration.how]
+    after = change(before, alteration.to)
+    place.container[place.key] = after
+    if type(after) is not type(before):
+        return True
+    return bool(after != before)
 
 
 def _respell_key(place: _Place, to: str) -> bool:
     if not isinstance(place.container, dict):
         return False
-    key = _KEY_CASES[to](place.key) if to in _KEY_CASES else to
+    key = to
+    if to in _KEY_CASES:
+        respell = _KEY_CASES[to]
+        key = respell(place.key)
     if key == place.key:
         return False
     place.container[key] = place.container.pop(place.key)
@@ -425,12 +461,13 @@ def show_as_sent(document: Any, path: tuple[Any, ...], value: Any) -> None:
 def _has(node: Any, key: Any) -> bool:
     if isinstance(node, dict):
         return key in node
-    return isinstance(node, list) and isinstance(key, int) and key < len(node)
+    if not isinstance(node, list) or not isinstance(key, int):
+        return False
+    return key < len(node)
 
 
 def share(key: str, description: str) -> float:
     """A number from 0 to 1 that belongs to a value under a key: the same again, whatever else happens."""
-    digest = hashlib.sha256(
-        f"{key}:{description}".encode("utf-8", "surrogatepass")
-    ).digest()
+    named = f"{key}:{description}".encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(named).digest()
     return int.from_bytes(digest[:6]) / 2**48

@@ -30,7 +30,7 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -58,6 +58,8 @@ from sandbox.alterations import (
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: Method, path and what answers.
+Route = tuple[str, str, Handler]
 Clock = Callable[[], datetime]
 
 CONTROL_PREFIX = "/__sandbox__"
@@ -157,6 +159,17 @@ class Fault(BaseModel):
         """Whether it alters values instead of spoiling the whole answer."""
         return bool(self.answer or self.stored)
 
+    @property
+    def replaces_answer(self) -> bool:
+        """Whether the caller sees nothing of the true answer."""
+        return self.reset or self.hang or self.status is not None
+
+    @property
+    def rewords_answer(self) -> bool:
+        """Whether the true answer comes with another text, content type or encoding."""
+        changes = (self.text, self.content_type, self.charset)
+        return any(change is not None for change in changes)
+
 
 _SPOILING = frozenset(Fault.model_fields) - {
     *(
@@ -178,9 +191,8 @@ class ActiveFault:
 
     def __init__(self, rule: Fault) -> None:
         self.rule = rule
-        self._words = json.dumps(
-            rule.model_dump(include={"path", "answer", "stored"}), sort_keys=True
-        )
+        altering = rule.model_dump(include={"path", "answer", "stored"})
+        self._words = json.dumps(altering, sort_keys=True)
         self.matched = 0
         self.struck = 0
         self.removed = False
@@ -190,42 +202,48 @@ class ActiveFault:
 
         Empty if there is none or the rule is used up.
         """
-        rule = self.rule
+        own_form = (request.method, request.path)
+        forms = request.get(PLAIN_FORMS, [own_form])
         met = []
-        for place, (method, path) in enumerate(
-            request.get(PLAIN_FORMS, [(request.method, request.path)])
-        ):
-            if rule.method and method not in rule.method.upper().split("|"):
-                continue
-            if not re.search(rule.path, path):
-                continue
-            if rule.query is not None and not re.search(
-                rule.query, request.query_string
-            ):
+        for place, (method, path) in enumerate(forms):
+            if not self._is_for(method, path, request.query_string):
                 continue
             self.matched += 1
-            if self.matched > rule.skip and (
-                rule.count is None or self.struck < rule.count
-            ):
+            if self.matched > self.rule.skip and not self._is_used_up():
                 met.append(place)
         return met
 
+    def _is_for(self, method: str, path: str, query_string: str) -> bool:
+        rule = self.rule
+        if rule.method and method not in rule.method.upper().split("|"):
+            return False
+        if not re.search(rule.path, path):
+            return False
+        if rule.query is None:
+            return True
+        return re.search(rule.query, query_string) is not None
+
+    def _is_used_up(self) -> bool:
+        limit = self.rule.count
+        return limit is not None and self.struck >= limit
+
     def strikes(self, request: web.Request, dice: random.Random) -> int | None:
         """The place that the rule spoils of this request, None if it does not; counts the request if it matches."""
-        if (
-            self.rule.alters
-            or not (met := self.meets(request))
-            or dice.random() >= self.rule.probability
-        ):
+        if self.rule.alters:
+            return None
+        met = self.meets(request)
+        if not met:
+            return None
+        if dice.random() >= self.rule.probability:
             return None
         self.struck += 1
         return met[0]
 
     def chosen(self, seed: int) -> Callable[[str], bool]:
         """Which of the values that the rule could alter it does alter."""
-        return lambda description: (
-            share(f"{seed}:{self._words}", description) < self.rule.probability
-        )
+        key = f"{seed}:{self._words}"
+        probability = self.rule.probability
+        return lambda description: share(key, description) < probability
 
 
 class Twin(ABC):
@@ -327,20 +345,18 @@ class Twin(ABC):
 
     def dump(self) -> bytes:
         """The twin's data, for `restore` by the same version of this program."""
+        kept = {}
+        for name, value in self.__dict__.items():
+            if name not in self.transient:
+                kept[name] = value
         buffer = io.BytesIO()
-        pickler = _Pickler(buffer, self)
-        pickler.dump(
-            {
-                name: value
-                for name, value in self.__dict__.items()
-                if name not in self.transient
-            }
-        )
+        _Pickler(buffer, self).dump(kept)
         return buffer.getvalue()
 
     def restore(self, data: bytes) -> None:
         """Replace the twin's data by what `dump` returned. Only for files of our own: a pickle can run code."""
-        self.__dict__.update(_Unpickler(io.BytesIO(data), self).load())
+        kept = _Unpickler(io.BytesIO(data), self).load()
+        self.__dict__.update(kept)
 
     # -- shared -----------------------------------------------------------------------------------------------
 
@@ -355,21 +371,19 @@ class Twin(ABC):
         )
         app.add_routes(self.routes())
         app.add_routes(self.control_routes())
-        control = CONTROL_PREFIX
-        app.add_routes(
-            [
-                web.get(f"{control}/identity", self._identity),
-                web.post(f"{control}/reset", self._reset),
-                web.get(f"{control}/state", self._state),
-                web.get(f"{control}/journal", self._journal),
-                web.delete(f"{control}/journal", self._forget_journal),
-                web.get(f"{control}/journal/summary", self._journal_summary),
-                web.post(f"{control}/faults", self._add_faults),
-                web.get(f"{control}/faults", self._list_faults),
-                web.delete(f"{control}/faults", self._remove_faults),
-                web.post(f"{control}/clock", self._set_clock),
-            ]
-        )
+        control: list[Route] = [
+            ("GET", "identity", self._identity),
+            ("POST", "reset", self._reset),
+            ("GET", "state", self._state),
+            ("GET", "journal", self._journal),
+            ("DELETE", "journal", self._forget_journal),
+            ("GET", "journal/summary", self._journal_summary),
+            ("POST", "faults", self._add_faults),
+            ("GET", "faults", self._list_faults),
+            ("DELETE", "faults", self._remove_faults),
+            ("POST", "clock", self._set_clock),
+        ]
+        app.add_routes(routes_below(CONTROL_PREFIX, control))
         return app
 
     @web.middleware
@@ -380,17 +394,33 @@ class Twin(ABC):
             return await handler(request)
         started = time.perf_counter()
         self.request_count += 1
-        resource = request.match_info.route.resource
+        entry = await self._journal_entry(request)
+        self.journal.append(entry)
+        try:
+            response = await self._answer_if_short(request, handler, entry)
+            entry["status"] = response.status
+            return response
+        except web.HTTPException as error:
+            entry["status"] = error.status
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            entry["ms"] = round(seconds * 1000, 2)
+
+    async def _journal_entry(self, request: web.Request) -> dict[str, Any]:
+        """What the journal says of a request before it is answered; remembers the plain requests that it stands for."""
+        method, path = request.method, request.path_qs
         plain = await self.plain_forms(request)
         if plain:
             request[PLAIN_FORMS] = plain
-        own = plain[0] if len(plain) == 1 else (request.method, request.path_qs)
+        if len(plain) == 1:
+            method, path = plain[0]
         entry: dict[str, Any] = {
             "number": self.request_count,
             "at": self.now().isoformat(),
-            "method": own[0],
-            "path": own[1],
-            "route": resource.canonical if resource is not None else "(no route)",
+            "method": method,
+            "path": path,
+            "route": _route_of(request),
             "status": None,
             "ms": None,
             "fault": None,
@@ -398,22 +428,17 @@ class Twin(ABC):
         }
         if len(plain) > 1:
             entry["writes"] = [" ".join(form) for form in plain]
-        self.journal.append(entry)
-        try:
-            response = (
-                web.Response(
-                    status=414, text="Request-URI Too Long", content_type="text/html"
-                )
-                if _line_length(request) > MAX_REQUEST_LINE
-                else await self._answer(request, handler, entry)
+        return entry
+
+    async def _answer_if_short(
+        self, request: web.Request, handler: Handler, entry: dict[str, Any]
+    ) -> web.StreamResponse:
+        """The answer, or the refusal of a request line that is too long for the real servers."""
+        if _line_length(request) > MAX_REQUEST_LINE:
+            return web.Response(
+                status=414, text="Request-URI Too Long", content_type="text/html"
             )
-            entry["status"] = response.status
-            return response
-        except web.HTTPException as error:
-            entry["status"] = error.status
-            raise
-        finally:
-            entry["ms"] = round((time.perf_counter() - started) * 1000, 2)
+        return await self._answer(request, handler, entry)
 
     async def _answer(
         self, request: web.Request, handler: Handler, entry: dict[str, Any]
@@ -425,18 +450,13 @@ class Twin(ABC):
         fault = active.rule
         entry["fault"] = fault.model_dump(exclude_defaults=True)
         await request.read()
-        if fault.latency_ms:
-            await asyncio.sleep(fault.latency_ms / 1000)
-        if fault.hold:
-            while not active.removed and _caller_waits(request):  # noqa: ASYNC110 - no event reports it
-                await asyncio.sleep(0.01)
+        await _delay(request, active)
         if fault.revoke_tokens:
             self.revoke_tokens()
-        spoils = fault.reset or fault.hang or fault.status is not None
-        if spoils and fault.when == "before":
+        if fault.replaces_answer and fault.when == "before":
             return await self._spoil(request, fault, place)
         response = await self._altered(request, handler, entry, altering)
-        if spoils:
+        if fault.replaces_answer:
             return await self._spoil(request, fault, place)
         return _spoiled(response, fault)
 
@@ -452,7 +472,9 @@ class Twin(ABC):
         """The rules that alter this request, and which of its parts."""
         altering = []
         for active in self.faults:
-            met = active.meets(request) if active.rule.alters else []
+            if not active.rule.alters:
+                continue
+            met = active.meets(request)
             if met:
                 altering.append((active, met))
         return altering
@@ -528,9 +550,10 @@ class Twin(ABC):
     ) -> bool:
         changed = False
         for active, met in rules:
+            chosen = active.chosen(self.seed)
             parts = [self.ruled_part(request, document, place) for place in met]
             for part, alteration in product(parts, active.rule.answer):
-                if alter_answer(part, alteration, active.chosen(self.seed)):
+                if alter_answer(part, alteration, chosen):
                     _note(request, entry, active, "answer", alteration)
                     changed = True
         return changed
@@ -599,25 +622,18 @@ class Twin(ABC):
         return await self._list_faults(request)
 
     async def _list_faults(self, _request: web.Request) -> web.Response:
-        return web.json_response(
-            [
-                {
-                    **active.rule.model_dump(exclude_defaults=True),
-                    "struck": active.struck,
-                }
-                for active in self.faults
-            ]
-        )
+        shown = []
+        for active in self.faults:
+            rule = active.rule.model_dump(exclude_defaults=True)
+            shown.append({**rule, "struck": active.struck})
+        return web.json_response(shown)
 
     async def _remove_faults(self, request: web.Request) -> web.Response:
         name = request.query.get("name")
-        self._keep_faults(
-            [
-                active
-                for active in self.faults
-                if name is not None and active.rule.name != name
-            ]
-        )
+        kept = []
+        if name is not None:
+            kept = [active for active in self.faults if active.rule.name != name]
+        self._keep_faults(kept)
         return await self._list_faults(request)
 
     def _keep_faults(self, kept: list[ActiveFault]) -> None:
@@ -631,9 +647,8 @@ class Twin(ABC):
         requested = await request.json()
         if requested.get("reset"):
             self._clock_offset = timedelta()
-        self._clock_offset += timedelta(
-            seconds=float(requested.get("advance_seconds", 0))
-        )
+        seconds = float(requested.get("advance_seconds", 0))
+        self._clock_offset += timedelta(seconds=seconds)
         return web.json_response({"now": self.now().isoformat()})
 
 
@@ -691,11 +706,39 @@ async def body_of(request: web.Request) -> bytes:
     return altered
 
 
+def routes_below(prefix: str, table: Iterable[Route]) -> list[web.RouteDef]:
+    """The routes of a table whose paths are below this one."""
+    routes = []
+    for method, path, handler in table:
+        route = web.route(method, f"{prefix}/{path}", handler)
+        routes.append(route)
+    return routes
+
+
 def _line_length(request: web.Request) -> int:
     """Bytes of the request line without its end."""
-    return len(
-        f"{request.method} {request.raw_path} HTTP/{request.version.major}.{request.version.minor}".encode()
-    )
+    version = f"HTTP/{request.version.major}.{request.version.minor}"
+    line = f"{request.method} {request.raw_path} {version}"
+    return len(line.encode())
+
+
+def _route_of(request: web.Request) -> str:
+    """The pattern of the route that takes a request."""
+    resource = request.match_info.route.resource
+    if resource is None:
+        return "(no route)"
+    return resource.canonical
+
+
+async def _delay(request: web.Request, active: ActiveFault) -> None:
+    """Let a caller wait as long as a rule says, at most until he hangs up."""
+    fault = active.rule
+    if fault.latency_ms:
+        await asyncio.sleep(fault.latency_ms / 1000)
+    if not fault.hold:
+        return
+    while not active.removed and _caller_waits(request):  # noqa: ASYNC110 - no event reports it
+        await asyncio.sleep(0.01)
 
 
 def _note(
@@ -729,10 +772,10 @@ def _alterations_of_body(
 
 def _json_of(body: object) -> Any:
     """What a body holds as JSON; None for anything else."""
-    try:
-        if isinstance(body, bytes) and body:
-            return json.loads(body)
+    if not isinstance(body, bytes) or not body:
         return None
+    try:
+        return json.loads(body)
     except ValueError:
         return None
 
@@ -753,65 +796,74 @@ def _caller_waits(request: web.Request) -> bool:
 
 def _spoiled(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
     """The answer to work that was done, as a rule wants it shown."""
-    if not isinstance(response, web.Response) or not isinstance(
-        response.body, bytes | None
-    ):
+    if not isinstance(response, web.Response):
+        return response
+    if not isinstance(response.body, bytes | None):
         return response
     if fault.empty_list:
         return _emptied(response)
     if fault.truncate_json and response.body is not None:
-        half = response.body[: len(response.body) // 2]
-        return web.Response(
-            status=response.status, body=half, content_type="application/json"
-        )
-    if (
-        fault.text is not None
-        or fault.content_type is not None
-        or fault.charset is not None
-    ):
+        return _halved(response, response.body)
+    if fault.rewords_answer:
         return _reworded(response, fault)
     return response
+
+
+def _halved(response: web.Response, body: bytes) -> web.Response:
+    half = body[: len(body) // 2]
+    return web.Response(
+        status=response.status, body=half, content_type="application/json"
+    )
 
 
 def _reworded(response: web.Response, fault: Fault) -> web.Response:
     """The same status with another text, or the same content with another content type or encoding."""
     if response.status >= 400:
         return response
-    charset = fault.charset or "utf-8"
     if fault.text is not None:
-        content = fault.text
+        text = fault.text
         content_type = fault.content_type or "text/plain"
     else:
-        document = _json_of(response.body)
-        content = (
-            (response.text or "")
-            if document is None
-            else json.dumps(document, ensure_ascii=False)
-        )
+        text = _readable_text(response)
         content_type = fault.content_type or response.content_type
-    content_type_header = (
-        f"{content_type}; charset={charset}" if fault.charset else content_type
-    )
-    body = content.encode(charset, "replace")
+    if fault.charset:
+        content_type = f"{content_type}; charset={fault.charset}"
+    charset = fault.charset or "utf-8"
     return web.Response(
         status=response.status,
-        body=body,
-        headers={"Content-Type": content_type_header, **fault.headers},
+        body=text.encode(charset, "replace"),
+        headers={"Content-Type": content_type, **fault.headers},
     )
+
+
+def _readable_text(response: web.Response) -> str:
+    """The text of an answer; that of JSON without escapes, so that it can be written in another encoding."""
+    document = _json_of(response.body)
+    if document is None:
+        return response.text or ""
+    return json.dumps(document, ensure_ascii=False)
 
 
 def _emptied(response: web.StreamResponse) -> web.StreamResponse:
     """The same answer with its list emptied, in the shapes the three systems use."""
-    if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+    if not isinstance(response, web.Response):
+        return response
+    if not isinstance(response.body, bytes):
         return response
     body = json.loads(response.body)
     if isinstance(body, list):
         body = []
     elif isinstance(body, dict):
-        body = {**body, **{key: [] for key in ("list", "items") if key in body}}
-        if "total" in body:
-            body["total"] = 0
+        _empty_list_in(body)
     return web.json_response(body, status=response.status)
+
+
+def _empty_list_in(body: dict[str, Any]) -> None:
+    for key in ("list", "items"):
+        if key in body:
+            body[key] = []
+    if "total" in body:
+        body["total"] = 0
 
 
 @asynccontextmanager
@@ -874,26 +926,26 @@ def main(
     if state_file is not None and state_file.exists():
         twin.restore(state_file.read_bytes())
 
-    async def serve() -> None:
-        finished = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signal_number, finished.set)
-        try:
-            async with running(twin, host=arguments.host, port=arguments.port) as url:
-                saver = (
-                    asyncio.create_task(_keep_saved(twin, state_file))
-                    if state_file is not None
-                    else None
-                )
-                print(json.dumps({"ready": twin.name, "url": url}), flush=True)  # noqa: T201 - the contract above
-                await finished.wait()
-                if saver is not None:
-                    saver.cancel()
-                    await asyncio.wait([saver])
-        except OSError as error:
-            problem = f"Port {arguments.port} ({twin.name} twin) cannot be used: {error.strerror}"
-            raise SystemExit(f"{problem}; choose another with --port") from error
-
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve())
+        asyncio.run(_serve(twin, arguments.host, arguments.port, state_file))
+
+
+async def _serve(twin: Twin, host: str, port: int, state_file: Path | None) -> None:
+    """Serve until a signal; the data are kept in the file, if one is named."""
+    finished = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, finished.set)
+    try:
+        async with running(twin, host=host, port=port) as url:
+            saver = None
+            if state_file is not None:
+                saver = asyncio.create_task(_keep_saved(twin, state_file))
+            print(json.dumps({"ready": twin.name, "url": url}), flush=True)  # noqa: T201 - the contract of main
+            await finished.wait()
+            if saver is not None:
+                saver.cancel()
+                await asyncio.wait([saver])
+    except OSError as error:
+        problem = f"Port {port} ({twin.name} twin) cannot be used: {error.strerror}"
+        raise SystemExit(f"{problem}; choose another with --port") from error

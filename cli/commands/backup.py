@@ -75,6 +75,6 @@ def _in(settings: Settings, server: embedded.EmbeddedPostgres) -> Settings:
 def _show(manifest: Any) -> None:
     for name, table in manifest.tables.items():
         service.console.print(f"  {name}: {table['rows']}")
-    service.console.print(
-        f"made {manifest.made_at.astimezone():%d.%m.%Y %H:%M:%S}, migration {manifest.migrations[-1]}"
-    )
+    made_at = manifest.made_at.astimezone()
+    migration = manifest.migrations[-1]
+    service.console.print(f"made {made_at:%d.%m.%Y %H:%M:%S}, migration {migration}")

@@ -201,7 +201,8 @@ def _check_keys(settings: Settings) -> list[Check]:
 
 
 def _show(check: Check) -> None:
-    console.print(f"{MARKS.get(check.status, f'[red]{check.status}[/red]')} ", end="")
+    mark = MARKS.get(check.status, f"[red]{check.status}[/red]")
+    console.print(f"{mark} ", end="")
     console.print(f"{check.name}: {check.message}", markup=False)
     if check.fix:
         console.print(f"    -> {check.fix}", markup=False)

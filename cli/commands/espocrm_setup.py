@@ -111,19 +111,18 @@ class _Run:
         settings = self._settings()
         if settings.service.read_only:
             raise SetupFailed("BITBYLAW_READ_ONLY is on: nothing is set up.")
-        our_url = _address("--url", self._request.our_url, settings)
+        request = self._request
+        our_url = _address("--url", request.our_url, settings)
         base_url = self._api_base_url(settings)
         self._store({"ESPOCRM_API_BASE_URL": base_url})
         self._store(_missing_keys(settings))
         async with Administrator.logged_in(
-            base_url, self._request.admin_user, self._request.password, _ask_code
+            base_url, request.admin_user, request.password, _ask_code
         ) as admin:
-            self._report(
-                await install_extension(admin, _package(self._request.package))
-            )
-            step, key = await provide_api_user(
-                admin, settings.espocrm.marvin_api_key.get_secret_value()
-            )
+            package = _package(request.package)
+            self._report(await install_extension(admin, package))
+            known_key = settings.espocrm.marvin_api_key.get_secret_value()
+            step, key = await provide_api_user(admin, known_key)
             self._report(step)
             self._store({"ESPOCRM_MARVIN_API_KEY": key})
             await self._webhooks(admin, our_url)
@@ -136,44 +135,56 @@ class _Run:
         return load_settings(changes, env_file=known)
 
     def _api_base_url(self, settings: Settings) -> str:
-        given = self._request.espocrm_url or settings.espocrm.api_base_url or ""
+        given = self._request.espocrm_url or settings.espocrm.api_base_url
         if not given:
             raise SetupFailed("Where is EspoCRM? Add --espocrm-url https://crm.example")
-        site = given.partition("#")[0].rstrip("/").removesuffix("/api/v1")
-        return f"{_address('--espocrm-url', site, settings)}/api/v1"
+        site = given.partition("#")[0].rstrip("/")
+        address = _address("--espocrm-url", site.removesuffix("/api/v1"), settings)
+        return f"{address}/api/v1"
 
     async def _webhooks(self, admin: Administrator, our_url: str) -> None:
         settings = self._settings()
         async for step in install_webhooks(settings, our_url):
             self._show(step.action, f"webhook {step.event}", step.webhook_id)
         own = await webhook_secrets(settings)
-        known = await without_removed(admin, {**settings.espocrm.webhook_keys, **own})
-        if doubles := await find_doubles(admin, our_url, own):
+        known = settings.espocrm.webhook_keys | own
+        left = await without_removed(admin, known)
+        doubles = await find_doubles(admin, our_url, own)
+        if doubles:
             self._report(doubles)
-        pairs = [f"{webhook_id}:{secret}" for webhook_id, secret in known.items()]
+        pairs = []
+        for webhook_id, secret in left.items():
+            pairs.append(f"{webhook_id}:{secret}")
         self._store({"ESPOCRM_WEBHOOK_SECRETS": ",".join(pairs)})
 
     async def _task_user(self, admin: Administrator, known_id: str) -> None:
-        people = await active_people(admin)
-        by_id = {row["id"]: row for row in people}
-        by_name = {str(row["userName"]): row for row in people}
+        by_name = {}
+        known_name = ""
+        for row in await active_people(admin):
+            name = str(row["userName"])
+            by_name[name] = row
+            if row["id"] == known_id:
+                known_name = name
         wanted = self._request.task_user
         if wanted and wanted not in by_name:
             raise SetupFailed(
                 f"--task-user: EspoCRM has no active user {wanted}. It has: {', '.join(by_name)}"
             )
-        if not wanted and known_id in by_id:
-            return self._show("kept", "task user", str(by_id[known_id]["userName"]))
+        if not wanted and known_name:
+            self._show("kept", "task user", known_name)
+            return
         if not wanted:
             wanted = self._ask_task_user(by_name)
         if not wanted:
-            return self._show(
+            self._show(
                 "by hand",
                 "task user",
                 "who gets the tasks of no one's records? Add --task-user NAME",
             )
-        stored = self._store({TASK_USER: str(by_name[wanted]["id"])})
-        return self._show("done" if stored else "kept", "task user", wanted)
+            return
+        user_id = str(by_name[wanted]["id"])
+        is_changed = self._store({TASK_USER: user_id})
+        self._show("done" if is_changed else "kept", "task user", wanted)
 
     def _ask_task_user(self, by_name: Mapping[str, Mapping[str, Any]]) -> str:
         if not sys.stdin.isatty():
@@ -206,25 +217,23 @@ class _Run:
         changed = self._env.change(dict(values))
         for name in changed:
             self._show("done", ".env", name)
-        overruled = [
-            name
-            for name, value in values.items()
-            if os.environ.get(name, value) not in {"", value}
-        ]
-        for name in overruled:
-            self._show(
-                "by hand",
-                ".env",
-                f"{name} is also set in the environment, which counts: change it there",
-            )
-        self.changed = self.changed or bool(changed)
+        for name, value in values.items():
+            if os.environ.get(name, value) not in {"", value}:
+                self._show(
+                    "by hand",
+                    ".env",
+                    f"{name} is also set in the environment, which counts: change it there",
+                )
+        if changed:
+            self.changed = True
         return bool(changed)
 
     def _report(self, step: Step) -> None:
         self._show(step.action, step.name, step.message)
 
     def _show(self, action: str, name: str, message: str) -> None:
-        self._console.print(f"{action:8} {name}: {message}", markup=False)
+        line = f"{action:8} {name}: {message}"
+        self._console.print(line, markup=False)
 
 
 def _missing_keys(settings: Settings) -> dict[str, str]:
@@ -260,8 +269,9 @@ def _package(path: Path | None) -> Package | None:
         with tempfile.TemporaryDirectory() as directory:
             return _read_package(path or _build(Path(directory)))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        reason = type(error).__name__
         raise SetupFailed(
-            f"{path or BUILDER}: this makes no package of the extension ({type(error).__name__})."
+            f"{path or BUILDER}: this makes no package of the extension ({reason})."
         ) from error
 
 
@@ -277,5 +287,5 @@ def _build(directory: Path) -> Path:
 
 def _read_package(path: Path) -> Package:
     with zipfile.ZipFile(path) as package:
-        version = str(loads(package.read("manifest.json"))["version"])
-    return Package(version, path.read_bytes())
+        manifest = loads(package.read("manifest.json"))
+    return Package(str(manifest["version"]), path.read_bytes())

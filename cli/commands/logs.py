@@ -54,7 +54,8 @@ class Wanted:
         """Whether a fact fits all criteria. ``entity`` is a record's id, a Kürzel or a number in any field."""
         if self.trace and fact.get("trace_id") != self.trace:
             return False
-        if _ORDER.index(fact["level"]) < _ORDER.index(self.level):
+        severity = _ORDER.index(fact["level"])
+        if severity < _ORDER.index(self.level):
             return False
         if not self.entity:
             return True
@@ -91,16 +92,19 @@ def logs(
     """What the worker has logged, oldest first. Exit status: 0, or 2 if there is no log."""
     wanted = Wanted(entity, trace, level)
     if str(file) == "-":
-        _show(_facts(sys.stdin, wanted), as_json)
+        facts = _facts(sys.stdin, wanted)
+        _show(facts, as_json)
         return
     if not file.exists():
-        Console(stderr=True).print(f"There is no log at {file}", style="red")
+        errors = Console(stderr=True)
+        errors.print(f"There is no log at {file}", style="red")
         raise typer.Exit(MISSING)
     with file.open(encoding="utf-8", errors="replace") as stream:
         found = [*_kept(file, wanted), *_facts(stream, wanted)]
         _show(found[-last:], as_json)
         if follow:
-            _show(_facts(_new_lines(stream), wanted), as_json)
+            new = _facts(_new_lines(stream), wanted)
+            _show(new, as_json)
 
 
 def _kept(file: Path, wanted: Wanted) -> list[Fact]:
@@ -161,7 +165,11 @@ def _show(facts: Iterable[Fact], as_json: bool) -> None:
 
 def _line(fact: Fact) -> str:
     moment = datetime.fromisoformat(fact["time"]).astimezone()
-    words = [f"{moment:%d.%m. %H:%M:%S}", f"{fact['level']:<7}", fact["event"]]
+    words = [
+        f"{moment:%d.%m. %H:%M:%S}",
+        f"{fact['level']:<7}",
+        fact["event"],
+    ]
     fields = fact.get("fields") or {}
     for name, value in fields.items():
         if value is not None:

@@ -57,7 +57,8 @@ def _run(work: Callable[[Sources], Awaitable[T]]) -> T:
 
 def _print_json(value: Any, kind: Any) -> None:
     plain = TypeAdapter(kind).dump_python(value, mode="json")
-    typer.echo(json.dumps(plain, ensure_ascii=False, indent=2))
+    text = json.dumps(plain, ensure_ascii=False, indent=2)
+    typer.echo(text)
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -65,8 +66,14 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
     for head in heads:
         table.add_column(head)
     for row in rows:
-        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        table.add_row(*map(_cell, row))
     console.print(table)
+
+
+def _cell(value: Any) -> Text:
+    if value is None:
+        return Text("-")
+    return Text(str(value))
 
 
 def _value(part: Part[T]) -> T | None:
@@ -93,17 +100,14 @@ def status(as_json: Json = False) -> None:
 
 
 def _show_overview(view: overview.Overview) -> None:
-    systems = _value(view.dependencies) or []
-    _table("Systems", ["system", "status", "ms", "error"], _cells(systems))
-    workers = _value(view.workers) or []
-    rows = [(one.name, one.status, one.functions) for one in workers]
-    _table("Workers", ["name", "status", "functions"], rows)
-    crons = _value(view.crons) or []
-    _table("Crons", ["name", "last success", "next run", "missed"], _cron_cells(crons))
-    for title, part in (("Records", view.records), ("Calendars", view.calendars)):
-        counts = _value(part) or {}
-        _table(title, ["state", "number"], list(counts.items()))
-    since = f" since {view.waiting_since}" if view.waiting_since else ""
+    _show_systems(_value(view.dependencies) or [])
+    _show_workers(_value(view.workers) or [])
+    _show_crons(_value(view.crons) or [])
+    _show_counts("Records", _value(view.records) or {})
+    _show_counts("Calendars", _value(view.calendars) or {})
+    since = ""
+    if view.waiting_since:
+        since = f" since {view.waiting_since}"
     console.print(f"Waiting: {view.waiting}{since}  dead letters: {view.dead}")
     for problem in view.problems:
         console.print(Text(problem, style="red"))
@@ -111,14 +115,30 @@ def _show_overview(view: overview.Overview) -> None:
         console.print("[green]all is well[/green]")
 
 
-def _cells(systems: Sequence[overview.Dependency]) -> list[tuple[Any, ...]]:
-    return [(one.name, one.status, one.latency_ms, one.error) for one in systems]
+def _show_systems(systems: list[overview.Dependency]) -> None:
+    rows = []
+    for one in systems:
+        rows.append((one.name, one.status, one.latency_ms, one.error))
+    _table("Systems", ["system", "status", "ms", "error"], rows)
 
 
-def _cron_cells(crons: Sequence[overview.Cron]) -> list[tuple[Any, ...]]:
-    return [
-        (one.name, one.last_success, one.next_run, _cron_word(one)) for one in crons
-    ]
+def _show_workers(workers: list[overview.Worker]) -> None:
+    rows = []
+    for one in workers:
+        rows.append((one.name, one.status, one.functions))
+    _table("Workers", ["name", "status", "functions"], rows)
+
+
+def _show_crons(crons: list[overview.Cron]) -> None:
+    rows = []
+    for one in crons:
+        rows.append((one.name, one.last_success, one.next_run, _cron_word(one)))
+    _table("Crons", ["name", "last success", "next run", "missed"], rows)
+
+
+def _show_counts(title: str, counts: dict[str, int]) -> None:
+    rows = list(counts.items())
+    _table(title, ["state", "number"], rows)
 
 
 def _cron_word(cron: overview.Cron) -> str:
@@ -139,10 +159,12 @@ def list_command(as_json: Json = False) -> None:
 
     topics = _run(work)
     if as_json:
-        return _print_json(topics, list[queues.Topic])
-    rows = [(one.name, one.depth, one.consumers, one.dead) for one in topics]
+        _print_json(topics, list[queues.Topic])
+        return
+    rows = []
+    for one in topics:
+        rows.append((one.name, one.depth, one.consumers, one.dead))
     _table("Queue", ["topic", "waiting", "consumers", "dead letters"], rows)
-    return None
 
 
 @queue_app.command("show")
@@ -259,21 +281,32 @@ def _repair(
     from services.operate.audit import Operator
 
     async def work(sources: Sources) -> list[repairs.Outcome]:
-        plans = [
-            await repairs.plan(sources, kind, target, message_id) for target in targets
-        ]
+        plans = []
+        for target in targets:
+            plan = await repairs.plan(sources, kind, target, message_id)
+            plans.append(plan)
         await asyncio.to_thread(_confirm, plans, yes=yes)
         operator = Operator(getpass.getuser(), "cli")
-        return [await repairs.apply(sources, plan, operator) for plan in plans]
+        done = []
+        for plan in plans:
+            outcome = await repairs.apply(sources, plan, operator)
+            done.append(outcome)
+        return done
 
     outcomes = _run(work)
     if as_json:
         _print_json(outcomes, list[repairs.Outcome])
     else:
-        rows = [(one.target, one.result, one.count, one.error) for one in outcomes]
-        _table(kind, ["target", "result", "count", "error"], rows)
+        _show_outcomes(kind, outcomes)
     if any(one.result == "failed" for one in outcomes):
         raise typer.Exit(BROKEN)
+
+
+def _show_outcomes(kind: str, outcomes: Sequence[repairs.Outcome]) -> None:
+    rows = []
+    for one in outcomes:
+        rows.append((one.target, one.result, one.count, one.error))
+    _table(kind, ["target", "result", "count", "error"], rows)
 
 
 def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:

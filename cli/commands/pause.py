@@ -108,12 +108,16 @@ def resume(
     async def work(resources: Resources) -> tuple[bool, dict[str, Any]]:
         scope = _scope(flow, topic, cron, employee)
         if dry_run:
-            return await _is_paused(resources, scope), await _state(resources)
-        was_paused = await pauses.resume(resources, scope, who=_who())
-        return was_paused, await _state(resources)
+            was_paused = await _is_paused(resources, scope)
+        else:
+            was_paused = await pauses.resume(resources, scope, who=_who())
+        state = await _state(resources)
+        return was_paused, state
 
     was_paused, state = _run(work)
-    name = "would_resume" if dry_run else "resumed"
+    name = "resumed"
+    if dry_run:
+        name = "would_resume"
     _print({name: was_paused, **state}, as_json)
     if not was_paused:
         raise typer.Exit(1)
@@ -133,20 +137,17 @@ async def _state(resources: Resources) -> dict[str, Any]:
 
 
 def _scope(flow: str, topic: str, cron: str, employee: str) -> Scope:
-    chosen = [
-        scope
-        for scope in (
-            Scope("flow", flow),
-            Scope("topic", topic),
-            Scope("cron", cron),
-            Scope("employee", employee),
-        )
-        if scope.target
-    ]
-    if len(chosen) > 1:
+    possible = (
+        Scope("flow", flow),
+        Scope("topic", topic),
+        Scope("cron", cron),
+        Scope("employee", employee),
+    )
+    named = [scope for scope in possible if scope.target]
+    if len(named) > 1:
         raise InvalidInput("name one of --flow, --topic, --cron and --employee")
-    if chosen:
-        return chosen[0]
+    if named:
+        return named[0]
     return Scope("all")
 
 
@@ -209,27 +210,38 @@ def _print(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    for name, done in (("resumed", "resumed"), ("would_resume", "would be resumed")):
-        if name in document:
-            console.print(done if document[name] else "nothing was paused there")
+    _print_resumed(document, "resumed", "resumed")
+    _print_resumed(document, "would_resume", "would be resumed")
     for item in document.get("would_pause", []):
         _print_pause("would be paused", item)
     for item in document.get("paused", []):
         _print_pause("paused", item)
-    for topic, jobs in document.get("waiting", {}).items():
+    waiting = document.get("waiting", {})
+    for topic, jobs in waiting.items():
         console.print(f"waiting: {jobs} of {topic}")
+
+
+def _print_resumed(document: dict[str, Any], name: str, word: str) -> None:
+    if name not in document:
+        return
+    if document[name]:
+        console.print(word)
+    else:
+        console.print("nothing was paused there")
 
 
 def _print_pause(word: str, item: dict[str, Any]) -> None:
     what = f"{item['kind']} {item['target']}".strip()
-    until = item["until"]
-    end = _local(until) if until else "it is resumed"
+    since = _local(item["since"])
+    end = "it is resumed"
+    if item["until"]:
+        end = _local(item["until"])
     console.print(
-        f"{word}: {what}, since {_local(item['since'])} until {end}; "
-        f"{item['reason']} ({item['who']})",
+        f"{word}: {what}, since {since} until {end}; {item['reason']} ({item['who']})",
         markup=False,
     )
 
 
 def _local(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone(ZONE):%d.%m.%Y %H:%M}"
+    moment = datetime.fromisoformat(text).astimezone(ZONE)
+    return f"{moment:%d.%m.%Y %H:%M}"

@@ -105,29 +105,36 @@ def shadow(
     """
     from services.shadow.comparison import compare_since
 
-    found = _run(
-        lambda resources: compare_since(
-            resources, resources.clock() - timedelta(days=days)
-        )
-    )
-    document = {
-        "same": found.same,
-        "tasks": found.tasks,
-        "differences": [
-            {"difference": item.kind, **vars(item.key)} for item in found.differences
-        ],
-        "gone": [{"flow": flow, "subject": name} for flow, name in found.gone],
-        "unknown": [
-            {"flow": flow, "subject": name, "reason": reason}
-            for (flow, name), reason in found.unknown
-        ],
-    }
+    async def work(resources: Resources) -> Comparison:
+        start = resources.clock() - timedelta(days=days)
+        return await compare_since(resources, start)
+
+    found = _run(work)
     if as_json_document:
-        console.print_json(json.dumps(document))
+        console.print_json(json.dumps(_document(found)))
     else:
         _print_comparison(found)
     if found.differences or found.unknown:
         raise typer.Exit(NEEDS_ATTENTION)
+
+
+def _document(found: Comparison) -> dict[str, Any]:
+    differences = []
+    for item in found.differences:
+        differences.append({"difference": item.kind, **vars(item.key)})
+    gone = []
+    for flow, subject in found.gone:
+        gone.append({"flow": flow, "subject": subject})
+    unknown = []
+    for (flow, subject), reason in found.unknown:
+        unknown.append({"flow": flow, "subject": subject, "reason": reason})
+    return {
+        "same": found.same,
+        "tasks": found.tasks,
+        "differences": differences,
+        "gone": gone,
+        "unknown": unknown,
+    }
 
 
 def _print_comparison(found: Comparison) -> None:
@@ -135,19 +142,33 @@ def _print_comparison(found: Comparison) -> None:
     console.print(
         f"{found.tasks} tasks for people that it would write; these are not compared"
     )
+    _print_differences(found)
+    for flow, subject in found.gone:
+        _print_line(f"gone: {flow} {subject}")
+    for (flow, subject), reason in found.unknown:
+        _print_line(f"not known: {flow} {subject}: {reason}")
+
+
+def _print_line(line: str) -> None:
+    """Print a line as it is, whatever it holds."""
+    console.print(line, markup=False)
+
+
+def _print_differences(found: Comparison) -> None:
+    if not found.differences:
+        return
     table = Table("difference", "flow", "subject", "system", "record", "field")
     for item in found.differences:
         key = item.key
-        record = f"{key.kind} {key.record_id}"
         table.add_row(
-            item.kind, key.flow, key.subject, key.system, record, key.field or "(gone)"
+            item.kind,
+            key.flow,
+            key.subject,
+            key.system,
+            f"{key.kind} {key.record_id}",
+            key.field or "(gone)",
         )
-    if found.differences:
-        console.print(table)
-    for flow, subject in found.gone:
-        console.print(f"gone: {flow} {subject}", markup=False)
-    for (flow, subject), reason in found.unknown:
-        console.print(f"not known: {flow} {subject}: {reason}", markup=False)
+    console.print(table)
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -167,17 +188,17 @@ def _look_at(
     from services.shadow.preview import in_parallel
 
     async def work(resources: Resources) -> list[Preview]:
-        chosen = await find_all(resources) if every else list(subjects)
-        previews: list[Preview] = []
+        chosen = list(subjects)
+        if every:
+            chosen = await find_all(resources)
+        found = {}
         with Progress(console=errors, transient=True) as progress:
             task = progress.add_task("looking", total=len(chosen))
-            async for preview in in_parallel(
-                chosen, lambda subject: look(resources, subject)
-            ):
-                previews.append(preview)
+            looks = in_parallel(chosen, lambda subject: look(resources, subject))
+            async for preview in looks:
+                found[preview.subject] = preview
                 progress.advance(task)
-        order = {subject: number for number, subject in enumerate(chosen)}
-        return sorted(previews, key=lambda preview: order[preview.subject])
+        return [found[subject] for subject in chosen]
 
     return _run(work)
 
@@ -231,7 +252,11 @@ def _print_summary(counts: dict[str, Any]) -> None:
     for name, number in counts["writes"].items():
         table.add_row(name, str(number))
     console.print(table)
-    numbers = f"{counts['subjects']} looked at, {counts['held']} held"
-    console.print(f"{numbers}, {counts['tasks']} tasks for people; nothing was written")
+    parts = [
+        f"{counts['subjects']} looked at",
+        f"{counts['held']} held",
+        f"{counts['tasks']} tasks for people; nothing was written",
+    ]
+    console.print(", ".join(parts))
     for subject, error in counts["failed"].items():
-        console.print(f"cannot be foreseen: {subject}: {error}", markup=False)
+        _print_line(f"cannot be foreseen: {subject}: {error}")

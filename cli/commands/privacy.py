@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cli.commands import service
+from services.core.resources import Resources
 
 Who = Annotated[
     str,
@@ -35,19 +36,22 @@ def export_command(
     """All that is held about a person: tables, queue, Redis, logs. The output is about one person: keep it so."""
     from services.privacy.holdings import as_text, export
 
-    holdings = service.run(
-        lambda resources: export(
-            resources, who, service.log_directory(resources.settings)
-        )
-    )
+    async def work(resources: Resources) -> Any:
+        logs = service.log_directory(resources.settings)
+        return await export(resources, who, logs)
+
+    holdings = service.run(work)
     document = json.dumps(holdings, indent=2, ensure_ascii=False, default=str)
+    text = as_text(holdings)
     if folder is None:
-        typer.echo(document if as_json else as_text(holdings))
+        typer.echo(document if as_json else text)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"{who}.json", document)
-    _write(folder / f"{who}.txt", as_text(holdings))
-    service.console.print(f"written: {folder / who}.json, {folder / who}.txt")
+    json_file = folder / f"{who}.json"
+    text_file = folder / f"{who}.txt"
+    _write(json_file, document)
+    _write(text_file, text)
+    service.console.print(f"written: {json_file}, {text_file}")
 
 
 @app.command("erase")
@@ -63,20 +67,22 @@ def erase_command(
     """
     from services.privacy.erase import erase
 
-    counts = service.run(
-        lambda resources: erase(
-            resources, who, service.log_directory(resources.settings), apply=apply
-        )
-    )
-    verb = "erased" if apply else "would be erased"
+    async def work(resources: Resources) -> Any:
+        logs = service.log_directory(resources.settings)
+        return await erase(resources, who, logs, apply=apply)
+
+    counts = service.run(work)
     for what, number in counts.items():
         service.console.print(f"  {what}: {number}")
-    service.console.print(f"{verb}: values in {sum(counts.values())} places")
+    places = sum(counts.values())
+    verb = "erased" if apply else "would be erased"
+    service.console.print(f"{verb}: values in {places} places")
 
 
 def _write(path: Path, text: str) -> None:
     """Write a file that only its owner may read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    descriptor = os.open(path, flags, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(descriptor, 0o600)
-        file.write(text + "\n")
+        file.write(f"{text}\n")

@@ -27,6 +27,11 @@ def run(work: Callable[[Resources], Awaitable[Result]]) -> Result:
     return guarded(lambda: asyncio.run(on_resources(work)))
 
 
+def show(line: str) -> None:
+    """Print a line as it is, whatever it holds."""
+    console.print(line, markup=False)
+
+
 def guarded(work: Callable[[], Result]) -> Result:
     """Do the work; an error that is understood ends the command with status 1."""
     try:

@@ -24,7 +24,7 @@ from config import (
     load_settings,
 )
 from services.core.errors import BitByLawError, shown_text
-from services.takeover.report import FAILED, Command, Report
+from services.takeover.report import FAILED, Announced, Command, Difference, Report
 
 if TYPE_CHECKING:
     from services.takeover.run import Takeover
@@ -70,10 +70,7 @@ def undo(as_json: AsJson = False) -> None:
 def _execute(command: Command, as_json: bool, work: Work) -> None:
     """Do it, print the report, and end with its exit code."""
     try:
-        path = default_env_file()
-        settings = load_settings(env_file=path)
-        names = EnvFile(path, PROJECT_ROOT / ".env.example").values() if path else {}
-        report = asyncio.run(_work(settings, names, work))
+        report = asyncio.run(_work_on_env_file(work))
     except (BitByLawError, ConfigurationError) as error:
         report = Report(command, problems=[shown_text(error)])
     if as_json:
@@ -81,6 +78,15 @@ def _execute(command: Command, as_json: bool, work: Work) -> None:
     else:
         _show(report)
     raise typer.Exit(report.exit_code)
+
+
+async def _work_on_env_file(work: Work) -> Report:
+    path = default_env_file()
+    settings = load_settings(env_file=path)
+    if path is None:
+        return await _work(settings, {}, work)
+    env_file = EnvFile(path, PROJECT_ROOT / ".env.example")
+    return await _work(settings, env_file.values(), work)
 
 
 async def _work(settings: Settings, in_file: Iterable[str], work: Work) -> Report:
@@ -104,30 +110,13 @@ async def _work(settings: Settings, in_file: Iterable[str], work: Work) -> Repor
 
 def _show(report: Report) -> None:
     if report.command != "undo":
-        console.print(f"Old table: {report.generation}", markup=False)
-        _numbers("Rows", report.rows)
-        for kuerzel, numbers in report.calendars.items():
-            _numbers(f"Calendar {kuerzel}", numbers)
-        _numbers("Beteiligte", report.beteiligte)
-    _lines(
-        "The first calendar sync will write",
-        [
-            f"{item.action} {item.employee_kuerzel} frNr {item.advoware_frnr or '-'} "
-            f"event {item.google_event_id or '-'}"
-            for item in report.announced
-        ],
-    )
-    _lines(
-        "Left to the first sync of the Beteiligte",
-        [
-            f"CBeteiligte/{item.entity_id} betNr {item.betnr}: {', '.join(item.fields)}"
-            for item in report.differences
-        ],
-    )
-    _lines(
-        "Worth a look",
-        [f"{item.kind}: {item.where}: {item.reason}" for item in report.findings],
-    )
+        _show_numbers(report)
+    announced = [_announced_line(item) for item in report.announced]
+    differences = [_difference_line(item) for item in report.differences]
+    findings = [f"{item.kind}: {item.where}: {item.reason}" for item in report.findings]
+    _lines("The first calendar sync will write", announced)
+    _lines("Left to the first sync of the Beteiligte", differences)
+    _lines("Worth a look", findings)
     _lines("The old system seems to run", report.signs)
     _lines("Settings", report.settings)
     _lines("Done", report.done)
@@ -136,17 +125,38 @@ def _show(report: Report) -> None:
         console.print("[red]something could not be looked at or done[/red]")
 
 
+def _show_numbers(report: Report) -> None:
+    console.print(f"Old table: {report.generation}", markup=False)
+    _numbers("Rows", report.rows)
+    for kuerzel, numbers in report.calendars.items():
+        _numbers(f"Calendar {kuerzel}", numbers)
+    _numbers("Beteiligte", report.beteiligte)
+
+
+def _announced_line(item: Announced) -> str:
+    number = item.advoware_frnr or "-"
+    event_id = item.google_event_id or "-"
+    return f"{item.action} {item.employee_kuerzel} frNr {number} event {event_id}"
+
+
+def _difference_line(item: Difference) -> str:
+    fields = ", ".join(item.fields)
+    return f"CBeteiligte/{item.entity_id} betNr {item.betnr}: {fields}"
+
+
 def _numbers(title: str, numbers: Mapping[str, Any]) -> None:
-    if numbers:
-        shown = ", ".join(f"{name} {number}" for name, number in numbers.items())
-        console.print(f"{title}: {shown}", markup=False)
+    if not numbers:
+        return
+    parts = [f"{name} {number}" for name, number in numbers.items()]
+    console.print(f"{title}: {', '.join(parts)}", markup=False)
 
 
 def _lines(title: str, lines: list[str], *, limit: int = SHOWN) -> None:
     if not lines:
         return
-    console.print(f"\n{title} ({len(lines)}):", markup=False)
+    number = len(lines)
+    console.print(f"\n{title} ({number}):", markup=False)
     for line in lines[:limit]:
         console.print(f"  {line}", markup=False)
-    if len(lines) > limit:
-        console.print(f"  and {len(lines) - limit} more; all of them with --json")
+    if number > limit:
+        console.print(f"  and {number - limit} more; all of them with --json")

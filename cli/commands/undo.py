@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.commands import service
+
+if TYPE_CHECKING:
+    from services.undo.plan import Line
 
 NOTHING = 1
 
@@ -35,20 +38,23 @@ def undo(
     undone = service.run(
         lambda resources: Undo(resources).beteiligter(audit_id, apply=apply)
     )
-    service.console.print(
-        f"CBeteiligte {undone.entity_id}, Nr. {undone.betnr}, {undone.at.astimezone():%d.%m.%Y %H:%M}"
-    )
+    at = f"{undone.at.astimezone():%d.%m.%Y %H:%M}"
+    service.console.print(f"CBeteiligte {undone.entity_id}, Nr. {undone.betnr}, {at}")
     for line in undone.lines:
-        verdict = line.verdict
-        if undone.applied and line.is_restorable:
-            verdict = "restored"
-        values = f" {line.new!r} -> {line.old!r}" if show_text else ""
-        service.console.print(
-            f"  {line.side} {line.field}{values}: {verdict}", markup=False
-        )
+        _print_line(line, applied=undone.applied, show_text=show_text)
     if not any(line.is_restorable for line in undone.lines):
         service.console.print("there is nothing to restore")
         raise typer.Exit(NOTHING)
+
+
+def _print_line(line: Line, *, applied: bool, show_text: bool) -> None:
+    verdict = line.verdict
+    if applied and line.is_restorable:
+        verdict = "restored"
+    values = ""
+    if show_text:
+        values = f" {line.new!r} -> {line.old!r}"
+    service.show(f"  {line.side} {line.field}{values}: {verdict}")
 
 
 def _undo_calendar(audit_id: int, *, apply: bool) -> None:
@@ -61,6 +67,6 @@ def _undo_calendar(audit_id: int, *, apply: bool) -> None:
     for kind in ("changes", "findings", "errors"):
         for row in document[kind]:
             shown = row.get("result") or row.get("reason") or row.get("message")
-            service.console.print(f"  {shown}", markup=False)
+            service.show(f"  {shown}")
     if document["errors"]:
         raise typer.Exit(service.FAILED)

@@ -120,13 +120,17 @@ class QueueFunctions:
 
     async def _redrive_message(self, call: _Message, _trace: Trace) -> dict[str, Any]:
         job_id = _checked_message(call)
-        count = 0 if job_id is None else await self.store.redrive(call.queue, job_id)
+        count = 0
+        if job_id is not None:
+            count = await self.store.redrive(call.queue, job_id)
         self.queues.wake(call.queue)
         return _single(call, count)
 
     async def _discard_message(self, call: _Message, _trace: Trace) -> dict[str, Any]:
         job_id = _checked_message(call)
-        count = 0 if job_id is None else await self.store.discard(call.queue, job_id)
+        count = 0
+        if job_id is not None:
+            count = await self.store.discard(call.queue, job_id)
         return _single(call, count)
 
     async def _topics(self) -> list[dict[str, Any]]:

@@ -33,14 +33,17 @@ class LogQuery(Input):
 
     def fits(self, record: dict[str, Any]) -> bool:
         """Whether a record is asked for."""
+        if self.trace_id not in (None, record["trace_id"]):
+            return False
+        if self.span_id not in (None, record["span_id"]):
+            return False
+        if record["severity_number"] < (self.severity_min or 0):
+            return False
+        if not _same_text(self.severity_text, record["severity_text"]):
+            return False
         moment = record["timestamp_unix_nano"]
-        return (
-            self.trace_id in (None, record["trace_id"])
-            and self.span_id in (None, record["span_id"])
-            and record["severity_number"] >= (self.severity_min or 0)
-            and _same_text(self.severity_text, record["severity_text"])
-            and _not_before(moment, self.start_time)
-            and _not_after(moment, self.end_time)
+        return _not_before(moment, self.start_time) and _not_after(
+            moment, self.end_time
         )
 
 
@@ -65,14 +68,15 @@ class TraceQuery(Input):
 
     def fits(self, root: dict[str, Any]) -> bool:
         """Whether the trace of a root span is asked for; its name is looked at elsewhere."""
-        return (
-            self.trace_id in (None, root["trace_id"])
-            and _contains(root["service_name"], self.service_name)
-            and _contains(root["status"], self.status)
-            and self._fits_time(root)
-            and self._fits_attributes(root["attributes"])
-            and (bool(self.include_internal) or not _is_internal(root))
-        )
+        if self.trace_id not in (None, root["trace_id"]):
+            return False
+        if not _contains(root["service_name"], self.service_name):
+            return False
+        if not _contains(root["status"], self.status):
+            return False
+        if not self.include_internal and _is_internal(root):
+            return False
+        return self._fits_time(root) and self._fits_attributes(root["attributes"])
 
     def _fits_time(self, root: dict[str, Any]) -> bool:
         if not _not_before(root["end_time_unix_nano"], self.start_time):
@@ -82,7 +86,9 @@ class TraceQuery(Input):
         duration = _duration(root) / NANOSECONDS
         if self.min_duration_ms is not None and duration < self.min_duration_ms:
             return False
-        return self.max_duration_ms is None or duration <= self.max_duration_ms
+        if self.max_duration_ms is None:
+            return True
+        return bool(duration <= self.max_duration_ms)
 
     def _fits_attributes(self, attributes: dict[str, Any]) -> bool:
         for pair in self.attributes or []:
@@ -99,39 +105,45 @@ def find_logs(
 ) -> tuple[list[dict[str, Any]], int]:
     """Return one page of the records that fit, newest first, and how many fit."""
     found = [record for record in records if query.fits(record)]
-    return _page(found, query), len(found)
+    page = _page(found, query)
+    return page, len(found)
 
 
 def find_traces(
     spans: list[dict[str, Any]], query: TraceQuery
 ) -> tuple[list[dict[str, Any]], int]:
     """Return one page of the root spans that fit, and how many fit."""
-    known = {span["span_id"] for span in spans}
     named = None
     if query.search_all_spans:
         named = _traces_with_name(spans, query.name)
     found = []
-    for span in spans:
-        if span["parent_span_id"] in known:
-            continue
-        if query.fits(span) and _fits_name(span, query.name, named):
-            found.append(span)
+    for root in _roots(spans):
+        if query.fits(root) and _fits_name(root, query.name, named):
+            found.append(root)
     order = _ORDERS.get(query.sort_by or "", _start)
     is_ascending = (query.sort_order or "desc").lower() == "asc"
     found.sort(key=order, reverse=not is_ascending)
-    return [shown(span) for span in _page(found, query)], len(found)
+    page = [shown(root) for root in _page(found, query)]
+    return page, len(found)
+
+
+def _roots(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The spans whose parent is not known here."""
+    known = {span["span_id"] for span in spans}
+    return [span for span in spans if span["parent_span_id"] not in known]
 
 
 def trace_tree(spans: list[dict[str, Any]], trace_id: str) -> list[dict[str, Any]]:
     """Return the root spans of one trace, each with its ``children``, ordered by start."""
     members = [span for span in spans if span["trace_id"] == trace_id]
     members.sort(key=_start)
-    nodes: dict[str, dict[str, Any]] = {}
+    nodes = {}
     for span in members:
-        nodes[span["span_id"]] = {**shown(span), "children": []}
-    roots: list[dict[str, Any]] = []
+        span_id = span["span_id"]
+        nodes[span_id] = {**shown(span), "children": []}
+    roots = []
     for node in nodes.values():
-        parent = nodes.get(node["parent_span_id"] or "")
+        parent = nodes.get(node["parent_span_id"])
         if parent is None:
             roots.append(node)
         else:

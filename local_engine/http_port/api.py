@@ -111,7 +111,8 @@ class HttpApi:
         return _with_cors(request, error("not_found", "No such console endpoint", 404))
 
     def _match(self, request: web.BaseRequest) -> Match | NoMatch:
-        return self.routes.match(request.method, request.raw_path.partition("?")[0])
+        path, _, _query = request.raw_path.partition("?")
+        return self.routes.match(request.method, path)
 
     async def _ask_steps(self, request: web.BaseRequest) -> web.StreamResponse:
         found = self._match(request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -145,7 +146,9 @@ class Endpoints:
 
     async def _state_groups(self, _question: Question) -> Any:
         counts = await self.state.counts(STATE_NAMESPACE)
-        groups = [{"id": scope, "count": counts[scope]} for scope in sorted(counts)]
+        groups = []
+        for scope, count in sorted(counts.items()):
+            groups.append({"id": scope, "count": count})
         return {"groups": groups, "count": len(groups)}
 
     async def _state_items(self, question: Question) -> Any:
@@ -153,14 +156,22 @@ class Endpoints:
         return {"items": items, "count": len(items)}
 
     async def _set_state_item(self, question: Question) -> Any:
-        if "value" not in question.data:
+        data = question.data
+        if "value" not in data:
             raise BadRequestError("value is missing")
-        place = {"scope": question.parameters["group"], "key": question.data.get("key")}
-        return await self._call("state::set", **place, value=question.data["value"])
+        return await self._call(
+            "state::set",
+            scope=question.parameters["group"],
+            key=data.get("key"),
+            value=data["value"],
+        )
 
     async def _delete_state_item(self, question: Question) -> Any:
-        scope, key = question.parameters["group"], question.parameters["key"]
-        return await self._call("state::delete", scope=scope, key=key)
+        return await self._call(
+            "state::delete",
+            scope=question.parameters["group"],
+            key=question.parameters["key"],
+        )
 
     async def _streams(self, _question: Question) -> Any:
         known = (await self._call("stream::list_all"))["stream"]
@@ -174,7 +185,9 @@ class Endpoints:
     async def _flow_config(self, question: Question) -> Any:
         flow = question.parameters["flow"]
         saved = await self._call("state::get", scope=FLOWS_SCOPE, key=flow)
-        return {"id": flow, "config": {}} if saved is None else saved
+        if saved is None:
+            return {"id": flow, "config": {}}
+        return saved
 
     async def _save_flow_config(self, question: Question) -> Any:
         flow = question.parameters["flow"]
@@ -217,7 +230,8 @@ class Endpoints:
         return {"topic": topic, "stats": stats}
 
     async def _publish(self, question: Question) -> Any:
-        topic, data = question.parameters["topic"], question.data.get("data", {})
+        topic = question.parameters["topic"]
+        data = question.data.get("data", {})
         await self._call("enqueue", topic=topic, data=data)
         return {"message": "Message published", "topic": topic}
 
@@ -226,8 +240,12 @@ class Endpoints:
 
     async def _dead_letters(self, question: Question) -> Any:
         topic = question.parameters["topic"]
-        page = {name: question.data.get(name) for name in ("offset", "limit")}
-        messages = await self._call("engine::queue::dlq_messages", topic=topic, **page)
+        messages = await self._call(
+            "engine::queue::dlq_messages",
+            topic=topic,
+            offset=question.data.get("offset"),
+            limit=question.data.get("limit"),
+        )
         return {"topic": topic, "messages": messages}
 
     async def _redrive(self, question: Question) -> Any:
@@ -260,8 +278,11 @@ def _module_entries(
     """Return the trigger types in use, each as a module and as a trigger, and the modules that are always there."""
     users: dict[str, list[str]] = {}
     for trigger in triggers:
-        users.setdefault(trigger["trigger_type"], []).append(trigger["function_id"])
-    state = "healthy" if health == "healthy" else "degraded"
+        of_type = users.setdefault(trigger["trigger_type"], [])
+        of_type.append(trigger["function_id"])
+    state = "degraded"
+    if health == "healthy":
+        state = health
     entries = []
     for name, function_ids in sorted(users.items()):
         internal = all(known.startswith(INTERNAL_PREFIX) for known in function_ids)
@@ -274,14 +295,15 @@ def _module_entries(
 
 
 def _pool_entries(workers: Workers) -> list[dict[str, Any]]:
-    counts: dict[str, int] = {}
+    runtimes = []
     for worker in workers:
-        runtime = worker.describe()["runtime"] or "unknown"
-        counts[runtime] = counts.get(runtime, 0) + 1
-    return [
-        _adapter(name, "worker_pool", f"{name} worker pool", count=count)
-        for name, count in sorted(counts.items())
-    ]
+        described = worker.describe()
+        runtimes.append(described["runtime"] or "unknown")
+    entries = []
+    for name, count in sorted(Counter(runtimes).items()):
+        description = f"{name} worker pool"
+        entries.append(_adapter(name, "worker_pool", description, count=count))
+    return entries
 
 
 def _adapter(name: str, kind: str, description: str, **more: Any) -> dict[str, Any]:

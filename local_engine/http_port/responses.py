@@ -83,13 +83,17 @@ def _headers(value: Any) -> dict[str, str]:
 
 
 def _pairs(value: Any) -> list[tuple[str, str]]:
+    pairs = []
     if isinstance(value, dict):
-        return [(name, text) for name, text in value.items() if isinstance(text, str)]
-    if not isinstance(value, list):
-        return []
-    lines = [line for line in value if isinstance(line, str) and ":" in line]
-    parts = [line.partition(":") for line in lines]
-    return [(name, text) for name, _, text in parts]
+        for name, text in value.items():
+            if isinstance(text, str):
+                pairs.append((name, text))
+    if isinstance(value, list):
+        for line in value:
+            if isinstance(line, str) and ":" in line:
+                name, _, text = line.partition(":")
+                pairs.append((name, text))
+    return pairs
 
 
 def _is_sendable(name: str, text: str) -> bool:
@@ -140,8 +144,10 @@ class Composer:
         """Give a call whose channel has spoken the time to end, and return the data so far."""
         if isinstance(item, bytes) and len(item) >= SDK_PIECE_BYTES:
             return await self._collect(call, item)
-        complete = isinstance(item, bytes) or (isinstance(item, End) and item.clean)
-        await asyncio.wait({call}, timeout=RESULT_GRACE if complete else None)
+        grace = None
+        if _is_complete(item):
+            grace = RESULT_GRACE
+        await asyncio.wait({call}, timeout=grace)
         return item
 
     async def _collect(
@@ -208,10 +214,13 @@ class Composer:
 
     def _with_body(self, body: Any) -> Answer:
         if body is None:
-            return Answer(self._status or 200, self._headers, b"")
+            return self._without_body()
         text = dumps(body, "response body", MAX_RECEIVE_BYTES)
         headers = {"content-type": "application/json", **self._headers}
         return Answer(self._status or 200, headers, text.encode())
+
+    def _without_body(self) -> Answer:
+        return Answer(self._status or 200, self._headers, b"")
 
     async def _wait_for_data(self) -> Item:
         try:
@@ -226,6 +235,15 @@ class Composer:
         return item
 
     def _from_channel(self, item: Item | None) -> Answer:
-        if isinstance(item, bytes):
-            return Answer(self._status or 200, self._headers, first=item, end=self._end)
-        return Answer(self._status or 200, self._headers, b"")
+        if not isinstance(item, bytes):
+            return self._without_body()
+        return Answer(
+            status=self._status or 200, headers=self._headers, first=item, end=self._end
+        )
+
+
+def _is_complete(item: Item | None) -> bool:
+    """Whether nothing more is expected on the channel: it has ended well, or data has come."""
+    if isinstance(item, End):
+        return item.clean
+    return isinstance(item, bytes)

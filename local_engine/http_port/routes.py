@@ -7,6 +7,7 @@ the names of their parameters (v0.8.3 cannot build its router then) share one pl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,6 +36,15 @@ class NoMatch:
     allowed: frozenset[str] = field(default_factory=frozenset)
 
 
+@dataclass(frozen=True)
+class _Fitting:
+    """A pattern that fits a path."""
+
+    method: str
+    pattern: str
+    params: dict[str, str]
+
+
 def _segments(path: str) -> tuple[str, ...]:
     return tuple(path.split("/"))
 
@@ -48,8 +58,10 @@ def _params(pattern: str, path: str) -> dict[str, str] | None:
     """Return the parameters if the path fits the pattern."""
     params: dict[str, str] = {}
     for expected, actual in zip(_segments(pattern), _segments(path), strict=True):
-        if expected.startswith(":") and actual:
-            params[expected[1:]] = actual
+        is_parameter = expected.startswith(":")
+        if is_parameter and actual:
+            name = expected.removeprefix(":")
+            params[name] = actual
         elif expected != actual:
             return None
     return params
@@ -82,9 +94,8 @@ class Routes:
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
         """Remove a route; one whose worker was lost is remembered as gone, not as unknown."""
         key = self._key(trigger)
-        remaining = [
-            known for known in self._routes.get(key, []) if known is not trigger
-        ]
+        known = self._routes.get(key, [])
+        remaining = [other for other in known if other is not trigger]
         if remaining:
             self._routes[key] = remaining
             return
@@ -95,31 +106,34 @@ class Routes:
     def match(self, method: str, raw_path: str) -> Match | NoMatch:
         """Find the route for a raw request path (with its leading slash, without query)."""
         path = raw_path.removeprefix("/")
-        found = self._best(self._routes, path)
-        if not found:
-            gone = any(known == method for known, _, _ in self._best(self._gone, path))
-            return NoMatch("gone" if gone else "unknown")
-        for known, pattern, params in found:
-            if known == method:
-                return Match(self._routes[known, pattern][-1], pattern, params)
-        if any(known == method for known, _, _ in self._best(self._gone, path)):
+        found = _best(self._routes, path)
+        for fitting in found:
+            if fitting.method == method:
+                triggers = self._routes[method, fitting.pattern]
+                return Match(triggers[-1], fitting.pattern, fitting.params)
+        if _allows(_best(self._gone, path), method):
             return NoMatch("gone")
-        return NoMatch("method", frozenset(known for known, _, _ in found))
+        if not found:
+            return NoMatch("unknown")
+        allowed = frozenset(fitting.method for fitting in found)
+        return NoMatch("method", allowed)
 
-    @staticmethod
-    def _best(
-        keys: dict[tuple[str, str], list[Trigger]] | set[tuple[str, str]], path: str
-    ) -> list[tuple[str, str, dict[str, str]]]:
-        """Return method, pattern and parameters of the most specific patterns that fit the path."""
-        count = path.count("/")
-        fitting = []
-        for method, pattern in keys:
-            if pattern.count("/") != count:
-                continue
-            params = _params(pattern, path)
-            if params is not None:
-                fitting.append((method, pattern, params))
-        if not fitting:
-            return []
-        best = min(_shape(pattern) for _, pattern, _ in fitting)
-        return [entry for entry in fitting if _shape(entry[1]) == best]
+
+def _allows(found: list[_Fitting], method: str) -> bool:
+    return any(fitting.method == method for fitting in found)
+
+
+def _best(keys: Iterable[tuple[str, str]], path: str) -> list[_Fitting]:
+    """Return the most specific patterns that fit the path."""
+    count = path.count("/")
+    found: list[_Fitting] = []
+    for method, pattern in keys:
+        if pattern.count("/") != count:
+            continue
+        params = _params(pattern, path)
+        if params is not None:
+            found.append(_Fitting(method, pattern, params))
+    if len(found) < 2:
+        return found
+    best = min(_shape(fitting.pattern) for fitting in found)
+    return [fitting for fitting in found if _shape(fitting.pattern) == best]

@@ -55,6 +55,11 @@ class Channel:
         self._sockets: set[asyncio.Transport] = set()
         self._cutter: asyncio.TimerHandle | None = None
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether both ends have been connected."""
+        return all(end.is_set() for end in self.taken.values())
+
     def ref(self, direction: Direction) -> dict[str, str]:
         """Return the reference a worker turns into its reader or writer."""
         return {
@@ -74,7 +79,8 @@ class Channel:
         """Add an item, waiting while the buffer is full; data is split into pieces of 64 KiB."""
         if isinstance(item, bytes) and len(item) > CHUNK_BYTES:
             for start in range(0, len(item), CHUNK_BYTES):
-                await self.put(item[start : start + CHUNK_BYTES])
+                end = start + CHUNK_BYTES
+                await self.put(item[start:end])
         elif not self._discarding:
             await self._items.put(item)
 
@@ -153,9 +159,7 @@ class Channels:
             await asyncio.sleep(SWEEP_INTERVAL)
             limit = time.monotonic() - STALE_AFTER
             for channel in list(self._channels.values()):
-                if channel.created < limit and not all(
-                    end.is_set() for end in channel.taken.values()
-                ):
+                if channel.created < limit and not channel.is_taken:
                     self.remove(channel)
 
     def _find(self, channel_id: str, access_key: str) -> Channel | None:
@@ -216,7 +220,7 @@ class Channels:
             self._finished(channel)
 
     def _finished(self, channel: Channel) -> None:
-        if all(end.is_set() for end in channel.taken.values()):
+        if channel.is_taken:
             self._channels.pop(channel.id, None)
 
     def create_for_worker(self, owner_id: str | None, buffer: int) -> dict[str, Any]:

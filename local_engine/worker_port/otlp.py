@@ -33,12 +33,14 @@ def as_text(value: Any) -> str:
 
 
 def _records(
-    document: Any, *levels: str
+    document: Any, resources: str, scopes: str, records: str
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for resource in document.get(levels[0], []):
-        attributes = _attributes(resource.get("resource", {}).get("attributes"))
-        for scope in resource.get(levels[1], []):
-            for record in scope.get(levels[2], []):
+    """Each record with the attributes of its resource; the three levels go by other names in logs than in traces."""
+    for resource in document.get(resources, []):
+        described = resource.get("resource", {})
+        attributes = _attributes(described.get("attributes"))
+        for scope in resource.get(scopes, []):
+            for record in scope.get(records, []):
                 yield attributes, record
 
 
@@ -47,15 +49,23 @@ def _value(value: Any) -> Any:
     if not isinstance(value, dict) or not value:
         return None
     kind, content = next(iter(value.items()))
-    if kind == "arrayValue":
-        return [_value(entry) for entry in content.get("values", [])]
-    if kind == "kvlistValue":
-        return _attributes(content.get("values"))
-    return int(content) if kind == "intValue" else content
+    match kind:
+        case "arrayValue":
+            return [_value(entry) for entry in content.get("values", [])]
+        case "kvlistValue":
+            return _attributes(content.get("values"))
+        case "intValue":
+            return int(content)
+        case _:
+            return content
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:
-    return {pair["key"]: _value(pair.get("value")) for pair in pairs or []}
+    attributes = {}
+    for pair in pairs or []:
+        name = pair["key"]
+        attributes[name] = _value(pair.get("value"))
+    return attributes
 
 
 def _id(value: Any) -> str | None:

@@ -43,10 +43,25 @@ from sandbox.advoware.beteiligte import (
     BeteiligteStore,
     PartKind,
 )
-from sandbox.advoware.records import BERLIN, Record, RefusedError, RowIds
+from sandbox.advoware.records import (
+    BERLIN,
+    Record,
+    RefusedError,
+    RowIds,
+    refuse_missing,
+)
 from sandbox.advoware.termine import TermineStore
 from sandbox.alterations import RefusedAlterationError
-from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
+from sandbox.control import (
+    CONTROL_PREFIX,
+    Clock,
+    Handler,
+    Route,
+    Twin,
+    body_of,
+    main,
+    routes_below,
+)
 from sandbox.firm.build import Employee, make_firm
 from sandbox.firm.people import make_employees
 
@@ -127,10 +142,10 @@ def login_signature(
     product: int, app_id: str, nonce: str, timestamp: str, api_key: str
 ) -> str:
     """The signature of a token request: base64 of HMAC-SHA-512 with the base64-decoded API key."""
+    key = base64.b64decode(api_key)
     message = f"{product}:{app_id}:{nonce}:{timestamp}".encode()
-    return base64.b64encode(
-        hmac.digest(base64.b64decode(api_key), message, hashlib.sha512)
-    ).decode()
+    digest = hmac.digest(key, message, hashlib.sha512)
+    return base64.b64encode(digest).decode()
 
 
 class AdvowareTwin(Twin):
@@ -163,13 +178,13 @@ class AdvowareTwin(Twin):
         self.tokens.clear()
         self.nonces.clear()
         self.employees = make_employees(self.seed)
+        kuerzel = [employee.kuerzel for employee in self.employees]
         self._row_ids = RowIds(self.seed)
         self.beteiligte = BeteiligteStore(self._row_ids, self.now)
-        self.termine = TermineStore(
-            self._row_ids, self.now, [employee.kuerzel for employee in self.employees]
-        )
+        self.termine = TermineStore(self._row_ids, self.now, kuerzel)
         if not self.empty:
-            firm = make_firm(self.seed, self.now().astimezone(BERLIN).date())
+            today = self.now().astimezone(BERLIN).date()
+            firm = make_firm(self.seed, today)
             self.beteiligte.load(firm.parties, DESKTOP_USER)
             self.termine.load(firm.appointments)
 
@@ -212,61 +227,68 @@ class AdvowareTwin(Twin):
         self, request: web.Request, body: dict[str, Any]
     ) -> Mapping[str, Any] | None:
         """A Beteiligter or Termin that a PUT replaces as a whole."""
-        if request.method != "PUT" or "part_id" in request.match_info:
+        named = request.match_info
+        if request.method != "PUT" or "part_id" in named:
             return None
-        if "betnr" in request.match_info:
+        if "betnr" in named:
             return self.beteiligte.peek(_number(request, "betnr"))
         return self.termine.peek(body.get("frNr"))
 
     def routes(self) -> list[web.RouteDef]:
         """Configurator, security gateway and API."""
-        beteiligter = f"{API_PREFIX}/Beteiligte/{{betnr:\\d+}}"
-        api: list[tuple[str, str, Handler]] = [
-            ("GET", f"{API_PREFIX}/Mitarbeiter", self._list_employees),
-            ("GET", f"{API_PREFIX}/Beteiligte", self._find_beteiligte),
-            ("POST", f"{API_PREFIX}/Beteiligte", self._create_beteiligter),
+        beteiligter = "Beteiligte/{betnr:\\d+}"
+        api: list[Route] = [
+            ("GET", "Mitarbeiter", self._list_employees),
+            ("GET", "Beteiligte", self._find_beteiligte),
+            ("POST", "Beteiligte", self._create_beteiligter),
             ("GET", beteiligter, self._get_beteiligter),
             ("PUT", beteiligter, self._replace_beteiligter),
             ("DELETE", beteiligter, self._refuse_delete("Beteiligte")),
-            ("GET", f"{API_PREFIX}/Termine", self._find_termine),
-            ("POST", f"{API_PREFIX}/Termine", self._create_termin),
-            ("PUT", f"{API_PREFIX}/Termine", self._replace_termin),
-            ("DELETE", f"{API_PREFIX}/Termine", self._delete_termin),
+            ("GET", "Termine", self._find_termine),
+            ("POST", "Termine", self._create_termin),
+            ("PUT", "Termine", self._replace_termin),
+            ("DELETE", "Termine", self._delete_termin),
+            *self._part_routes(beteiligter, "Kommunikationen", KOMMUNIKATION),
+            *self._part_routes(beteiligter, "Adressen", ADRESSE),
+            *self._part_routes(beteiligter, "Bankverbindungen", BANKVERBINDUNG),
         ]
-        for resource, kind in (
-            ("Kommunikationen", KOMMUNIKATION),
-            ("Adressen", ADRESSE),
-            ("Bankverbindungen", BANKVERBINDUNG),
-        ):
-            entry = f"{beteiligter}/{resource}/{{part_id:\\d+}}"
-            api.append(("POST", f"{beteiligter}/{resource}", self._add_part(kind)))
-            api.append(("DELETE", entry, self._refuse_delete(resource)))
-            if kind.writable_on_put:
-                api.append(("PUT", entry, self._change_part(kind)))
+        table: list[Route] = []
+        for method, path, handler in api:
+            table.append((method, path, _answering(self._authorised(handler))))
         return [
             web.get("/AdvonetConfigurator/api/Url", _answering(self._discover)),
             web.post("/api/v1/Token", _answering(self._issue_token)),
-            *(
-                web.route(method, path, _answering(self._authorised(handler)))
-                for method, path, handler in api
-            ),
+            *routes_below(API_PREFIX, table),
         ]
+
+    def _part_routes(
+        self, beteiligter: str, resource: str, kind: PartKind
+    ) -> list[Route]:
+        """The routes of one of a Beteiligter's lists."""
+        parts = f"{beteiligter}/{resource}"
+        part = f"{parts}/{{part_id:\\d+}}"
+        routes: list[Route] = [
+            ("POST", parts, self._add_part(kind)),
+            ("DELETE", part, self._refuse_delete(resource)),
+        ]
+        if kind.writable_on_put:
+            routes.append(("PUT", part, self._change_part(kind)))
+        return routes
 
     def control_routes(self) -> list[web.RouteDef]:
         """What people do in the desktop program."""
-        beteiligter = f"{CONTROL_PREFIX}/beteiligte/{{betnr:\\d+}}"
-        termin = f"{CONTROL_PREFIX}/termine/{{frnr:-?\\d+}}"
-        return [
-            web.post(f"{CONTROL_PREFIX}/revoke-tokens", self._desktop_revoke_tokens),
-            web.put(beteiligter, _answering(self._desktop_edit_beteiligter)),
-            web.delete(beteiligter, _answering(self._desktop_remove_beteiligter)),
-            web.post(
-                f"{CONTROL_PREFIX}/termine", _answering(self._desktop_create_termin)
-            ),
-            web.put(termin, _answering(self._desktop_edit_termin)),
-            web.post(f"{CONTROL_PREFIX}/actions", _answering(self._act)),
-            web.delete(termin, _answering(self._desktop_remove_termin)),
+        beteiligter = "beteiligte/{betnr:\\d+}"
+        termin = "termine/{frnr:-?\\d+}"
+        table: list[Route] = [
+            ("POST", "revoke-tokens", self._desktop_revoke_tokens),
+            ("PUT", beteiligter, _answering(self._desktop_edit_beteiligter)),
+            ("DELETE", beteiligter, _answering(self._desktop_remove_beteiligter)),
+            ("POST", "termine", _answering(self._desktop_create_termin)),
+            ("PUT", termin, _answering(self._desktop_edit_termin)),
+            ("POST", "actions", _answering(self._act)),
+            ("DELETE", termin, _answering(self._desktop_remove_termin)),
         ]
+        return routes_below(CONTROL_PREFIX, table)
 
     # -- configurator and security gateway ----------------------------------------------------------------------
 
@@ -303,8 +325,7 @@ class AdvowareTwin(Twin):
         for field in _LOGIN_NUMBERS:
             if not isinstance(body.get(field), int):
                 missing.append(field)
-        if missing:
-            raise RefusedError(400, f"Pflichtangaben fehlen: {', '.join(missing)}.")
+        refuse_missing(missing)
         try:
             uuid.UUID(body["Nonce"])
         except ValueError:
@@ -332,18 +353,18 @@ class AdvowareTwin(Twin):
             stamp,
             self.credentials.api_key,
         )
-        if not hmac.compare_digest(
-            signature.encode(), body["HMAC512Signature"].encode()
-        ):
+        given = body["HMAC512Signature"].encode()
+        if not hmac.compare_digest(signature.encode(), given):
             raise RefusedError(401, "Die Signatur der Anfrage ist ungültig.")
-        self.nonces = {
-            nonce: used
-            for nonce, used in self.nonces.items()
-            if now - used <= 2 * TIMESTAMP_TOLERANCE
-        }
-        if body["Nonce"] in self.nonces:
+        self._use_up_nonce(body["Nonce"], now)
+
+    def _use_up_nonce(self, nonce: str, now: datetime) -> None:
+        for known, used in list(self.nonces.items()):
+            if now - used > 2 * TIMESTAMP_TOLERANCE:
+                del self.nonces[known]
+        if nonce in self.nonces:
             raise RefusedError(401, "Die Nonce wurde bereits verwendet.")
-        self.nonces[body["Nonce"]] = now
+        self.nonces[nonce] = now
 
     def _check_login(self, body: Record) -> None:
         expected = self.credentials
@@ -357,17 +378,16 @@ class AdvowareTwin(Twin):
             )
         if body["Database"] != expected.database:
             raise RefusedError(403, "Die Datenbank ist nicht angemeldet.")
-        if (
-            body["User"].casefold() != expected.user.casefold()
-            or body["Password"] != expected.password
-        ):
+        is_user = body["User"].casefold() == expected.user.casefold()
+        if not is_user or body["Password"] != expected.password:
             raise RefusedError(401, "Falscher Name oder falsches Kennwort.")
 
     def _authorised(self, handler: Handler) -> Handler:
         """Only with a valid token; a token that is unknown or expired is refused without a word."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+            given = request.headers.get("Authorization", "")
+            scheme, _, token = given.partition(" ")
             if scheme != "Bearer":
                 raise RefusedError(401, "Der Benutzer ist nicht angemeldet.")
             expires = self.tokens.get(token)
@@ -399,12 +419,14 @@ class AdvowareTwin(Twin):
         if wanted not in {"", "true", "false"}:
             raise RefusedError(400, "Der Parameter 'aktiv' muss true oder false sein.")
         rows = self._employee_rows()
-        return web.json_response(
-            [row for row in rows if not wanted or row["aktiv"] == (wanted == "true")]
-        )
+        if wanted:
+            is_active = wanted == "true"
+            rows = [row for row in rows if row["aktiv"] == is_active]
+        return web.json_response(rows)
 
     async def _find_beteiligte(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self.beteiligte.find(request.query))
+        found = self.beteiligte.find(request.query)
+        return web.json_response(found)
 
     async def _create_beteiligter(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(
@@ -413,8 +435,10 @@ class AdvowareTwin(Twin):
         )
 
     async def _get_beteiligter(self, request: web.Request) -> web.StreamResponse:
-        answer = self.beteiligte.get(_number(request, "betnr"))
-        return web.json_response([answer] if self.list_answers else answer)
+        record = self.beteiligte.get(_number(request, "betnr"))
+        if self.list_answers:
+            return web.json_response([record])
+        return web.json_response(record)
 
     async def _replace_beteiligter(self, request: web.Request) -> web.StreamResponse:
         body = await _json_object(request)
@@ -453,7 +477,8 @@ class AdvowareTwin(Twin):
         return refuse
 
     async def _find_termine(self, request: web.Request) -> web.StreamResponse:
-        return web.json_response(self.termine.find(request.query))
+        found = self.termine.find(request.query)
+        return web.json_response(found)
 
     async def _create_termin(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(
@@ -465,7 +490,8 @@ class AdvowareTwin(Twin):
         fr_nr = body.get("frNr")
         if not isinstance(fr_nr, int):
             raise RefusedError(400, "Die Angabe 'frNr' fehlt.")
-        return web.json_response(self.termine.replace(fr_nr, body))
+        termin = self.termine.replace(fr_nr, body)
+        return web.json_response(termin)
 
     async def _delete_termin(self, request: web.Request) -> web.StreamResponse:
         """Answers with an empty body; ``frNr`` instead of ``frnr`` counts as missing."""
@@ -501,22 +527,23 @@ class AdvowareTwin(Twin):
         try:
             action = ACTIONS.validate_json(await request.read())
         except ValidationError as error:
-            return web.json_response(
-                {"error": json.loads(error.json(include_url=False))}, status=400
-            )
+            details = json.loads(error.json(include_url=False))
+            return web.json_response({"error": details}, status=400)
         if isinstance(action, CopyAddress):
-            return web.json_response(
-                self.beteiligte.copy_address(action.betnr, action.id, action.to)
-            )
+            copied = self.beteiligte.copy_address(action.betnr, action.id, action.to)
+            return web.json_response(copied)
         if isinstance(action, LeaveTermin):
-            return web.json_response(self.termine.leave_behind(action.values))
+            termin = self.termine.leave_behind(action.values)
+            return web.json_response(termin)
         moment = self.now() - timedelta(seconds=action.seconds)
-        undone = self.beteiligte.go_back(moment) + self.termine.go_back(moment)
+        undone = self.beteiligte.go_back(moment)
+        undone += self.termine.go_back(moment)
         return web.json_response({"undone": undone})
 
     async def _desktop_create_termin(self, request: web.Request) -> web.StreamResponse:
         body = await _json_object(request)
-        return web.json_response(self.termine.create(body, body.get("frNr")))
+        termin = self.termine.create(body, body.get("frNr"))
+        return web.json_response(termin)
 
     async def _desktop_edit_termin(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(

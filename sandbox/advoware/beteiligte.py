@@ -25,6 +25,7 @@ from sandbox.advoware.records import (
     differing,
     local_seconds,
     number,
+    refuse_missing,
     text,
 )
 from sandbox.firm.build import Address, BankAccount, Party
@@ -174,7 +175,10 @@ class BeteiligteStore:
 
     def all(self) -> list[Record]:
         """Every Beteiligte."""
-        return [self._answer(record) for record in self._records.values()]
+        answers = []
+        for record in self._records.values():
+            answers.append(self._answer(record))
+        return answers
 
     def find(self, query: Mapping[str, str]) -> list[Record]:
         """Those whose fields equal the filters given, ignoring case; other parameters are ignored. [A]"""
@@ -197,14 +201,15 @@ class BeteiligteStore:
 
     def create(self, body: Record, user: str) -> Record:
         """Add a Beteiligter; a short name is made up if none is given [A]. Lists in the body are ignored [A]."""
-        values = {
-            field: check(body.get(field), field) for field, check in MASTER_DATA.items()
-        }
+        values = {}
+        for field, check in MASTER_DATA.items():
+            values[field] = check(body.get(field), field)
         self._require_name(values)
         betnr = self._next_betnr
         self._remember(betnr)
         now = self._now()
-        return self._answer(self._insert(betnr, values, now, now, user))
+        record = self._insert(betnr, values, now, now, user)
+        return self._answer(record)
 
     def replace(self, betnr: int, body: Record, user: str) -> Record:
         """Full-object update: every writable attribute must be there; read-only ones are ignored."""
@@ -224,22 +229,23 @@ class BeteiligteStore:
         """Add an entry to one of the lists."""
         record = self._record(betnr)
         missing = [field for field in kind.required if body.get(field) in (None, "")]
-        if missing:
-            raise RefusedError(400, f"Pflichtangaben fehlen: {', '.join(missing)}.")
+        refuse_missing(missing)
         values = self._checked_part(kind, body)
         self._remember(betnr)
-        return copy.deepcopy(self._insert_part(record, kind, values))
+        part = self._insert_part(record, kind, values)
+        return copy.deepcopy(part)
 
     def change_part(
         self, betnr: int, kind: PartKind, part_id: int, body: Record
     ) -> Record:
         """Change the writable attributes given; read-only ones are ignored silently."""
-        part = self._part(self._record(betnr), kind, part_id)
-        values = {
-            field: kind.fields[field](body[field], field)
-            for field in kind.writable_on_put
-            if field in body
-        }
+        record = self._record(betnr)
+        part = self._part(record, kind, part_id)
+        values = {}
+        for field in kind.writable_on_put:
+            if field in body:
+                check = kind.fields[field]
+                values[field] = check(body[field], field)
         self._remember(betnr)
         self._change_part(part, kind, values)
         return copy.deepcopy(part)
@@ -277,10 +283,10 @@ class BeteiligteStore:
 
     def copy_address(self, betnr: int, part_id: int, to_betnr: int) -> Record:
         """Copy an address to another Beteiligter, with everything that it says, also in ``bemerkung``."""
-        source = self._part(self._record(betnr), ADRESSE, part_id)
-        return self.add_part(
-            to_betnr, ADRESSE, {field: source[field] for field in ADRESSE.fields}
-        )
+        record = self._record(betnr)
+        address = self._part(record, ADRESSE, part_id)
+        copied = {field: address[field] for field in ADRESSE.fields}
+        return self.add_part(to_betnr, ADRESSE, copied)
 
     def go_back(self, moment: datetime) -> int:
         """Put back a backup of that time: what was written since is gone, and its numbers are given out again."""
@@ -329,8 +335,9 @@ class BeteiligteStore:
     # -- inner works --------------------------------------------------------------------------------------------
 
     def _remember(self, betnr: int) -> None:
+        record = self._records.get(betnr)
         counters = (self._next_betnr, dict(self._next_part_ids))
-        self._history.remember(self._now(), betnr, self._records.get(betnr), counters)
+        self._history.remember(self._now(), betnr, record, counters)
 
     def _record(self, betnr: int) -> Record:
         if betnr not in self._records:
@@ -415,29 +422,28 @@ class BeteiligteStore:
 
     def _change_part(self, part: Record, kind: PartKind, values: Record) -> bool:
         changes = differing(part, values)
-        if changes:
-            part.update(changes, rowId=self._row_ids.next())
-            if kind is KOMMUNIKATION:
-                part["kommArt"] = _KOMM_ARTEN[part["kommKz"] - 1]
-        return bool(changes)
+        if not changes:
+            return False
+        part.update(changes, rowId=self._row_ids.next())
+        if kind is KOMMUNIKATION:
+            number = part["kommKz"]
+            part["kommArt"] = _KOMM_ARTEN[number - 1]
+        return True
 
     def _edit_part(self, record: Record, kind: PartKind, entry: Record) -> None:
         if "id" not in entry:
-            self._insert_part(record, kind, self._checked_part(kind, entry))
+            values = self._checked_part(kind, entry)
+            self._insert_part(record, kind, values)
             return
         part = self._part(record, kind, entry["id"])
         if entry.get("delete"):
             record[kind.list_name].remove(part)
         else:
-            self._change_part(
-                part,
-                kind,
-                {
-                    f: check(entry[f], f)
-                    for f, check in kind.fields.items()
-                    if f in entry
-                },
-            )
+            changes = {}
+            for field, check in kind.fields.items():
+                if field in entry:
+                    changes[field] = check(entry[field], field)
+            self._change_part(part, kind, changes)
         if kind is ADRESSE:
             self._keep_one_main_address(record, part)
 

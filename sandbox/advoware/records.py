@@ -32,6 +32,12 @@ class RefusedError(Exception):
         self.text = text
 
 
+def refuse_missing(missing: list[str]) -> None:
+    """Refuse a body in which required fields are empty."""
+    if missing:
+        raise RefusedError(400, f"Pflichtangaben fehlen: {', '.join(missing)}.")
+
+
 class RowIds:
     """Hands out row ids: 40 characters A to P, never the same twice."""
 
@@ -69,7 +75,8 @@ class History:
         self, at: datetime, key: int, record: Record | None, counters: Any
     ) -> None:
         """Keep what a write is about to change."""
-        self._writes.append(Before(at, key, copy.deepcopy(record), copy.copy(counters)))
+        before = Before(at, key, copy.deepcopy(record), copy.copy(counters))
+        self._writes.append(before)
 
     def take_back(self, moment: datetime) -> Iterator[Before]:
         """What the writes after a moment found, the last one first; they are forgotten."""
@@ -79,7 +86,8 @@ class History:
 
 def local_seconds(moment: datetime) -> str:
     """The firm's wall-clock time without zone, in whole seconds: ``2026-02-10T09:00:00``."""
-    return moment.astimezone(BERLIN).replace(tzinfo=None).isoformat(timespec="seconds")
+    local = moment.astimezone(BERLIN).replace(tzinfo=None)
+    return local.isoformat(timespec="seconds")
 
 
 def local_fractions(moment: datetime) -> str:

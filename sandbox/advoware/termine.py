@@ -104,7 +104,10 @@ class TermineStore:
 
     def all(self) -> list[Record]:
         """Every Termin."""
-        return [_answer(record) for record in self._records.values()]
+        answers = []
+        for record in self._records.values():
+            answers.append(_answer(record))
+        return answers
 
     def admit(self, kuerzel: Iterable[str]) -> None:
         """Let Termine belong to these employees as well."""
@@ -117,10 +120,7 @@ class TermineStore:
         An entry lies in the window if any of its days, or of its series' days, does [A].
         """
         if "frnr" in query:
-            record = self._records.get(_fr_nr(query["frnr"]))
-            if record:
-                return [_answer(record)]
-            return []
+            return self._find_by_number(query["frnr"])
         kuerzel = query.get("kuerzel")
         if kuerzel is not None and kuerzel not in self._kuerzel:
             return []
@@ -131,6 +131,12 @@ class TermineStore:
             if _concerns(record, kuerzel) and _lies_within(record, first, last):
                 found.append(_answer(record))
         return found
+
+    def _find_by_number(self, number: str) -> list[Record]:
+        record = self._records.get(_fr_nr(number))
+        if record:
+            return [_answer(record)]
+        return []
 
     def peek(self, fr_nr: object) -> Record | None:
         """A copy of what is stored of a Termin; None for an unknown number."""
@@ -179,7 +185,8 @@ class TermineStore:
         base = {**_DEFAULTS, "datumBis": values.get("datum"), **values}
         fr_nr = self._next_fr_nr
         self._remember(fr_nr)
-        return _answer(self._insert(fr_nr, base, self._now()))
+        termin = self._insert(fr_nr, base, self._now())
+        return _answer(termin)
 
     def remove(self, fr_nr: int) -> None:
         """Delete a Termin."""
@@ -251,7 +258,9 @@ class TermineStore:
         return record
 
     def _checked(self, body: Record) -> Record:
-        values = {field: check(body[field], field) for field, check in WRITABLE.items()}
+        values = {}
+        for field, check in WRITABLE.items():
+            values[field] = check(body[field], field)
         if values["datum"] is None:
             raise RefusedError(400, "Das Feld 'datum' ist ein Pflichtfeld.")
         values["uhrzeitVon"] = _time_within(body["datum"]) or values["uhrzeitVon"]
@@ -259,7 +268,8 @@ class TermineStore:
         self._check_employee(values["anwalt"], "anwalt")
         self._check_employee(values["sb"], "sb")
         if values["abwesenheit"]:
-            values.update(uhrzeitVon=DAY_START, uhrzeitBis=DAY_END)
+            values["uhrzeitVon"] = DAY_START
+            values["uhrzeitBis"] = DAY_END
         if values["dauertermin"]:
             _check_series(values)
         if not values["datumBis"]:
@@ -269,9 +279,9 @@ class TermineStore:
         return values
 
     def _check_employee(self, kuerzel: str | None, field: str) -> None:
-        is_all = (kuerzel or "").casefold() in ALL_EMPLOYEES
-        if not is_all and kuerzel not in self._kuerzel:
-            raise RefusedError(400, f"Das Kürzel im Feld '{field}' ist nicht bekannt.")
+        if _means_all_employees(kuerzel) or kuerzel in self._kuerzel:
+            return
+        raise RefusedError(400, f"Das Kürzel im Feld '{field}' ist nicht bekannt.")
 
 
 def _check_series(values: Record) -> None:
@@ -304,9 +314,11 @@ def _concerns(record: Record, kuerzel: str | None) -> bool:
 
 def _lies_within(record: Record, first: str | None, last: str | None) -> bool:
     """Whether one of its days lies in the window; None is an open end."""
-    starts_in_time = last is None or (record["datum"] or last) <= last
-    ends_in_time = first is None or (record["datumBis"] or first) >= first
-    return starts_in_time and ends_in_time
+    start = record["datum"]
+    if last and start and start > last:
+        return False
+    end = record["datumBis"]
+    return not (first and end and end < first)
 
 
 def _answer(record: Record) -> Record:
@@ -315,10 +327,12 @@ def _answer(record: Record) -> Record:
     The real system does both; which entry does which is not known [A].
     """
     answer = dict(record)
-    if record["frNr"] % 2:
-        for day, clock in (("datum", "uhrzeitVon"), ("datumBis", "uhrzeitBis")):
-            if record[clock] is not None:
-                answer[day] = f"{record[day]}T{record[clock]}"
+    has_even_number = record["frNr"] % 2 == 0
+    if has_even_number:
+        return answer
+    for day, clock in (("datum", "uhrzeitVon"), ("datumBis", "uhrzeitBis")):
+        if record[clock] is not None:
+            answer[day] = f"{record[day]}T{record[clock]}"
     return answer
 
 
@@ -331,7 +345,13 @@ def _time_within(value: Any) -> str | None:
 
 
 def _is_for_all_employees(record: Record) -> bool:
-    return (record["anwalt"] or "").casefold() in ALL_EMPLOYEES
+    return _means_all_employees(record["anwalt"])
+
+
+def _means_all_employees(anwalt: str | None) -> bool:
+    if anwalt is None:
+        return "" in ALL_EMPLOYEES
+    return anwalt.casefold() in ALL_EMPLOYEES
 
 
 def _seconds(clock: time | None) -> str | None:

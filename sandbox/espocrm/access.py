@@ -24,6 +24,16 @@ ADMIN_ID = "6b0473a32660ab138"  #: as in the captured requests
 SYNC_ID = "6b04744e3b3103de6"
 LIMITED_ID = "6b04744e3b3103de7"
 
+_DEFAULT_PORTS = {"https": 443}
+
+#: The attribute of records that a user sees only if they are his own.
+_OWNER_ATTRIBUTES = {
+    "Webhook": "userId",
+    "Notification": "userId",
+    "Note": "createdById",
+    "User": "id",
+}
+
 #: What every user may do with these entities, whatever the role says. "own" is enforced by `ApiUser.may_see`.
 MANDATORY_RIGHTS: Mapping[str, frozenset[Action]] = {
     "Note": frozenset({"create", "read", "edit", "delete"}),
@@ -72,9 +82,19 @@ class Settings(BaseModel):
     task_parents: tuple[str, ...] = (*STANDARD_TASK_PARENTS, *CUSTOM_ENTITIES)
 
     @property
+    def is_version_8_4(self) -> bool:
+        """Whether EspoCRM is the older of the two versions."""
+        return self.version == "8.4"
+
+    @property
+    def has_extension_1_1(self) -> bool:
+        """Whether the firm's extension is installed in version 1.1.0 or a newer one."""
+        return self.extension not in {"", "1.0.0"}
+
+    @property
     def has_form_rules(self) -> bool:
         """Whether names, links and lengths are checked, and parts that go or move mark their Beteiligter."""
-        return self.form_rules and self.extension not in {"", "1.0.0"}
+        return self.form_rules and self.has_extension_1_1
 
     def may_send_to(self, url: str) -> bool:
         """Whether webhooks may go to this address. Without DNS here, only names without a dot count as internal."""
@@ -82,10 +102,8 @@ class Settings(BaseModel):
             return True
         parts = urlsplit(url)
         host = parts.hostname or ""
-        if (
-            f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-            in self.webhook_allowed_addresses
-        ):
+        port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 80)
+        if f"{host}:{port}" in self.webhook_allowed_addresses:
             return True
         try:
             return ip_address(host).is_global
@@ -122,9 +140,8 @@ class ApiUser(BaseModel):
             return False
         if self.admin:
             return True
-        return action in MANDATORY_RIGHTS.get(
-            scope, self.rights.get(scope, frozenset())
-        )
+        of_role = self.rights.get(scope, frozenset())
+        return action in MANDATORY_RIGHTS.get(scope, of_role)
 
     def demand(self, action: Action, scope: str) -> None:
         """Raises `ApiError` 403 ``No create access.`` and the like if the role does not allow it."""
@@ -135,13 +152,12 @@ class ApiUser(BaseModel):
         """Whether a record is his to see: some scopes only ever show a user what is his own."""
         if self.admin:
             return True
-        if scope in {"Webhook", "Notification"}:
-            return bool(values.get("userId") == self.id)
-        if scope == "Note":
-            return bool(values.get("createdById") == self.id)
-        if scope == "User":
-            return self.user_permission == "all" or values.get("id") == self.id
-        return True
+        if scope == "User" and self.user_permission == "all":
+            return True
+        owner = _OWNER_ATTRIBUTES.get(scope)
+        if owner is None:
+            return True
+        return bool(values.get(owner) == self.id)
 
 
 _FULL: frozenset[Action] = frozenset({"create", "read", "edit", "delete"})
@@ -208,7 +224,10 @@ class LoginGuard:
 
     def user_of_id(self, user_id: str) -> ApiUser | None:
         """The API user with this id, if any."""
-        return next((user for user in self._users.values() if user.id == user_id), None)
+        for user in self._users.values():
+            if user.id == user_id:
+                return user
+        return None
 
     def login(self, api_key: str | None, address: str, now: datetime) -> ApiUser | None:
         """The user of a key, None if there is none.
@@ -217,13 +236,19 @@ class LoginGuard:
             ApiError: 403, the address has failed too often.
         """
         failures = self._failures[address]
-        while failures and failures[0] <= now - FAILED_LOGIN_PERIOD:
-            failures.popleft()
+        _forget_before(failures, now - FAILED_LOGIN_PERIOD)
         if len(failures) > MAX_FAILED_LOGINS:
             raise ApiError(
                 403, f"Max failed login attempts exceeded for IP address {address}."
             )
-        user = self._users.get(api_key or "")
-        if user is None and api_key:
+        if not api_key:
+            return self._users.get("")
+        user = self._users.get(api_key)
+        if user is None:
             failures.append(now)
         return user
+
+
+def _forget_before(failures: deque[datetime], start: datetime) -> None:
+    while failures and failures[0] <= start:
+        failures.popleft()

@@ -55,11 +55,25 @@ class _BeforeMerge:
 
 
 def _before_merge(record: Record) -> _BeforeMerge:
-    is_gone = record.values.get("syncStatus") == "deleted_in_advoware"
-    number = None if is_gone else record.values.get("betnr")
-    return _BeforeMerge(
-        record.id, number, tuple((record.values.get("mergedIds") or "").split())
-    )
+    number = record.get("betnr")
+    if record.get("syncStatus") == "deleted_in_advoware":
+        number = None
+    merged_ids = _names_in(record.get("mergedIds"))
+    return _BeforeMerge(id=record.id, number=number, merged_ids=tuple(merged_ids))
+
+
+def _names_in(text: str | None) -> list[str]:
+    """The names that a field lists, with blanks between them."""
+    if not text:
+        return []
+    return text.split()
+
+
+def _first_number(merging: list[_BeforeMerge]) -> int | None:
+    for record in merging:
+        if record.number is not None:
+            return record.number
+    return None
 
 
 class _Requested(BaseModel):
@@ -149,18 +163,14 @@ def _fields_to_erase(requested: Erase) -> tuple[list[EntityField], list[EntityFi
 
 
 def _erasable(requested: Erase, names: list[str]) -> list[EntityField]:
-    known = {field.name: field for field in requested.kind.all_fields}
-    fields = []
-    unknown = []
-    for name in names:
-        field = known.get(name)
-        if field is not None and _may_erase(field):
-            fields.append(field)
-        else:
-            unknown.append(name)
+    erasable = {}
+    for field in requested.kind.all_fields:
+        if _may_erase(field):
+            erasable[field.name] = field
+    unknown = [name for name in names if name not in erasable]
     if unknown:
         raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
-    return fields
+    return [erasable[name] for name in names]
 
 
 def _names_to_erase(requested: Erase) -> list[str]:
@@ -171,7 +181,9 @@ def _names_to_erase(requested: Erase) -> list[str]:
 
 
 def _may_erase(field: EntityField) -> bool:
-    return not field.read_only or field.type == "email"
+    if field.read_only:
+        return field.type == "email"
+    return True
 
 
 class Browser:
@@ -211,34 +223,37 @@ class Browser:
         attributes: list[str] = []
         for field in others:
             attributes += field.writable
-        has_form_rules = self._store.settings.has_form_rules
-        if has_form_rules and "adresse" in requested.fields:
+        if self._has_form_rules and "adresse" in requested.fields:
             attributes += ["name", "bezeichnung"]
-        emptied = [name for name in attributes if record.values.get(name)]
+        emptied = [name for name in attributes if record.get(name)]
         self._store.erase_contacts(record, contacts)
         self._save(record, dict.fromkeys(attributes))
-        if not has_form_rules:
-            return self._store.full(record)
-        if emptied:
+        if self._has_form_rules:
             self._note_erased(record, emptied)
-        if contacts and record.values.get("betnr") is not None:
-            self._save(record, {"syncStatus": "dirty"})
+            if contacts and record.get("betnr") is not None:
+                self._mark_dirty(record)
         return self._store.full(record)
 
     def _note_erased(self, record: Record, emptied: list[str]) -> None:
         """The extension remembers which attributes people have had erased."""
-        already = (record.values.get("erasedFields") or "").split()
-        names = dict.fromkeys([*already, *emptied])
-        self._save(record, {"erasedFields": " ".join(names) or None})
+        if not emptied:
+            return
+        already = _names_in(record.get("erasedFields"))
+        erased = dict.fromkeys([*already, *emptied])
+        self._save(record, {"erasedFields": " ".join(erased)})
 
     def _restore(self, requested: Restore) -> Any:
         record = self._store.restore(requested.kind, requested.id)
-        if self._store.settings.has_form_rules:
-            if self._store.is_known_to_advoware(record):
-                self._save(record, {"syncStatus": "dirty"})
-            owner_id = record.values.get("beteiligteId")
-            self._service.mark_owner(owner_id, requested.kind, self._user)
+        if self._has_form_rules:
+            self._mark_restored(record)
         return self._store.full(record)
+
+    def _mark_restored(self, record: Record) -> None:
+        """The extension makes a record that is back, or the Beteiligter whose part it is, wait for the sync."""
+        if self._store.is_known_to_advoware(record):
+            self._mark_dirty(record)
+        owner_id = record.get("beteiligteId")
+        self._service.mark_owner(owner_id, record.entity, self._user)
 
     def _revert_import(self, requested: RevertImport) -> int:
         gone = 0
@@ -248,36 +263,41 @@ class Browser:
         return gone
 
     def _records(self, kind: Entity, ids: list[str]) -> list[Record]:
-        return [self._store.get(kind, record_id) for record_id in ids]
+        records = []
+        for record_id in ids:
+            record = self._store.get(kind, record_id)
+            records.append(record)
+        return records
 
     def _merge(self, requested: Merge) -> Any:
-        survivor = self._store.get(requested.kind, requested.id)
-        sources = self._records(requested.kind, requested.sources)
-        data = clean_input(requested.kind, requested.values, self._store.settings)
-        data |= self._merged_contacts([survivor, *sources], data)
-        merging = [_before_merge(record) for record in (survivor, *sources)]
+        kind = requested.kind
+        survivor = self._store.get(kind, requested.id)
+        sources = self._records(kind, requested.sources)
+        merged = [survivor, *sources]
+        data = clean_input(kind, requested.values, self._store.settings)
+        data |= self._merged_contacts(merged, data)
+        before = [_before_merge(record) for record in merged]
         for source in sources:
             self._store.hand_over(source, survivor)
         for source in sources:
-            self._publish(self._store.delete(source, self._user))
+            self._delete(source)
         self._save(survivor, data)
-        if requested.entity == "CBeteiligte" and self._store.settings.has_form_rules:
-            self._hand_over_numbers(survivor, merging)
+        if kind is CBETEILIGTE and self._has_form_rules:
+            self._hand_over_numbers(survivor, before)
         return self._store.full(survivor)
 
     def _hand_over_numbers(self, survivor: Record, merging: list[_BeforeMerge]) -> None:
         """As the extension's ``MergedRecords.php``."""
         ids: dict[str, None] = {}
-        number: int | None = None
         for record in merging:
-            ids |= dict.fromkeys((record.id, *record.merged_ids))
-            if number is None:
-                number = record.number
+            ids[record.id] = None
+            ids |= dict.fromkeys(record.merged_ids)
         ids.pop(survivor.id, None)
         data: dict[str, Any] = {"mergedIds": " ".join(ids)}
-        if number is not None and merging[0].number is None:
+        number = _first_number(merging)
+        if number != merging[0].number:
             data["betnr"] = number
-        if data.get("betnr") or survivor.values.get("betnr"):
+        if data.get("betnr") or survivor.get("betnr"):
             data["syncStatus"] = "dirty"
         self._save(survivor, data)
 
@@ -285,17 +305,14 @@ class Browser:
         self, records: list[Record], data: dict[str, Any]
     ) -> dict[str, Any]:
         """The arrays of all records one behind the other; the primary entry is the ticked value, else the first."""
+        shown = [self._store.full(record) for record in records]
         merged: dict[str, Any] = {}
         for contact in records[0].entity.contact_fields:
             key = f"{contact.name}Data"
-            entries: list[dict[str, Any]] = []
-            for record in records:
-                entries += [dict(entry) for entry in self._store.full(record)[key]]
-            wanted = data.get(contact.name)
-            for position, entry in enumerate(entries):
-                entry["primary"] = (
-                    entry[contact.name] == wanted if wanted else position == 0
-                )
+            entries = []
+            for values in shown:
+                entries += values[key]
+            _mark_primary(entries, contact.name, data.get(contact.name))
             merged[key] = entries
         return merged
 
@@ -309,10 +326,30 @@ class Browser:
     def _mass_delete(self, requested: MassDelete) -> int:
         records = self._records(requested.kind, requested.ids)
         for record in records:
-            self._publish(self._store.delete(record, self._user))
+            self._delete(record)
         return len(records)
+
+    @property
+    def _has_form_rules(self) -> bool:
+        return self._store.settings.has_form_rules
 
     def _save(self, record: Record, data: dict[str, Any]) -> None:
         change = self._store.update(record, data, self._user)
         if change is not None:
             self._publish(change)
+
+    def _mark_dirty(self, record: Record) -> None:
+        self._save(record, {"syncStatus": "dirty"})
+
+    def _delete(self, record: Record) -> None:
+        change = self._store.delete(record, self._user)
+        self._publish(change)
+
+
+def _mark_primary(entries: list[dict[str, Any]], name: str, ticked: Any) -> None:
+    """Make the ticked value the primary entry, or the first one if nothing was ticked."""
+    for position, entry in enumerate(entries):
+        if ticked:
+            entry["primary"] = entry[name] == ticked
+        else:
+            entry["primary"] = position == 0

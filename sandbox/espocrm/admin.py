@@ -56,12 +56,11 @@ class Administration:
         given = request.headers.get("Espo-Authorization")
         if given is None:
             return None
-        try:
-            name, _, secret = base64.b64decode(given).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError) as error:
-            raise ApiError(400, "Auth: Bad authorization string provided.") from error
+        name, secret = _name_and_secret(given)
+        if name != self._admin.user_name:
+            return None
         is_token = request.headers.get("Espo-Authorization-By-Token") == "true"
-        if name != self._admin.user_name or not self._is_right(secret, is_token):
+        if not self._is_right(secret, is_token):
             return None
         self._is_logged_in = True
         return self._admin
@@ -73,11 +72,12 @@ class Administration:
 
     def app_params(self, user: ApiUser) -> dict[str, Any]:
         """The parts of ``App/user`` that describe the instance."""
-        answer: dict[str, Any] = {"settings": self._settings(), "appParams": {}}
+        shown: dict[str, Any] = {}
+        if self._store.settings.extension:
+            shown["bitbylaw"] = self._shown_extension(user)
+        answer: dict[str, Any] = {"settings": self._settings(), "appParams": shown}
         if user.admin:
             answer["token"] = TOKEN
-        if self._store.settings.extension:
-            answer["appParams"] = {"bitbylaw": self._shown_extension(user)}
         return answer
 
     def _shown_extension(self, user: ApiUser) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Administration:
     async def write_settings(self, request: web.Request, user: ApiUser) -> Any:
         """Store what is sent."""
         _demand_admin(user)
-        self._stored |= json.loads(await body_of(request))
+        self._stored |= await _json_of(request)
         return self._settings()
 
     async def log_out(self, _request: web.Request, user: ApiUser) -> Any:
@@ -144,11 +144,15 @@ class Administration:
         """The extensions that are installed."""
         _demand_admin(user)
         version = self._store.settings.extension
-        rows: list[dict[str, Any]] = []
-        if version:
-            row = {"id": "x1", "name": EXTENSION_NAME, "version": version}
-            rows.append({**row, "isInstalled": True})
-        return {"total": len(rows), "list": rows}
+        if not version:
+            return _list_of()
+        installed = {
+            "id": "x1",
+            "name": EXTENSION_NAME,
+            "version": version,
+            "isInstalled": True,
+        }
+        return _list_of(installed)
 
     async def upload(self, request: web.Request, user: ApiUser) -> Any:
         """Take a package as ``data:application/zip;base64,...``."""
@@ -175,15 +179,15 @@ class Administration:
     async def install(self, request: web.Request, user: ApiUser) -> Any:
         """Install what was uploaded; an older version over a newer one is refused."""
         _demand_admin(user)
-        uploaded = self._uploaded.pop(json.loads(await body_of(request))["id"])
+        body = await _json_of(request)
+        uploaded = self._uploaded.pop(body["id"])
+        version = uploaded["version"]
         settings = self._store.settings
-        if _numbers(uploaded["version"]) < _numbers(settings.extension):
+        if _numbers(version) < _numbers(settings.extension):
             raise ApiError(
                 500, "You cannot install an older version of this extension."
             )
-        self._store.settings = settings.model_copy(
-            update={"extension": uploaded["version"]}
-        )
+        self._store.settings = settings.model_copy(update={"extension": version})
         self._role = uploaded["role"]
         return True
 
@@ -191,27 +195,29 @@ class Administration:
         """The role of the sync, from the first installation on."""
         _demand_admin(user)
         role = self._role
-        rows: list[dict[str, Any]] = []
-        if role:
-            row = {name: role[name] for name in ("id", "name", "data")}
-            rows.append({**row, **role["permissions"]})
-        return {"total": len(rows), "list": rows}
+        if not role:
+            return _list_of()
+        shown = {
+            "id": role["id"],
+            "name": role["name"],
+            "data": role["data"],
+            **role["permissions"],
+        }
+        return _list_of(shown)
 
     async def create_user(self, request: web.Request, user: ApiUser) -> Any:
         """An API user; his key is made here and shown to administrators."""
         _demand_admin(user)
-        body = json.loads(await body_of(request))
-        names = {
-            record.values.get("userName") for record in self._store.records("User")
-        }
-        if body["userName"] in names:
-            raise ApiError(409, "userNameExists")
-        prepared = self._store.prepare(
-            USER, {**body, "name": body["lastName"]}, record=None
-        )
+        body = await _json_of(request)
+        for known in self._store.records("User"):
+            if known.get("userName") == body["userName"]:
+                raise ApiError(409, "userNameExists")
+        attributes = {**body, "name": body["lastName"]}
+        prepared = self._store.prepare(USER, attributes, record=None)
         record, _ = self._store.create(USER, prepared, self._admin)
+        number = int(record.id, 16)
         self._accounts[record.id] = {
-            "apiKey": f"{int(record.id, 16):032x}",
+            "apiKey": f"{number:032x}",
             "authMethod": None,
             "rolesIds": [],
         }
@@ -221,26 +227,33 @@ class Administration:
     async def read_user(self, request: web.Request, user: ApiUser) -> Any:
         """A user with his key and roles."""
         _demand_admin(user)
-        return self._shown(self._store.get(USER, request.match_info["id"]))
+        record = self._store.get(USER, request.match_info["id"])
+        return self._shown(record)
 
     async def update_user(self, request: web.Request, user: ApiUser) -> Any:
         """Change a user."""
         _demand_admin(user)
         record = self._store.get(USER, request.match_info["id"])
-        self._apply(record, json.loads(await body_of(request)))
+        body = await _json_of(request)
+        self._apply(record, body)
         return self._shown(record)
 
     def _apply(self, record: Record, body: dict[str, Any]) -> None:
-        account = self._accounts.setdefault(
-            record.id, {"apiKey": self._guard.key_of(record.id), "rolesIds": []}
-        )
+        unknown: dict[str, Any] = {
+            "apiKey": self._guard.key_of(record.id),
+            "rolesIds": [],
+        }
+        account = self._accounts.setdefault(record.id, unknown)
         for name in ("authMethod", "rolesIds"):
             if name in body:
                 account[name] = body[name]
         if "isActive" in body:
             record.values["isActive"] = body["isActive"]
-        if record.values["type"] != "api":
-            return
+        if record.values["type"] == "api":
+            self._let_in(record, account)
+
+    def _let_in(self, record: Record, account: dict[str, Any]) -> None:
+        """Give an API user his key and the rights of his role."""
         is_sync = False
         rights: dict[str, frozenset[Action]] = {}
         level: Level = "no"
@@ -248,12 +261,17 @@ class Administration:
             is_sync = True
             rights = _rights(self._role["data"])
             level = "all"
-        self._guard.add(
-            ApiUser(
-                api_key=account["apiKey"], id=record.id, user_name=record.values["userName"], sync=is_sync,
-                rights=rights, assignment_permission=level, user_permission=level, mention_permission=level,
-            )
-        )  # fmt: skip
+        user = ApiUser(
+            api_key=account["apiKey"],
+            id=record.id,
+            user_name=record.values["userName"],
+            sync=is_sync,
+            rights=rights,
+            assignment_permission=level,
+            user_permission=level,
+            mention_permission=level,
+        )
+        self._guard.add(user)
 
     def _shown(self, record: Record) -> dict[str, Any]:
         known = self._accounts.get(record.id, {})
@@ -267,14 +285,34 @@ class Administration:
         }
 
 
+def _name_and_secret(authorization: str) -> tuple[str, str]:
+    try:
+        decoded = base64.b64decode(authorization).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise ApiError(400, "Auth: Bad authorization string provided.") from error
+    name, _, secret = decoded.partition(":")
+    return name, secret
+
+
+async def _json_of(request: web.Request) -> Any:
+    content = await body_of(request)
+    return json.loads(content)
+
+
+def _list_of(*rows: dict[str, Any]) -> dict[str, Any]:
+    """Rows as a list request answers them."""
+    return {"total": len(rows), "list": list(rows)}
+
+
 def _rights(data: dict[str, Any]) -> dict[str, frozenset[Action]]:
     full: frozenset[Action] = frozenset({"create", "read", "edit", "delete"})
     granted = {}
     for scope, levels in data.items():
-        granted[scope] = full
+        actions = full
         if isinstance(levels, dict):
-            actions = [action for action in full if levels.get(action, "no") != "no"]
-            granted[scope] = frozenset(actions)
+            denied = [action for action in full if levels.get(action, "no") == "no"]
+            actions = full.difference(denied)
+        granted[scope] = actions
     return granted
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
@@ -33,11 +34,23 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from sandbox.alterations import RefusedAlterationError
-from sandbox.control import CONTROL_PREFIX, PLAIN_FORMS, Clock, Twin, body_of, main
+from sandbox.control import (
+    CONTROL_PREFIX,
+    PLAIN_FORMS,
+    Clock,
+    Handler,
+    Route,
+    Twin,
+    body_of,
+    main,
+    routes_below,
+)
 from sandbox.espocrm.access import (
     ADMIN_ID,
     DEFAULT_API_USERS,
+    Action,
     ApiUser,
+    Level,
     LoginGuard,
     Settings,
 )
@@ -61,7 +74,9 @@ from sandbox.firm.build import Firm, make_firm
 
 DEFAULT_PORT = 4020
 API_PREFIX = "/api/v1"
-WRITE_PATH = f"{API_PREFIX}/BitByLaw/write"
+WRITE_ACTION = "BitByLaw/write"
+WRITE_PATH = f"{API_PREFIX}/{WRITE_ACTION}"
+_UNPRINTABLE = re.compile(r"[^ -~]")
 #: Statuses of refusals that are about one write.
 REFUSALS = frozenset({400, 403, 404, 409})
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -115,21 +130,22 @@ class EspoCRMTwin(Twin):
         self._queue = WebhookQueue(self._store, self._guard, self.now)
         self._service = RecordService(self._store, self.dice, self._queue.add)
         self._write_action = WriteAction(self._store, self._service, self.now)
-        self._admin = next(
-            (user for user in self._api_users if user.admin),
-            ApiUser(api_key="-", id=ADMIN_ID, user_name="admin", admin=True),
-        )
+        self._admin = self._first_admin()
         for user in (self._admin, *self._api_users):
             self._add_api_user(user)
         self._administration = Administration(
             self._store, self._guard, self._admin, self._make_id
         )
         if not self.empty:
-            load_firm(
-                self._store,
-                make_firm(self.seed, self.now().astimezone(BERLIN).date()),
-                self._admin,
-            )
+            today = self.now().astimezone(BERLIN).date()
+            firm = make_firm(self.seed, today)
+            load_firm(self._store, firm, self._admin)
+
+    def _first_admin(self) -> ApiUser:
+        for user in self._api_users:
+            if user.admin:
+                return user
+        return ApiUser(api_key="-", id=ADMIN_ID, user_name="admin", admin=True)
 
     def load_firm(self, firm: Firm) -> None:
         """Add a firm's employees and parties to the records, without webhook events."""
@@ -139,12 +155,15 @@ class EspoCRMTwin(Twin):
         self, entity: str, record_id: str, attributes: dict[str, Any]
     ) -> None:
         """Set attributes of a record as the sync does with EspoCRM's save option ``silent``."""
-        record = self._store.get(ENTITIES[entity], record_id)
+        kind = ENTITIES[entity]
+        record = self._store.get(kind, record_id)
         self._store.update(record, attributes, self._admin, keep_modified=True)
 
     def state(self) -> dict[str, Any]:
         """Settings, all records by entity, and the webhook queue."""
-        records = {name: self._shown(name) for name in ENTITIES}
+        records = {}
+        for name in ENTITIES:
+            records[name] = self._shown(name)
         return {
             "settings": self._store.settings.model_dump(mode="json"),
             "records": records,
@@ -153,7 +172,10 @@ class EspoCRMTwin(Twin):
 
     def _shown(self, entity: str) -> list[dict[str, Any]]:
         """All records of an entity, as a read by id shows them."""
-        return [self._store.full(record) for record in self._store.records(entity)]
+        shown = []
+        for record in self._store.records(entity):
+            shown.append(self._store.full(record))
+        return shown
 
     def error_response(self, status: int) -> web.Response:
         """An empty answer; as HTML when the login failed."""
@@ -168,14 +190,9 @@ class EspoCRMTwin(Twin):
         """A field that does not pass; a value is named in the reason only, and nothing named is an empty 400."""
         if refused.naming == "nothing":
             return _refusal(ApiError(400, ""))
+        entity = _entity_at(request, refused.place)
         field = refused.attribute.removesuffix("Data")
-        plain = request.get(PLAIN_FORMS)
-        entity = (
-            plain[refused.place][1].split("/")[3]
-            if plain
-            else request.match_info.get("entity")
-        )
-        failure = validation_failure(str(entity), field, "valid")
+        failure = validation_failure(entity, field, "valid")
         if refused.naming == "entry":
             failure.reason += f" Value: {refused.value}."
         return self.refused_at(_refusal(failure), request, refused.place)
@@ -185,13 +202,12 @@ class EspoCRMTwin(Twin):
 
         So a rule for ``PUT /CBeteiligte/{id}`` holds whichever way a client takes; one alone stands so in the journal.
         """
-        has_action = self._store.settings.extension not in {"", "1.0.0"}
-        if request.method != "POST" or request.path != WRITE_PATH or not has_action:
+        if request.method != "POST" or request.path != WRITE_PATH:
             return []
-        return [
-            (method, f"{API_PREFIX}/{path}")
-            for method, path in plain_forms(await _body(request))
-        ]
+        if not self._store.settings.has_extension_1_1:
+            return []
+        body = await _body(request)
+        return [(method, f"{API_PREFIX}/{path}") for method, path in plain_forms(body)]
 
     def ruled_part(self, request: web.Request, document: Any, place: int) -> Any:
         """The attributes of one record that the write action is about."""
@@ -250,7 +266,9 @@ class EspoCRMTwin(Twin):
 
     def _make_id(self) -> str:
         """17 hex characters: time, then chance, like PHP's ``uniqid``."""
-        return f"{int(self.now().timestamp()):08x}{self.dice.getrandbits(36):09x}"
+        seconds = int(self.now().timestamp())
+        chance = self.dice.getrandbits(36)
+        return f"{seconds:08x}{chance:09x}"
 
     def _add_api_user(self, user: ApiUser) -> ApiUser:
         user = user if user.id else user.model_copy(update={"id": self._make_id()})
@@ -272,46 +290,46 @@ class EspoCRMTwin(Twin):
 
     def routes(self) -> list[web.RouteDef]:
         """The REST API."""
-        base = API_PREFIX
-        return [
-            web.get(f"{base}/App/user", self._as_user(self._app_user)),
-            web.get(f"{base}/Metadata", self._as_user(self._metadata)),
-            web.get(WRITE_PATH, self._as_user(self._offer_write)),
-            web.post(WRITE_PATH, self._as_user(self._write)),
+        for_users: list[tuple[str, str, UserHandler]] = [
+            ("GET", "App/user", self._app_user),
+            ("GET", "Metadata", self._metadata),
+            ("GET", WRITE_ACTION, self._offer_write),
+            ("POST", WRITE_ACTION, self._write),
             *self._admin_routes(),
-            web.get(f"{base}/{{entity}}", self._as_user(self._list)),
-            web.post(f"{base}/{{entity}}", self._as_user(self._create)),
-            web.get(f"{base}/{{entity}}/{{id}}", self._as_user(self._read)),
-            web.put(f"{base}/{{entity}}/{{id}}", self._as_user(self._update)),
-            web.patch(f"{base}/{{entity}}/{{id}}", self._as_user(self._update)),
-            web.delete(f"{base}/{{entity}}/{{id}}", self._as_user(self._delete)),
-            web.get(
-                f"{base}/{{entity}}/{{id}}/{{link}}", self._as_user(self._list_linked)
-            ),
+            ("GET", "{entity}", self._list),
+            ("POST", "{entity}", self._create),
+            ("GET", "{entity}/{id}", self._read),
+            ("PUT", "{entity}/{id}", self._update),
+            ("PATCH", "{entity}/{id}", self._update),
+            ("DELETE", "{entity}/{id}", self._delete),
+            ("GET", "{entity}/{id}/{link}", self._list_linked),
         ]
+        table: list[Route] = [("GET", "Settings", self._read_settings)]
+        for method, path, handler in for_users:
+            table.append((method, path, self._as_user(handler)))
+        return routes_below(API_PREFIX, table)
 
-    def _admin_routes(self) -> list[web.RouteDef]:
-        """What only an administrator may do, and the settings, of which any user may read a part."""
-        base = API_PREFIX
+    def _admin_routes(self) -> list[tuple[str, str, UserHandler]]:
+        """What only an administrator may do; any user may read his own record."""
 
-        def administer(
-            name: str,
-        ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-            return self._as_user(
-                lambda request, user: getattr(self._administration, name)(request, user)
-            )
+        def administer(name: str) -> UserHandler:
+            def handle(request: web.Request, user: ApiUser) -> Awaitable[Any]:
+                handler = getattr(self._administration, name)
+                answer: Awaitable[Any] = handler(request, user)
+                return answer
+
+            return handle
 
         return [
-            web.get(f"{base}/Settings", self._read_settings),
-            web.put(f"{base}/Settings", administer("write_settings")),
-            web.post(f"{base}/App/destroyAuthToken", administer("log_out")),
-            web.get(f"{base}/Extension", administer("extensions")),
-            web.post(f"{base}/Extension/action/upload", administer("upload")),
-            web.post(f"{base}/Extension/action/install", administer("install")),
-            web.get(f"{base}/Role", administer("roles")),
-            web.post(f"{base}/User", administer("create_user")),
-            web.get(f"{base}/User/{{id}}", self._as_user(self._read_user)),
-            web.put(f"{base}/User/{{id}}", administer("update_user")),
+            ("PUT", "Settings", administer("write_settings")),
+            ("POST", "App/destroyAuthToken", administer("log_out")),
+            ("GET", "Extension", administer("extensions")),
+            ("POST", "Extension/action/upload", administer("upload")),
+            ("POST", "Extension/action/install", administer("install")),
+            ("GET", "Role", administer("roles")),
+            ("POST", "User", administer("create_user")),
+            ("GET", "User/{id}", self._read_user),
+            ("PUT", "User/{id}", administer("update_user")),
         ]
 
     async def _read_user(self, request: web.Request, user: ApiUser) -> Any:
@@ -325,35 +343,25 @@ class EspoCRMTwin(Twin):
 
     def control_routes(self) -> list[web.RouteDef]:
         """The control routes that only this twin has."""
-        control = CONTROL_PREFIX
-        return [
-            web.get(f"{control}/settings", self._get_settings),
-            web.post(f"{control}/settings", self._change_settings),
-            web.post(f"{control}/api-users", self._post_api_user),
-            web.post(f"{control}/records/{{entity}}", self._as_admin(self._put_record)),
-            web.put(
-                f"{control}/records/{{entity}}/{{id}}",
-                self._as_admin(self._edit_record),
-            ),
-            web.delete(
-                f"{control}/records/{{entity}}/{{id}}",
-                self._as_admin(self._remove_record),
-            ),
-            web.post(f"{control}/actions", self._as_admin(self._act)),
-            web.get(f"{control}/webhooks", self._show_webhooks),
-            web.post(f"{control}/webhooks/process", self._process_webhooks),
+        table: list[Route] = [
+            ("GET", "settings", self._get_settings),
+            ("POST", "settings", self._change_settings),
+            ("POST", "api-users", self._post_api_user),
+            ("POST", "records/{entity}", self._as_admin(self._put_record)),
+            ("PUT", "records/{entity}/{id}", self._as_admin(self._edit_record)),
+            ("DELETE", "records/{entity}/{id}", self._as_admin(self._remove_record)),
+            ("POST", "actions", self._as_admin(self._act)),
+            ("GET", "webhooks", self._show_webhooks),
+            ("POST", "webhooks/process", self._process_webhooks),
         ]
+        return routes_below(CONTROL_PREFIX, table)
 
-    def _as_user(
-        self, handler: UserHandler
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _as_user(self, handler: UserHandler) -> Handler:
         """Log the caller in, run the handler, and turn its value or its refusal into an answer."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
-                user = self._administration.login(request) or self._guard.login(
-                    request.headers.get("X-Api-Key"), request.remote or "", self.now()
-                )
+                user = self._login(request)
             except ApiError as error:
                 return _refusal(error)
             if user is None:
@@ -362,9 +370,15 @@ class EspoCRMTwin(Twin):
 
         return handle
 
-    def _as_admin(
-        self, handler: UserHandler
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _login(self, request: web.Request) -> ApiUser | None:
+        admin = self._administration.login(request)
+        if admin is not None:
+            return admin
+        api_key = request.headers.get("X-Api-Key")
+        address = request.remote or ""
+        return self._guard.login(api_key, address, self.now())
+
+    def _as_admin(self, handler: UserHandler) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             return await _answered(handler, request, self._admin)
 
@@ -373,19 +387,19 @@ class EspoCRMTwin(Twin):
     # -- REST API ---------------------------------------------------------------------------------------------
 
     async def _list(self, request: web.Request, user: ApiUser) -> Any:
-        return self._found(request, user, _entity(request), lambda _record: True)
+        entity = _entity(request)
+        return self._found(request, user, entity, lambda _record: True)
 
     async def _list_linked(self, request: web.Request, user: ApiUser) -> Any:
         entity = _entity(request)
         user.demand("read", entity.name)
         owner = self._store.get(entity, request.match_info["id"])
         foreign, attribute = _target_of(entity, request.match_info["link"])
-        return self._found(
-            request,
-            user,
-            ENTITIES[foreign],
-            lambda record: record.values.get(attribute) == owner.id,
-        )
+
+        def is_linked(record: Record) -> bool:
+            return bool(record.get(attribute) == owner.id)
+
+        return self._found(request, user, ENTITIES[foreign], is_linked)
 
     def _found(
         self,
@@ -396,23 +410,21 @@ class EspoCRMTwin(Twin):
     ) -> Any:
         user.demand("read", entity.name)
         params = read_search_params(request.query_string)
-        rows, total = self._store.search(
-            entity,
-            params,
-            lambda record: (
-                wanted(record)
-                and user.may_see(entity.name, record.values | {"id": record.id})
-            ),
-        )
-        if request.headers.get("X-No-Total", "").lower() == "true":
-            total = -1 if total > params.offset + len(rows) else -2
+
+        def is_visible(record: Record) -> bool:
+            return wanted(record) and record.is_shown_to(user)
+
+        rows, total = self._store.search(entity, params, is_visible)
+        if _is_set(request, "X-No-Total"):
+            is_last_page = total <= params.offset + len(rows)
+            total = -2 if is_last_page else -1
         return {"total": total, "list": rows}
 
     async def _create(self, request: web.Request, user: ApiUser) -> Any:
-        skip = request.headers.get("X-Skip-Duplicate-Check", "").lower() == "true"
-        record = self._service.create(
-            _entity(request), await _body(request), user, skip_duplicate_check=skip
-        )
+        entity = _entity(request)
+        body = await _body(request)
+        skip = _is_set(request, "X-Skip-Duplicate-Check")
+        record = self._service.create(entity, body, user, skip_duplicate_check=skip)
         return self._store.full(record)
 
     async def _read(self, request: web.Request, user: ApiUser) -> Any:
@@ -431,10 +443,11 @@ class EspoCRMTwin(Twin):
         body = await _body(request)
         user.demand("edit", entity.name)
         record = self._visible(entity, request.match_info["id"], user, "not found")
-        version = request.headers.get("X-Version-Number")
-        return self._service.update(
-            record, body, user, version=php_int(version) if version else None
-        )
+        version = None
+        read_version = request.headers.get("X-Version-Number")
+        if read_version:
+            version = php_int(read_version)
+        return self._service.update(record, body, user, version=version)
 
     async def _delete(self, request: web.Request, user: ApiUser) -> Any:
         entity = _entity(request)
@@ -448,7 +461,7 @@ class EspoCRMTwin(Twin):
         self, entity: Entity, record_id: str, user: ApiUser, wording: str
     ) -> Record:
         record = self._store.get(entity, record_id, wording)
-        if not user.may_see(entity.name, record.values | {"id": record.id}):
+        if not record.is_shown_to(user):
             raise ApiError(403, "No 'read' access.")
         return record
 
@@ -456,7 +469,8 @@ class EspoCRMTwin(Twin):
         return self._write_action.offered(user)
 
     async def _write(self, request: web.Request, user: ApiUser) -> Any:
-        return self._write_action.run(await _body(request), user)
+        body = await _body(request)
+        return self._write_action.run(body, user)
 
     async def _app_user(self, _request: web.Request, user: ApiUser) -> Any:
         return {
@@ -469,33 +483,37 @@ class EspoCRMTwin(Twin):
     async def _metadata(self, request: web.Request, user: ApiUser) -> Any:
         """What concerns entities that the user may not read is left out, also among the possible parents of a Task."""
         readable = [name for name in ENTITIES if user.may("read", name)]
-        node: Any = {
-            "entityDefs": self._definitions(readable, user),
-            "scopes": {name: {"entity": True} for name in readable},
-        }
-        for part in request.query.get("key", "").split("."):
-            if part:
-                node = node.get(part) if isinstance(node, dict) else None
-        return node
+        scopes = {}
+        for name in readable:
+            scopes[name] = {"entity": True}
+        definitions = self._definitions(readable, user)
+        metadata = {"entityDefs": definitions, "scopes": scopes}
+        return _node_at(metadata, request.query.get("key", ""))
 
     def _definitions(self, readable: list[str], user: ApiUser) -> dict[str, Any]:
         settings = self._store.settings
-        definitions = {name: entity_defs(ENTITIES[name]) for name in readable}
+        definitions = {}
+        for name in readable:
+            definition = entity_defs(ENTITIES[name])
+            if name in settings.optimistic_concurrency:
+                definition["optimisticConcurrencyControl"] = True
+            definitions[name] = definition
         if "Task" in definitions:
-            parents = [name for name in settings.task_parents if user.may("read", name)]
-            definitions["Task"]["fields"]["parent"]["entityList"] = parents
-        if "Webhook" in definitions and settings.version == "8.4":
+            parent = definitions["Task"]["fields"]["parent"]
+            parent["entityList"] = _parents_of_task(settings, user)
+        if "Webhook" in definitions and settings.is_version_8_4:
             del definitions["Webhook"]["fields"]["skipOwn"]
-        for name in settings.optimistic_concurrency & definitions.keys():
-            definitions[name]["optimisticConcurrencyControl"] = True
-        own = {key: {"type": "varchar"} for key in settings.extension_settings}
-        definitions["Settings"] = {"fields": own}
+        extension_fields = {}
+        for name in settings.extension_settings:
+            extension_fields[name] = {"type": "varchar"}
+        definitions["Settings"] = {"fields": extension_fields}
         return definitions
 
     # -- control API ------------------------------------------------------------------------------------------
 
     async def _get_settings(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._store.settings.model_dump(mode="json"))
+        settings = self._store.settings.model_dump(mode="json")
+        return web.json_response(settings)
 
     async def _change_settings(self, request: web.Request) -> web.Response:
         try:
@@ -534,24 +552,29 @@ class EspoCRMTwin(Twin):
         return self._store.full(record)
 
     async def _edit_record(self, request: web.Request, admin: ApiUser) -> Any:
-        record = self._store.get(_entity(request), request.match_info["id"])
-        return self._service.update(
-            record, await _body(request), admin, silent=_is_silent(request)
-        )
+        record = self._named_record(request)
+        body = await _body(request)
+        silent = _is_silent(request)
+        return self._service.update(record, body, admin, silent=silent)
 
     async def _remove_record(self, request: web.Request, admin: ApiUser) -> Any:
-        record = self._store.get(_entity(request), request.match_info["id"])
-        self._service.delete(record, admin, silent=_is_silent(request))
+        record = self._named_record(request)
+        silent = _is_silent(request)
+        self._service.delete(record, admin, silent=silent)
         return True
+
+    def _named_record(self, request: web.Request) -> Record:
+        """The record that the path of a control request names."""
+        entity = _entity(request)
+        return self._store.get(entity, request.match_info["id"])
 
     async def _act(self, request: web.Request, admin: ApiUser) -> Any:
         try:
             action = ACTIONS.validate_json(await request.read())
         except ValidationError as error:
-            raise ApiError(
-                400, "No such action.", json.loads(error.json(include_url=False))
-            ) from error
-        return Browser(self._store, self._service, self._queue.add, admin).do(action)
+            raise ApiError(400, "No such action.", _details_of(error)) from error
+        browser = Browser(self._store, self._service, self._queue.add, admin)
+        return browser.do(action)
 
     async def _show_webhooks(self, _request: web.Request) -> web.Response:
         queue = [item.as_json() for item in self._queue.items]
@@ -561,14 +584,17 @@ class EspoCRMTwin(Twin):
     async def _process_webhooks(self, _request: web.Request) -> web.Response:
         if self._session is None:
             raise web.HTTPServiceUnavailable(text="The twin is not running.")
-        return web.json_response(
-            [asdict(delivery) for delivery in await self._queue.process(self._session)]
-        )
+        deliveries = await self._queue.process(self._session)
+        sent = [asdict(delivery) for delivery in deliveries]
+        return web.json_response(sent)
 
 
 def _acl(user: ApiUser) -> dict[str, Any]:
+    table = {}
+    for name in ENTITIES:
+        table[name] = _acl_row(name, user)
     acl: dict[str, Any] = {
-        "table": {name: _acl_row(name, user) for name in ENTITIES},
+        "table": table,
         "assignmentPermission": user.assignment_permission,
         "userPermission": user.user_permission,
         "mentionPermission": user.mention_permission,
@@ -583,15 +609,48 @@ def _acl_row(scope: str, user: ApiUser) -> dict[str, str] | bool:
     """What a role allows on a scope, as the user's own access table shows it."""
     if scope == "Webhook":
         return user.may("read", scope)
-    level = {
-        action: "all" if user.may(action, scope) else "no"
-        for action in ("read", "edit", "delete")
-    }
     return {
         "create": "yes" if user.may("create", scope) else "no",
-        **level,
-        "stream": level["read"],
+        "read": _acl_level(user, "read", scope),
+        "edit": _acl_level(user, "edit", scope),
+        "delete": _acl_level(user, "delete", scope),
+        "stream": _acl_level(user, "read", scope),
     }
+
+
+def _acl_level(user: ApiUser, action: Action, scope: str) -> Level:
+    if user.may(action, scope):
+        return "all"
+    return "no"
+
+
+def _parents_of_task(settings: Settings, user: ApiUser) -> list[str]:
+    """The entities that a user may choose as parent of a Task."""
+    return [name for name in settings.task_parents if user.may("read", name)]
+
+
+def _node_at(node: Any, key: str) -> Any:
+    """What stands at a path of names with dots between them; None if nothing does."""
+    for name in key.split("."):
+        if not name:
+            continue
+        if not isinstance(node, dict):
+            return None
+        node = node.get(name)
+    return node
+
+
+def _entity_at(request: web.Request, place: int) -> str:
+    """The entity that a write is about; ``place``: which one, if the request holds several."""
+    plain = request.get(PLAIN_FORMS)
+    if not plain:
+        return str(request.match_info.get("entity"))
+    _, path = plain[place]
+    return str(path.split("/")[3])
+
+
+def _is_set(request: web.Request, header: str) -> bool:
+    return request.headers.get(header, "").lower() == "true"
 
 
 def _target_of(entity: Entity, link: str) -> tuple[str, str]:
@@ -633,30 +692,34 @@ async def _answered(
         value = await handler(request, user)
     except ApiError as error:
         return _refusal(error)
-    created_webhook = (
-        request.method == "POST" and request.path == f"{API_PREFIX}/Webhook"
-    )
+    status = 200
+    if request.method == "POST" and request.path == f"{API_PREFIX}/Webhook":
+        status = 201
     return web.Response(
-        status=201 if created_webhook else 200,
+        status=status,
         body=php_json(value),
         content_type="application/json",
     )
 
 
 def _refusal(error: ApiError) -> web.Response:
-    body = b"" if error.body is None else php_json(error.body)
-    # EspoCRM strips what a header cannot carry.
-    reason = "".join(char if " " <= char <= "~" else " " for char in error.reason)
-    headers = {"X-Status-Reason": reason} if reason else {}
-    return web.Response(
-        status=error.status, body=body, headers=headers, content_type="application/json"
+    response = web.Response(
+        status=error.status, body=b"", content_type="application/json"
     )
+    if error.body is not None:
+        response.body = php_json(error.body)
+    if error.reason:
+        # EspoCRM strips what a header cannot carry.
+        response.headers["X-Status-Reason"] = _UNPRINTABLE.sub(" ", error.reason)
+    return response
 
 
 def _invalid(error: ValidationError) -> web.Response:
-    return web.json_response(
-        {"error": json.loads(error.json(include_url=False))}, status=400
-    )
+    return web.json_response({"error": _details_of(error)}, status=400)
+
+
+def _details_of(error: ValidationError) -> Any:
+    return json.loads(error.json(include_url=False))
 
 
 def _is_silent(request: web.Request) -> bool:

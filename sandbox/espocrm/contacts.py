@@ -11,6 +11,7 @@ last owner releases it, with its flags.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ from sandbox.espocrm.php import php_trim
 
 DEFAULT_PHONE_TYPE = "Mobile"
 ERASED_PREFIX = "ERASED:"
+#: What is shown of a record without a number or address.
+_NO_ROW: Mapping[str, Any] = {"name": None, "optOut": False, "invalid": False}
 
 
 @dataclass
@@ -30,11 +33,15 @@ class ContactLinks:
 
     def in_order(self) -> list[str]:
         """The rows as EspoCRM returns them: the primary one first."""
-        return sorted(self.rows, key=lambda row_id: row_id != self.primary)
+        if self.primary is None or self.primary not in self.rows:
+            return list(self.rows)
+        others = [row_id for row_id in self.rows if row_id != self.primary]
+        return [self.primary, *others]
 
     def remove(self, row_id: str) -> None:
         """Release a row; no other becomes the primary one by this."""
-        self.rows = [other for other in self.rows if other != row_id]
+        if row_id in self.rows:
+            self.rows.remove(row_id)
         if self.primary == row_id:
             self.primary = None
 
@@ -54,7 +61,11 @@ class ContactRows:
 
     def entries(self, contact: Field, links: ContactLinks) -> list[dict[str, Any]]:
         """The array ``emailAddressData`` or ``phoneNumberData`` as a read by id shows it."""
-        return [self._entry(contact, row_id, links) for row_id in links.in_order()]
+        entries = []
+        for row_id in links.in_order():
+            entry = self._entry(contact, row_id, links)
+            entries.append(entry)
+        return entries
 
     def _entry(
         self, contact: Field, row_id: str, links: ContactLinks
@@ -65,14 +76,15 @@ class ContactRows:
             entry["lower"] = _key(contact, row["name"])
         else:
             entry["type"] = row["type"]
-        entry["primary"] = row_id == links.primary
-        entry["optOut"] = row["optOut"]
-        entry["invalid"] = row["invalid"]
-        return entry
+        return entry | {
+            "primary": row_id == links.primary,
+            "optOut": row["optOut"],
+            "invalid": row["invalid"],
+        }
 
     def summary(self, contact: Field, links: ContactLinks) -> dict[str, Any]:
         """The attributes that describe the primary entry, as they appear in lists."""
-        row: dict[str, Any] = {"name": None, "optOut": False, "invalid": False}
+        row = _NO_ROW
         if links.primary is not None:
             row = self._rows[links.primary]
         return {
@@ -97,25 +109,42 @@ class ContactRows:
         An array that differs from the stored one in anything, be it a missing ``optOut``, decides alone; otherwise the
         plain attributes count, which speak of the primary entry.
         """
+        guarded = self._guarded
+        if administrator:
+            guarded = set()
         given = data.get(f"{contact.name}Data")
-        if given is not None and (new or given != self.entries(contact, links)):
-            plain = data if new else {}
-            guarded: frozenset[str] = frozenset()
-            if not administrator:
-                guarded = frozenset(self._guarded)
-            self._save_array(contact, links, given, plain, guarded)
-            return
+        if given is not None:
+            if new:
+                self._save_array(contact, links, given, guarded, plain=data)
+                return
+            if given != self.entries(contact, links):
+                self._save_array(contact, links, given, guarded)
+                return
         plain_attributes = {contact.name, *contact.flags}
-        if plain_attributes & data.keys():
+        if not plain_attributes.isdisjoint(data):
             self._save_primary(contact, links, data)
 
     def guard(self, contact: Field, entry: Mapping[str, Any]) -> None:
         """Say that a value also belongs to a record which only an administrator may edit, with these flags there."""
-        for key, row in _wanted(contact, [dict(entry)]).items():
+        wanted = _wanted(contact, [dict(entry)])
+        for key, row in wanted.items():
             new_id = self._make_id()
             row_id = self._ids.setdefault((contact.type, key), new_id)
             self._rows[row_id] = row
             self._guarded.add(row_id)
+
+    def checkpoint(self) -> Callable[[], None]:
+        """Remember all rows; the function that is returned brings them back."""
+        rows = deepcopy(self._rows)
+        ids = dict(self._ids)
+        guarded = set(self._guarded)
+
+        def bring_back() -> None:
+            self._rows = rows
+            self._ids = ids
+            self._guarded = guarded
+
+        return bring_back
 
     def keep_noted(
         self, contact: Field, entry: dict[str, Any], is_shared: Callable[[str], bool]
@@ -137,13 +166,14 @@ class ContactRows:
     def erase(self, contact: Field, links: ContactLinks) -> None:
         """Overwrite the values for good, as the data privacy tool does: the rows stay linked, with all their owners."""
         for row_id in links.rows:
-            row = self._rows[row_id]
-            key = _key(contact, row["name"])
+            key = self._key_of(contact, row_id)
             self._ids.pop((contact.type, key), None)
-            row["name"] = f"{ERASED_PREFIX}{row_id}"
+            erased = f"{ERASED_PREFIX}{row_id}"
+            row = self._rows[row_id]
+            row["name"] = erased
             if contact.type == "email":
                 row["optOut"] = True
-            self._remember(contact, row["name"], row_id)
+            self._remember(contact, erased, row_id)
 
     def _id_of(self, contact: Field, value: str) -> str | None:
         """The shared row of a value, if there is one."""
@@ -163,42 +193,43 @@ class ContactRows:
         contact: Field,
         links: ContactLinks,
         entries: list[dict[str, Any]],
-        plain: Mapping[str, Any],
-        guarded: frozenset[str],
+        guarded: set[str],
+        *,
+        plain: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the given entries the only ones of a record.
 
         The flags of an entry that is named are overwritten, but those of a guarded row stay, and the entry is changed
-        to say so.
+        to say so. ``plain``: the attributes of a new record, whose flags count for the primary value.
         """
         wanted = _wanted(contact, entries)
-        _apply_plain_flags(contact, wanted, plain)
+        if plain is not None:
+            _apply_plain_flags(contact, wanted, plain)
         for row_id in list(links.rows):
             if self._key_of(contact, row_id) not in wanted:
                 links.remove(row_id)
         primary = _new_primary(contact, entries)
+        rows = []
         for key, row in wanted.items():
-            known = self._ids.get((contact.type, key))
-            row_id = known or self._make_id()
+            row_id = self._ids.get((contact.type, key)) or self._make_id()
             self._ids[contact.type, key] = row_id
             if row_id not in guarded:
                 self._rows[row_id] = row
-            if row_id not in links.rows:
-                links.rows.append(row_id)
+            rows.append(row_id)
             if key == primary:
                 links.primary = row_id
+        links.rows = rows
         self._say_what_stayed(contact, entries, guarded)
-        order = list(wanted)
-        links.rows.sort(key=lambda row_id: order.index(self._key_of(contact, row_id)))
 
     def _say_what_stayed(
-        self, contact: Field, entries: list[dict[str, Any]], guarded: frozenset[str]
+        self, contact: Field, entries: list[dict[str, Any]], guarded: set[str]
     ) -> None:
         names = ["optOut", "invalid"]
         if contact.type != "email":
             names.append("type")
         for entry in entries:
-            row_id = self._id_of(contact, _value(contact, entry))
+            value = _value(contact, entry)
+            row_id = self._id_of(contact, value)
             if row_id is None or row_id not in guarded:
                 continue
             row = self._rows[row_id]
@@ -220,18 +251,20 @@ class ContactRows:
             links.remove(links.primary)
         if not value:
             return
+        row_id = self._row_of(contact, value)
+        if row_id not in links.rows:
+            links.rows.insert(0, row_id)
+        links.primary = row_id
+        _set_flags(contact, self._rows[row_id], wanted)
+
+    def _row_of(self, contact: Field, value: str) -> str:
+        """The shared row of a value; a new one if there is none."""
         row_id = self._id_of(contact, value)
         if row_id is None:
             row_id = self._make_id()
             self._remember(contact, value, row_id)
             self._rows[row_id] = {"name": value, "type": DEFAULT_PHONE_TYPE}
-        if row_id not in links.rows:
-            links.rows.insert(0, row_id)
-        links.primary = row_id
-        opted_out, invalid = contact.flags
-        row = self._rows[row_id]
-        row["optOut"] = bool(wanted[opted_out])
-        row["invalid"] = bool(wanted[invalid])
+        return row_id
 
 
 def _key(contact: Field, value: str) -> str:
@@ -267,13 +300,19 @@ def _apply_plain_flags(
     contact: Field, wanted: dict[str, dict[str, Any]], plain: Mapping[str, Any]
 ) -> None:
     """A new record with array and plain value: the flags of that value are the plain ones, false if not given."""
-    key = _key(contact, _value(contact, plain))
-    row = wanted.get(key)
-    if row is None:
-        return
+    value = _value(contact, plain)
+    row = wanted.get(_key(contact, value))
+    if row is not None:
+        _set_flags(contact, row, plain)
+
+
+def _set_flags(
+    contact: Field, row: dict[str, Any], attributes: Mapping[str, Any]
+) -> None:
+    """Give a row the flags that the plain attributes say, false if not given."""
     opted_out, invalid = contact.flags
-    row["optOut"] = bool(plain.get(opted_out))
-    row["invalid"] = bool(plain.get(invalid))
+    row["optOut"] = bool(attributes.get(opted_out))
+    row["invalid"] = bool(attributes.get(invalid))
 
 
 def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
@@ -281,11 +320,16 @@ def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
 
     Of entries with the same key the flag of the last one counts. If that leaves none, the present one stays: None.
     """
-    keys = [_key(contact, _value(contact, entry)) for entry in entries]
-    marks = [bool(entry.get("primary")) for entry in entries]
-    if marks and not any(marks):
-        marks[0] = True
-    flagged = dict(zip(keys, marks, strict=True))
+    is_any_flagged = any(entry.get("primary") for entry in entries)
+    flagged = {}
+    keys = []
+    for position, entry in enumerate(entries):
+        key = _key(contact, _value(contact, entry))
+        keys.append(key)
+        if is_any_flagged:
+            flagged[key] = bool(entry.get("primary"))
+        else:
+            flagged[key] = position == 0
     for key in reversed(keys):
         if key and flagged[key]:
             return key

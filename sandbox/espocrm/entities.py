@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any, Literal
 
 FieldType = Literal[
@@ -29,6 +28,14 @@ FieldType = Literal[
 ]
 
 PHONE_TYPES = ("Mobile", "Office", "Home", "Fax", "Other")
+#: What is added to a field's name in the names of its attributes; other types have one of the same name.
+_SUFFIXES = {
+    "link": ("Id", "Name"),
+    "linkParent": ("Id", "Type", "Name"),
+    "linkMultiple": ("Ids",),
+    "email": ("", "IsOptedOut", "IsInvalid"),
+    "phone": ("", "IsOptedOut", "IsInvalid"),
+}
 SYNC_STATUSES = (
     "pending_sync",
     "dirty",
@@ -74,18 +81,11 @@ class Field:
     unique: bool = False
     entity: str = ""  #: target of a link
 
-    @property
+    @cached_property
     def attributes(self) -> tuple[str, ...]:
         """Attributes in EspoCRM's order, without the data arrays of ``email`` and ``phone``."""
-        if self.type == "link":
-            return (f"{self.name}Id", f"{self.name}Name")
-        if self.type == "linkParent":
-            return (f"{self.name}Id", f"{self.name}Type", f"{self.name}Name")
-        if self.type == "linkMultiple":
-            return (f"{self.name}Ids",)
-        if self.type in {"email", "phone"}:
-            return (self.name, f"{self.name}IsOptedOut", f"{self.name}IsInvalid")
-        return (self.name,)
+        suffixes = _SUFFIXES.get(self.type, ("",))
+        return tuple(f"{self.name}{suffix}" for suffix in suffixes)
 
     @property
     def writable(self) -> tuple[str, ...]:
@@ -106,6 +106,17 @@ class Field:
         if self.type in {"email", "phone"}:
             return self.attributes[1:]
         return ()
+
+
+_TIMES = (
+    Field(name="createdAt", type="datetime", read_only=True),
+    Field(name="modifiedAt", type="datetime", read_only=True),
+)
+_AUTHORS = (
+    Field(name="createdBy", type="link", entity="User", read_only=True),
+    Field(name="modifiedBy", type="link", entity="User", read_only=True),
+)
+_ASSIGNED_USER = Field(name="assignedUser", type="link", entity="User")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,18 +148,12 @@ class Entity:
     def all_fields(self) -> tuple[Field, ...]:
         """Every field in the order of the attributes; ``name`` first."""
         own = {field.name: field for field in self.fields}
-        name = own.pop("name", Field(name="name", read_only=self.person))
-        times = (
-            Field(name="createdAt", type="datetime", read_only=True),
-            Field(name="modifiedAt", type="datetime", read_only=True),
-        )
-        users = [
-            Field(name="createdBy", type="link", entity="User", read_only=True),
-            Field(name="modifiedBy", type="link", entity="User", read_only=True),
-        ]
-        if self.assigned and "assignedUser" not in own:
-            users.append(Field(name="assignedUser", type="link", entity="User"))
-        return (name, *times, *own.values(), *users)
+        person_or_text = Field(name="name", read_only=self.person)
+        name = own.pop("name", person_or_text)
+        fields = (name, *_TIMES, *own.values(), *_AUTHORS)
+        if self.assigned and _ASSIGNED_USER.name not in own:
+            return (*fields, _ASSIGNED_USER)
+        return fields
 
     @cached_property
     def field_of(self) -> dict[str, Field]:
@@ -166,8 +171,9 @@ class Entity:
             plain += field.attributes
         plain.insert(1, "deleted")
         data = [f"{field.name}Data" for field in self.contact_fields]
-        stream = ["isFollowed", "followersIds", "followersNames"] if self.stream else []
-        return ("id", *plain, *data, *stream)
+        if self.stream:
+            data += ["isFollowed", "followersIds", "followersNames"]
+        return ("id", *plain, *data)
 
     @cached_property
     def list_attributes(self) -> tuple[str, ...]:
@@ -177,14 +183,50 @@ class Entity:
     @cached_property
     def writable(self) -> frozenset[str]:
         """Attributes that a request may set; all others in a body are ignored."""
-        return frozenset(chain.from_iterable(f.writable for f in self.all_fields))
+        attributes: set[str] = set()
+        for field in self.all_fields:
+            attributes.update(field.writable)
+        return frozenset(attributes)
+
+    @cached_property
+    def row_attributes(self) -> tuple[str, ...]:
+        """Attributes of a list row in the order in which EspoCRM shows them."""
+        listed = set(self.list_attributes)
+        return tuple(name for name in self.attributes if name in listed)
 
     @cached_property
     def contact_fields(self) -> tuple[Field, ...]:
         """The fields of type email and phone."""
-        return tuple(
-            field for field in self.all_fields if field.type in {"email", "phone"}
-        )
+        return self._fields_of_types("email", "phone")
+
+    @cached_property
+    def contact_attributes(self) -> frozenset[str]:
+        """Attributes of these fields that a request may set."""
+        attributes: set[str] = set()
+        for contact in self.contact_fields:
+            attributes.update(contact.writable)
+        return frozenset(attributes)
+
+    @cached_property
+    def computed_attributes(self) -> frozenset[str]:
+        """Attributes that EspoCRM derives from the addresses only when a record is read."""
+        attributes: set[str] = set()
+        for contact in self.contact_fields:
+            attributes.update(contact.attributes)
+        return frozenset(attributes)
+
+    @cached_property
+    def column_attributes(self) -> frozenset[str]:
+        """Attributes of a list row that are stored, not computed."""
+        return frozenset(self.list_attributes) - self.computed_attributes
+
+    @cached_property
+    def link_fields(self) -> tuple[Field, ...]:
+        """The fields that lead to one record."""
+        return self._fields_of_types("link", "linkParent")
+
+    def _fields_of_types(self, *types: str) -> tuple[Field, ...]:
+        return tuple(field for field in self.all_fields if field.type in types)
 
 
 _BETEILIGTE_MASTER_DATA = (
@@ -470,17 +512,17 @@ ENTITIES: dict[str, Entity] = {
 
 def entity_defs(entity: Entity) -> dict[str, Any]:
     """The metadata ``entityDefs.{entity}``: fields with type, options and limits, links, and the default order."""
+    fields = {}
     links: dict[str, Any] = {}
     for field in entity.all_fields:
+        fields[field.name] = _field_def(entity, field)
         if field.type == "link":
             links[field.name] = {"type": "belongsTo", "entity": field.entity}
     for link, foreign, _ in entity.links:
         links[link] = {"type": "hasMany", "entity": foreign}
     order_by, order = entity.order
     return {
-        "fields": {
-            field.name: _field_def(entity, field) for field in entity.all_fields
-        },
+        "fields": fields,
         "links": links,
         "collection": {"orderBy": order_by, "order": order.lower()},
     }

@@ -127,30 +127,50 @@ def parse_query(raw: str) -> dict[str, Any]:
     count from 0 without a gap make a list, all others a dict.
     """
     tree: dict[str, Any] = {}
-    for key, value in parse_qsl(raw, keep_blank_values=True)[:MAX_INPUT_VARIABLES]:
-        name, bracket, _ = key.partition("[")
-        keys = [name, *_BRACKET.findall(key[len(name) :])] if bracket else [key]
-        _insert(tree, keys, value)
+    parameters = parse_qsl(raw, keep_blank_values=True)
+    for key, value in parameters[:MAX_INPUT_VARIABLES]:
+        _insert(tree, _keys_in(key), value)
     return {key: _listed(value) for key, value in tree.items()}
 
 
+def _keys_in(key: str) -> list[str]:
+    """The name of a parameter, and what stands in the brackets behind it."""
+    name, bracket, _ = key.partition("[")
+    if not bracket:
+        return [key]
+    brackets = key.removeprefix(name)
+    return [name, *_BRACKET.findall(brackets)]
+
+
 def _insert(tree: dict[str, Any], keys: list[str], value: str) -> None:
+    *parents, last = keys
     node = tree
-    for key, follower in zip(keys, [*keys[1:], None], strict=True):
-        name = key or str(sum(k.isdigit() for k in node))
-        if follower is None:
-            node[name] = value
-            return
+    for key in parents:
+        name = key or _next_number(node)
         child = node.get(name)
         if not isinstance(child, dict):
-            child = node[name] = {}
+            child = {}
+            node[name] = child
         node = child
+    name = last or _next_number(node)
+    node[name] = value
+
+
+def _next_number(node: dict[str, Any]) -> str:
+    """The key that PHP gives to an entry without one."""
+    numbered = [key for key in node if key.isdigit()]
+    return str(len(numbered))
 
 
 def _listed(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    children = {key: _listed(child) for key, child in value.items()}
-    if list(children) == [str(index) for index in range(len(children))]:
+    children = {}
+    is_list = True
+    for position, (key, child) in enumerate(value.items()):
+        children[key] = _listed(child)
+        if key != str(position):
+            is_list = False
+    if is_list:
         return list(children.values())
     return children

@@ -7,6 +7,7 @@ accents.
 from __future__ import annotations
 
 import json
+import operator
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ MAX_PAGE = 200
 MAX_TEXT_IN_LIST = 10_000
 
 Row = Mapping[str, Any]
+Condition = Callable[[Row], bool]
 #: All values of an attribute that a filter has to look at: one, or every address of a record.
 ValuesOf = Callable[[Row, str], list[Any]]
 #: Ids of the records that a link of a row leads to.
@@ -30,6 +32,7 @@ _LEADING_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?")
 _NOT_SUPPORTED = ("q", "textFilter", "primaryFilter", "boolFilterList", "filterList")
 
 
+_ALWAYS_SHOWN = frozenset({"id", "name", "createdById", "assignedUserId"})
 _LINK_KINDS = frozenset({"linkedWith", "notLinkedWith", "isLinked", "isNotLinked"})
 _ITEM_PARAMETERS = frozenset(
     {"type", "attribute", "field", "value", "dateTime", "date", "timeZone"}
@@ -46,6 +49,12 @@ class SearchParams:
     offset: int
     max_size: int
     select: frozenset[str] | None
+
+    def shows(self, attribute: str) -> bool:
+        """Whether the rows of the answer have this attribute."""
+        if self.select is None or attribute in _ALWAYS_SHOWN:
+            return True
+        return attribute in self.select
 
 
 def read_search_params(query_string: str) -> SearchParams:
@@ -112,9 +121,12 @@ def _selected(select: Any) -> frozenset[str] | None:
 
 
 def _from_plain_parameters(query: Mapping[str, Any]) -> dict[str, Any]:
-    raw = {name: query[name] for name in _NOT_SUPPORTED if name in query}
-    raw["where"] = _plain_where(query)
-    raw["orderBy"] = _text(query, "orderBy")
+    raw: dict[str, Any] = {
+        "where": _plain_where(query),
+        "orderBy": _text(query, "orderBy"),
+    }
+    for name in _NOT_SUPPORTED:
+        raw[name] = query.get(name)
     select = _text(query, "attributeSelect") or _text(query, "select")
     if select is not None:
         raw["select"] = select.split(",")
@@ -179,59 +191,70 @@ class Query:
         Raises:
             ApiError: 400 for an unknown attribute, filter type or order.
         """
-        condition = self._group("and", params.where)
-        return self._ordered([row for row in rows if condition(row)], params)
+        passes = self._group("and", params.where)
+        selected = [row for row in rows if passes(row)]
+        return self._ordered(selected, params)
 
     def page(self, row: Row, params: SearchParams) -> dict[str, Any]:
         """One row as the list shows it: long texts cut, narrowed to what was selected."""
-        names: Iterable[str] = row
-        if params.select is not None:
-            wanted = params.select | {"id", "name", "createdById", "assignedUserId"}
-            names = [name for name in row if name in wanted]
-        return {name: _cut(row[name]) for name in names}
+        shown = {}
+        for name, value in row.items():
+            if params.shows(name):
+                shown[name] = _cut(value)
+        return shown
 
     # -- order ------------------------------------------------------------------------------------------------
 
     def _ordered(self, rows: list[Row], params: SearchParams) -> list[Row]:
-        default_attribute, default_order = self._entity.order
+        attribute, order = self._entity.order
         descending = params.descending
+        if params.order_by:
+            attribute = params.order_by
         if descending is None:
             is_default = params.order_by is None
-            descending = is_default and default_order == "DESC"
-        attribute = self._order_attribute(params.order_by or default_attribute)
-        by_id = sorted(rows, key=lambda row: str(row["id"]), reverse=descending)
-        return sorted(
-            by_id, key=lambda row: _sort_key(row[attribute]), reverse=descending
-        )
+            descending = is_default and order == "DESC"
+        column = self._order_attribute(attribute)
+
+        def place(row: Row) -> tuple[bool, float, str, str]:
+            return (*_sort_key(row[column]), str(row["id"]))
+
+        return sorted(rows, key=place, reverse=descending)
 
     def _order_attribute(self, name: str) -> str:
         """The attribute by which a field of this name is sorted: of a link, the second one."""
         attribute = name
-        for field in self._entity.all_fields:
-            if field.name == name and field.type in {"link", "linkParent"}:
-                attribute = field.attributes[1]
+        for link in self._entity.link_fields:
+            if link.name == name:
+                attribute = link.attributes[1]
         if attribute not in self._entity.list_attributes:
             raise ApiError(400, f"Order by non-existing field '{attribute}'.")
         return attribute
 
     # -- filters ----------------------------------------------------------------------------------------------
 
-    def _group(self, kind: str, items: Any) -> Callable[[Row], bool]:
+    def _group(self, kind: str, items: Any) -> Condition:
         if not isinstance(items, list):
             raise ApiError(400, "Bad 'value'.")
         conditions = [self._condition(item) for item in items]
-        passes = all
-        if kind == "or" and conditions:
-            passes = any
-        return lambda row: passes(condition(row) for condition in conditions)
 
-    def _condition(self, item: Any) -> Callable[[Row], bool]:
+        def all_pass(row: Row) -> bool:
+            return all(passes(row) for passes in conditions)
+
+        def any_passes(row: Row) -> bool:
+            return any(passes(row) for passes in conditions)
+
+        if kind == "or" and conditions:
+            return any_passes
+        return all_pass
+
+    def _condition(self, item: Any) -> Condition:
         _check_item(item)
         kind = item["type"]
         value = item.get("value")
         if kind in {"and", "or"}:
-            members = [] if value is None else value
-            return self._group(kind, members)
+            if value is None:
+                value = []
+            return self._group(kind, value)
         attribute = item.get("attribute") or item.get("field")
         if not attribute:
             raise ApiError(400, "No 'attribute' in where item.")
@@ -241,47 +264,64 @@ class Query:
         return self._comparison(kind, attribute, field, value)
 
     def _filter_field(self, attribute: str) -> Field:
-        if attribute in {"id", "deleted"}:
-            return self._entity.field_of.get(attribute) or Field(name=attribute)
         field = self._entity.field_of.get(attribute)
-        if field is None:
-            raise ApiError(400, f"Not existing attribute '{attribute}' in where.")
-        return field
+        if field is not None:
+            return field
+        if attribute in {"id", "deleted"}:
+            return Field(name=attribute)
+        raise ApiError(400, f"Not existing attribute '{attribute}' in where.")
 
-    def _link_condition(
-        self, kind: str, link: str, value: Any
-    ) -> Callable[[Row], bool]:
-        known = {name for name, _, _ in self._entity.links}
-        for field in self._entity.all_fields:
-            if field.type == "link":
-                known.add(field.name)
-        if link not in known:
+    def _link_condition(self, kind: str, link: str, value: Any) -> Condition:
+        if not self._has_link(link):
             raise ApiError(400, f"Not existing relation '{link}' in where.")
         if kind in {"isLinked", "isNotLinked"}:
-            is_wanted = kind == "isLinked"
-            return lambda row: bool(self._linked_ids(row, link)) == is_wanted
-        values = value if isinstance(value, list) else [value]
-        wanted = {str(entry) for entry in values}
-        is_wanted = kind == "linkedWith"
-        return lambda row: bool(self._linked_ids(row, link) & wanted) == is_wanted
+
+            def is_linked(row: Row) -> bool:
+                return bool(self._linked_ids(row, link))
+
+            return _as_wanted(is_linked, negative=kind == "isNotLinked")
+        values = value
+        if not isinstance(value, list):
+            values = [value]
+        wanted = set(map(str, values))
+
+        def is_linked_with(row: Row) -> bool:
+            return not wanted.isdisjoint(self._linked_ids(row, link))
+
+        return _as_wanted(is_linked_with, negative=kind == "notLinkedWith")
+
+    def _has_link(self, name: str) -> bool:
+        names = {link for link, _, _ in self._entity.links}
+        for field in self._entity.link_fields:
+            if field.type == "link":
+                names.add(field.name)
+        return name in names
 
     def _comparison(
         self, kind: str, attribute: str, field: Field, value: Any
-    ) -> Callable[[Row], bool]:
+    ) -> Condition:
         if kind in {"isNull", "isNotNull"}:
-            may_hold = kind == "isNotNull"
-            return lambda row: bool(self._held(row, attribute)) == may_hold
+
+            def holds_something(row: Row) -> bool:
+                return bool(self._held(row, attribute))
+
+            return _as_wanted(holds_something, negative=kind == "isNull")
         if kind in {"isTrue", "isFalse"}:
             wanted = [kind == "isTrue"]
             return lambda row: self._values_of(row, attribute) == wanted
-        test, negative = _test(kind, field, value)
+        test = _positive_test(kind, field, value)
+        negative = kind in _NEGATIVE_KINDS
+        # An address filter of EspoCRM is a sub-query, which knows no "unknown"; a column does.
+        passes_empty = negative and field.type in {"email", "phone"}
 
         def passes(row: Row) -> bool:
             values = self._held(row, attribute)
             if not values:
-                # An address filter of EspoCRM is a sub-query, which knows no "unknown"; a column does.
-                return negative and field.type in {"email", "phone"}
-            return any(test(_comparable(field, held)) for held in values) != negative
+                return passes_empty
+            for held in values:
+                if test(_comparable(field, held)):
+                    return not negative
+            return negative
 
         return passes
 
@@ -304,13 +344,15 @@ def _check_item(item: Any) -> None:
         raise ApiError(400, f"Unknown parameter '{min(unknown)}'.")
 
 
-def _test(kind: str, field: Field, value: Any) -> tuple[Callable[[Any], bool], bool]:
-    """A test of one held value, and whether the filter wants it to fail."""
-    negative = kind in {"notEquals", "notIn", "notLike", "notContains", "notOn"}
-    return _positive_test(kind, field, value), negative
+def _as_wanted(test: Condition, *, negative: bool) -> Condition:
+    """A test, or its opposite."""
+    if not negative:
+        return test
+    return lambda row: not test(row)
 
 
 def _positive_test(kind: str, field: Field, value: Any) -> Callable[[Any], bool]:
+    """What a filter asks of one held value; a filter that says "not" wants it to fail."""
     if kind in {"in", "notIn"}:
         return _test_of_list(kind, field, value)
     if kind == "between":
@@ -323,13 +365,19 @@ def _positive_test(kind: str, field: Field, value: Any) -> Callable[[Any], bool]
         return _test_of_list(kind, field, value)
     if value is None or isinstance(value, list | dict):
         raise ApiError(400, f"Bad where item '{kind}'.")
+    return _test_of_order(kind, field, value)
+
+
+def _test_of_order(kind: str, field: Field, value: Any) -> Callable[[Any], bool]:
     bound = _comparable(field, value)
     compare = _ORDERINGS[kind]
-    return lambda held: compare(held, bound)
+    return lambda held: bool(compare(held, bound))
 
 
 def _test_of_pattern(kind: str, value: Any) -> Callable[[Any], bool]:
-    text = "" if value is None else value
+    text = value
+    if value is None:
+        text = ""
     pattern = _like(_PATTERNS[kind].format(text))
     return lambda held: pattern.fullmatch(str(held)) is not None
 
@@ -344,11 +392,13 @@ def _test_of_list(kind: str, field: Field, value: Any) -> Callable[[Any], bool]:
 def _test_of_range(field: Field, value: Any) -> Callable[[Any], bool]:
     if not isinstance(value, list) or len(value) < 2:
         raise ApiError(400, "Bad where item 'between'.")
-    low = _comparable(field, value[0])
-    high = _comparable(field, value[1])
-    return lambda held: bool(low <= held <= high)
+    low, high = value[:2]
+    lowest = _comparable(field, low)
+    highest = _comparable(field, high)
+    return lambda held: bool(lowest <= held <= highest)
 
 
+_NEGATIVE_KINDS = frozenset({"notEquals", "notIn", "notLike", "notContains", "notOn"})
 _EQUALITIES = frozenset({"equals", "notEquals", "on", "notOn"})
 _PATTERNS = {
     "like": "{}",
@@ -359,16 +409,16 @@ _PATTERNS = {
     "endsWith": "%{}",
 }
 _ORDERINGS: dict[str, Callable[[Any, Any], bool]] = {
-    "equals": lambda held, bound: bool(held == bound),
-    "on": lambda held, bound: bool(held == bound),
-    "notEquals": lambda held, bound: bool(held == bound),
-    "notOn": lambda held, bound: bool(held == bound),
-    "greaterThan": lambda held, bound: bool(held > bound),
-    "after": lambda held, bound: bool(held > bound),
-    "greaterThanOrEquals": lambda held, bound: bool(held >= bound),
-    "lessThan": lambda held, bound: bool(held < bound),
-    "before": lambda held, bound: bool(held < bound),
-    "lessThanOrEquals": lambda held, bound: bool(held <= bound),
+    "equals": operator.eq,
+    "on": operator.eq,
+    "notEquals": operator.eq,
+    "notOn": operator.eq,
+    "greaterThan": operator.gt,
+    "after": operator.gt,
+    "greaterThanOrEquals": operator.ge,
+    "lessThan": operator.lt,
+    "before": operator.lt,
+    "lessThanOrEquals": operator.le,
 }
 
 
@@ -376,9 +426,10 @@ def _comparable(field: Field, value: Any) -> Any:
     """A value in the form in which MariaDB compares it with a column of this field's type."""
     if field.type in {"int", "bool"}:
         return _number(value)
-    if field.type == "datetime" and len(str(value)) == 10:
-        return f"{value} 00:00:00"
-    return _collated(str(value))
+    text = str(value)
+    if field.type == "datetime" and len(text) == 10:
+        return f"{text} 00:00:00"
+    return _collated(text)
 
 
 def _number(value: Any) -> float:
@@ -392,14 +443,18 @@ def _number(value: Any) -> float:
 
 
 def _collated(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.rstrip(" ")).casefold()
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
+    folded = unicodedata.normalize("NFKD", text.rstrip(" ")).casefold()
+    if folded.isascii():
+        return folded
+    return "".join(char for char in folded if not unicodedata.combining(char))
 
 
 def _like(pattern: str) -> re.Pattern[str]:
     wildcards = {"%": ".*", "_": "."}
-    parts = [wildcards.get(char, re.escape(char)) for char in _collated(pattern)]
-    return re.compile("".join(parts), re.DOTALL)
+    expression = ""
+    for char in _collated(pattern):
+        expression += wildcards.get(char) or re.escape(char)
+    return re.compile(expression, re.DOTALL)
 
 
 def _sort_key(value: Any) -> tuple[bool, float, str]:

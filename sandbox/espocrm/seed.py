@@ -16,9 +16,12 @@ def load_firm(store: Store, firm: Firm, admin: ApiUser) -> None:
 
     What Advoware knows too is ``clean``; what only EspoCRM knows waits as ``pending_sync``.
     """
+    active = []
     for employee in firm.employees:
-        _create(store, USER, _user(employee), admin, {"id": employee.espocrm_id})
-    active = [employee.espocrm_id for employee in firm.employees if employee.active]
+        given = {"id": employee.espocrm_id}
+        _create(store, USER, _user(employee), admin, given)
+        if employee.active:
+            active.append(employee.espocrm_id)
     parties = [party for party in firm.parties if party.in_espocrm]
     for number, party in enumerate(parties):
         assignee = active[number % len(active)]
@@ -32,7 +35,8 @@ def _create(
     admin: ApiUser,
     given: dict[str, Any],
 ) -> None:
-    store.create(entity, store.prepare(entity, body, record=None), admin, given)
+    data = store.prepare(entity, body, record=None)
+    store.create(entity, data, admin, given)
 
 
 def _user(employee: Employee) -> dict[str, Any]:
@@ -113,8 +117,11 @@ def _phones(party: Party) -> list[dict[str, Any]]:
 
 
 def _mails(party: Party) -> list[dict[str, Any]]:
-    mails = [mail for mail in party.mails if mail.in_espocrm]
-    return [{"emailAddress": mail.address} for mail in mails]
+    entries = []
+    for mail in party.mails:
+        if mail.in_espocrm:
+            entries.append({"emailAddress": mail.address})
+    return entries
 
 
 def _address(address: Address, beteiligte_id: str, synced_at: str) -> dict[str, Any]:

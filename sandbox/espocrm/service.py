@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sandbox.espocrm.access import ApiUser
+from sandbox.espocrm.access import ApiUser, Settings
 from sandbox.espocrm.entities import ENTITIES, NOTIFICATION, Entity, Field
 from sandbox.espocrm.php import ApiError, validation_failure
 from sandbox.espocrm.store import Change, Record, Store, sent_arrays
@@ -64,8 +64,7 @@ class RecordService:
             entity, body, record=None, demand_required=not is_laid_down
         )
         if not is_laid_down:
-            validate_bank_details(entity, data)
-            self._validate_name(entity, data, None, user)
+            self._check_by_extension(entity, data, None, user)
         self._check_assignment(entity, data, None, user)
         self._check_links(entity, data, None, user)
         if not skip_duplicate_check:
@@ -123,17 +122,17 @@ class RecordService:
             self._refuse_conflicts(record, data, version)
         self._check_assignment(entity, data, record, user)
         self._check_links(entity, data, record, user)
-        old_assignee = record.values.get("assignedUserId")
-        old_owner = record.values.get("beteiligteId")
+        assignee = record.get("assignedUserId")
+        owner = record.get("beteiligteId")
         change = self._store.update(record, data, user, keep_modified=keep_modified)
         if change and not silent:
-            if data.get("assignedUserId") != old_assignee:
+            if data.get("assignedUserId") != assignee:
                 self._notify(record, data, user)
             self._publish(change)
-        owner = record.values.get("beteiligteId")
-        if owner != old_owner:
-            self.mark_owner(old_owner, entity, user)
+        new_owner = record.get("beteiligteId")
+        if new_owner != owner:
             self.mark_owner(owner, entity, user)
+            self.mark_owner(new_owner, entity, user)
         return self._store.full(record) | sent_arrays(data)
 
     def _checked_update(
@@ -141,12 +140,12 @@ class RecordService:
     ) -> dict[str, Any]:
         """The attributes that a body sets, checked as EspoCRM and the extension do."""
         entity = record.entity
-        if entity.name == "Webhook":
+        is_webhook = entity.name == "Webhook"
+        if is_webhook:
             body = self._webhook_update(record, body, user)
         data = self._store.prepare(entity, body, record=record)
-        validate_bank_details(entity, data)
-        self._validate_name(entity, data, record.values, user)
-        if entity.name == "Webhook":
+        self._check_by_extension(entity, data, record, user)
+        if is_webhook:
             self._check_receiver(data)
         return data
 
@@ -164,33 +163,43 @@ class RecordService:
         Raises:
             ApiError: 403.
         """
-        user.demand("delete", record.entity.name)
-        owner = record.values.get("beteiligteId")
+        entity = record.entity
+        user.demand("delete", entity.name)
+        owner = record.get("beteiligteId")
         change = self._store.delete(record, user)
         if not silent:
             self._publish(change)
-        self.mark_owner(owner, record.entity, user)
+        self.mark_owner(owner, entity, user)
 
-    def _validate_name(
+    @property
+    def _settings(self) -> Settings:
+        return self._store.settings
+
+    def _check_by_extension(
         self,
         entity: Entity,
-        data: Mapping[str, Any],
-        present: Mapping[str, Any] | None,
+        data: dict[str, Any],
+        record: Record | None,
         user: ApiUser,
     ) -> None:
-        if self._store.settings.has_form_rules and not user.sync:
-            validate_name(entity, data, present)
+        validate_bank_details(entity, data)
+        if user.sync or not self._settings.has_form_rules:
+            return
+        present = None
+        if record is not None:
+            present = record.values
+        validate_name(entity, data, present)
 
     def mark_owner(self, owner_id: Any, part: Entity, user: ApiUser) -> None:
         """The extension: an address or account that goes or moves makes its Beteiligter wait for the sync."""
-        if not self._store.settings.has_form_rules:
+        if user.sync or not self._settings.has_form_rules:
             return
-        if user.sync or part.name not in {"CAdressen", "CBankverbindungen"}:
+        if part.name not in {"CAdressen", "CBankverbindungen"}:
             return
         owner = self._store.find("CBeteiligte", owner_id)
         if owner is None:
             return
-        if owner.values.get("syncStatus") in {"pending_sync", "dirty"}:
+        if owner.get("syncStatus") in {"pending_sync", "dirty"}:
             return
         change = self._store.update(owner, {"syncStatus": "dirty"}, user)
         if change:
@@ -209,8 +218,10 @@ class RecordService:
             return
         if "assignedUserId" not in entity.writable:
             return
-        present = record.values.get("assignedUserId") if record else None
-        if data.get("assignedUserId") not in {None, present, user.id}:
+        allowed = {None, user.id}
+        if record is not None:
+            allowed.add(record.get("assignedUserId"))
+        if data.get("assignedUserId") not in allowed:
             raise ApiError(
                 403, "Assignment failure: assigned user or team not allowed."
             )
@@ -222,67 +233,78 @@ class RecordService:
         record: Record | None,
         user: ApiUser,
     ) -> None:
-        present = record.values if record else {}
-        for field in entity.all_fields:
-            if field.type not in {"link", "linkParent"}:
-                continue
-            attribute = f"{field.name}Id"
+        present: Mapping[str, Any] = {}
+        if record is not None:
+            present = record.values
+        for link in entity.link_fields:
+            attribute = f"{link.name}Id"
             target_id = data.get(attribute)
             if target_id is None or target_id == present.get(attribute):
                 continue
-            foreign = _foreign_entity(field, data, present)
+            foreign = _foreign_entity(link, data, present)
             target = self._store.find(foreign, target_id)
             if target is None:
                 raise ApiError(403, "Can't relate with non-existing record.")
             if not self._may_read(user, target):
+                place = f"{entity.name}:{link.name}"
                 raise ApiError(
-                    403,
-                    f"No foreign record access for link operation ({entity.name}:{field.name}).",
+                    403, f"No foreign record access for link operation ({place})."
                 )
 
     @staticmethod
     def _may_read(user: ApiUser, record: Record) -> bool:
         if record.id == user.id:
             return True
-        scope = record.entity.name
-        if not user.may("read", scope):
+        if not user.may("read", record.entity.name):
             return False
-        return user.may_see(scope, record.values | {"id": record.id})
+        return record.is_shown_to(user)
 
     # -- stream -----------------------------------------------------------------------------------------------
 
     def _notify(self, record: Record, data: Mapping[str, Any], user: ApiUser) -> None:
         """Put a notification on the bell of an assignee or of whoever is mentioned in a post."""
-        if record.entity.name == "Task":
-            self._ring(data.get("assignedUserId"), "Note", record, user)
-        if record.entity.name == "Note":
-            self._notify_mentioned(record, data.get("post") or "", user)
+        kind = record.entity.name
+        if kind == "Task":
+            assignee = data.get("assignedUserId")
+            self._ring(assignee, "Note", record, user)
+        if kind == "Note":
+            post = data.get("post") or ""
+            self._notify_mentioned(record, post, user)
 
     def _notify_mentioned(self, note: Record, post: str, user: ApiUser) -> None:
         mentions = self._mentioned(post, user)
-        if mentions:
-            note.values["data"] = {"mentions": mentions}
+        if not mentions:
+            return
+        note.values["data"] = {"mentions": mentions}
         for person in mentions.values():
             self._ring(person["id"], "MentionInPost", note, user)
 
     def _mentioned(self, post: str, user: ApiUser) -> dict[str, dict[str, Any]]:
         """The users that a post mentions, by the mention."""
-        people = {}
-        for person in self._store.records("User"):
-            if person.values["isActive"] and _may_mention(user, person):
-                people[person.values["userName"]] = person
+        people = self._people_to_mention(user)
         found: dict[str, dict[str, Any]] = {}
         for mention in _MENTION.findall(post):
             name = mention.removeprefix("@")
-            if name in people:
-                person = people[name]
-                found[mention] = {
-                    "id": person.id,
-                    "name": person.values["name"],
-                    "userName": name,
-                    "_scope": "User",
-                }
+            person = people.get(name)
+            if person is None:
+                continue
+            found[mention] = {
+                "id": person.id,
+                "name": person.values["name"],
+                "userName": name,
+                "_scope": "User",
+            }
         return found
+
+    def _people_to_mention(self, user: ApiUser) -> dict[str, Record]:
+        """The active users whom this one may mention, by their user names."""
+        people = {}
+        for person in self._store.records("User"):
+            if not person.values["isActive"]:
+                continue
+            if _may_mention(user, person):
+                people[person.values["userName"]] = person
+        return people
 
     def _ring(self, user_id: Any, kind: str, about: Record, author: ApiUser) -> None:
         """A bell for a user, unless it is about his own doing."""
@@ -302,19 +324,28 @@ class RecordService:
     def _webhook_data(self, data: dict[str, Any], user: ApiUser) -> dict[str, Any]:
         self._check_receiver(data)
         scope, kind, field = self._event_of(data, user)
+        self._check_owner(data, user)
+        secret = self._dice.getrandbits(128)
+        return data | {
+            "entityType": scope,
+            "type": kind,
+            "field": field,
+            "secretKey": f"{secret:032x}",
+            "skipOwn": self._skips_own(data),
+        }
+
+    def _check_owner(self, data: Mapping[str, Any], user: ApiUser) -> None:
+        """Refuse a webhook too many of a user, and one that is for a person."""
         if not user.admin and self._webhooks_of(user) >= MAX_WEBHOOKS_PER_USER:
             raise ApiError(403, "Webhook number per user exceeded the limit.")
         owner = self._store.find("User", data.get("userId"))
         if owner is not None and owner.values["type"] != "api":
             raise ApiError(403, "User must be an API User.")
-        known_skip = bool(data.get("userId")) and self._store.settings.version != "8.4"
-        return data | {
-            "entityType": scope,
-            "type": kind,
-            "field": field,
-            "secretKey": f"{self._dice.getrandbits(128):032x}",
-            "skipOwn": bool(data.get("skipOwn")) and known_skip,
-        }
+
+    def _skips_own(self, data: Mapping[str, Any]) -> bool:
+        if self._settings.is_version_8_4 or not data.get("userId"):
+            return False
+        return bool(data.get("skipOwn"))
 
     @staticmethod
     def _event_of(
@@ -339,11 +370,16 @@ class RecordService:
         return scope, kind, field
 
     def _webhooks_of(self, user: ApiUser) -> int:
-        owners = [hook.values.get("userId") for hook in self._store.records("Webhook")]
-        return owners.count(user.id)
+        number = 0
+        for webhook in self._store.records("Webhook"):
+            if webhook.get("userId") == user.id:
+                number += 1
+        return number
 
     def _check_receiver(self, data: Mapping[str, Any]) -> None:
-        if "url" in data and not self._store.settings.may_send_to(data["url"]):
+        if "url" not in data:
+            return
+        if not self._settings.may_send_to(data["url"]):
             raise validation_failure("Webhook", "url", "notInternal")
 
     @staticmethod

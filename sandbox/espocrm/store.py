@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import chain
 from typing import Any, Literal
 
 from sandbox.espocrm.access import ApiUser, Settings
@@ -27,11 +26,22 @@ GIVEN_ATTRIBUTES = (
 )
 
 
+#: Attributes that a webhook about a new record does not show.
+_NOT_YET_COMPUTED = (
+    "createdByName",
+    "modifiedByName",
+    "followersIds",
+    "followersNames",
+)
+
+Event = Literal["create", "update", "delete"]
+
+
 @dataclass(frozen=True)
 class Change:
     """A change of a record, as a webhook reports it."""
 
-    event: Literal["create", "update", "delete"]
+    event: Event
     entity: str
     id: str
     payload: dict[str, Any]
@@ -48,6 +58,19 @@ class Record:
     contacts: dict[str, ContactLinks]
     deleted: bool = False
     version: int = 1  #: one more with every save
+
+    def has_contact_row(self, row_id: str) -> bool:
+        """Whether this address or number is one of the record's."""
+        return any(row_id in links.rows for links in self.contacts.values())
+
+    def get(self, name: str) -> Any:
+        """A column of the record, None if it is empty."""
+        return self.values.get(name)
+
+    def is_shown_to(self, user: ApiUser) -> bool:
+        """Whether the record is the user's to see."""
+        values = self.values | {"id": self.id}
+        return user.may_see(self.entity.name, values)
 
 
 class Store:
@@ -96,21 +119,21 @@ class Store:
 
     def records(self, entity: str) -> Iterator[Record]:
         """The records of an entity that are not deleted, oldest first."""
-        return (
-            record
-            for record in list(self._records[entity].values())
-            if not record.deleted
-        )
+        for record in list(self._records[entity].values()):
+            if not record.deleted:
+                yield record
 
     def full(self, record: Record) -> dict[str, Any]:
         """A record as a read by id shows it."""
+        entity = record.entity
         shown = self._row(record)
-        for contact in record.entity.contact_fields:
-            shown[f"{contact.name}Data"] = self._contact_rows.entries(
-                contact, record.contacts[contact.name]
-            )
-        if record.entity.stream:
-            shown |= {"isFollowed": False, "followersIds": [], "followersNames": {}}
+        for contact in entity.contact_fields:
+            links = record.contacts[contact.name]
+            shown[f"{contact.name}Data"] = self._contact_rows.entries(contact, links)
+        if entity.stream:
+            shown["isFollowed"] = False
+            shown["followersIds"] = []
+            shown["followersNames"] = {}
         return shown | self._version(record)
 
     def search(
@@ -122,19 +145,18 @@ class Store:
             lambda row, attribute: self._filter_values(entity, row, attribute),
             lambda row, link: self._linked_ids(entity, row, link),
         )
-        rows = query.select(
-            (
-                self._listed(record)
-                for record in self.records(entity.name)
-                if visible(record)
-            ),
-            params,
-        )
-        page = rows[params.offset : params.offset + max(params.max_size, 0)]
-        return [query.page(row, params) for row in page], len(rows)
+        rows = query.select(self._listed(entity, visible), params)
+        start = params.offset
+        end = start + max(params.max_size, 0)
+        page = [query.page(row, params) for row in rows[start:end]]
+        return page, len(rows)
 
-    def _listed(self, record: Record) -> dict[str, Any]:
-        return self._row(record) | self._version(record)
+    def _listed(
+        self, entity: Entity, visible: Callable[[Record], bool]
+    ) -> Iterator[dict[str, Any]]:
+        for record in self.records(entity.name):
+            if visible(record):
+                yield self._row(record) | self._version(record)
 
     def _version(self, record: Record) -> dict[str, Any]:
         if record.entity.name in self.settings.optimistic_concurrency:
@@ -149,19 +171,23 @@ class Store:
             "deleted": record.deleted,
         }
         for contact in entity.contact_fields:
-            values |= self._contact_rows.summary(contact, record.contacts[contact.name])
-        for link in entity.all_fields:
-            if link.type in {"link", "linkParent"}:
-                foreign = link.entity or values.get(f"{link.name}Type") or ""
-                target_id = values.get(f"{link.name}Id")
-                values[f"{link.name}Name"] = self._name_of(foreign, target_id)
-        return {attribute: values.get(attribute) for attribute in _row_order(entity)}
+            links = record.contacts[contact.name]
+            values |= self._contact_rows.summary(contact, links)
+        for link in entity.link_fields:
+            values[f"{link.name}Name"] = self._linked_name(link, values)
+        return {name: values.get(name) for name in entity.row_attributes}
 
-    def _name_of(self, entity: str, record_id: Any) -> str | None:
-        record = self.find(entity, record_id) if record_id else None
-        if record:
-            return record.values.get("name")
-        return None
+    def _linked_name(self, link: Field, values: Mapping[str, Any]) -> str | None:
+        """The name of the record that a link leads to."""
+        target_id = values.get(f"{link.name}Id")
+        if not target_id:
+            return None
+        entity = link.entity or values.get(f"{link.name}Type") or ""
+        target = self.find(entity, target_id)
+        if target is None:
+            return None
+        name: str | None = target.get("name")
+        return name
 
     def _filter_values(
         self, entity: Entity, row: Mapping[str, Any], attribute: str
@@ -170,25 +196,31 @@ class Store:
         links = record.contacts.get(attribute)
         if links is None:
             return [row[attribute]]
-        entries = self._contact_rows.entries(entity.field_of[attribute], links)
+        contact = entity.field_of[attribute]
+        entries = self._contact_rows.entries(contact, links)
         return [entry[attribute] for entry in entries]
 
     def _linked_ids(
         self, entity: Entity, row: Mapping[str, Any], link: str
     ) -> set[str]:
         if f"{link}Id" in row:
-            return {row[f"{link}Id"]} - {None}
+            target_id = row[f"{link}Id"]
+            if target_id is None:
+                return set()
+            return {target_id}
         ids: set[str] = set()
         for name, foreign, attribute in entity.links:
-            if name == link:
-                holders = self._holders(foreign, attribute, row["id"])
-                ids.update(holder.id for holder in holders)
+            if name != link:
+                continue
+            for holder in self._holders(foreign, attribute, row["id"]):
+                ids.add(holder.id)
         return ids
 
-    def _holders(self, entity: str, name: str, value: Any) -> list[Record]:
+    def _holders(self, entity: str, name: str, value: Any) -> Iterator[Record]:
         """The records of an entity that have this value."""
-        records = self.records(entity)
-        return [record for record in records if record.values.get(name) == value]
+        for record in self.records(entity):
+            if record.get(name) == value:
+                yield record
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -243,21 +275,26 @@ class Store:
             user: who creates it.
             given: system attributes that are laid down instead of drawn: id, times, users, secret key.
         """
-        given = given or {}
-        record_id = given.get("id") or self._make_id()
-        stamp = self._stamp()
-        values = {"createdAt": stamp, "modifiedAt": stamp, "createdById": user.id}
-        contacts = {contact.name: ContactLinks() for contact in entity.contact_fields}
-        record = Record(entity, str(record_id), values, contacts)
+        record = self._new_record(entity, user, given or {})
         self._write(record, data, user, new=True)
-        if record.values.get("syncStatus") is None and entity.initial_status:
+        if record.get("syncStatus") is None and entity.initial_status:
             record.values["syncStatus"] = entity.initial_status
-        for name in GIVEN_ATTRIBUTES:
-            if given.get(name) is not None:
-                record.values[name] = given[name]
+        record.values |= _given_attributes(given or {})
         self._records[entity.name][record.id] = record
         payload = self._create_payload(record, data)
-        return record, Change("create", entity.name, record.id, payload, user.id)
+        return record, _change("create", record, payload, user)
+
+    def _new_record(
+        self, entity: Entity, user: ApiUser, given: Mapping[str, Any]
+    ) -> Record:
+        """A record without attributes, not yet stored."""
+        record_id = given.get("id") or self._make_id()
+        contacts = {}
+        for contact in entity.contact_fields:
+            contacts[contact.name] = ContactLinks()
+        now = self._stamp()
+        times = {"createdAt": now, "modifiedAt": now, "createdById": user.id}
+        return Record(entity, str(record_id), times, contacts)
 
     def update(
         self,
@@ -281,20 +318,25 @@ class Store:
         if self._makes_dirty(record, data, changed, user):
             data["syncStatus"] = "dirty"
         self._write(record, data, user)
-        columns = set(entity.list_attributes) - _computed(entity)
-        changed |= _differing(columns, before, self.full(record))
+        after = self.full(record)
+        changed |= _differing(entity.column_attributes, before, after)
         counts = self._counts_as_version(entity, changed)
-        record.version += counts
+        if counts:
+            record.version += 1
         if keep_modified:
             return None
         changed |= self._always_changed(entity, counts=counts)
-        if record.values.get("modifiedById") != user.id:
+        if record.get("modifiedById") != user.id:
             changed |= {"modifiedById", "modifiedByName"}
         if not changed:
             return None
-        record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
+        self._note_author(record, user)
         payload = self._update_payload(record, data, changed)
-        return Change("update", entity.name, record.id, payload, user.id)
+        return _change("update", record, payload, user)
+
+    def _note_author(self, record: Record, user: ApiUser) -> None:
+        record.values["modifiedAt"] = self._stamp()
+        record.values["modifiedById"] = user.id
 
     def _makes_dirty(
         self, record: Record, data: Mapping[str, Any], changed: set[str], user: ApiUser
@@ -308,9 +350,11 @@ class Store:
 
     def _counts_as_version(self, entity: Entity, changed: set[str]) -> bool:
         """Whether a save counts in ``versionNumber``; with the newer extension the sync's own notes do not."""
-        if self.settings.extension in {"", "1.0.0"} or not entity.status:
+        if not self.settings.has_extension_1_1:
             return True
-        return bool(changed - entity.status)
+        if not entity.status:
+            return True
+        return not changed <= entity.status
 
     def _update_payload(
         self, record: Record, data: Mapping[str, Any], changed: set[str]
@@ -326,7 +370,7 @@ class Store:
 
     def _always_changed(self, entity: Entity, *, counts: bool) -> set[str]:
         """Attributes that are not loaded from the table, which old versions take for changed ones."""
-        if self.settings.version != "8.4":
+        if not self.settings.is_version_8_4:
             return set()
         attributes = set()
         if entity.stream:
@@ -338,10 +382,8 @@ class Store:
     def delete(self, record: Record, user: ApiUser) -> Change:
         """Mark a record as deleted."""
         record.deleted = True
-        record.values |= {"modifiedAt": self._stamp(), "modifiedById": user.id}
-        return Change(
-            "delete", record.entity.name, record.id, {"id": record.id}, user.id
-        )
+        self._note_author(record, user)
+        return _change("delete", record, {"id": record.id}, user)
 
     def restore(self, entity: Entity, record_id: str) -> Record:
         """Take the mark off again.
@@ -360,7 +402,8 @@ class Store:
     def erase_contacts(self, record: Record, contacts: Iterable[Field]) -> None:
         """Overwrite numbers and addresses of a record for good."""
         for contact in contacts:
-            self._contact_rows.erase(contact, record.contacts[contact.name])
+            links = record.contacts[contact.name]
+            self._contact_rows.erase(contact, links)
 
     def guard_contact(self, contact: Field, entry: Mapping[str, Any]) -> None:
         """Say that a number or address also belongs to a record elsewhere that only an administrator may edit."""
@@ -370,49 +413,53 @@ class Store:
         self, entity: Entity, record: Record | None, data: dict[str, Any]
     ) -> None:
         """As the write action: numbers and addresses keep what people have noted about them, see ContactRows.php."""
+
+        def is_shared(row_id: str) -> bool:
+            return self._is_held_by_others(row_id, record)
+
         for contact in entity.contact_fields:
             for entry in data.get(f"{contact.name}Data") or []:
                 if not isinstance(entry, dict):
                     continue
                 if isinstance(entry.get(contact.name), str):
-                    self._contact_rows.keep_noted(
-                        contact, entry, lambda row: self._is_held_by_others(row, record)
-                    )
+                    self._contact_rows.keep_noted(contact, entry, is_shared)
 
     def _is_held_by_others(self, row_id: str, record: Record | None) -> bool:
         for name in ENTITIES:
             for other in self.records(name):
-                if other is record:
-                    continue
-                if any(row_id in links.rows for links in other.contacts.values()):
+                if other is not record and other.has_contact_row(row_id):
                     return True
         return False
 
     def checkpoint(self) -> Callable[[], None]:
         """Remember all records; the function that is returned brings them back."""
-        records = {name: _copies(rows) for name, rows in self._records.items()}
-        rows = deepcopy(self._contact_rows.__dict__ | {"_make_id": None})
-        rows["_make_id"] = self._make_id
+        records = {}
+        for name, rows in self._records.items():
+            records[name] = _copies(rows)
+        bring_back_contacts = self._contact_rows.checkpoint()
 
         def bring_back() -> None:
             self._records = records
-            self._contact_rows.__dict__.update(rows)
+            bring_back_contacts()
 
         return bring_back
 
     def hand_over(self, source: Record, target: Record) -> None:
         """Link to another record what is linked to this one; that is done in the tables, not by saving the records."""
-        for _, foreign, attribute in (*source.entity.links, ("", "Note", "parentId")):
+        links = [*source.entity.links, ("", "Note", "parentId")]
+        for _, foreign, attribute in links:
             for holder in self._holders(foreign, attribute, source.id):
                 holder.values[attribute] = target.id
 
     def take_out(self, entity: Entity, record_id: str) -> Record | None:
         """Remove a record as if it had never been; returns it, if there was one."""
-        return self._records[entity.name].pop(record_id, None)
+        records = self._records[entity.name]
+        return records.pop(record_id, None)
 
     def put_back(self, record: Record) -> None:
         """Undo `take_out`."""
-        self._records[record.entity.name][record.id] = record
+        records = self._records[record.entity.name]
+        records[record.id] = record
 
     def likely_duplicates(
         self, entity: Entity, data: Mapping[str, Any]
@@ -428,7 +475,8 @@ class Store:
         for record in self.records(entity.name):
             row = self._row(record)
             mail = row.get("emailAddress") or ""
-            if (name and row["name"] == name) or mail in mails:
+            has_same_name = bool(name) and row["name"] == name
+            if has_same_name or mail in mails:
                 duplicates.append(row)
         return duplicates
 
@@ -446,9 +494,9 @@ class Store:
             return {}
         present = self.full(record)
         differing = _differing(data, present, data)
-        conflicting = [name for name in data if name in differing]
-        if self.settings.version != "8.4":
-            conflicting = self._attributes_of_fields(record.entity, differing)
+        if self.settings.is_version_8_4:
+            return {name: present[name] for name in data if name in differing}
+        conflicting = self._attributes_of_fields(record.entity, differing)
         return {name: present[name] for name in conflicting if name in present}
 
     def _attributes_of_fields(self, entity: Entity, differing: set[str]) -> list[str]:
@@ -465,9 +513,9 @@ class Store:
         """Whether an edit makes a record ``dirty``: one that waits to be created there stays ``pending_sync``."""
         if not record.entity.synced_id:
             return False
-        if record.values.get("syncStatus") != "pending_sync":
+        if record.get("syncStatus") != "pending_sync":
             return True
-        return record.values.get(record.entity.synced_id) is not None
+        return record.get(record.entity.synced_id) is not None
 
     def _write(
         self,
@@ -477,39 +525,38 @@ class Store:
         *,
         new: bool = False,
     ) -> None:
+        entity = record.entity
         columns = dict(data)
-        for name in _contact_attributes(record.entity):
+        for name in entity.contact_attributes:
             columns.pop(name, None)
         # The extension shows the name under two names.
-        if record.entity.name == "CAdressen":
+        if entity.name == "CAdressen":
             columns |= _address_label(record.values, columns)
         record.values |= columns
         _forget_erased(record.values)
-        for contact in record.entity.contact_fields:
+        for contact in entity.contact_fields:
             links = record.contacts[contact.name]
             self._contact_rows.save(
                 contact, links, data, new=new, administrator=user.admin
             )
-        if record.entity.person:
+        if entity.person:
             record.values["name"] = _full_name(record.values)
 
     def _create_payload(
         self, record: Record, data: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The attributes that were set; EspoCRM has not yet computed the primary address at that moment."""
-        hidden = _computed(record.entity) | {
-            "createdByName",
-            "modifiedByName",
-            "followersIds",
-            "followersNames",
-        }
-        shown = self.full(record) | dict.fromkeys(hidden)
-        for name in _contact_attributes(record.entity):
-            shown[name] = data.get(name)
-        for name in _flags(record.entity):
-            shown[name] = bool(data.get(name))
+        entity = record.entity
+        shown = self.full(record)
+        for name in (*entity.computed_attributes, *_NOT_YET_COMPUTED):
+            shown[name] = None
+        for contact in entity.contact_fields:
+            for name in contact.writable:
+                shown[name] = data.get(name)
+            for flag in contact.flags:
+                shown[flag] = bool(data.get(flag))
         payload = {}
-        for name in record.entity.attributes:
+        for name in entity.attributes:
             if shown.get(name) is not None:
                 payload[name] = shown[name]
         return payload
@@ -520,55 +567,70 @@ class Store:
 
 def sent_arrays(data: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of addresses and numbers among the attributes of a request."""
-    return {name: data[name] for name in data if name.endswith("Data")}
+    arrays = {}
+    for name, value in data.items():
+        if name.endswith("Data"):
+            arrays[name] = value
+    return arrays
+
+
+def _change(
+    event: Event, record: Record, payload: dict[str, Any], user: ApiUser
+) -> Change:
+    return Change(
+        event=event,
+        entity=record.entity.name,
+        id=record.id,
+        payload=payload,
+        user_id=user.id,
+    )
+
+
+def _given_attributes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a new record that are laid down although a client may not set them."""
+    attributes = {}
+    for name in GIVEN_ATTRIBUTES:
+        value = given.get(name)
+        if value is not None:
+            attributes[name] = value
+    return attributes
 
 
 def _differing(
     names: Iterable[str], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> set[str]:
-    return {name for name in names if before[name] != after[name]}
+    differing = set()
+    for name in names:
+        if before[name] != after[name]:
+            differing.add(name)
+    return differing
 
 
 def _mails_of(data: Mapping[str, Any]) -> set[Any]:
-    entries = data.get("emailAddressData") or []
-    mails = {entry.get("emailAddress") for entry in entries}
-    mails.add(data.get("emailAddress"))
+    mails = {data.get("emailAddress")}
+    for entry in data.get("emailAddressData") or []:
+        mails.add(entry.get("emailAddress"))
     return mails
 
 
 def _forget_erased(values: dict[str, Any]) -> None:
     """The extension: what a person has entered is no longer erased."""
     erased = values.get("erasedFields")
-    if erased:
-        empty = [name for name in erased.split() if not values.get(name)]
-        values["erasedFields"] = " ".join(empty) or None
+    if not erased:
+        return
+    empty = [name for name in erased.split() if not values.get(name)]
+    values["erasedFields"] = " ".join(empty) or None
 
 
 def _copies(rows: Mapping[str, Record]) -> dict[str, Record]:
     copies = {}
-    for key, record in rows.items():
-        values = dict(record.values)
-        contacts = deepcopy(record.contacts)
-        copies[key] = replace(record, values=values, contacts=contacts)
+    for record_id, record in rows.items():
+        copies[record_id] = replace(
+            record,
+            values=dict(record.values),
+            contacts=deepcopy(record.contacts),
+        )
     return copies
-
-
-def _row_order(entity: Entity) -> tuple[str, ...]:
-    listed = set(entity.list_attributes)
-    return tuple(name for name in entity.attributes if name in listed)
-
-
-def _contact_attributes(entity: Entity) -> set[str]:
-    return set(chain.from_iterable(c.writable for c in entity.contact_fields))
-
-
-def _flags(entity: Entity) -> set[str]:
-    return set(chain.from_iterable(c.flags for c in entity.contact_fields))
-
-
-def _computed(entity: Entity) -> set[str]:
-    """Attributes that EspoCRM derives from the addresses only when a record is read."""
-    return set(chain.from_iterable(c.attributes for c in entity.contact_fields))
 
 
 def _address_label(
@@ -576,11 +638,15 @@ def _address_label(
 ) -> dict[str, Any]:
     """What an address is called after a save: what a user has entered, else its street and place."""
     is_entered = "bezeichnung" in columns or "name" in columns
-    label = present.get("name")
     if is_entered:
         label = columns.get("bezeichnung", columns.get("name"))
-    if not label or (not is_entered and label == _street_and_place(present)):
-        label = _street_and_place({**present, **columns}) or label
+        is_made = False
+    else:
+        label = present.get("name")
+        is_made = label == _street_and_place(present)
+    if not label or is_made:
+        after = {**present, **columns}
+        label = _street_and_place(after) or label
     return {"bezeichnung": label, "name": label}
 
 
@@ -588,18 +654,29 @@ def _street_and_place(values: Mapping[str, Any]) -> str:
     lines = values.get("adresseStreet") or ""
     street = lines.partition("\n")[0].strip()
     code = values.get("adressePostalCode")
-    if not code and not street:
-        code = values.get("postfachPLZ")
-    if not street and values.get("postfach"):
-        street = f"Postfach {values['postfach']}"
-    place = " ".join(filter(None, (code, values.get("adresseCity"))))
-    return ", ".join(filter(None, (street, place)))
+    if not street:
+        code = code or values.get("postfachPLZ")
+        street = _post_office_box(values)
+    place = _joined(" ", code, values.get("adresseCity"))
+    return _joined(", ", street, place)
+
+
+def _post_office_box(values: Mapping[str, Any]) -> str:
+    number = values.get("postfach")
+    if not number:
+        return ""
+    return f"Postfach {number}"
+
+
+def _joined(separator: str, *parts: str | None) -> str:
+    """The parts that hold something, with a separator between them."""
+    return separator.join(part for part in parts if part)
 
 
 def _full_name(values: Mapping[str, Any]) -> str | None:
     """First and last name; a company, which has neither, is shown by its firm."""
-    names = filter(None, (values.get("firstName"), values.get("lastName")))
-    return " ".join(names) or values.get("firmenname")
+    name = _joined(" ", values.get("firstName"), values.get("lastName"))
+    return name or values.get("firmenname")
 
 
 def _defaults(entity: Entity) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from sandbox.espocrm.php import php_day, php_int, php_time, php_trim, validation
 MAX_CONTACT_ENTRIES = 10
 MAX_PHONE_LENGTH = 36
 MAX_MAIL_LENGTH = 255
+#: The check that a bad entry of a field of this type does not pass.
+_WRONG_CONTACT = {"email": "emailAddress", "phone": "valid"}
 INT_RANGE = range(-(2**31), 2**31)
 
 _ID = re.compile(r"[A-Za-z0-9_=\-.]+")
@@ -44,8 +46,10 @@ def clean_input(
     Raises:
         ApiError: 400, a value of an int field is no number (checked on the raw value, before the conversion).
     """
-    settable = entity.writable - SYSTEM_ATTRIBUTES
-    wanted = {key: value for key, value in body.items() if key in settable}
+    wanted = {}
+    for name, value in body.items():
+        if name in entity.writable and name not in SYSTEM_ATTRIBUTES:
+            wanted[name] = value
     for field in entity.all_fields:
         _clean_field(entity, field, wanted)
         if field.type == "phone" and settings.phone_number_international:
@@ -67,14 +71,19 @@ def _clean_field(entity: Entity, field: Field, wanted: dict[str, Any]) -> None:
 
 def _sanitize_phones(field: Field, wanted: dict[str, Any]) -> None:
     """Write the numbers of a field in E.164, as far as they begin with ``+`` and can be read."""
-    if isinstance(wanted.get(field.name), str):
-        wanted[field.name] = sanitize_phone(wanted[field.name])
-    entries = wanted.get(f"{field.name}Data")
-    for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict) and isinstance(
-            entry.get(field.name), str | int | float
-        ):
-            entry[field.name] = sanitize_phone(_to_text(entry[field.name]))
+    name = field.name
+    plain = wanted.get(name)
+    if isinstance(plain, str):
+        wanted[name] = sanitize_phone(plain)
+    entries = wanted.get(f"{name}Data")
+    if not isinstance(entries, list):
+        return
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        number = entry.get(name)
+        if isinstance(number, str | int | float):
+            entry[name] = sanitize_phone(_to_text(number))
 
 
 def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
@@ -102,7 +111,13 @@ def _to_bool(value: Any) -> bool:
 def _copied_entries(value: Any) -> Any:
     if not isinstance(value, list):
         return value
-    return [dict(item) if isinstance(item, dict) else item for item in value]
+    entries = []
+    for entry in value:
+        if isinstance(entry, dict):
+            entries.append(dict(entry))
+        else:
+            entries.append(entry)
+    return entries
 
 
 _SANITIZERS: dict[str, Callable[[str], str]] = {
@@ -115,11 +130,11 @@ _SANITIZERS: dict[str, Callable[[str], str]] = {
 def _to_int(entity: Entity, field: Field, value: Any) -> int:
     if value == "":
         return 0
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return int(value)
     if isinstance(value, str) and _NUMERIC.fullmatch(value):
         return php_int(value)
-    raise validation_failure(entity.name, field.name, "valid")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise validation_failure(entity.name, field.name, "valid")
+    return int(value)
 
 
 def _to_text(value: Any) -> str:
@@ -185,8 +200,8 @@ class _Checks:
         """The first check that the field's attributes do not pass."""
         given = [attribute for attribute in field.writable if attribute in self.data]
         if given and field.flags:
-            values = {**(self.present or {}), **self.data}
-            return _contact_failure(field, values, self.settings)
+            present = self.present or {}
+            return _contact_failure(field, {**present, **self.data}, self.settings)
         if self._asks_for(given) and _is_missing(field, self.data):
             return "required"
         for attribute in given:
@@ -198,12 +213,15 @@ class _Checks:
 
     def _asks_for(self, given: list[str]) -> bool:
         """Whether a required value must be there: in a new record, and in a field that is sent."""
-        return self.demand_required and (bool(given) or self.present is None)
+        if not self.demand_required:
+            return False
+        return bool(given) or self.present is None
 
 
 def _is_missing(field: Field, data: Mapping[str, Any]) -> bool:
-    values = [data.get(attribute) for attribute in field.writable]
-    return field.required and None in values
+    if not field.required:
+        return False
+    return any(data.get(attribute) is None for attribute in field.writable)
 
 
 def validate_bank_details(entity: Entity, data: dict[str, Any]) -> None:
@@ -233,16 +251,22 @@ def validate_name(
     if entity.name != "CBeteiligte":
         return
     sent = [name for name in ("lastName", "firmenname", "rechtsform") if name in data]
-    if present is not None and not sent:
+    if present is None:
+        present = {}
+    elif not sent:
         return
-    if not _is_named({**(present or {}), **data}):
-        failing = sent[0] if sent else "lastName"
-        raise validation_failure(entity.name, failing, "named")
+    if _is_named({**present, **data}):
+        return
+    failing = "lastName"
+    if sent:
+        failing = sent[0]
+    raise validation_failure(entity.name, failing, "named")
 
 
 def _is_named(values: Mapping[str, Any]) -> bool:
-    is_company = values.get("firmenname") and values.get("rechtsform")
-    return bool(values.get("lastName") or is_company)
+    if values.get("lastName"):
+        return True
+    return bool(values.get("firmenname") and values.get("rechtsform"))
 
 
 def _is_code(kind: type[schwifty.IBAN | schwifty.BIC], value: str) -> bool:
@@ -258,10 +282,7 @@ def _failure(
 ) -> str | None:
     """The name of the check that a value does not pass."""
     if field.type == "enum":
-        options = {option or None for option in field.options}
-        if value in options:
-            return None
-        return "valid"
+        return _option_failure(field, value)
     if value is None:
         return None
     if field.type == "linkParent" and attribute.endswith("Type"):
@@ -270,6 +291,14 @@ def _failure(
     if check is None:
         return None
     return check(field, value)
+
+
+def _option_failure(field: Field, value: Any) -> str | None:
+    """A value that is no option; empty stands for the option that is none."""
+    for option in field.options:
+        if value == (option or None):
+            return None
+    return "valid"
 
 
 def _parent_failure(entity: Entity, value: Any, settings: Settings) -> str | None:
@@ -288,7 +317,12 @@ def _length_failure(field: Field, value: str) -> str | None:
 
 
 def _url_failure(field: Field, value: str) -> str | None:
-    return _length_failure(field, value) or (None if _URI.fullmatch(value) else "valid")
+    too_long = _length_failure(field, value)
+    if too_long:
+        return too_long
+    if not _URI.fullmatch(value):
+        return "valid"
+    return None
 
 
 def _time_failure(field: Field, value: str) -> str | None:
@@ -324,17 +358,18 @@ def _contact_failure(
     entries = values.get(f"{field.name}Data")
     if entries is None:
         entries = []
-    is_mail = field.type == "email"
-    wrong = "emailAddress" if is_mail else "valid"
+    wrong = _WRONG_CONTACT[field.type]
     if not _is_list_of_objects(entries):
         return wrong
     held = [entry.get(field.name) for entry in entries]
-    passes = _all_mails([plain, *held])
-    if not is_mail:
+    all_values = [plain, *held]
+    if field.type == "email":
+        passes = _all_mails(all_values)
+    else:
         passes = _all_phones(plain, held, settings) and _all_phone_types(entries)
     if not passes:
         return wrong
-    return _size_failure(field, [plain, *held])
+    return _size_failure(field, all_values)
 
 
 def _size_failure(field: Field, values: list[Any]) -> str | None:
@@ -363,12 +398,14 @@ def _all_mails(values: list[Any]) -> bool:
 
 def _all_phones(plain: Any, held: list[Any], settings: Settings) -> bool:
     """An entry must hold a number; the plain attribute may be empty."""
-    values = [plain, *held] if plain else held
-    return all(_is_phone(value, settings) for value in values)
+    if plain and not _is_phone(plain, settings):
+        return False
+    return all(_is_phone(value, settings) for value in held)
 
 
 def _all_phone_types(entries: list[dict[str, Any]]) -> bool:
-    return all(entry.get("type") in {None, *PHONE_TYPES} for entry in entries)
+    known = {None, *PHONE_TYPES}
+    return all(entry.get("type") in known for entry in entries)
 
 
 def _is_mail(value: Any) -> bool:
@@ -378,7 +415,9 @@ def _is_mail(value: Any) -> bool:
 def _is_phone(value: Any, settings: Settings) -> bool:
     if not isinstance(value, str) or not _LOOSE_PHONE.fullmatch(value):
         return False
-    return not settings.phone_number_international or _is_e164(value)
+    if not settings.phone_number_international:
+        return True
+    return _is_e164(value)
 
 
 def sanitize_phone(value: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import aiohttp
 
 from sandbox.espocrm.access import LoginGuard
-from sandbox.espocrm.entities import ENTITIES
+from sandbox.espocrm.entities import ENTITIES, Field
 from sandbox.espocrm.php import php_json
 from sandbox.espocrm.store import Change, Record, Store
 
@@ -68,13 +68,16 @@ def signature_headers(
     if not secret:
         return {}
     mac = hmac.new(secret.encode(), body, hashlib.sha256)
-    prefix = f"{webhook_id}:".encode()
-    headers = {"X-Signature": base64.b64encode(prefix + mac.digest()).decode()}
+    headers = {"X-Signature": _signed(webhook_id, mac.digest())}
     if not legacy_only:
-        headers["Signature"] = base64.b64encode(
-            prefix + mac.hexdigest().encode()
-        ).decode()
+        hex_mac = mac.hexdigest().encode()
+        headers["Signature"] = _signed(webhook_id, hex_mac)
     return headers
+
+
+def _signed(webhook_id: str, mac: bytes) -> str:
+    prefix = f"{webhook_id}:".encode()
+    return base64.b64encode(prefix + mac).decode()
 
 
 class WebhookQueue:
@@ -110,14 +113,16 @@ class WebhookQueue:
         """One item for every active webhook that asked for the change."""
         for event, data in _events(change):
             for webhook in self._store.records("Webhook"):
-                values = webhook.values
-                if values["event"] != event or not values["isActive"]:
+                if not _asks_for(webhook, event, change):
                     continue
-                if values["skipOwn"] and values.get("userId") == change.user_id:
-                    continue
-                self.items.append(
-                    QueueItem(self._next_number, webhook.id, event, change.id, data)
+                item = QueueItem(
+                    number=self._next_number,
+                    webhook_id=webhook.id,
+                    event=event,
+                    target_id=change.id,
+                    data=data,
                 )
+                self.items.append(item)
                 self._next_number += 1
 
     async def process(self, session: aiohttp.ClientSession) -> list[Delivery]:
@@ -135,7 +140,9 @@ class WebhookQueue:
             return deliveries
 
     def _drop(self, dropped: list[QueueItem]) -> None:
-        numbers = {item.number for item in dropped}
+        numbers = set()
+        for item in dropped:
+            numbers.add(item.number)
         self.items = [item for item in self.items if item.number not in numbers]
 
     def _due(self) -> Iterator[QueueItem]:
@@ -149,32 +156,41 @@ class WebhookQueue:
     async def _process_webhook(
         self, session: aiohttp.ClientSession, webhook_id: str
     ) -> Delivery | None:
-        due = [item for item in self._due() if item.webhook_id == webhook_id]
-        batch = due[:BATCH_SIZE]
+        batch = self._next_batch(webhook_id)
         webhook = self._store.find("Webhook", webhook_id)
         if webhook is None or not self._may_receive(webhook):
             self._drop(batch)
             return None
-        body = php_json([item.data for item in batch])
-        status = await self._send(session, webhook, body)
+        ids = []
+        events = []
+        for item in batch:
+            ids.append(item.target_id)
+            events.append(item.data)
+        status = await self._send(session, webhook, php_json(events))
         self._settle(webhook, batch, status)
-        values = webhook.values
         return Delivery(
-            webhook_id,
-            values["event"],
-            values["url"],
-            [item.target_id for item in batch],
-            status,
+            webhook_id=webhook_id,
+            event=webhook.values["event"],
+            url=webhook.values["url"],
+            ids=ids,
+            status=status,
         )
+
+    def _next_batch(self, webhook_id: str) -> list[QueueItem]:
+        """The oldest events that are due for a webhook, as many as go into one request."""
+        due = [item for item in self._due() if item.webhook_id == webhook_id]
+        return due[:BATCH_SIZE]
 
     def _may_receive(self, webhook: Record) -> bool:
         if not webhook.values["isActive"]:
             return False
-        owner_id = webhook.values.get("userId")
+        owner_id = webhook.get("userId")
         if owner_id is None:
             return True
         owner = self._guard.user_of_id(owner_id)
-        return owner is not None and owner.may("read", webhook.values["entityType"])
+        if owner is None:
+            return False
+        return owner.may("read", webhook.values["entityType"])
 
     async def _send(
         self, session: aiohttp.ClientSession, webhook: Record, body: bytes
@@ -183,7 +199,7 @@ class WebhookQueue:
             return NOT_SENT
         legacy_only = self._store.settings.version == "8.4"
         headers = signature_headers(
-            webhook.id, webhook.values.get("secretKey"), body, legacy_only=legacy_only
+            webhook.id, webhook.get("secretKey"), body, legacy_only=legacy_only
         )
         headers["Content-Type"] = "application/json"
         try:
@@ -204,13 +220,16 @@ class WebhookQueue:
             return 0
 
     def _settle(self, webhook: Record, batch: list[QueueItem], status: int) -> None:
-        if status == 410:
-            webhook.deleted = True
-            own = [item for item in self.items if item.webhook_id == webhook.id]
-            self._drop([item for item in own if item.status == "Pending"])
+        if status != 410:
+            for item in batch:
+                self._settle_item(item, status)
             return
-        for item in batch:
-            self._settle_item(item, status)
+        webhook.deleted = True
+        pending = []
+        for item in self.items:
+            if item.webhook_id == webhook.id and item.status == "Pending":
+                pending.append(item)
+        self._drop(pending)
 
     def _settle_item(self, item: QueueItem, status: int) -> None:
         item.attempts += 1
@@ -232,10 +251,21 @@ def _events(change: Change) -> Iterator[tuple[str, dict[str, Any]]]:
     for field in ENTITIES[change.entity].all_fields:
         if field.name == "modifiedBy":
             continue
-        attributes = {*field.attributes, f"{field.name}Data"}
-        data = {"id": change.id}
-        for name, value in change.payload.items():
-            if name in attributes:
-                data[name] = value
-        if not attributes.isdisjoint(change.payload):
-            yield f"{change.entity}.fieldUpdate.{field.name}", data
+        changed = _changed_of(field, change.payload)
+        if changed:
+            event = f"{change.entity}.fieldUpdate.{field.name}"
+            yield event, {"id": change.id, **changed}
+
+
+def _changed_of(field: Field, payload: dict[str, Any]) -> dict[str, Any]:
+    """What a change says of a field."""
+    attributes = {*field.attributes, f"{field.name}Data"}
+    return {name: value for name, value in payload.items() if name in attributes}
+
+
+def _asks_for(webhook: Record, event: str, change: Change) -> bool:
+    values = webhook.values
+    if values["event"] != event or not values["isActive"]:
+        return False
+    is_own = values.get("userId") == change.user_id
+    return not (values["skipOwn"] and is_own)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import chain, islice
+from itertools import islice
 from typing import Final, Literal
 
 from sandbox.firm.model import FOR_EVER, Appointment, Series
@@ -81,27 +81,21 @@ def make_appointments(
 ) -> tuple[Appointment, ...]:
     """Four hundred appointments of these employees, of which a few are derived (negative ``fr_nr``)."""
     maker = _AppointmentMaker(seed, today, kuerzel)
-    special = list(
-        chain(
-            maker.on_clock_changes(),
-            maker.series(),
-            maker.for_all_employees(),
-            maker.all_day(),
-            maker.odd_ones(),
-        )
-    )
+    special = [
+        *maker.on_clock_changes(),
+        *maker.series(),
+        *maker.for_all_employees(),
+        *maker.all_day(),
+        *maker.odd_ones(),
+    ]
     derived = list(maker.derived())
-    ordinary = list(
-        islice(maker.ordinary(), APPOINTMENT_COUNT - len(special) - len(derived))
-    )
-    numbered = [
-        replace(entry, fr_nr=FIRST_FR_NR + number)
-        for number, entry in enumerate(special + ordinary)
-    ]
-    numbered += [
-        replace(entry, fr_nr=FIRST_DERIVED_FR_NR - number)
-        for number, entry in enumerate(derived)
-    ]
+    number_of_ordinary = APPOINTMENT_COUNT - len(special) - len(derived)
+    ordinary = islice(maker.ordinary(), number_of_ordinary)
+    numbered = []
+    for number, entry in enumerate((*special, *ordinary)):
+        numbered.append(replace(entry, fr_nr=FIRST_FR_NR + number))
+    for number, entry in enumerate(derived):
+        numbered.append(replace(entry, fr_nr=FIRST_DERIVED_FR_NR - number))
     return tuple(numbered)
 
 
@@ -110,9 +104,16 @@ def clock_changes(first: date, last: date) -> list[date]:
     days = []
     for year in range(first.year, last.year + 1):
         for month in (3, 10):
-            last_of_month = date(year, month, 31)
-            days.append(last_of_month - timedelta(days=last_of_month.isoweekday() % 7))
-    return [day for day in days if first <= day <= last]
+            end_of_month = date(year, month, 31)
+            days_after_sunday = end_of_month.isoweekday() % 7
+            day = end_of_month - timedelta(days=days_after_sunday)
+            if first <= day <= last:
+                days.append(day)
+    return days
+
+
+#: Days from the first to about the last appointment of a series, by its kind.
+_SERIES_DAYS = {1: 20, 2: 180, 3: 500, 4: 1200}
 
 
 class _AppointmentMaker:
@@ -125,14 +126,15 @@ class _AppointmentMaker:
 
     def ordinary(self) -> Iterator[Appointment]:
         """Without end: single appointments within working hours, more in the coming weeks than later on."""
+        dice = self.dice
         while True:
-            day = self._working_day(
-                round(self.dice.triangular(-DAYS_BACK, DAYS_AHEAD - 7, 14))
-            )
-            start = time(self.dice.randint(8, 16), self.dice.choice((0, 15, 30, 45)))
-            yield self._appointment(
-                day, start, _later(start, self.dice.choice((15, 30, 45, 60, 90, 120)))
-            )
+            offset = dice.triangular(-DAYS_BACK, DAYS_AHEAD - 7, 14)
+            day = self._working_day(round(offset))
+            hour = dice.randint(8, 16)
+            minute = dice.choice((0, 15, 30, 45))
+            start = time(hour, minute)
+            length = dice.choice((15, 30, 45, 60, 90, 120))
+            yield self._appointment(day, start, _later(start, length))
 
     def on_clock_changes(self) -> Iterator[Appointment]:
         """In, before and after the hour that does not exist, or exists twice."""
@@ -154,36 +156,31 @@ class _AppointmentMaker:
             day = self._working_day(self.dice.randint(-DAYS_BACK, 120))
             if turnus_art == 3 and number == 6:
                 day = _next_31st(day)
-            length = {1: 20, 2: 180, 3: 500, 4: 1200}[turnus_art]
-            last_day = FOR_EVER if number % 8 == 5 else day + timedelta(days=length)
+            last_day = FOR_EVER
+            if number % 8 != 5:
+                last_day = day + timedelta(days=_SERIES_DAYS[turnus_art])
             start = time(self.dice.randint(8, 15), 0)
-            yield replace(
-                self._appointment(
-                    day,
-                    start,
-                    _later(start, 45),
-                    text=f"{_series_name(turnus_art)} {number + 1}",
-                ),
-                series=Series(turnus_art, 1 + number // 4 % 3),
-                last_day=last_day,
-            )
-        all_day = self._appointment(
-            self._working_day(20), None, None, text="Geburtstag Kanzlei"
-        )
-        yield replace(all_day, series=Series(4, 1), last_day=FOR_EVER, all_day=True)
+            text = f"{_series_name(turnus_art)} {number + 1}"
+            first = self._appointment(day, start, _later(start, 45), text=text)
+            turnus = 1 + number // 4 % 3
+            yield replace(first, series=Series(turnus_art, turnus), last_day=last_day)
+        yield self._yearly_day()
+
+    def _yearly_day(self) -> Appointment:
+        day = self._working_day(20)
+        first = self._appointment(day, None, None, text="Geburtstag Kanzlei")
+        return replace(first, series=Series(4, 1), last_day=FOR_EVER, all_day=True)
 
     def for_all_employees(self) -> Iterator[Appointment]:
         """Entries that belong to the calendars of all employees, in the three spellings."""
-        yield replace(
-            _WEEKLY_MEETING, day=self._working_day(1), changed_at=self._changed_at()
-        )
+        monday = self._working_day(1)
+        yield replace(_WEEKLY_MEETING, day=monday, changed_at=self._changed_at())
         for number, anwalt in enumerate(("", "ALLE", "Allgemein", "ALLE", "")):
             day = self._working_day(10 + 55 * number)
-            yield replace(
-                self._appointment(day, time(12), time(13), text="Kanzleiversammlung"),
-                anwalt=anwalt,
-                sb="",
+            meeting = self._appointment(
+                day, time(12), time(13), text="Kanzleiversammlung"
             )
+            yield replace(meeting, anwalt=anwalt, sb="")
         day = self._working_day(140)
         closed = self._appointment(day, None, None, text="Betriebsausflug nach Münden")
         yield replace(closed, anwalt="ALLE", sb="", all_day=True)
@@ -283,19 +280,22 @@ class _AppointmentMaker:
     def _working_day(self, offset: int) -> date:
         """The first working day at or after this many days from the given day."""
         day = self.today + timedelta(days=offset)
-        return day + timedelta(
-            days=max(0, 8 - day.isoweekday()) if day.isoweekday() > 5 else 0
-        )
+        weekday = day.isoweekday()
+        if weekday <= 5:
+            return day
+        return day + timedelta(days=8 - weekday)
 
     def _changed_at(self) -> datetime:
-        ago = timedelta(
-            days=self.dice.randint(1, 200), milliseconds=self.dice.randrange(86_400_000)
-        )
-        return datetime.combine(self.today, time(0), UTC) - ago
+        days = self.dice.randint(1, 200)
+        milliseconds = self.dice.randrange(86_400_000)
+        midnight = datetime.combine(self.today, time(0), UTC)
+        return midnight - timedelta(days=days, milliseconds=milliseconds)
 
 
 def _later(start: time, minutes: int) -> time:
-    return (datetime.combine(date.min, start) + timedelta(minutes=minutes)).time()
+    moment = datetime.combine(date.min, start)
+    later = moment + timedelta(minutes=minutes)
+    return later.time()
 
 
 def _series_name(turnus_art: int) -> str:

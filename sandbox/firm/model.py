@@ -154,7 +154,8 @@ class Party(Placed):
     @property
     def full_name(self) -> str:
         """Title, first and last name, or the company name."""
-        return " ".join(part for part in (self.titel, self.vorname, self.name) if part)
+        parts = (self.titel, self.vorname, self.name)
+        return " ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)

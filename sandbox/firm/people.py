@@ -6,6 +6,7 @@ import hashlib
 import random
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -246,7 +247,9 @@ _PART_SIDES: Final[dict[int, Sides]] = {1: "advoware", 4: "espocrm"}
 
 def espocrm_id(seed: int, kind: str, number: int) -> str:
     """A stable EspoCRM id: 17 lower-case hex characters."""
-    return hashlib.sha256(f"{seed}:{kind}:{number}".encode()).hexdigest()[:17]
+    named = f"{seed}:{kind}:{number}".encode()
+    digest = hashlib.sha256(named).hexdigest()
+    return digest[:17]
 
 
 def make_employees(seed: int) -> tuple[Employee, ...]:
@@ -271,8 +274,24 @@ def make_parties(seed: int, today: date) -> tuple[Party, ...]:
 
 def _ascii(text: str) -> str:
     """Lower-case letters and digits only, as in mail addresses."""
-    plain = unicodedata.normalize("NFKD", text.lower().translate(_TRANSLITERATION))
-    return "".join(letter for letter in plain if letter.isascii() and letter.isalnum())
+    transliterated = text.lower().translate(_TRANSLITERATION)
+    plain = unicodedata.normalize("NFKD", transliterated)
+    kept = ""
+    for letter in plain:
+        if letter.isascii() and letter.isalnum():
+            kept += letter
+    return kept
+
+
+@dataclass(frozen=True)
+class _Place:
+    plz: str
+    ort: str
+    land: str = ""
+    land_iso: str = "DE"
+
+
+_ABROAD = _Place("6020", "Innsbruck", "Österreich", "AT")
 
 
 class _PartyMaker:
@@ -291,9 +310,8 @@ class _PartyMaker:
         for number, (rechtsform, titel, vorname, name) in enumerate(_PERSONS):
             anrede = rechtsform or "Divers"
             yield self._party(number, rechtsform, anrede, titel, vorname, name, None)
-        for number, (rechtsform, name, register) in enumerate(
-            _COMPANIES, start=len(_PERSONS)
-        ):
+        companies = enumerate(_COMPANIES, start=len(_PERSONS))
+        for number, (rechtsform, name, register) in companies:
             yield self._party(number, rechtsform, "", "", "", name, register)
 
     def _party(
@@ -351,12 +369,14 @@ class _PartyMaker:
         )
 
     def _birth_date(self) -> date:
-        return date(1938, 1, 1) + timedelta(days=self.dice.randrange(66 * 365))
+        days = self.dice.randrange(66 * 365)
+        return date(1938, 1, 1) + timedelta(days=days)
 
     def _phones(self, number: int, company: bool, sides: Sides) -> Iterator[Phone]:
         if number == 3:  # what no program can read, but every secretary
             yield Phone(1, "Office", "0511/1234 (Büro)", None, sides="advoware")
-        for position, (komm_kz, kind) in enumerate(_phone_kinds(number, company)):
+        kinds = _phone_kinds(number, company)
+        for position, (komm_kz, kind) in enumerate(kinds):
             if kind == "Mobile":
                 written, e164 = self._mobile_number()
             else:
@@ -367,14 +387,14 @@ class _PartyMaker:
     def _landline_number(self) -> tuple[str, str]:
         area, block = self.dice.choice(_FICTIONAL_BLOCKS)
         extension = f"{self.extensions.pop():03}"
-        written = self.dice.choice(_LANDLINE_SPELLINGS).format(
-            area=area, block=block, extension=extension
-        )
+        spelling = self.dice.choice(_LANDLINE_SPELLINGS)
+        written = spelling.format(area=area, block=block, extension=extension)
         return written, f"+49{area}{block}{extension}"
 
     def _mobile_number(self) -> tuple[str, str]:
         rest = f"00{self.mobile_rests.pop():02}"
-        return self.dice.choice(_MOBILE_SPELLINGS).format(rest=rest), f"+49171392{rest}"
+        spelling = self.dice.choice(_MOBILE_SPELLINGS)
+        return spelling.format(rest=rest), f"+49171392{rest}"
 
     def _mails(
         self, number: int, company: bool, vorname: str, name: str, sides: Sides
@@ -405,11 +425,12 @@ class _PartyMaker:
         self, number: int, company: bool, name: str
     ) -> Iterator[FurtherContact]:
         if company:
-            yield FurtherContact(
-                5, f"https://www.{_ascii(name.split()[0])}.example.de/"
-            )
+            first_word = name.split()[0]
+            domain = _ascii(first_word)
+            yield FurtherContact(5, f"https://www.{domain}.example.de/")
         if number % 20 == 14:
-            yield FurtherContact(12, f"DE.BRAK.{self.dice.randrange(10**8):08}.example")
+            safe_id = self.dice.randrange(10**8)
+            yield FurtherContact(12, f"DE.BRAK.{safe_id:08}.example")
 
     def _addresses(
         self, number: int, company: bool, addressee: str, sides: Sides
@@ -430,28 +451,38 @@ class _PartyMaker:
         self, name: str, addressee: str, sides: Sides, *, default: bool, foreign: bool
     ) -> Address:
         self.address_count += 1
-        plz, ort = ("6020", "Innsbruck") if foreign else self.dice.choice(_PLACES)
-        land = "Österreich" if foreign else ""
-        strasse = f"{self.dice.choice(_STREETS)} {self.dice.randint(1, 180)}{self.dice.choice(['', '', 'a', ' b'])}"
-        has_postbox = self.address_count % 12 == 0
-        lines = (" ".join(addressee.split()), strasse, f"{plz} {ort}", land.upper())
+        place = _ABROAD
+        if not foreign:
+            plz, ort = self.dice.choice(_PLACES)
+            place = _Place(plz, ort)
+        street = self.dice.choice(_STREETS)
+        hausnummer = self.dice.randint(1, 180)
+        suffix = self.dice.choice(["", "", "a", " b"])
+        strasse = f"{street} {hausnummer}{suffix}"
+        postfach = ""
+        postfach_plz = ""
+        if self.address_count % 12 == 0:
+            postfach = str(self.dice.randint(1000, 9999))
+            postfach_plz = "30001"
+        valid_from = None
+        if self.address_count % 4 == 0:
+            age = self.dice.randint(100, 2000)
+            valid_from = self.today - timedelta(days=age)
         return Address(
             sides=sides,
             advoware_id=5000 + self.address_count,
             espocrm_id=espocrm_id(self.seed, "address", self.address_count),
             name=name,
             strasse=strasse,
-            plz=plz,
-            ort=ort,
-            land=land,
-            land_iso="AT" if foreign else "DE",
-            anschrift="\n".join(line for line in lines if line),
-            postfach=str(self.dice.randint(1000, 9999)) if has_postbox else "",
-            postfach_plz="30001" if has_postbox else "",
+            plz=place.plz,
+            ort=place.ort,
+            land=place.land,
+            land_iso=place.land_iso,
+            anschrift=_envelope(addressee, strasse, place),
+            postfach=postfach,
+            postfach_plz=postfach_plz,
             is_default=default,
-            valid_from=self.today - timedelta(days=self.dice.randint(100, 2000))
-            if self.address_count % 4 == 0
-            else None,
+            valid_from=valid_from,
             valid_to=None,
         )
 
@@ -473,6 +504,18 @@ class _PartyMaker:
             konto_nr=iban[12:] if german else "",
             blz=iban[4:12] if german else "",
         )
+
+
+def _envelope(addressee: str, strasse: str, place: _Place) -> str:
+    """An address as it stands on a letter."""
+    lines = [
+        " ".join(addressee.split()),
+        strasse,
+        f"{place.plz} {place.ort}",
+    ]
+    if place.land:
+        lines.append(place.land.upper())
+    return "\n".join(line for line in lines if line)
 
 
 def _part_sides(party_sides: Sides, number: int) -> Sides:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,13 +12,14 @@ from aiohttp import web
 
 from sandbox.google.calendar_store import Calendar, CalendarStore, Versions
 from sandbox.google.errors import condition_not_met, required
-from sandbox.google.event import Resource
+from sandbox.google.event import Event, Resource
 from sandbox.google.event_store import EventStore
-from sandbox.google.listing import Lister, Query
+from sandbox.google.listing import Lister, Listing, Query, Select
 from sandbox.google.people import People
 
 API_PREFIX: Final = "/calendar/v3"
 _AUTH: Final = "https://www.googleapis.com/auth/"
+_QUOTED: Final = re.compile(r'"[^"]*"')
 
 
 class World:
@@ -56,18 +57,50 @@ class Call:
 
     def calendar(self, role: str) -> Calendar:
         """The calendar of the path, if the caller has that role. Raises ApiError 403 or 404."""
-        return self.world.calendars.get(self.caller, self.path("calendarId"), role)
+        calendar_id = self.path("calendarId")
+        return self.calendars.get(self.caller, calendar_id, role)
+
+    def event(self, calendar: Calendar) -> Event:
+        """The event of the path. Raises ApiError 404."""
+        event_id = self.path("eventId")
+        return self.events.get(calendar, event_id)
+
+    def role_in(self, calendar: Calendar) -> str:
+        """What the caller is in a calendar."""
+        return calendar.role_of(self.caller)
+
+    @property
+    def calendars(self) -> CalendarStore:
+        """All calendars."""
+        return self.world.calendars
+
+    @property
+    def events(self) -> EventStore:
+        """All events."""
+        return self.world.events
+
+    @property
+    def list_etag(self) -> str:
+        """The etag of a list: that of the last change of anything."""
+        return f'"{self.world.versions.last}"'
+
+    def page(self, listing: Listing, select: Select) -> Mapping[str, object]:
+        """The requested page of a list, see `Lister.page`."""
+        return self.world.lister.page(listing, self.query, select)
 
     def expect_etag(self, etag: str) -> None:
         """Raises ApiError 412 if ``If-Match`` asks for another one."""
         wanted = self.request.headers.get("If-Match")
-        if wanted is not None and not _matches(wanted, etag):
-            raise condition_not_met()
+        if wanted is None or _matches(wanted, etag):
+            return
+        raise condition_not_met()
 
     def stop_if_known(self, etag: str) -> None:
         """Raises HTTPNotModified if ``If-None-Match`` names it."""
         known = self.request.headers.get("If-None-Match")
-        if known is not None and _matches(known, etag):
+        if known is None:
+            return
+        if _matches(known, etag):
             raise web.HTTPNotModified(headers={"ETag": etag})
 
 
@@ -93,4 +126,6 @@ def scopes(*names: str) -> frozenset[str]:
 
 
 def _matches(header: str, etag: str) -> bool:
-    return header.strip() == "*" or etag in re.findall(r'"[^"]*"', header)
+    if header.strip() == "*":
+        return True
+    return etag in _QUOTED.findall(header)

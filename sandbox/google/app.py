@@ -48,7 +48,15 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 from pydantic import ValidationError
 
-from sandbox.control import CONTROL_PREFIX, Clock, Handler, Twin, body_of, main
+from sandbox.control import (
+    CONTROL_PREFIX,
+    Clock,
+    Handler,
+    Twin,
+    body_of,
+    main,
+    routes_below,
+)
 from sandbox.google import calendar_api as google_calendar_api
 from sandbox.google import event_api as google_event_api
 from sandbox.google.api import API_PREFIX, Call, Route, World
@@ -64,7 +72,7 @@ from sandbox.google.errors import (
     quota,
     unauthenticated,
 )
-from sandbox.google.event import Resource, render_event
+from sandbox.google.event import Event, Resource, render_event
 from sandbox.google.listing import Query
 from sandbox.google.people import ACTIONS
 from sandbox.google.protocol.batch import answer_batch
@@ -132,10 +140,11 @@ class GoogleTwin(Twin):
         self.tokens.revoke()
         self._recent_calls.clear()
         self.world = World(self.now, self.seed)
-        for email in (_address(DEFAULT_ACCOUNT), *self.tokens.accounts):
+        reader = _address(DEFAULT_ACCOUNT)
+        for email in (reader, *self.tokens.accounts):
             self.world.calendars.add_account(email)
         if not self.empty:
-            load_sample(self.world, DEFAULT_PERSON, reader=_address(DEFAULT_ACCOUNT))
+            load_sample(self.world, DEFAULT_PERSON, reader=reader)
 
     async def start(self) -> None:
         """Make sure that the service account file fits this twin."""
@@ -144,7 +153,9 @@ class GoogleTwin(Twin):
 
     def service_account(self, name: str = DEFAULT_ACCOUNT) -> dict[str, str]:
         """Content of the file of a service account, which is made on first use; the twin must be running."""
-        account = self.tokens.accounts.get(_address(name)) or make_service_account(name)
+        account = self.tokens.accounts.get(_address(name))
+        if account is None:
+            account = make_service_account(name)
         self._register(account)
         return account.file_content(self.url)
 
@@ -170,42 +181,38 @@ class GoogleTwin(Twin):
 
     def routes(self) -> list[web.RouteDef]:
         """Token endpoint, API and batch."""
-        methods = [*google_calendar_api.routes(), *google_event_api.routes()]
-        return [
+        routes = [
             web.post(TOKEN_PATH, self._issue_token),
             web.post(BATCH_PATH, _answering(self._batch)),
-            *(
-                web.route(route.verb, API_PREFIX + route.path, self._serve(route))
-                for route in methods
-            ),
-            web.route(
-                "*", f"{API_PREFIX}/{{rest:.*}}", _answering(self._unknown_method)
-            ),
         ]
+        for method in (*google_calendar_api.routes(), *google_event_api.routes()):
+            path = f"{API_PREFIX}{method.path}"
+            routes.append(web.route(method.verb, path, self._serve(method)))
+        anything_else = f"{API_PREFIX}/{{rest:.*}}"
+        routes.append(web.route("*", anything_else, _answering(self._unknown_method)))
+        return routes
 
     def control_routes(self) -> list[web.RouteDef]:
         """What people do in the calendar, and what Google does by itself."""
-        events = f"{CONTROL_PREFIX}/calendars/{{calendarId}}/events"
-        return [
-            web.post(events, _answering(self._person_inserts)),
-            web.put(f"{events}/{{eventId}}", _answering(self._person_changes)),
-            web.delete(f"{events}/{{eventId}}", _answering(self._person_deletes)),
-            web.post(
-                f"{CONTROL_PREFIX}/expire-sync-tokens",
-                _answering(self._expire_sync_tokens),
-            ),
-            web.post(
-                f"{CONTROL_PREFIX}/revoke-tokens", _answering(self._revoke_tokens)
-            ),
-            web.post(f"{CONTROL_PREFIX}/page-size", _answering(self._set_page_size)),
-            web.post(f"{CONTROL_PREFIX}/quota", _answering(self._set_quota)),
-            web.post(
-                f"{CONTROL_PREFIX}/service-accounts", _answering(self._provide_account)
-            ),
-            web.post(f"{CONTROL_PREFIX}/actions", _answering(self._act)),
-            web.get(f"{CONTROL_PREFIX}/settings", self._show_settings),
-            web.post(f"{CONTROL_PREFIX}/settings", _answering(self._change_settings)),
+        events = "calendars/{calendarId}/events"
+        event = f"{events}/{{eventId}}"
+        handlers = [
+            ("POST", events, self._person_inserts),
+            ("PUT", event, self._person_changes),
+            ("DELETE", event, self._person_deletes),
+            ("POST", "expire-sync-tokens", self._expire_sync_tokens),
+            ("POST", "revoke-tokens", self._revoke_tokens),
+            ("POST", "page-size", self._set_page_size),
+            ("POST", "quota", self._set_quota),
+            ("POST", "service-accounts", self._provide_account),
+            ("POST", "actions", self._act),
+            ("GET", "settings", self._show_settings),
+            ("POST", "settings", self._change_settings),
         ]
+        table = []
+        for method, path, handler in handlers:
+            table.append((method, path, _answering(handler)))
+        return routes_below(CONTROL_PREFIX, table)
 
     # -- accounts and tokens ------------------------------------------------------------------------------------
 
@@ -247,10 +254,12 @@ class GoogleTwin(Twin):
     def _count(self, email: str) -> None:
         """Count a call in the sliding minute. Raises ApiError if there were too many."""
         now = self.now().timestamp()
+        a_minute_ago = now - _MINUTE.total_seconds()
         recent = self._recent_calls.setdefault(email, deque())
-        while recent and recent[0] <= now - _MINUTE.total_seconds():
+        while recent and recent[0] <= a_minute_ago:
             recent.popleft()
-        if self.quota_per_minute is not None and len(recent) >= self.quota_per_minute:
+        limit = self.quota_per_minute
+        if limit is not None and len(recent) >= limit:
             raise quota(self.quota_reason, self.quota_status)
         recent.append(now)
 
@@ -260,20 +269,17 @@ class GoogleTwin(Twin):
         async def serve(request: web.Request) -> web.StreamResponse:
             raw = await body_of(request)
             grant = self._authenticate(request)
-            if not grant.scopes & route.scopes:
+            if grant.scopes.isdisjoint(route.scopes):
                 raise insufficient_scope()
             self._count(grant.email)
-            query = Query(request.query)
-            answer = route.method(
-                Call(self.world, request, grant.email, query, _json_object(raw))
+            call = Call(
+                world=self.world,
+                request=request,
+                caller=grant.email,
+                query=Query(request.query),
+                body=_json_object(raw),
             )
-            if answer is None:
-                return web.Response(status=204)
-            headers = {"ETag": answer["etag"]} if "etag" in answer else None
-            fields = query.text("fields")
-            return web.json_response(
-                pick(answer, fields) if fields else answer, headers=headers
-            )
+            return _as_response(route.method(call), call.query)
 
         return _answering(serve)
 
@@ -288,52 +294,56 @@ class GoogleTwin(Twin):
 
     def _edited(self, request: web.Request) -> tuple[str, Calendar]:
         """Who edits which calendar."""
-        calendar = self.world.calendars.calendars.get(request.match_info["calendarId"])
+        calendar_id = request.match_info["calendarId"]
+        calendar = self.world.calendars.calendars.get(calendar_id)
         if calendar is None:
             raise not_found()
-        return request.query.get("as", _editor(calendar)), calendar
+        person = request.query.get("as", _editor(calendar))
+        return person, calendar
 
     async def _person_inserts(self, request: web.Request) -> web.StreamResponse:
         person, calendar = self._edited(request)
-        event = self.world.events.insert(
-            person, calendar, _json_object(await request.read())
-        )
-        return web.json_response(render_event(event, calendar.id, calendar.zone))
+        body = await _requested(request)
+        event = self.world.events.insert(person, calendar, body)
+        return _event_response(event, calendar)
 
     async def _person_changes(self, request: web.Request) -> web.StreamResponse:
-        body = _json_object(await request.read())
+        body = await _requested(request)
         person, calendar = self._edited(request)
-        event = self.world.events.get(calendar, request.match_info["eventId"])
-        event = self.world.events.change(person, calendar, event, body, patch=True)
-        return web.json_response(render_event(event, calendar.id, calendar.zone))
+        events = self.world.events
+        before = events.get(calendar, request.match_info["eventId"])
+        event = events.change(person, calendar, before, body, patch=True)
+        return _event_response(event, calendar)
 
     async def _person_deletes(self, request: web.Request) -> web.StreamResponse:
         _, calendar = self._edited(request)
-        self.world.events.delete(
-            calendar, self.world.events.get(calendar, request.match_info["eventId"])
-        )
+        events = self.world.events
+        event = events.get(calendar, request.match_info["eventId"])
+        events.delete(calendar, event)
         return web.json_response({})
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
+        body = await _requested(request)
         try:
-            requested = ACTIONS.validate_python(_json_object(await request.read()))
+            action = ACTIONS.validate_python(body)
         except ValidationError as error:
             raise invalid(str(error)) from None
-        calendar = self.world.calendars.calendars.get(requested.calendar)
-        calendar, event = self.world.people.act(
-            requested, DEFAULT_PERSON if calendar is None else _editor(calendar)
-        )
-        return web.json_response(render_event(event, calendar.id, calendar.zone))
+        person = DEFAULT_PERSON
+        calendar = self.world.calendars.calendars.get(action.calendar)
+        if calendar is not None:
+            person = _editor(calendar)
+        home, event = self.world.people.act(action, person)
+        return _event_response(event, home)
 
     async def _show_settings(self, _request: web.Request) -> web.StreamResponse:
-        return web.json_response(self.world.events.readings.model_dump())
+        readings = self.world.events.readings
+        return web.json_response(readings.model_dump())
 
     async def _change_settings(self, request: web.Request) -> web.StreamResponse:
-        changes = _json_object(await request.read())
+        changes = await _requested(request)
+        before = self.world.events.readings.model_dump()
         try:
-            readings = Readings.model_validate(
-                self.world.events.readings.model_dump() | changes
-            )
+            readings = Readings.model_validate(before | changes)
         except ValidationError as error:
             raise invalid(str(error)) from None
         self.world.events.readings = readings
@@ -348,29 +358,26 @@ class GoogleTwin(Twin):
         return web.json_response({})
 
     async def _set_page_size(self, request: web.Request) -> web.StreamResponse:
-        requested = _json_object(await request.read())
+        requested = await _requested(request)
         size = requested.get("n")
         empty_pages = requested.get("empty_pages", False)
         if not _is_limit(size) or size == 0 or not isinstance(empty_pages, bool):
             raise invalid("n must be a positive number or null, empty_pages a boolean")
-        self.world.lister.page_size = size
-        self.world.lister.empty_pages = empty_pages
+        lister = self.world.lister
+        lister.page_size = size
+        lister.empty_pages = empty_pages
         return web.json_response({"n": size, "empty_pages": empty_pages})
 
     async def _set_quota(self, request: web.Request) -> web.StreamResponse:
-        requested = {**self._quota(), **_json_object(await request.read())}
-        limits = requested["per_minute"], requested["new_calendars"]
-        if (
-            not all(map(_is_limit, limits))
-            or requested["reason"] not in QUOTA_REASONS
-            or requested["status"] not in {403, 429}
-        ):
+        requested = self._quota() | await _requested(request)
+        if not _is_quota(requested):
             raise invalid(
                 "limits must be numbers or null, reason one of Google's, status 403 or 429"
             )
-        self.quota_per_minute, self.world.calendars.max_new_calendars = limits
+        self.quota_per_minute = requested["per_minute"]
         self.quota_reason = requested["reason"]
         self.quota_status = requested["status"]
+        self.world.calendars.max_new_calendars = requested["new_calendars"]
         return web.json_response(self._quota())
 
     def _quota(self) -> dict[str, Any]:
@@ -382,10 +389,34 @@ class GoogleTwin(Twin):
         }
 
     async def _provide_account(self, request: web.Request) -> web.StreamResponse:
-        name = _json_object(await request.read()).get("name", DEFAULT_ACCOUNT)
-        return web.json_response(
-            await asyncio.to_thread(self.service_account, str(name))
-        )
+        requested = await _requested(request)
+        name = str(requested.get("name", DEFAULT_ACCOUNT))
+        account = await asyncio.to_thread(self.service_account, name)
+        return web.json_response(account)
+
+
+def _as_response(answer: Resource | None, query: Query) -> web.Response:
+    """What a method returns as an answer, with the fields that the caller asks for."""
+    if answer is None:
+        return web.Response(status=204)
+    headers = {}
+    if "etag" in answer:
+        headers["ETag"] = answer["etag"]
+    fields = query.text("fields")
+    if fields:
+        answer = pick(answer, fields)
+    return web.json_response(answer, headers=headers)
+
+
+def _event_response(event: Event, calendar: Calendar) -> web.Response:
+    resource = render_event(event, calendar.id, calendar.zone)
+    return web.json_response(resource)
+
+
+async def _requested(request: web.Request) -> Resource:
+    """The JSON object in the body of a control request."""
+    content = await request.read()
+    return _json_object(content)
 
 
 def _answering(
@@ -420,9 +451,19 @@ def _json_object(raw: bytes) -> Resource:
 
 
 def _is_limit(value: object) -> bool:
-    return value is None or (
-        isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    )
+    if value is None:
+        return True
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return value >= 0
+
+
+def _is_quota(requested: dict[str, Any]) -> bool:
+    if requested["reason"] not in QUOTA_REASONS:
+        return False
+    if requested["status"] not in {403, 429}:
+        return False
+    return _is_limit(requested["per_minute"]) and _is_limit(requested["new_calendars"])
 
 
 def _address(name: str) -> str:
@@ -430,13 +471,13 @@ def _address(name: str) -> str:
 
 
 def _calendar_state(calendar: Calendar) -> dict[str, Any]:
+    events = []
+    for event in calendar.events.values():
+        events.append(render_event(event, calendar.id, calendar.zone))
     return {
         **calendar.render(),
         "acl": [rule.render() for rule in calendar.acl.values()],
-        "events": [
-            render_event(event, calendar.id, calendar.zone)
-            for event in calendar.events.values()
-        ],
+        "events": events,
     }
 
 

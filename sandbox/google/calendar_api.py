@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from sandbox.google.api import Call, Method, Route, scopes
-from sandbox.google.calendar_store import ROLES
+from sandbox.google.calendar_store import ROLES, AclRule, Calendar
 from sandbox.google.errors import not_found
 from sandbox.google.event import Resource, merge_patch
-from sandbox.google.listing import Listing, SyncState
+from sandbox.google.listing import Listing, SyncState, known_version, shows_deleted
 
 _CALENDAR: Final = "/calendars/{calendarId}"
 _ACL: Final = f"{_CALENDAR}/acl"
+_RULE: Final = f"{_ACL}/{{ruleId}}"
 _LIST: Final = "/users/me/calendarList"
+_ENTRY: Final = f"{_LIST}/{{calendarId}}"
 _PAGE: Final = 100
 _MAX_PAGE: Final = 250
 
@@ -20,37 +22,32 @@ _MAX_PAGE: Final = 250
 def routes() -> list[Route]:
     """All methods of these collections."""
     calendars = scopes("calendar", "calendar.calendars")
+    read_calendar = calendars | scopes(
+        "calendar.readonly", "calendar.calendars.readonly"
+    )
     rules = scopes("calendar", "calendar.acls")
+    list_rules = rules | scopes("calendar.acls.readonly")
+    read_rule = list_rules | scopes("calendar.readonly")
     entries = scopes("calendar", "calendar.calendarlist")
     read_entries = entries | scopes(
         "calendar.readonly", "calendar.calendarlist.readonly"
     )
     return [
         Route("POST", "/calendars", _insert_calendar, calendars),
-        Route(
-            "GET",
-            _CALENDAR,
-            _get_calendar,
-            calendars | scopes("calendar.readonly", "calendar.calendars.readonly"),
-        ),
+        Route("GET", _CALENDAR, _get_calendar, read_calendar),
         Route("PUT", _CALENDAR, _change_calendar(patch=False), calendars),
         Route("PATCH", _CALENDAR, _change_calendar(patch=True), calendars),
         Route("DELETE", _CALENDAR, _delete_calendar, calendars),
-        Route("GET", _ACL, _list_rules, rules | scopes("calendar.acls.readonly")),
+        Route("GET", _ACL, _list_rules, list_rules),
         Route("POST", _ACL, _insert_rule, rules),
-        Route(
-            "GET",
-            f"{_ACL}/{{ruleId}}",
-            _get_rule,
-            rules | scopes("calendar.readonly", "calendar.acls.readonly"),
-        ),
-        Route("PUT", f"{_ACL}/{{ruleId}}", _change_rule(patch=False), rules),
-        Route("PATCH", f"{_ACL}/{{ruleId}}", _change_rule(patch=True), rules),
-        Route("DELETE", f"{_ACL}/{{ruleId}}", _delete_rule, rules),
+        Route("GET", _RULE, _get_rule, read_rule),
+        Route("PUT", _RULE, _change_rule(patch=False), rules),
+        Route("PATCH", _RULE, _change_rule(patch=True), rules),
+        Route("DELETE", _RULE, _delete_rule, rules),
         Route("GET", _LIST, _list_entries, read_entries),
         Route("POST", _LIST, _insert_entry, entries),
-        Route("GET", f"{_LIST}/{{calendarId}}", _get_entry, read_entries),
-        Route("DELETE", f"{_LIST}/{{calendarId}}", _delete_entry, entries),
+        Route("GET", _ENTRY, _get_entry, read_entries),
+        Route("DELETE", _ENTRY, _delete_entry, entries),
     ]
 
 
@@ -58,7 +55,8 @@ def routes() -> list[Route]:
 
 
 def _insert_calendar(call: Call) -> Resource:
-    return call.world.calendars.insert(call.caller, call.body).render()
+    calendar = call.calendars.insert(call.caller, call.body)
+    return calendar.render()
 
 
 def _get_calendar(call: Call) -> Resource:
@@ -82,8 +80,9 @@ def _change_calendar(*, patch: bool) -> Method:
 
 def _delete_calendar(call: Call) -> None:
     calendar = call.calendar("owner")
-    call.expect_etag(calendar.render()["etag"])
-    call.world.calendars.delete(calendar)
+    before = calendar.render()
+    call.expect_etag(before["etag"])
+    call.calendars.delete(calendar)
 
 
 # -- access control lists -------------------------------------------------------------------------------------------
@@ -93,56 +92,69 @@ def _list_rules(call: Call) -> Resource:
     calendar = call.calendar("writer")
 
     def select(since: SyncState | None) -> list[Resource]:
-        with_deleted = since is not None or call.query.flag("showDeleted")
-        return [
-            rule.render()
-            for rule in calendar.acl.values()
-            if rule.version > (since.version if since else 0)
-            and (with_deleted or rule.role != "none")
-        ]
+        known = known_version(since)
+        with_deleted = shows_deleted(call.query, since)
+        shown = []
+        for rule in calendar.acl.values():
+            if rule.version <= known:
+                continue
+            if with_deleted or rule.role != "none":
+                shown.append(rule.render())
+        return shown
 
     listing = Listing(
-        f"acl of {calendar.id}",
-        call.caller,
-        calendar.role_of(call.caller),
-        _PAGE,
-        _MAX_PAGE,
+        collection=f"acl of {calendar.id}",
+        caller=call.caller,
+        role=call.role_in(calendar),
+        default_size=_PAGE,
+        max_size=_MAX_PAGE,
     )
-    page = call.world.lister.page(listing, call.query, select)
-    return {"kind": "calendar#acl", "etag": f'"{call.world.versions.last}"', **page}
+    page = call.page(listing, select)
+    return {"kind": "calendar#acl", "etag": call.list_etag, **page}
 
 
 def _insert_rule(call: Call) -> Resource:
     calendar = call.calendar("owner")
-    return call.world.calendars.share(call.caller, calendar, call.body).render()
+    rule = call.calendars.share(call.caller, calendar, call.body)
+    return rule.render()
 
 
 def _get_rule(call: Call) -> Resource:
-    rule = call.world.calendars.rule(call.calendar("writer"), call.path("ruleId"))
-    call.stop_if_known(rule.render()["etag"])
-    return rule.render()
+    calendar = call.calendar("writer")
+    rule = _rule(call, calendar).render()
+    call.stop_if_known(rule["etag"])
+    return rule
+
+
+def _rule(call: Call, calendar: Calendar) -> AclRule:
+    """The rule of the path. Raises ApiError 404."""
+    rule_id = call.path("ruleId")
+    return call.calendars.rule(calendar, rule_id)
 
 
 def _change_rule(*, patch: bool) -> Method:
     def change(call: Call) -> Resource:
         calendar = call.calendar("owner")
-        before = call.world.calendars.rule(calendar, call.path("ruleId"))
-        call.expect_etag(before.render()["etag"])
-        body = merge_patch(before.render(), call.body) if patch else call.body
-        return call.world.calendars.change_rule(
-            call.caller, calendar, before, body
-        ).render()
+        rule = _rule(call, calendar)
+        before = rule.render()
+        call.expect_etag(before["etag"])
+        body = call.body
+        if patch:
+            body = merge_patch(before, body)
+        changed = call.calendars.change_rule(call.caller, calendar, rule, body)
+        return changed.render()
 
     return change
 
 
 def _delete_rule(call: Call) -> None:
     calendar = call.calendar("owner")
-    rule = call.world.calendars.rule(calendar, call.path("ruleId"))
+    rule = _rule(call, calendar)
     if rule.role == "none":
         raise not_found()
-    call.expect_etag(rule.render()["etag"])
-    call.world.calendars.unshare(call.caller, calendar, rule)
+    before = rule.render()
+    call.expect_etag(before["etag"])
+    call.calendars.unshare(call.caller, calendar, rule)
 
 
 # -- lists of calendars ---------------------------------------------------------------------------------------------
@@ -150,36 +162,45 @@ def _delete_rule(call: Call) -> None:
 
 def _list_entries(call: Call) -> Resource:
     least = call.query.choice("minAccessRole", frozenset(ROLES[1:])) or ROLES[0]
+    wanted_roles = ROLES[ROLES.index(least) :]
 
     def select(since: SyncState | None) -> list[Resource]:
-        with_deleted = since is not None or call.query.flag("showDeleted")
-        return [
-            resource
-            for resource, entry in call.world.calendars.entries(call.caller)
-            if entry.version > (since.version if since else 0)
-            and (with_deleted or not entry.deleted)
-            and ROLES.index(resource.get("accessRole", ROLES[0])) >= ROLES.index(least)
-        ]
+        known = known_version(since)
+        with_deleted = shows_deleted(call.query, since)
+        shown = []
+        for resource, entry in call.calendars.entries(call.caller):
+            if entry.version <= known:
+                continue
+            if entry.deleted and not with_deleted:
+                continue
+            if resource.get("accessRole", ROLES[0]) in wanted_roles:
+                shown.append(resource)
+        return shown
 
-    filters = frozenset({"minAccessRole", "showOwnOrganizationOnly"})
-    listing = Listing("calendars", call.caller, "owner", _PAGE, _MAX_PAGE, filters)
-    page = call.world.lister.page(listing, call.query, select)
-    return {
-        "kind": "calendar#calendarList",
-        "etag": f'"{call.world.versions.last}"',
-        **page,
-    }
+    listing = Listing(
+        collection="calendars",
+        caller=call.caller,
+        role="owner",
+        default_size=_PAGE,
+        max_size=_MAX_PAGE,
+        filters=frozenset({"minAccessRole", "showOwnOrganizationOnly"}),
+    )
+    page = call.page(listing, select)
+    return {"kind": "calendar#calendarList", "etag": call.list_etag, **page}
 
 
 def _insert_entry(call: Call) -> Resource:
-    return call.world.calendars.subscribe(call.caller, call.body.get("id"))
+    calendar_id = call.body.get("id")
+    return call.calendars.subscribe(call.caller, calendar_id)
 
 
 def _get_entry(call: Call) -> Resource:
-    resource = call.world.calendars.entry(call.caller, call.path("calendarId"))
+    calendar_id = call.path("calendarId")
+    resource = call.calendars.entry(call.caller, calendar_id)
     call.stop_if_known(resource["etag"])
     return resource
 
 
 def _delete_entry(call: Call) -> None:
-    call.world.calendars.unsubscribe(call.caller, call.path("calendarId"))
+    calendar_id = call.path("calendarId")
+    call.calendars.unsubscribe(call.caller, calendar_id)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sandbox.google.errors import (
     ApiError,
@@ -52,7 +52,8 @@ class Versions:
 
     def next(self) -> int:
         """The next one: twice the microseconds since 1970, as Google's event etags look."""
-        self.last = max(self.last + 1, int(self._now().timestamp() * 1_000_000) * 2)
+        microseconds = int(self._now().timestamp() * 1_000_000)
+        self.last = max(self.last + 1, microseconds * 2)
         return self.last
 
 
@@ -74,11 +75,11 @@ class AclRule:
 
     def covers(self, email: str) -> bool:
         """Whether the rule is about that account. (No user here is a member of a group.)"""
+        if self.scope_type == "default":
+            return True
         if self.scope_type == "domain":
             return email.endswith(f"@{self.scope_value}")
-        return self.scope_type == "default" or (
-            self.scope_type == "user" and self.scope_value == email
-        )
+        return self.scope_type == "user" and self.scope_value == email
 
     def render(self) -> Resource:
         """As the API shows it."""
@@ -174,20 +175,18 @@ class CalendarStore:
         Raises:
             ApiError: 404 if the caller may see nothing of it; 403 if less than ``role``.
         """
-        calendar = self.calendars.get(
-            caller if calendar_id == "primary" else calendar_id
-        )
+        calendar = self.calendars.get(_full_id(caller, calendar_id))
         if calendar is None:
             raise not_found()
         actual = calendar.role_of(caller)
         if actual == "none":
             raise not_found()
-        if ROLES.index(actual) < ROLES.index(role):
-            if role in {"writer", "writerWithoutPrivateAccess"}:
-                message = "You need to have writer access to this calendar."
-                raise ApiError(403, "requiredAccessLevel", message, domain="calendar")
-            raise forbidden()
-        return calendar
+        if ROLES.index(actual) >= ROLES.index(role):
+            return calendar
+        if role in {"writer", "writerWithoutPrivateAccess"}:
+            message = "You need to have writer access to this calendar."
+            raise ApiError(403, "requiredAccessLevel", message, domain="calendar")
+        raise forbidden()
 
     # -- calendars ----------------------------------------------------------------------------------------------
 
@@ -199,9 +198,13 @@ class CalendarStore:
         """
         texts, zone = _calendar_fields(body)
         self._count_creation(caller)
-        calendar_id = f"c_{self._ids.getrandbits(256):064x}@group.calendar.google.com"
+        number = self._ids.getrandbits(256)
         calendar = Calendar(
-            calendar_id, caller, zone or "UTC", self._versions.next(), texts
+            id=f"c_{number:064x}@group.calendar.google.com",
+            data_owner=caller,
+            zone=zone or "UTC",
+            version=self._versions.next(),
+            texts=texts,
         )
         self._add(calendar)
         return calendar
@@ -234,9 +237,14 @@ class CalendarStore:
                 entries[calendar.id] = Subscription(self._versions.next(), deleted=True)
 
     def _add(self, calendar: Calendar) -> None:
-        self.calendars[calendar.id] = calendar
-        owner = AclRule("user", calendar.data_owner, "owner", self._versions.next())
+        owner = AclRule(
+            scope_type="user",
+            scope_value=calendar.data_owner,
+            role="owner",
+            version=self._versions.next(),
+        )
         calendar.acl[owner.id] = owner
+        self.calendars[calendar.id] = calendar
         self._subscribe(calendar.data_owner, calendar.id)
 
     def _count_creation(self, caller: str) -> None:
@@ -293,17 +301,14 @@ class CalendarStore:
         return rule
 
     def _set_role(self, caller: str, calendar: Calendar, rule: AclRule) -> None:
-        if rule.id == f"user:{caller}":
-            message = "Cannot change your own access level."
-            raise ApiError(403, "cannotChangeOwnAcl", message, domain="calendar")
-        if rule.id == f"user:{calendar.data_owner}":
-            message = "Cannot change the access level of the calendar's owner."
-            raise ApiError(403, "cannotChangeOwnerAcl", message, domain="calendar")
+        _check_may_set(caller, calendar, rule)
         rule.version = self._versions.next()
         calendar.acl[rule.id] = rule
         for account, entries in self.subscriptions.items():
             entry = entries.get(calendar.id)
-            if entry is not None and calendar.role_of(account) == "none":
+            if entry is None:
+                continue
+            if calendar.role_of(account) == "none":
                 entry.deleted = True
                 entry.version = self._versions.next()
 
@@ -311,23 +316,27 @@ class CalendarStore:
 
     def entries(self, caller: str) -> Iterator[tuple[Resource, Subscription]]:
         """The caller's list with removed entries, oldest first: as the API shows them, and what is stored."""
-        for calendar_id, entry in self.subscriptions.get(caller, {}).items():
-            yield self._render_entry(caller, calendar_id, entry), entry
+        for calendar_id, entry in self._subscriptions_of(caller).items():
+            resource = self._render_entry(caller, calendar_id, entry)
+            yield resource, entry
+
+    def _subscriptions_of(self, account: str) -> dict[str, Subscription]:
+        return self.subscriptions.get(account, {})
 
     def entry(self, caller: str, calendar_id: str) -> Resource:
         """One entry. Raises ApiError 404."""
-        calendar_id = caller if calendar_id == "primary" else calendar_id
-        entry = self.subscriptions.get(caller, {}).get(calendar_id)
+        full_id = _full_id(caller, calendar_id)
+        entry = self._subscriptions_of(caller).get(full_id)
         if entry is None or entry.deleted:
             raise not_found()
-        return self._render_entry(caller, calendar_id, entry)
+        return self._render_entry(caller, full_id, entry)
 
     def subscribe(self, caller: str, calendar_id: object) -> Resource:
         """Put a calendar on the list. Raises ApiError 400, or 404 if the caller may not see it."""
         if not isinstance(calendar_id, str) or not calendar_id:
             raise required("Required")
         calendar = self.get(caller, calendar_id, "freeBusyReader")
-        entry = self.subscriptions.get(caller, {}).get(calendar.id)
+        entry = self._subscriptions_of(caller).get(calendar.id)
         if entry is None or entry.deleted:
             self._subscribe(caller, calendar.id)
         return self.entry(caller, calendar.id)
@@ -381,22 +390,42 @@ class CalendarStore:
         }
 
 
+def _full_id(caller: str, calendar_id: str) -> str:
+    """The id of a calendar, which may be named by a word of its own."""
+    if calendar_id == "primary":
+        return caller
+    return calendar_id
+
+
+def _check_may_set(caller: str, calendar: Calendar, rule: AclRule) -> None:
+    """Raises ApiError 403 for one's own rule and the data owner's."""
+    if rule.id == f"user:{caller}":
+        message = "Cannot change your own access level."
+        raise ApiError(403, "cannotChangeOwnAcl", message, domain="calendar")
+    if rule.id == f"user:{calendar.data_owner}":
+        message = "Cannot change the access level of the calendar's owner."
+        raise ApiError(403, "cannotChangeOwnerAcl", message, domain="calendar")
+
+
 def _calendar_fields(body: Resource) -> tuple[dict[str, str], str | None]:
     texts: dict[str, str] = {}
     for name in _CALENDAR_TEXTS:
-        value = body.get(name)
-        if value is not None and not isinstance(value, str):
-            raise invalid(f"Invalid value for: {name}")
-        if value:
-            texts[name] = value
+        text = _checked_text(body, name)
+        if text:
+            texts[name] = text
     if "summary" not in texts:
         raise required("Missing title.")
-    zone: Any = body.get("timeZone")
+    zone = _checked_text(body, "timeZone")
     if zone is not None:
-        if not isinstance(zone, str):
-            raise invalid("Invalid value for: timeZone")
         time_zone(zone)
     return texts, zone
+
+
+def _checked_text(body: Resource, name: str) -> str | None:
+    value = body.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise invalid(f"Invalid value for: {name}")
 
 
 def _acl_rule(body: Resource) -> AclRule:
@@ -406,17 +435,23 @@ def _acl_rule(body: Resource) -> AclRule:
         raise required("Missing scope type.")
     if role is None:
         raise required("Missing role.")
-    if scope["type"] not in SCOPE_TYPES:
+    kind = scope["type"]
+    if kind not in SCOPE_TYPES:
         raise invalid("Invalid scope type.")
     if role not in ROLES:
         raise invalid("Invalid role.")
     value = scope.get("value")
-    if scope["type"] == "default":
+    if kind == "default":
         return _default_rule(value, role)
-    is_valid = _is_domain(value) if scope["type"] == "domain" else _is_mail(value)
-    if not is_valid:
+    if not _is_scope_value(kind, value):
         raise invalid("Invalid scope value.", reason="invalidScopeValue")
-    return AclRule(scope["type"], str(value).lower(), role, 0)
+    return AclRule(kind, str(value).lower(), role, 0)
+
+
+def _is_scope_value(kind: str, value: object) -> bool:
+    if kind == "domain":
+        return _is_domain(value)
+    return _is_mail(value)
 
 
 def _default_rule(value: object, role: str) -> AclRule:
@@ -432,9 +467,10 @@ def _default_rule(value: object, role: str) -> AclRule:
 def _is_mail(value: object) -> bool:
     if not isinstance(value, str) or value.count("@") != 1:
         return False
-    local, _, domain = value.partition("@")
-    return bool(local and domain)
+    return not value.startswith("@") and not value.endswith("@")
 
 
 def _is_domain(value: object) -> bool:
-    return isinstance(value, str) and "." in value and "@" not in value
+    if not isinstance(value, str):
+        return False
+    return "." in value and "@" not in value

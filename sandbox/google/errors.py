@@ -6,8 +6,6 @@ trackers; where neither shows a case, the nearest documented reason is used.
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 
@@ -30,18 +28,22 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(f"{status} {reason}: {message}")
         self.status = status
+        self.headers = headers or {}
         self.detail = {"domain": domain, "reason": reason, "message": message}
         if location is not None:
-            self.detail |= {"locationType": location_type, "location": location}
-        self.headers = headers or {}
+            self.detail["locationType"] = location_type
+            self.detail["location"] = location
 
     def json_response(self) -> web.Response:
         """The answer to the caller."""
-        message = self.detail["message"]
-        body: dict[str, Any] = {
-            "error": {"errors": [self.detail], "code": self.status, "message": message}
+        error = {
+            "errors": [self.detail],
+            "code": self.status,
+            "message": self.detail["message"],
         }
-        return web.json_response(body, status=self.status, headers=self.headers)
+        return web.json_response(
+            {"error": error}, status=self.status, headers=self.headers
+        )
 
 
 def invalid(

@@ -139,11 +139,13 @@ class Event:
 
     def writable(self) -> Resource:
         """The writable fields as a request would carry them; what a patch is merged into."""
-        times = {
-            which: at.render(at.zone)
-            for which, at in (("start", self.start), ("end", self.end))
+        writable = {
+            **self.content.fields,
+            "start": self.start.render(self.start.zone),
+            "end": self.end.render(self.end.zone),
+            "status": self.status,
         }
-        return copy.deepcopy({**self.content.fields, **times, "status": self.status})
+        return copy.deepcopy(writable)
 
 
 def check_id(value: object) -> str:
@@ -196,9 +198,7 @@ def read_content(
     """
     start, end = read_range(resource, calendar_zone, empty_days=empty_days)
     fields = _plain_fields(resource)
-    event_type = _text(resource, "eventType") or "default"
-    _expect(event_type in EVENT_TYPES, "eventType")
-    fields["eventType"] = event_type
+    fields["eventType"] = _event_type(resource)
     fields["reminders"] = _reminders(resource.get("reminders"))
     composed = {
         "attendees": _attendees(resource.get("attendees")),
@@ -209,15 +209,34 @@ def read_content(
     for name, value in composed.items():
         if value:
             fields[name] = value
+    return Content(
+        start=start,
+        end=end,
+        fields=fields,
+        status=_status(resource),
+        sequence=_sequence(resource),
+    )
+
+
+def _event_type(resource: Resource) -> str:
+    event_type = _text(resource, "eventType") or "default"
+    _expect(event_type in EVENT_TYPES, "eventType")
+    return event_type
+
+
+def _status(resource: Resource) -> str | None:
     status = _text(resource, "status")
     _expect(status is None or status in _STATUSES, "status")
+    return status
+
+
+def _sequence(resource: Resource) -> int | None:
     sequence = resource.get("sequence")
-    _expect(
-        sequence is None
-        or (isinstance(sequence, int) and not isinstance(sequence, bool)),
-        "sequence",
-    )
-    return Content(start, end, fields, status, sequence)
+    if sequence is None:
+        return None
+    if isinstance(sequence, bool) or not isinstance(sequence, int):
+        raise invalid("Invalid value for: sequence")
+    return sequence
 
 
 def _plain_fields(resource: Resource) -> Resource:
@@ -234,18 +253,24 @@ def _plain_fields(resource: Resource) -> Resource:
         _expect(choice in choices, name)
         if choice != choices[0]:
             fields[name] = choice
+    fields |= _flags(resource)
+    color = _text(resource, "colorId")
+    if color is not None:
+        _expect(color in _COLOR_IDS, "colorId")
+        fields["colorId"] = color
+    return fields
+
+
+def _flags(resource: Resource) -> Resource:
+    flags = {}
     for name, default in _FLAGS.items():
         flag = resource.get(name)
         if flag is None:
             continue
         _expect(isinstance(flag, bool), name)
         if flag != default:
-            fields[name] = flag
-    color = _text(resource, "colorId")
-    if color is not None:
-        _expect(color in _COLOR_IDS, "colorId")
-        fields["colorId"] = color
-    return fields
+            flags[name] = flag
+    return flags
 
 
 def _expect(condition: bool, name: str) -> None:
@@ -256,7 +281,9 @@ def _expect(condition: bool, name: str) -> None:
 def _text(resource: Resource, name: str) -> str | None:
     """The text; None if it is missing or empty, which are the same to Google."""
     value = resource.get(name)
-    _expect(value is None or isinstance(value, str), name)
+    if value is None:
+        return None
+    _expect(isinstance(value, str), name)
     return value or None
 
 
@@ -289,8 +316,9 @@ def _reminder(override: object) -> Resource:
     method = override.get("method")
     minutes = override.get("minutes")
     _expect(method in {"email", "popup"}, "reminders")
-    is_possible = isinstance(minutes, int) and 0 <= minutes <= MAX_REMINDER_MINUTES
-    _expect(is_possible, "reminders")
+    if not isinstance(minutes, int):
+        raise invalid("Invalid value for: reminders")
+    _expect(0 <= minutes <= MAX_REMINDER_MINUTES, "reminders")
     return {"method": method, "minutes": minutes}
 
 
@@ -299,11 +327,16 @@ def _attendees(value: object) -> list[Resource]:
         return []
     if not isinstance(value, list):
         raise invalid("Invalid value for: attendees")
+    attendees = []
     for attendee in value:
-        email = attendee.get("email") if isinstance(attendee, dict) else None
-        if not isinstance(email, str) or "@" not in email:
+        if not isinstance(attendee, dict) or not _is_mail(attendee.get("email")):
             raise invalid("Invalid attendee email.")
-    return [{"responseStatus": "needsAction", **attendee} for attendee in value]
+        attendees.append({"responseStatus": "needsAction", **attendee})
+    return attendees
+
+
+def _is_mail(value: object) -> bool:
+    return isinstance(value, str) and "@" in value
 
 
 def _extended_properties(value: object) -> Resource:
@@ -312,15 +345,16 @@ def _extended_properties(value: object) -> Resource:
     if not isinstance(value, dict):
         raise invalid("Invalid value for: extendedProperties")
     kept: Resource = {}
+    number = 0
+    size = 0
     for kind in ("private", "shared"):
         properties = _kept_properties(value.get(kind) or {})
         if properties:
             kept[kind] = properties
-    number = size = 0
-    for properties in kept.values():
-        number += len(properties)
         for key, text in properties.items():
-            size += len(key.encode()) + len(text.encode())
+            number += 1
+            size += len(key.encode())
+            size += len(text.encode())
     _expect(number <= MAX_PROPERTIES, "extendedProperties")
     _expect(size <= MAX_PROPERTIES_BYTES, "extendedProperties")
     return kept
@@ -367,10 +401,12 @@ def _source(value: object) -> Resource:
     if not isinstance(value, dict):
         raise invalid("Invalid value for: source")
     url = value.get("url")
-    _expect(
-        isinstance(url, str) and re.match("https?://", url) is not None, "source.url"
-    )
-    return {name: value[name] for name in ("url", "title") if value.get(name)}
+    if not isinstance(url, str) or not re.match("https?://", url):
+        raise invalid("Invalid value for: source.url")
+    source = {"url": url}
+    if value.get("title"):
+        source["title"] = value["title"]
+    return source
 
 
 def render_event(event: Event, calendar_id: str, response_zone: str) -> Resource:

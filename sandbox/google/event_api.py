@@ -21,7 +21,10 @@ from sandbox.google.listing import Listing, SyncState
 from sandbox.google.times import time_zone
 
 _EVENTS: Final = "/calendars/{calendarId}/events"
+_IMPORT: Final = f"{_EVENTS}/import"
 _EVENT: Final = f"{_EVENTS}/{{eventId}}"
+_INSTANCES: Final = f"{_EVENT}/instances"
+_MOVE: Final = f"{_EVENT}/move"
 _PAGE: Final = 250
 _MAX_PAGE: Final = 2500
 _SEND_UPDATES: Final = frozenset({"all", "externalOnly", "none"})
@@ -34,58 +37,77 @@ def routes() -> list[Route]:
     return [
         Route("GET", _EVENTS, _list, read),
         Route("POST", _EVENTS, _insert, write),
-        Route("POST", f"{_EVENTS}/import", _import, write),
+        Route("POST", _IMPORT, _import, write),
         Route("GET", _EVENT, _get, read),
         Route("PUT", _EVENT, _change(patch=False), write),
         Route("PATCH", _EVENT, _change(patch=True), write),
         Route("DELETE", _EVENT, _delete, write),
-        Route("GET", f"{_EVENT}/instances", _instances, read),
-        Route("POST", f"{_EVENT}/move", _move, write),
+        Route("GET", _INSTANCES, _instances, read),
+        Route("POST", _MOVE, _move, write),
     ]
 
 
 def _list(call: Call) -> Resource:
     calendar = call.calendar("freeBusyReader")
-    role = calendar.role_of(call.caller)
 
     def select(since: SyncState | None) -> list[Resource]:
         requested = read_filter(call.query, call.world.now())
-        found = list_events(call.world.events, calendar, requested, since)
-        return [
-            render(event, calendar, role, call.query, in_list=True) for event in found
-        ]
+        found = list_events(call.events, calendar, requested, since)
+        return _rows(call, calendar, found)
 
-    name = f"events of {calendar.id}"
     listing = Listing(
-        name, call.caller, role, _PAGE, _MAX_PAGE, filters=FILTERS, repeated=REPEATED
+        collection=f"events of {calendar.id}",
+        caller=call.caller,
+        role=call.role_in(calendar),
+        default_size=_PAGE,
+        max_size=_MAX_PAGE,
+        filters=FILTERS,
+        repeated=REPEATED,
     )
-    return {
-        **_list_head(call, calendar),
-        **call.world.lister.page(listing, call.query, select),
-    }
+    head = _list_head(call, calendar)
+    page = call.page(listing, select)
+    return {**head, **page}
+
+
+def _rows(call: Call, calendar: Calendar, events: list[Event]) -> list[Resource]:
+    """Events as a list shows them."""
+    role = call.role_in(calendar)
+    rows = []
+    for event in events:
+        row = render(event, calendar, role, call.query, in_list=True)
+        rows.append(row)
+    return rows
 
 
 def _instances(call: Call) -> Resource:
     calendar = call.calendar("freeBusyReader")
-    role = calendar.role_of(call.caller)
-    master = call.world.events.get(calendar, call.path("eventId"))
-    if master.master_id is not None:
-        master = call.world.events.get(calendar, master.master_id)
-    if not master.recurrence:
-        raise invalid("The event is not recurring.", "eventId")
+    master = _series(call, calendar)
 
     def select(_since: SyncState | None) -> list[Resource]:
-        found = list_instances(call.world.events, calendar, master, call.query)
-        return [
-            render(event, calendar, role, call.query, in_list=True) for event in found
-        ]
+        found = list_instances(call.events, calendar, master, call.query)
+        return _rows(call, calendar, found)
 
-    name = f"instances of {master.id} in {calendar.id}"
-    listing = Listing(name, call.caller, role, _PAGE, _MAX_PAGE)
-    page = call.world.lister.page(listing, call.query, select)
+    listing = Listing(
+        collection=f"instances of {master.id} in {calendar.id}",
+        caller=call.caller,
+        role=call.role_in(calendar),
+        default_size=_PAGE,
+        max_size=_MAX_PAGE,
+    )
+    page = call.page(listing, select)
     answer = {**_list_head(call, calendar), **page}
     answer.pop("nextSyncToken", None)
     return answer
+
+
+def _series(call: Call, calendar: Calendar) -> Event:
+    """The series that the path names, by itself or by one of its instances."""
+    event = call.event(calendar)
+    if event.master_id is not None:
+        event = call.events.get(calendar, event.master_id)
+    if not event.recurrence:
+        raise invalid("The event is not recurring.", "eventId")
+    return event
 
 
 def _list_head(call: Call, calendar: Calendar) -> Resource:
@@ -109,39 +131,32 @@ def _list_head(call: Call, calendar: Calendar) -> Resource:
 
 def _get(call: Call) -> Resource:
     calendar = call.calendar("freeBusyReader")
-    event = call.world.events.get(calendar, call.path("eventId"))
+    event = call.event(calendar)
     call.stop_if_known(event.etag)
-    return render(
-        event, calendar, calendar.role_of(call.caller), call.query, in_list=False
-    )
+    return _shown(call, calendar, event)
 
 
 def _insert(call: Call) -> Resource:
     _check_writing_parameters(call)
     calendar = call.calendar("writerWithoutPrivateAccess")
-    return _shown(
-        call, calendar, call.world.events.insert(call.caller, calendar, call.body)
-    )
+    event = call.events.insert(call.caller, calendar, call.body)
+    return _shown(call, calendar, event)
 
 
 def _import(call: Call) -> Resource:
     calendar = call.calendar("writerWithoutPrivateAccess")
-    return _shown(
-        call, calendar, call.world.events.import_event(call.caller, calendar, call.body)
-    )
+    event = call.events.import_event(call.caller, calendar, call.body)
+    return _shown(call, calendar, event)
 
 
 def _change(*, patch: bool) -> Method:
     def change(call: Call) -> Resource:
         _check_writing_parameters(call)
-        calendar, event = _event_to_change(call)
-        return _shown(
-            call,
-            calendar,
-            call.world.events.change(
-                call.caller, calendar, event, call.body, patch=patch
-            ),
+        calendar, before = _event_to_change(call)
+        event = call.events.change(
+            call.caller, calendar, before, call.body, patch=patch
         )
+        return _shown(call, calendar, event)
 
     return change
 
@@ -149,35 +164,30 @@ def _change(*, patch: bool) -> Method:
 def _delete(call: Call) -> None:
     _check_writing_parameters(call)
     calendar, event = _event_to_change(call)
-    call.world.events.delete(calendar, event)
+    call.events.delete(calendar, event)
 
 
 def _move(call: Call) -> Resource:
     _check_writing_parameters(call)
     calendar, event = _event_to_change(call)
-    destination = call.world.calendars.get(
-        call.caller, call.parameter("destination"), "writer"
-    )
-    return _shown(
-        call,
-        destination,
-        call.world.events.move(call.caller, calendar, event, destination),
-    )
+    destination_id = call.parameter("destination")
+    destination = call.calendars.get(call.caller, destination_id, "writer")
+    moved = call.events.move(call.caller, calendar, event, destination)
+    return _shown(call, destination, moved)
 
 
 def _event_to_change(call: Call) -> tuple[Calendar, Event]:
     calendar = call.calendar("writerWithoutPrivateAccess")
-    event = call.world.events.get(calendar, call.path("eventId"))
-    if not may_change(event, calendar.role_of(call.caller)):
+    event = call.event(calendar)
+    if not may_change(event, call.role_in(calendar)):
         raise forbidden()
     call.expect_etag(event.etag)
     return calendar, event
 
 
 def _shown(call: Call, calendar: Calendar, event: Event) -> Resource:
-    return render(
-        event, calendar, calendar.role_of(call.caller), call.query, in_list=False
-    )
+    role = call.role_in(calendar)
+    return render(event, calendar, role, call.query, in_list=False)
 
 
 def _check_writing_parameters(call: Call) -> None:

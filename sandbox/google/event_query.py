@@ -19,7 +19,7 @@ from sandbox.google.event import (
     without_details,
 )
 from sandbox.google.event_store import EventStore
-from sandbox.google.listing import MEMORY, Query, SyncState
+from sandbox.google.listing import MEMORY, Query, SyncState, known_version
 from sandbox.google.times import read_timestamp, time_zone
 
 #: Not to be combined with a sync token (discovery document). A list with one of them gives no sync token here; Google
@@ -43,16 +43,16 @@ REPEATED: Final = frozenset({"eventTypes", "showHiddenInvitations", "singleEvent
 class EventFilter:
     """The conditions of a list of events."""
 
-    single_events: bool
-    show_deleted: bool
-    order_by: str | None
-    time_min: datetime | None
-    time_max: datetime | None
-    updated_min: datetime | None
-    words: tuple[str, ...]
-    uid: str | None
-    types: frozenset[str]
-    properties: tuple[tuple[str, str, str], ...]  #: kind, name, value
+    single_events: bool = False
+    show_deleted: bool = False
+    order_by: str | None = None
+    time_min: datetime | None = None
+    time_max: datetime | None = None
+    updated_min: datetime | None = None
+    words: tuple[str, ...] = ()
+    uid: str | None = None
+    types: frozenset[str] = frozenset()
+    properties: tuple[tuple[str, str, str], ...] = ()  #: kind, name, value
 
     def matches(self, event: Event) -> bool:
         """Whether the event fulfils everything but what is asked about deleted ones and the time."""
@@ -62,8 +62,9 @@ class EventFilter:
             return False
         if self.types and event.event_type not in self.types:
             return False
-        if not self._has_properties(event):
-            return False
+        return self._has_properties(event) and self._has_words(event)
+
+    def _has_words(self, event: Event) -> bool:
         text = _searched_text(event)
         return all(word in text for word in self.words)
 
@@ -77,11 +78,22 @@ class EventFilter:
 
     def in_time(self, event: Event, calendar: Calendar) -> bool:
         """Whether it ends after ``timeMin`` and starts before ``timeMax``; both are exclusive."""
-        starts = event.start.as_instant(calendar.zone)
-        if self.time_max is not None and starts >= self.time_max:
+        zone = calendar.zone
+        if self.time_max is not None and event.start.as_instant(zone) >= self.time_max:
             return False
-        ends = event.end.as_instant(calendar.zone)
-        return self.time_min is None or ends > self.time_min
+        if self.time_min is None:
+            return True
+        return event.end.as_instant(zone) > self.time_min
+
+    def shows(self, event: Event) -> bool:
+        """Whether it shows an event that may have been deleted."""
+        return event.status != CANCELLED or self.show_deleted
+
+    def instances(
+        self, store: EventStore, calendar: Calendar, series: Event
+    ) -> list[Event]:
+        """The instances of a series that may lie in the time that is asked for."""
+        return store.instances(calendar, series, self.time_max, after=self.time_min)
 
 
 def read_filter(query: Query, now: datetime) -> EventFilter:
@@ -99,12 +111,9 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
     updated_min = _moment(query, "updatedMin")
     if updated_min is not None and now - updated_min > MEMORY:
         raise updated_min_too_long_ago()
-    types = frozenset(query.texts("eventTypes"))
-    if types - EVENT_TYPES:
-        raise invalid(
-            "Invalid value for: eventTypes", "eventTypes", reason="invalidParameter"
-        )
+    types = _event_types(query)
     is_incremental = query.text("syncToken") or updated_min
+    search = query.text("q") or ""
     return EventFilter(
         single_events=single_events,
         show_deleted=bool(query.flag("showDeleted") or is_incremental),
@@ -112,18 +121,29 @@ def read_filter(query: Query, now: datetime) -> EventFilter:
         time_min=time_min,
         time_max=time_max,
         updated_min=updated_min,
-        words=tuple((query.text("q") or "").casefold().split()),
+        words=tuple(search.casefold().split()),
         uid=query.text("iCalUID"),
         types=types,
         properties=tuple(_properties(query)),
     )
 
 
+def _event_types(query: Query) -> frozenset[str]:
+    types = frozenset(query.texts("eventTypes"))
+    if not types <= EVENT_TYPES:
+        raise invalid(
+            "Invalid value for: eventTypes", "eventTypes", reason="invalidParameter"
+        )
+    return types
+
+
 def _window(query: Query) -> tuple[datetime | None, datetime | None]:
     """``timeMin`` and ``timeMax``."""
     time_min = _moment(query, "timeMin")
     time_max = _moment(query, "timeMax")
-    if time_min is not None and time_max is not None and time_max <= time_min:
+    if time_min is None or time_max is None:
+        return time_min, time_max
+    if time_max <= time_min:
         raise time_range_empty()
     return time_min, time_max
 
@@ -135,17 +155,14 @@ def list_events(
     since: SyncState | None,
 ) -> list[Event]:
     """The events of a list, or those changed since a state, in order."""
-    candidates = (
-        _expanded(store, calendar, requested)
-        if requested.single_events
-        else _stored(store, calendar, requested)
-    )
-    known = since.version if since is not None else 0
-    found = [
-        event
-        for event in candidates
-        if event.version > known and requested.matches(event)
-    ]
+    candidates = _stored(store, calendar, requested)
+    if requested.single_events:
+        candidates = _expanded(store, calendar, requested)
+    known = known_version(since)
+    found = []
+    for event in candidates:
+        if event.version > known and requested.matches(event):
+            found.append(event)
     if requested.order_by == "startTime":
         found.sort(key=lambda event: event.start.as_instant(calendar.zone))
     elif requested.order_by == "updated":
@@ -162,13 +179,15 @@ def list_instances(
         ApiError: 400.
     """
     time_min, time_max = _window(query)
-    found = store.instances(calendar, master, time_max, after=time_min)
     requested = EventFilter(
-        True, False, None, time_min, time_max, None, (), None, frozenset(), ()
+        show_deleted=query.flag("showDeleted") or False,
+        time_min=time_min,
+        time_max=time_max,
     )
-    if not query.flag("showDeleted"):
-        found = [instance for instance in found if instance.status != CANCELLED]
-    found = [event for event in found if requested.in_time(event, calendar)]
+    found = []
+    for instance in requested.instances(store, calendar, master):
+        if requested.shows(instance) and requested.in_time(instance, calendar):
+            found.append(instance)
     original = query.text("originalStart")
     if original is None:
         return found
@@ -206,10 +225,12 @@ def may_change(event: Event, role: str) -> bool:
 
 
 def _is_hidden(event: Event, role: str) -> bool:
-    private = event.content.fields.get("visibility") in {"private", "confidential"}
-    return role == "freeBusyReader" or (
-        private and role in {"reader", "writerWithoutPrivateAccess"}
-    )
+    if role == "freeBusyReader":
+        return True
+    if role not in {"reader", "writerWithoutPrivateAccess"}:
+        return False
+    visibility = event.content.fields.get("visibility")
+    return visibility in {"private", "confidential"}
 
 
 def _stored(
@@ -218,17 +239,17 @@ def _stored(
     """Single events, series, and exceptions of series. Holes in living series are always shown."""
     for stored in calendar.events.values():
         event = store.as_shown(calendar, stored)
-        shown = (
-            event.status != CANCELLED
-            or requested.show_deleted
-            or _is_hole_in_living_series(calendar, stored)
-        )
-        if shown and _happens_in_time(store, calendar, event, requested):
+        is_hole = _is_hole_in_living_series(calendar, stored)
+        if not is_hole and not requested.shows(event):
+            continue
+        if _happens_in_time(store, calendar, event, requested):
             yield event
 
 
 def _is_hole_in_living_series(calendar: Calendar, event: Event) -> bool:
-    if event.status != CANCELLED or event.master_id is None or event.stray:
+    if event.master_id is None or event.stray:
+        return False
+    if event.status != CANCELLED:
         return False
     master = calendar.events.get(event.master_id)
     return master is None or master.status != CANCELLED
@@ -239,19 +260,13 @@ def _expanded(
 ) -> Iterator[Event]:
     """Single events and the instances of series."""
     for stored in calendar.events.values():
+        candidates: list[Event] = []
         if stored.recurrence:
-            candidates = store.instances(
-                calendar, stored, requested.time_max, after=requested.time_min
-            )
+            candidates = requested.instances(store, calendar, stored)
         elif stored.master_id is None or stored.stray:
             candidates = [stored]
-        else:
-            candidates = []
-        candidates.extend(store.retired(calendar, stored))
-        for event in candidates:
-            if (
-                event.status != CANCELLED or requested.show_deleted
-            ) and requested.in_time(event, calendar):
+        for event in (*candidates, *store.retired(calendar, stored)):
+            if requested.shows(event) and requested.in_time(event, calendar):
                 yield event
 
 
@@ -262,10 +277,8 @@ def _happens_in_time(
         return True
     if not event.recurrence:
         return requested.in_time(event, calendar)
-    found = store.instances(
-        calendar, event, requested.time_max, after=requested.time_min
-    )
-    return any(requested.in_time(instance, calendar) for instance in found)
+    instances = requested.instances(store, calendar, event)
+    return any(requested.in_time(instance, calendar) for instance in instances)
 
 
 def _starts_originally(instance: Event, text: str, moment: datetime | None) -> bool:
@@ -297,8 +310,12 @@ def _properties(query: Query) -> Iterator[tuple[str, str, str]]:
 
 def _searched_text(event: Event) -> str:
     fields = event.content.fields
-    people = [event.organizer, *fields.get("attendees", [])]
-    texts = [fields.get(name, "") for name in ("summary", "description", "location")]
-    for person in people:
-        texts += [person.get("displayName", ""), person.get("email", "")]
+    texts = [
+        fields.get("summary", ""),
+        fields.get("description", ""),
+        fields.get("location", ""),
+    ]
+    for person in (event.organizer, *fields.get("attendees", [])):
+        texts.append(person.get("displayName", ""))
+        texts.append(person.get("email", ""))
     return "\n".join(texts).casefold()

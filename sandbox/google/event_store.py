@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from sandbox.google.calendar_store import Calendar, Versions, is_service_account
 from sandbox.google.errors import (
@@ -70,14 +70,12 @@ class EventStore:
 
     def as_shown(self, calendar: Calendar, event: Event) -> Event:
         """The event itself or, if its series is deleted, a cancelled copy."""
+        if event.status == CANCELLED:
+            return event
         master = calendar.events.get(event.master_id or "")
-        if (
-            master is not None
-            and master.status == CANCELLED
-            and event.status != CANCELLED
-        ):
-            return replace(event, status=CANCELLED)
-        return event
+        if master is None or master.status != CANCELLED:
+            return event
+        return replace(event, status=CANCELLED)
 
     def instances(
         self,
@@ -95,14 +93,17 @@ class EventStore:
             until: aware; leaves out untouched instances that start then or later.
             after: aware; leaves out untouched instances that end then or earlier.
         """
-        found = [*self.exceptions(calendar, master)]
+        found = list(self.exceptions(calendar, master))
         touched = {event.id for event in found}
         for slot in _slots_between(calendar, master, until, after):
             if _instance_id(master, slot) not in touched:
                 found.append(_instance(master, slot))
-        found.sort(
-            key=lambda e: (e.original_start or e.start).as_instant(calendar.zone)
-        )
+
+        def original_start(event: Event) -> datetime:
+            start = event.original_start or event.start
+            return start.as_instant(calendar.zone)
+
+        found.sort(key=original_start)
         return [self.as_shown(calendar, instance) for instance in found]
 
     def retired(self, calendar: Calendar, master: Event) -> Iterator[Event]:
@@ -126,7 +127,9 @@ class EventStore:
         content = self._read(caller, calendar, body, None)
         if content.status == CANCELLED:
             raise invalid("Invalid value for: status")
-        return self._add(caller, calendar, event_id or self._new_id(), uid, content)
+        if not event_id:
+            event_id = self._new_id()
+        return self._add(caller, calendar, event_id, uid, content)
 
     def import_event(self, caller: str, calendar: Calendar, body: Resource) -> Event:
         """A private copy of an event from elsewhere; if its iCalUID is known, that event is changed.
@@ -141,19 +144,14 @@ class EventStore:
             raise invalid("Only one of id and iCalUID may be given.", "id")
         if body.get("eventType", "default") != "default":
             raise invalid("Invalid value for: eventType")
-        body = {**body, "privateCopy": True}
-        known = _by_uid(calendar, uid)
+        known = find_by_uid(calendar, uid)
         if known is not None:
-            return self.change(caller, calendar, known, {"status": "confirmed", **body})
-        content = self._read(caller, calendar, body, None)
-        event = self._add(
-            caller, calendar, self.imported_id(calendar, uid), uid, content
-        )
-        organizer = body.get("organizer")
-        if isinstance(organizer, dict) and isinstance(organizer.get("email"), str):
-            event.organizer = {"email": organizer["email"]}
-            if "displayName" in organizer:
-                event.organizer["displayName"] = organizer["displayName"]
+            changes = {"status": "confirmed", **body, "privateCopy": True}
+            return self.change(caller, calendar, known, changes)
+        content = self._read(caller, calendar, {**body, "privateCopy": True}, None)
+        event_id = self.imported_id(calendar, uid)
+        event = self._add(caller, calendar, event_id, uid, content)
+        event.organizer = _organizer_of(body) or event.organizer
         return event
 
     def change(
@@ -176,15 +174,26 @@ class EventStore:
         if patch:
             resource = merge_patch(event.writable(), body)
         content = self._read(caller, calendar, resource, event, sent=body)
-        if event.id not in calendar.events:
-            event = self._store_instance(calendar, event)
-        event = calendar.events[event.id]
+        event = self._stored(calendar, event)
         if event.master_id is not None:
             content = self._one_visibility(calendar, event, content)
             event.own |= _changed_names(event.content, content)
         if content.status == CANCELLED and event.status != CANCELLED:
             self._cancel(calendar, event)
             return event
+        self._replace_content(calendar, event, content)
+        return event
+
+    def _stored(self, calendar: Calendar, event: Event) -> Event:
+        """The event as it is stored; an untouched instance is stored now."""
+        if event.id not in calendar.events:
+            self._store_instance(calendar, event)
+        return calendar.events[event.id]
+
+    def _replace_content(
+        self, calendar: Calendar, event: Event, content: Content
+    ) -> None:
+        """Store a changed content, with what follows for the instances of a series."""
         before = event.content
         slots_before = self._slot_ids(calendar, event)
         is_moved = _is_moved(before, content)
@@ -193,7 +202,6 @@ class EventStore:
             self._retire_instances(calendar, event, slots_before)
         if self.readings.exception_texts == "inherited":
             self._pass_on(calendar, event, before)
-        return event
 
     def _take_over(
         self, calendar: Calendar, event: Event, content: Content, *, is_moved: bool
@@ -202,8 +210,9 @@ class EventStore:
         before = event.content
         status = content.status or event.status
         is_other_status = status != event.status
-        sequence = max(event.sequence, content.sequence or 0)
-        event.sequence = sequence + (is_moved or is_other_status)
+        event.sequence = max(event.sequence, content.sequence or 0)
+        if is_moved or is_other_status:
+            event.sequence += 1
         event.content = content
         event.version = self._versions.next()
         if is_other_status or not _only_reminders_differ(before, content):
@@ -217,9 +226,7 @@ class EventStore:
         """Cancel an event, a series or one instance of it. Raises ApiError 410 if it is cancelled."""
         if event.status == CANCELLED:
             raise already_deleted()
-        if event.id not in calendar.events:
-            event = self._store_instance(calendar, event)
-        self._cancel(calendar, calendar.events[event.id])
+        self._cancel(calendar, self._stored(calendar, event))
 
     def move(
         self, caller: str, source: Calendar, event: Event, destination: Calendar
@@ -229,20 +236,7 @@ class EventStore:
         Raises:
             ApiError: 400 for an instance; 403 if it is no ordinary event; 409; 410.
         """
-        if event.status == CANCELLED:
-            raise already_deleted()
-        if event.master_id is not None:
-            message = "Cannot change the organizer of an instance."
-            raise ApiError(
-                400, "cannotChangeOrganizerOfInstance", message, domain="calendar"
-            )
-        if event.event_type != "default":
-            raise ApiError(
-                403,
-                "eventTypeRestriction",
-                "Only ordinary events can be moved.",
-                domain="calendar",
-            )
+        _check_may_move(event)
         if event.id in destination.events:
             raise duplicate()
         content = copy.deepcopy(event.content)
@@ -264,14 +258,11 @@ class EventStore:
         self, calendar: Calendar, master: Event, since: EventTime
     ) -> list[Event]:
         """Reset the exceptions of the slots from that one on; returns what they were."""
-        later = [
-            event
-            for event in self.exceptions(calendar, master)
-            if _is_at_or_after(event, since)
-        ]
-        before = [replace(event) for event in later]
-        for event in later:
-            self._make_stray(event)
+        before = []
+        for event in self.exceptions(calendar, master):
+            if _is_at_or_after(event, since):
+                before.append(replace(event))
+                self._make_stray(event)
         return before
 
     def adopt_exceptions(
@@ -280,16 +271,17 @@ class EventStore:
         """Make exceptions of another series those of this one, as far as it has their slots."""
         slots = set(self._slot_ids(calendar, master).values())
         for event in exceptions:
-            if event.original_start in slots:
-                self._put_into_slot(calendar, master, event, event.original_start)
+            slot = event.original_start
+            if slot is not None and slot in slots:
+                self._put_into_slot(calendar, master, event, slot)
 
     def exceptions(self, calendar: Calendar, master: Event) -> list[Event]:
         """The exceptions of a series, cancelled ones too."""
-        return [
-            event
-            for event in calendar.events.values()
-            if event.master_id == master.id and not event.stray
-        ]
+        exceptions = []
+        for event in calendar.events.values():
+            if event.master_id == master.id and not event.stray:
+                exceptions.append(event)
+        return exceptions
 
     def slots(self, calendar: Calendar, master: Event) -> Iterator[EventTime]:
         """The original starts of a series' instances, ascending; endless if the series is."""
@@ -310,9 +302,8 @@ class EventStore:
         """
         if event_id is None or event_id in calendar.events:
             event_id = self._new_id()
-        return self._add(
-            person, calendar, event_id, uid, self._read(person, calendar, body, None)
-        )
+        content = self._read(person, calendar, body, None)
+        return self._add(person, calendar, event_id, uid, content)
 
     def imported_id(self, calendar: Calendar, uid: str) -> str:
         """The id of an event that comes from elsewhere with that iCalUID.
@@ -320,12 +311,10 @@ class EventStore:
         Google's own come back under their id [A], others get an underscore and their iCalUID in base32hex (such ids
         stand in odoo/odoo pull request 18180 and fullcalendar/fullcalendar issue 1732).
         """
-        own, _, domain = uid.rpartition("@")
-        event_id = (
-            own
-            if domain == "google.com"
-            else f"_{base64.b32hexencode(uid.encode()).decode().lower().rstrip('=')}"
-        )
+        event_id, _, domain = uid.rpartition("@")
+        if domain != "google.com":
+            written = base64.b32hexencode(uid.encode()).decode()
+            event_id = f"_{written.lower().rstrip('=')}"
         if event_id and event_id not in calendar.events:
             return event_id
         return self._new_id()
@@ -385,7 +374,8 @@ class EventStore:
         return event
 
     def _new_id(self) -> str:
-        return "".join(self._ids.choices(_BASE32HEX, k=26))
+        characters = self._ids.choices(_BASE32HEX, k=26)
+        return "".join(characters)
 
     def _store_instance(self, calendar: Calendar, instance: Event) -> Event:
         self._count += 1
@@ -415,33 +405,42 @@ class EventStore:
                 event.version = self._versions.next()
 
     def _slot_ids(self, calendar: Calendar, event: Event) -> dict[str, EventTime]:
-        if not event.recurrence:
-            return {}
-        return {
-            _instance_id(event, slot): slot
-            for slot in islice(_slots(calendar, event), MAX_INSTANCES)
-        }
+        slots = {}
+        for slot in islice(_slots(calendar, event), MAX_INSTANCES):
+            slots[_instance_id(event, slot)] = slot
+        return slots
 
     def _retire_instances(
         self, calendar: Calendar, master: Event, before: dict[str, EventTime]
     ) -> None:
         """Remember the instances that the series had before its change and has no longer."""
         after = self._slot_ids(calendar, master)
-        for instance_id in before.keys() - after.keys():
-            master.retired[instance_id] = (before[instance_id], master.version)
-        for instance_id in master.retired.keys() & after.keys():
-            del master.retired[instance_id]
+        for instance_id, slot in before.items():
+            if instance_id not in after:
+                master.retired[instance_id] = (slot, master.version)
+        for instance_id in after:
+            master.retired.pop(instance_id, None)
         free: dict[date, EventTime] = {}
         if self.readings.exceptions == "follow":
-            free = {slot.moment.date(): slot for slot in after.values()}
-        exceptions = self.exceptions(calendar, master)
-        gone = [event for event in exceptions if event.id in master.retired]
-        for event in gone:
-            if self.readings.exceptions == "kept":
-                del master.retired[event.id]
-            else:
-                self._follow(calendar, master, event, free)
-                self._make_stray(event)
+            for slot in after.values():
+                free[slot.moment.date()] = slot
+        for event in self.exceptions(calendar, master):
+            if event.id in master.retired:
+                self._retire_exception(calendar, master, event, free)
+
+    def _retire_exception(
+        self,
+        calendar: Calendar,
+        master: Event,
+        event: Event,
+        free: dict[date, EventTime],
+    ) -> None:
+        """What becomes of an exception whose slot the series has no longer."""
+        if self.readings.exceptions == "kept":
+            del master.retired[event.id]
+            return
+        self._follow(calendar, master, event, free)
+        self._make_stray(event)
 
     def _follow(
         self,
@@ -487,13 +486,13 @@ class EventStore:
     def _pass_on(self, calendar: Calendar, master: Event, before: Content) -> None:
         """Let the exceptions have what was changed in the series, unless they have it for themselves."""
         changed = _changed_names(before, master.content) - {TIMES, "recurrence"}
+        of_series = master.content.fields
         for event in self.exceptions(calendar, master):
+            fields = event.content.fields
             for name in changed - event.own:
-                event.content.fields.pop(name, None)
-                if name in master.content.fields:
-                    event.content.fields[name] = copy.deepcopy(
-                        master.content.fields[name]
-                    )
+                fields.pop(name, None)
+                if name in of_series:
+                    fields[name] = copy.deepcopy(of_series[name])
                 event.version = self._versions.next()
 
     def _one_visibility(
@@ -501,39 +500,71 @@ class EventStore:
     ) -> Content:
         """A series is as private as its most private instance, and one instance alone never less (field visibility)."""
         master = calendar.events[instance.master_id or ""]
-        wanted, held = (
-            fields.get("visibility")
-            for fields in (content.fields, master.content.fields)
-        )
-        if wanted in _RESTRICTED and held not in _RESTRICTED:
-            for event in (master, *self.exceptions(calendar, master)):
-                event.content.fields["visibility"] = wanted
-                event.version = self._versions.next()
-        elif held in _RESTRICTED and wanted not in _RESTRICTED:
+        wanted = content.fields.get("visibility")
+        held = master.content.fields.get("visibility")
+        is_restricted = held in _RESTRICTED
+        if (wanted in _RESTRICTED) == is_restricted:
+            return content
+        if is_restricted:
             return replace(content, fields={**content.fields, "visibility": held})
+        for event in (master, *self.exceptions(calendar, master)):
+            event.content.fields["visibility"] = wanted
+            event.version = self._versions.next()
         return content
 
     def _untouched_instance(self, calendar: Calendar, instance_id: str) -> Event | None:
         match = _INSTANCE_ID.fullmatch(instance_id)
-        master = calendar.events.get(match[1]) if match else None
-        if match is None or master is None or not master.recurrence:
+        if match is None:
+            return None
+        master_id, wanted = match.groups()
+        master = calendar.events.get(master_id)
+        if master is None:
             return None
         for slot in islice(_slots(calendar, master), MAX_SLOTS):
             stamp = slot.stamp()
-            if stamp == match[2]:
+            if stamp == wanted:
                 return _instance(master, slot)
-            if stamp > match[2]:
-                break
+            if stamp > wanted:
+                return None
         return None
+
+
+def _check_may_move(event: Event) -> None:
+    """Raises ApiError 410 for a deleted event, 400 for an instance, 403 if it is no ordinary event."""
+    if event.status == CANCELLED:
+        raise already_deleted()
+    if event.master_id is not None:
+        message = "Cannot change the organizer of an instance."
+        raise ApiError(
+            400, "cannotChangeOrganizerOfInstance", message, domain="calendar"
+        )
+    if event.event_type != "default":
+        message = "Only ordinary events can be moved."
+        raise ApiError(403, "eventTypeRestriction", message, domain="calendar")
+
+
+def _organizer_of(body: Resource) -> dict[str, Any] | None:
+    """Who has invited to an event from elsewhere, if it says so."""
+    given = body.get("organizer")
+    if not isinstance(given, dict) or not isinstance(given.get("email"), str):
+        return None
+    organizer = {"email": given["email"]}
+    if "displayName" in given:
+        organizer["displayName"] = given["displayName"]
+    return organizer
 
 
 def _slots(calendar: Calendar, master: Event) -> Iterator[EventTime]:
     """The start times that the rule gives, ascending."""
     if not master.recurrence:
         return
-    zone = time_zone(calendar.zone if master.start.all_day else master.start.zone)
-    for wall_clock in occurrences(master.recurrence, master.start.wall_clock(), zone):
-        yield master.start.at(wall_clock)
+    first = master.start
+    zone = first.zone
+    if first.all_day:
+        zone = calendar.zone
+    starts = occurrences(master.recurrence, first.wall_clock(), time_zone(zone))
+    for wall_clock in starts:
+        yield first.at(wall_clock)
 
 
 def _instance_id(master: Event, slot: EventTime) -> str:
@@ -542,11 +573,8 @@ def _instance_id(master: Event, slot: EventTime) -> str:
 
 def _instance(master: Event, slot: EventTime) -> Event:
     """The instance at a slot as the series describes it."""
-    fields = {
-        name: value
-        for name, value in master.content.fields.items()
-        if name != "recurrence"
-    }
+    fields = dict(master.content.fields)
+    fields.pop("recurrence", None)
     content = replace(
         master.content,
         start=slot,
@@ -564,10 +592,10 @@ def _instance(master: Event, slot: EventTime) -> Event:
 
 
 def _is_at_or_after(exception: Event, slot: EventTime) -> bool:
-    return (
-        exception.original_start is not None
-        and exception.original_start.moment >= slot.moment
-    )
+    start = exception.original_start
+    if start is None:
+        return False
+    return start.moment >= slot.moment
 
 
 def _require_unused(calendar: Calendar, event_id: object, uid: object) -> None:
@@ -576,48 +604,34 @@ def _require_unused(calendar: Calendar, event_id: object, uid: object) -> None:
         raise invalid("Only one of id and iCalUID may be given.", "iCalUID")
     if event_id and check_id(event_id) in calendar.events:
         raise duplicate()
-    if uid and _by_uid(calendar, uid) is not None:
+    if uid and find_by_uid(calendar, uid) is not None:
         raise duplicate()
 
 
-def _by_uid(calendar: Calendar, uid: object) -> Event | None:
+def find_by_uid(calendar: Calendar, uid: object) -> Event | None:
+    """The event with this iCalUID, if the calendar has one. Raises ApiError 400 if it is no text."""
     if not isinstance(uid, str):
         raise invalid("Invalid value for: iCalUID")
-    return next(
-        (
-            e
-            for e in calendar.events.values()
-            if e.ical_uid == uid and e.master_id is None
-        ),
-        None,
-    )
+    for event in calendar.events.values():
+        if event.ical_uid == uid and event.master_id is None:
+            return event
+    return None
 
 
 def _changed_names(before: Content, after: Content) -> frozenset[str]:
     """The fields that differ, start and end as `TIMES`."""
-    names = {
-        name
-        for name in before.fields.keys() | after.fields.keys()
-        if before.fields.get(name) != after.fields.get(name)
-    }
-    if (before.start, before.end) != (after.start, after.end):
+    names = set()
+    for name in (*before.fields, *after.fields):
+        if before.fields.get(name) != after.fields.get(name):
+            names.add(name)
+    if before.start != after.start or before.end != after.end:
         names.add(TIMES)
     return frozenset(names)
 
 
 def _only_reminders_differ(before: Content, after: Content) -> bool:
     """Whether a change touches nothing but reminders, which leaves ``updated`` alone."""
-
-    def rest(content: Content) -> tuple[EventTime, EventTime, Resource]:
-        fields = {
-            name: value for name, value in content.fields.items() if name != "reminders"
-        }
-        return content.start, content.end, fields
-
-    return (
-        rest(before) == rest(after)
-        and before.fields["reminders"] != after.fields["reminders"]
-    )
+    return _changed_names(before, after) == {"reminders"}
 
 
 def _slots_between(
@@ -629,8 +643,8 @@ def _slots_between(
     for slot in islice(_slots(calendar, master), MAX_SLOTS):
         if until is not None and slot.as_instant(calendar.zone) >= until:
             return
-        ends = slot.plus(length).as_instant(calendar.zone)
-        if after is not None and ends <= after:
+        end = slot.plus(length)
+        if after is not None and end.as_instant(calendar.zone) <= after:
             continue
         if until is None and shown >= MAX_INSTANCES:
             return
@@ -639,8 +653,8 @@ def _slots_between(
 
 
 def _is_moved(before: Content, after: Content) -> bool:
-    times = (before.start, before.end, before.recurrence)
-    return times != (after.start, after.end, after.recurrence)
+    changed = _changed_names(before, after)
+    return not changed.isdisjoint({TIMES, "recurrence"})
 
 
 def _check_change(before: Event, content: Content) -> None:
@@ -659,14 +673,17 @@ def _check_service_account(
     before: Event | None, content: Content, sent: Resource
 ) -> None:
     """What only people may do."""
-    if before is None and content.fields["eventType"] != "default":
+    known: set[str] = set()
+    if before is not None:
+        known = _invited(before.content)
+    elif content.fields["eventType"] != "default":
         message = "Event type is not allowed on this calendar."
         raise ApiError(400, "eventTypeRestriction", message, domain="calendar")
-    known = set() if before is None else _invited(before.content)
-    if sent.get("attendees") and _invited(content) - known:
+    if sent.get("attendees") and not _invited(content) <= known:
         message = "Service accounts cannot invite attendees without Domain-Wide Delegation of Authority."
         raise ApiError(403, "forbiddenForServiceAccounts", message, domain="calendar")
 
 
 def _invited(content: Content) -> set[str]:
-    return {attendee["email"] for attendee in content.fields.get("attendees", [])}
+    attendees = content.fields.get("attendees", [])
+    return {attendee["email"] for attendee in attendees}

@@ -38,6 +38,8 @@ _PRESENTATION: Final = frozenset(
     }
 )
 _TOKEN: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}=*")
+#: Names and values of query parameters.
+Parameters = tuple[tuple[str, str], ...]
 
 
 class Query:
@@ -73,28 +75,30 @@ class Query:
         value = self._parameters.get(name)
         if value is None:
             return None
-        if not re.fullmatch(r"\d{1,9}", value) or int(value) < 1:
+        number = 0
+        if re.fullmatch(r"\d{1,9}", value):
+            number = int(value)
+        if number < 1:
             message = f"Invalid value '{value}'. Values must be within the range: [1, 2147483647]"
             raise invalid(message, name, reason="invalidParameter")
-        return int(value)
+        return number
 
     def choice(self, name: str, choices: frozenset[str]) -> str | None:
         """One of the choices; None if missing. Raises ApiError 400."""
         value = self._parameters.get(name)
-        if value is not None and value not in choices:
-            message = f"Invalid value '{value}'. Allowed values: [{', '.join(sorted(choices))}]"
-            raise invalid(message, name, reason="invalidParameter")
-        return value
+        if value is None or value in choices:
+            return value
+        allowed = ", ".join(sorted(choices))
+        message = f"Invalid value '{value}'. Allowed values: [{allowed}]"
+        raise invalid(message, name, reason="invalidParameter")
 
-    def restrictions(self) -> tuple[tuple[str, str], ...]:
+    def restrictions(self) -> Parameters:
         """What determines the content of a list: must be equal for all its pages."""
-        return tuple(
-            sorted(
-                (name, value)
-                for name, value in self._parameters.items()
-                if name not in _PRESENTATION
-            )
-        )
+        restrictions = []
+        for name, value in self._parameters.items():
+            if name not in _PRESENTATION:
+                restrictions.append((name, value))
+        return tuple(sorted(restrictions))
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,30 @@ class SyncState:
     parameters: tuple[tuple[str, str], ...]  #: those that have to stay the same
     version: int  #: changes up to this one are known to the caller
     issued_at: datetime
+
+    def is_of(self, listing: Listing) -> bool:
+        """Whether it is the state of this list, for the same caller in the same role."""
+        if self.collection != listing.collection:
+            return False
+        return self.caller == listing.caller and self.role == listing.role
+
+
+#: Makes a whole list, or that of the changes since a state.
+Select = Callable[[SyncState | None], list[Resource]]
+
+
+def known_version(since: SyncState | None) -> int:
+    """The last change that a caller knows; 0 if he knows none."""
+    if since is None:
+        return 0
+    return since.version
+
+
+def shows_deleted(query: Query, since: SyncState | None) -> bool:
+    """Whether a list has what was deleted: changes always do. Raises ApiError 400."""
+    if since is not None:
+        return True
+    return bool(query.flag("showDeleted"))
 
 
 @dataclass(frozen=True)
@@ -122,6 +150,15 @@ class Listing:
     filters: frozenset[str] = frozenset()
     #: Parameters that an incremental list must repeat; Google calls the behaviour otherwise undefined.
     repeated: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a page of an open list begins; what a page token holds."""
+
+    key: str
+    offset: int
+    may_be_empty: bool  #: whether an empty page may come before it
 
 
 @dataclass
@@ -154,10 +191,7 @@ class Lister:
         self._tokens.clear()
 
     def page(
-        self,
-        listing: Listing,
-        query: Query,
-        select: Callable[[SyncState | None], list[Resource]],
+        self, listing: Listing, query: Query, select: Select
     ) -> Mapping[str, object]:
         """``items`` of one page, with ``nextPageToken`` or, on the last page, ``nextSyncToken``.
 
@@ -170,46 +204,51 @@ class Lister:
             ApiError: 400 for bad parameters or an unknown page token; 410 for a sync token that has expired.
         """
         since = self._since(listing, query)
-        size = min(
-            query.number("maxResults") or listing.default_size,
-            listing.max_size,
-            self.page_size or 10**9,
-        )
+        size = self._page_size(listing, query)
         token = query.text("pageToken")
-        key, offset, stay = self._read_page_token(token) if token else (None, 0, True)
-        if key is None:
-            key = secrets.token_hex(8)
+        if token is None:
+            place = _Place(secrets.token_hex(8), offset=0, may_be_empty=True)
             opened = self._begin(listing, query, since, select(since))
         else:
-            opened = self._open[key]
-            expected = (query.restrictions(), listing.collection, listing.caller)
-            if (opened.restrictions, opened.collection, opened.caller) != expected:
-                raise _bad_page_token()
-        if self.empty_pages and stay:
-            return {
-                "items": [],
-                "nextPageToken": self._keep(key, opened, offset, stay=False),
-            }
-        items = opened.items[offset : offset + size]
-        rest = len(opened.items) - offset - size
-        if rest > 0:
-            return {
-                "items": items,
-                "nextPageToken": self._keep(key, opened, offset + size, stay=True),
-            }
-        return {
-            "items": items,
-            **({"nextSyncToken": self._issue(opened.sync)} if opened.sync else {}),
-        }
+            place = self._read_page_token(token)
+            opened = self._continued(place, listing, query)
+        start = place.offset
+        end = start + size
+        if self.empty_pages and place.may_be_empty:
+            after = _Place(place.key, offset=start, may_be_empty=False)
+            return {"items": [], "nextPageToken": self._keep(after, opened)}
+        items = opened.items[start:end]
+        if end < len(opened.items):
+            after = _Place(place.key, offset=end, may_be_empty=True)
+            return {"items": items, "nextPageToken": self._keep(after, opened)}
+        if opened.sync is None:
+            return {"items": items}
+        return {"items": items, "nextSyncToken": self._issue(opened.sync)}
+
+    def _page_size(self, listing: Listing, query: Query) -> int:
+        wanted = query.number("maxResults") or listing.default_size
+        size = min(wanted, listing.max_size)
+        if self.page_size:
+            return min(size, self.page_size)
+        return size
+
+    def _continued(self, place: _Place, listing: Listing, query: Query) -> _OpenList:
+        """The list of which a page token asks for another page. Raises ApiError 400 if it is another list."""
+        opened = self._open[place.key]
+        if opened.restrictions != query.restrictions():
+            raise _bad_page_token()
+        if opened.collection != listing.collection or opened.caller != listing.caller:
+            raise _bad_page_token()
+        return opened
 
     def _since(self, listing: Listing, query: Query) -> SyncState | None:
         token = query.text("syncToken")
         if token is None:
             return None
-        if (
-            any(name in query for name in listing.filters)
-            or query.flag("showDeleted") is False
-        ):
+        for name in listing.filters:
+            if name in query:
+                raise _bad_combination()
+        if query.flag("showDeleted") is False:
             raise _bad_combination()
         if not _TOKEN.fullmatch(token):
             # Known from clients that meet it, for example Thunderbird's calGoogleRequest.
@@ -217,11 +256,7 @@ class Lister:
         state = self._tokens.get(token)
         if state is None or self._now() - state.issued_at > MEMORY:
             raise full_sync_required()
-        if (state.collection, state.caller, state.role) != (
-            listing.collection,
-            listing.caller,
-            listing.role,
-        ):
+        if not state.is_of(listing):
             raise full_sync_required()
         if state.parameters != _repeated(listing, query):
             raise _bad_combination()
@@ -234,51 +269,59 @@ class Lister:
         since: SyncState | None,
         items: list[Resource],
     ) -> _OpenList:
+        is_filtered = any(name in query for name in listing.filters)
         state = None
-        if since is not None or not any(name in query for name in listing.filters):
+        if since is not None or not is_filtered:
             state = SyncState(
-                listing.collection,
-                listing.caller,
-                listing.role,
-                _repeated(listing, query),
-                self._versions.last,
-                self._now(),
+                collection=listing.collection,
+                caller=listing.caller,
+                role=listing.role,
+                parameters=_repeated(listing, query),
+                version=self._versions.last,
+                issued_at=self._now(),
             )
         return _OpenList(
-            items, query.restrictions(), listing.collection, listing.caller, state
+            items=items,
+            restrictions=query.restrictions(),
+            collection=listing.collection,
+            caller=listing.caller,
+            sync=state,
         )
 
-    def _keep(self, key: str, opened: _OpenList, offset: int, *, stay: bool) -> str:
-        self._open[key] = opened
-        self._open.move_to_end(key)
+    def _keep(self, place: _Place, opened: _OpenList) -> str:
+        self._open[place.key] = opened
+        self._open.move_to_end(place.key)
         while len(self._open) > MAX_OPEN_LISTS:
             self._open.popitem(last=False)
-        return base64.urlsafe_b64encode(f"{key}:{offset}:{int(stay)}".encode()).decode()
+        written = f"{place.key}:{place.offset}:{int(place.may_be_empty)}"
+        return base64.urlsafe_b64encode(written.encode()).decode()
 
-    def _read_page_token(self, token: str) -> tuple[str, int, bool]:
+    def _read_page_token(self, token: str) -> _Place:
         try:
-            key, offset, stay = (
-                base64.urlsafe_b64decode(token.encode()).decode().split(":")
-            )
-            if key in self._open:
-                return key, int(offset), stay == "1"
+            written = base64.urlsafe_b64decode(token.encode()).decode()
+            key, offset, may_be_empty = written.split(":")
+            place = _Place(key, int(offset), may_be_empty == "1")
         except ValueError:
-            pass
-        raise _bad_page_token()
+            raise _bad_page_token() from None
+        if place.key not in self._open:
+            raise _bad_page_token()
+        return place
 
     def _issue(self, state: SyncState) -> str:
-        token = base64.b64encode(secrets.token_bytes(20)).decode()
+        content = secrets.token_bytes(20)
+        token = base64.b64encode(content).decode()
         self._tokens[token] = state
         while len(self._tokens) > MAX_SYNC_TOKENS:
             self._tokens.popitem(last=False)
         return token
 
 
-def _repeated(listing: Listing, query: Query) -> tuple[tuple[str, str], ...]:
+def _repeated(listing: Listing, query: Query) -> Parameters:
     pairs = []
     for name in sorted(listing.repeated):
-        values = sorted(query.texts(name))
-        pairs += [(name, value) for value in values if value != "false"]
+        for value in sorted(query.texts(name)):
+            if value != "false":
+                pairs.append((name, value))
     return tuple(pairs)
 
 

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from sandbox.google.calendar_store import Calendar, CalendarStore
 from sandbox.google.errors import invalid, not_found, required
 from sandbox.google.event import CANCELLED, Event, Resource, merge_patch
-from sandbox.google.event_store import EventStore
+from sandbox.google.event_store import EventStore, find_by_uid
 from sandbox.google.recurrence import cut_at
 from sandbox.google.times import EventTime
 
@@ -125,26 +125,26 @@ class People:
         self, person: str, calendar: Calendar, instance_id: str, changes: Resource
     ) -> Event:
         """Change an occurrence and all later ones; the second half, or the whole series if it is the first one."""
-        instance = self._events.get(calendar, instance_id)
+        events = self._events
+        instance = events.get(calendar, instance_id)
         master = calendar.events.get(instance.master_id or "")
-        if master is None or instance.original_start is None:
-            raise invalid("The event is not recurring.", "eventId")
         slot = instance.original_start
+        if master is None or slot is None:
+            raise invalid("The event is not recurring.", "eventId")
         earlier = self._slots_before(calendar, master, slot)
         if not earlier:
-            return self._events.change(person, calendar, master, changes, patch=True)
+            return events.change(person, calendar, master, changes, patch=True)
         ended, rest = cut_at(
             master.recurrence, slot.moment, all_day=slot.all_day, passed=len(earlier)
         )
         second = merge_patch(self._second_half(master, slot, rest), changes)
-        later = self._events.drop_exceptions(calendar, master, slot)
-        self._events.change(person, calendar, master, {"recurrence": ended}, patch=True)
-        root = master.id.partition("_R")[0]
-        stamp = slot.stamp().rstrip("Z")
-        new_id = f"{root}_R{stamp}"
-        second_half = self._events.add(person, calendar, new_id, None, second)
-        if self._events.readings.exceptions != "lost":
-            self._events.adopt_exceptions(calendar, second_half, later)
+        later = events.drop_exceptions(calendar, master, slot)
+        end_of_first = {"recurrence": ended}
+        events.change(person, calendar, master, end_of_first, patch=True)
+        new_id = _id_of_second_half(master, slot)
+        second_half = events.add(person, calendar, new_id, None, second)
+        if events.readings.exceptions != "lost":
+            events.adopt_exceptions(calendar, second_half, later)
         return second_half
 
     def copy(
@@ -156,23 +156,24 @@ class People:
         changes: Resource,
     ) -> Event:
         """Duplicate an event, a series or one occurrence."""
-        body = self._events.get(calendar, event_id).writable()
+        original = self._events.get(calendar, event_id)
+        body = original.writable()
         del body["status"]
         if not self._events.readings.copy_keeps_properties:
             body.pop("extendedProperties", None)
-        return self._events.add(
-            person, destination, None, None, merge_patch(body, changes)
-        )
+        content = merge_patch(body, changes)
+        return self._events.add(person, destination, None, None, content)
 
     def restore(self, person: str, calendar: Calendar, event_id: str) -> Event:
         """Take a deleted event out of the bin."""
-        event = self._events.get(calendar, event_id)
+        events = self._events
+        event = events.get(calendar, event_id)
         if event.hollow or event.status != CANCELLED:
             raise not_found()
         changes: Resource = {"status": "confirmed"}
-        if not self._events.readings.restore_keeps_properties:
+        if not events.readings.restore_keeps_properties:
             changes["extendedProperties"] = None
-        return self._events.change(person, calendar, event, changes, patch=True)
+        return events.change(person, calendar, event, changes, patch=True)
 
     def invite(self, organizer: str, calendar: Calendar, invitation: Resource) -> Event:
         """An invitation; one with a known iCalUID changes the event that is there."""
@@ -185,14 +186,12 @@ class People:
             "responseStatus": "needsAction",
         }
         body = {**invitation, "attendees": [guest]}
-        known = next(
-            (event for event in calendar.events.values() if event.ical_uid == uid), None
-        )
+        events = self._events
+        known = find_by_uid(calendar, uid)
         if known is not None:
-            return self._events.change(organizer, calendar, known, body, patch=True)
-        event = self._events.add(
-            organizer, calendar, self._events.imported_id(calendar, uid), uid, body
-        )
+            return events.change(organizer, calendar, known, body, patch=True)
+        event_id = events.imported_id(calendar, uid)
+        event = events.add(organizer, calendar, event_id, uid, body)
         event.organizer = {"email": organizer}
         return event
 
@@ -226,3 +225,9 @@ class People:
         if not self._events.readings.split_keeps_properties:
             body.pop("extendedProperties", None)
         return body
+
+
+def _id_of_second_half(master: Event, slot: EventTime) -> str:
+    root = master.id.partition("_R")[0]
+    stamp = slot.stamp().rstrip("Z")
+    return f"{root}_R{stamp}"

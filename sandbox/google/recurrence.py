@@ -7,9 +7,9 @@ clocks change.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final
+from typing import Any, Final
 
 from dateutil.rrule import rrule, rruleset, rrulestr
 
@@ -41,22 +41,28 @@ def check(lines: list[str], start: datetime, zone: tzinfo, *, all_day: bool) -> 
     """
     kinds = []
     for line in lines:
-        kind, parameters, value = _parts(line)
+        kind = _check_line(line, all_day=all_day)
         kinds.append(kind)
-        if kind in {"RRULE", "EXRULE"}:
-            if parameters:
-                raise _refused()
-            _check_rule(value, all_day=all_day)
-        else:
-            _check_dates(parameters, value, all_day=all_day)
     if "RRULE" not in kinds and "RDATE" not in kinds:
         raise _refused()
     try:
-        empty = next(occurrences(lines, start, zone), None) is None
+        first = next(occurrences(lines, start, zone), None)
     except (ValueError, KeyError):
         raise _refused() from None
-    if empty:
+    if first is None:
         raise _refused()
+
+
+def _check_line(line: str, *, all_day: bool) -> str:
+    """The kind of a line. Raises ApiError 400 if it is malformed."""
+    kind, parameters, value = _parts(line)
+    if kind in {"RRULE", "EXRULE"}:
+        if parameters:
+            raise _refused()
+        _check_rule(value, all_day=all_day)
+    else:
+        _check_dates(parameters, value, all_day=all_day)
+    return kind
 
 
 def occurrences(lines: list[str], start: datetime, zone: tzinfo) -> Iterator[datetime]:
@@ -65,18 +71,23 @@ def occurrences(lines: list[str], start: datetime, zone: tzinfo) -> Iterator[dat
     All-day series: midnights.
     """
     series = rruleset()
+    add: dict[str, Callable[[Any], None]] = {
+        "RRULE": series.rrule,
+        "EXRULE": series.exrule,
+        "RDATE": series.rdate,
+        "EXDATE": series.exdate,
+    }
     for line in lines:
         kind, parameters, value = _parts(line)
         if kind in {"RRULE", "EXRULE"}:
             rule = rrulestr(_with_local_until(value, zone), dtstart=start)
             if not isinstance(rule, rrule):
                 raise _refused()
-            (series.rrule if kind == "RRULE" else series.exrule)(rule)
+            add[kind](rule)
             continue
         for day in value.split(","):
-            (series.rdate if kind == "RDATE" else series.exdate)(
-                _wall_clock(day, parameters, zone)
-            )
+            moment = _wall_clock(day, parameters, zone)
+            add[kind](moment)
     yield from series
 
 
@@ -126,9 +137,13 @@ def _parts(line: str) -> tuple[str, dict[str, str], str]:
 
 
 def _check_rule(text: str, *, all_day: bool) -> None:
-    pairs = [part.partition("=")[::2] for part in text.split(";")]
-    parts = dict(pairs)
-    if len(parts) != len(pairs) or parts.get("FREQ") not in _FREQUENCIES:
+    parts = {}
+    for part in text.split(";"):
+        name, _, value = part.partition("=")
+        if name in parts:
+            raise _refused()
+        parts[name] = value
+    if parts.get("FREQ") not in _FREQUENCIES:
         raise _refused()
     for name, value in parts.items():
         if not _part_is_valid(name, value, parts["FREQ"], all_day=all_day):
@@ -152,7 +167,9 @@ def _part_is_valid(name: str, value: str, frequency: str, *, all_day: bool) -> b
     if name in _NUMBERED:
         return _numbers_are_valid(name, value, frequency)
     pattern = _part_pattern(name, frequency, all_day=all_day)
-    return pattern is not None and re.fullmatch(pattern, value) is not None
+    if pattern is None:
+        return False
+    return re.fullmatch(pattern, value) is not None
 
 
 def _part_pattern(name: str, frequency: str, *, all_day: bool) -> str | None:
@@ -188,9 +205,12 @@ def _numbers_are_valid(name: str, value: str, frequency: str) -> bool:
 
 def _some_day_exists(months: str, days: str) -> bool:
     """Whether not all dates are like 30 February, which the expansion would look for until the year 9999."""
-    numbers = map(int, months.split(","))
-    longest = max(_LONGEST_MONTHS[number - 1] for number in numbers)
-    smallest = min(map(abs, map(int, days.split(","))))
+    longest = 0
+    for month in months.split(","):
+        length = _LONGEST_MONTHS[int(month) - 1]
+        longest = max(longest, length)
+    numbers = map(int, days.split(","))
+    smallest = min(map(abs, numbers))
     return smallest <= longest
 
 
@@ -198,13 +218,16 @@ def _check_dates(given: dict[str, str], value: str, *, all_day: bool) -> None:
     if given.keys() - {"VALUE", "TZID"}:
         raise _refused()
     kind = given.get("VALUE", "DATE-TIME")
-    if kind not in {"DATE", "DATE-TIME"} or (kind == "DATE") != all_day:
+    if kind != ("DATE" if all_day else "DATE-TIME"):
         raise _refused()
-    shape = _LOCAL_TIME if "TZID" in given else _UTC_TIME
+    shape = _UTC_TIME
     if all_day:
         shape = _DATE
-    if not all(shape.fullmatch(day) for day in value.split(",")):
-        raise _refused()
+    elif "TZID" in given:
+        shape = _LOCAL_TIME
+    for day in value.split(","):
+        if not shape.fullmatch(day):
+            raise _refused()
 
 
 def _with_local_until(rule: str, zone: tzinfo) -> str:

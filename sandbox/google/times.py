@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sandbox.google.errors import ApiError, invalid, required, time_range_empty
 
 _RFC3339: Final = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?"
+    r"(?P<local>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?P<offset>Z|[+-]\d\d:\d\d)?"
 )
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -44,15 +44,17 @@ class EventTime:
 
     def as_instant(self, calendar_zone: str) -> datetime:
         """Aware, for comparisons: a day begins at midnight of the calendar's time zone."""
-        if self.all_day:
-            return self.moment.replace(tzinfo=time_zone(calendar_zone)).astimezone(UTC)
-        return self.moment
+        if not self.all_day:
+            return self.moment
+        midnight = self.moment.replace(tzinfo=time_zone(calendar_zone))
+        return midnight.astimezone(UTC)
 
     def wall_clock(self) -> datetime:
         """Naive time in its own time zone; midnight of a day."""
         if self.all_day:
             return self.moment
-        return self.moment.astimezone(time_zone(self.zone)).replace(tzinfo=None)
+        local = self.moment.astimezone(time_zone(self.zone))
+        return local.replace(tzinfo=None)
 
     def at(self, wall_clock: datetime) -> EventTime:
         """The same kind of time at another wall-clock time (naive); one that the clocks skip lies an hour later."""
@@ -68,7 +70,8 @@ class EventTime:
 
     def plus(self, length: timedelta) -> EventTime:
         """So much later: elapsed time, or whole days."""
-        return EventTime(self.moment + length, self.zone)
+        later = self.moment + length
+        return EventTime(later, self.zone)
 
     def stamp(self) -> str:
         """The end of an instance's id: ``20260329`` or ``20260329T070000Z``."""
@@ -79,9 +82,11 @@ class EventTime:
     def render(self, response_zone: str) -> dict[str, str]:
         """As the API writes it, with the offset of ``response_zone``."""
         if self.all_day:
-            return {"date": self.moment.date().isoformat()}
-        local = self.moment.astimezone(time_zone(response_zone)).isoformat()
-        return {"dateTime": local.replace("+00:00", "Z"), "timeZone": self.zone}
+            day = self.moment.date()
+            return {"date": day.isoformat()}
+        local = self.moment.astimezone(time_zone(response_zone))
+        written = local.isoformat().replace("+00:00", "Z")
+        return {"dateTime": written, "timeZone": self.zone}
 
 
 def read_time(value: object, which: str, calendar_zone: str) -> EventTime:
@@ -104,14 +109,15 @@ def read_time(value: object, which: str, calendar_zone: str) -> EventTime:
     zone = value.get("timeZone")
     if zone is not None and not _is_zone(zone):
         raise invalid(f"Invalid time zone definition for {which} time.")
-    if day is not None and moment is not None:
-        raise invalid(f"Invalid {which} time.")
-    if moment is not None:
-        instant = _read_instant(moment, zone, which)
-        return EventTime(instant, zone or calendar_zone)
-    if day is None:
+    if day is None and moment is None:
         raise required(f"Missing {which} time.")
-    return EventTime(datetime.combine(read_date(day), time()))
+    if moment is None:
+        midnight = datetime.combine(read_date(day), time())
+        return EventTime(midnight)
+    if day is not None:
+        raise invalid(f"Invalid {which} time.")
+    instant = _read_instant(moment, zone, which)
+    return EventTime(instant, zone or calendar_zone)
 
 
 def read_range(
@@ -129,17 +135,16 @@ def read_range(
         ApiError: 400; see `read_time`, or they are of different kinds, or the end is not after the start. (Google
             answers `timeRangeEmpty` to timed events without duration, see ridafkih/keeper.sh issue 614.)
     """
-    start, end = (
-        read_time(resource.get(which), which, calendar_zone)
-        for which in ("start", "end")
-    )
+    start = read_time(resource.get("start"), "start", calendar_zone)
+    end = read_time(resource.get("end"), "end", calendar_zone)
     if start.all_day != end.all_day:
         raise invalid(
             "Start and end times must either both be date or both be dateTime."
         )
-    if end - start < timedelta() or (
-        end == start and not (empty_days and start.all_day)
-    ):
+    may_be_empty = empty_days and start.all_day
+    if end == start and not may_be_empty:
+        raise time_range_empty()
+    if end - start < timedelta():
         raise time_range_empty()
     return start, end
 
@@ -165,22 +170,34 @@ def read_timestamp(text: str, location: str) -> datetime:
         ApiError: 400, blaming the parameter ``location``.
     """
     match = _RFC3339.fullmatch(text)
-    if match is None or match[2] is None:
-        raise ApiError(400, "badRequest", "Bad Request", location=location)
+    if match is None or match["offset"] is None:
+        raise _bad_request(location)
     try:
-        return datetime.fromisoformat(match[1] + match[2]).astimezone(UTC)
+        return _moment_of(match).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ApiError(400, "badRequest", "Bad Request", location=location) from None
+        raise _bad_request(location) from None
+
+
+def _moment_of(match: re.Match[str]) -> datetime:
+    """What an RFC 3339 time says; naive without offset."""
+    offset = match["offset"] or ""
+    return datetime.fromisoformat(match["local"] + offset)
+
+
+def _bad_request(location: str) -> ApiError:
+    return ApiError(400, "badRequest", "Bad Request", location=location)
 
 
 def _read_instant(text: object, zone: str | None, which: str) -> datetime:
-    match = _RFC3339.fullmatch(text) if isinstance(text, str) else None
+    if not isinstance(text, str):
+        raise _malformed(text)
+    match = _RFC3339.fullmatch(text)
     if match is None:
         raise _malformed(text)
-    if match[2] is None and zone is None:
+    if match["offset"] is None and zone is None:
         raise required(f"Missing time zone definition for {which} time.")
     try:
-        moment = datetime.fromisoformat(match[1] + (match[2] or ""))
+        moment = _moment_of(match)
         if moment.tzinfo is None and zone is not None:
             moment = moment.replace(tzinfo=time_zone(zone))
         return moment.astimezone(UTC)

@@ -91,25 +91,31 @@ class _Maker:
 
     def add(self, index: int, fault: str) -> None:
         """One appointment, with one fault or none."""
-        owner = self._kuerzel[index % len(self._kuerzel)]
+        made = self.made
+        owner = self._kuerzel_at(index)
         record = self._record(index, owner)
         event = self._event(record)
-        self.made.faults[fault or "none"] += 1
+        made.faults[fault or "none"] += 1
         if fault == "born_in_google":
-            self.made.events.append((owner, None, event))
-            self.made.rows.append(self._row(owner, None, event, source="google"))
+            row = self._row(owner, None, event, source="google")
+            made.events.append((owner, None, event))
+            made.rows.append(row)
             return
-        self.made.termine.append((index, record))
+        made.termine.append((index, record))
         if fault == "termin_deleted":
-            self.made.deleted_termine.append(index)
+            made.deleted_termine.append(index)
         if fault == "termin_private":
             record["privat"] = 1
         home = owner
         if fault == "event_elsewhere":
-            home = self._kuerzel[(index + 1) % len(self._kuerzel)]
+            home = self._kuerzel_at(index + 1)
         for each in self._events(event, fault):
-            self.made.events.append((home, index, each))
-        self.made.rows += self._rows(owner, index, event, fault)
+            made.events.append((home, index, each))
+        made.rows += self._rows(owner, index, event, fault)
+
+    def _kuerzel_at(self, index: int) -> str:
+        """The employees in turn."""
+        return self._kuerzel[index % len(self._kuerzel)]
 
     def _events(self, event: Json, fault: str) -> Iterator[Json]:
         if fault in {"event_deleted", "row_deleted"}:
@@ -183,7 +189,9 @@ class _Maker:
         }
 
     def _id(self) -> str:
-        return "".join(self._dice.choices(_ID_LETTERS, k=26))
+        letters = self._dice.choices(_ID_LETTERS, k=26)
+        return "".join(letters)
 
     def _uuid(self) -> uuid.UUID:
-        return uuid.UUID(int=self._dice.getrandbits(128), version=4)
+        number = self._dice.getrandbits(128)
+        return uuid.UUID(int=number, version=4)

@@ -13,7 +13,7 @@ import asyncpg
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.advoware.beteiligte import ADRESSE, KOMMUNIKATION
 from sandbox.espocrm.app import EspoCRMTwin
-from sandbox.firm.build import Firm
+from sandbox.firm.build import Firm, Party
 from sandbox.google.app import GoogleTwin
 from sandbox.google.calendar_store import Calendar
 from sandbox.old_firm.calendars import OldCalendars
@@ -52,51 +52,58 @@ def load_beteiligte(
     espocrm.load_firm(firm)
     advoware.beteiligte.load(firm.parties, _USER)
     for number, party in enumerate(firm.parties):
-        _mark_contacts(
-            advoware, party.betnr, damage=with_faults and number % _DAMAGED_EVERY == 3
-        )
-        for address in party.addresses:
-            if address.sides == "both":
-                note = {"bemerkung": f"EspoCRM-ID: {address.espocrm_id}"}
-                part = {"id": address.advoware_id, **note}
-                _edit(advoware, party.betnr, ADRESSE.list_name, part)
+        damage = with_faults and number % _DAMAGED_EVERY == 3
+        _mark_contacts(advoware, party.betnr, damage=damage)
+        _mark_addresses(advoware, party)
         if with_faults and number % _CHANGED_EVERY == 7:
-            advoware.beteiligte.edit(
-                party.betnr, {"geburtsname": "Alt", "vorname": "Neuer"}, "SB"
-            )
+            changes = {"geburtsname": "Alt", "vorname": "Neuer"}
+            advoware.beteiligte.edit(party.betnr, changes, "SB")
         record = advoware.beteiligte.get(party.betnr)
-        espocrm.set_silently(
-            "CBeteiligte",
-            party.espocrm_id,
-            {
-                "advowareRowId": record["rowId"],
-                "kommunikationHash": _hash(record["kommunikation"]),
-            },
-        )
+        known = {
+            "advowareRowId": record["rowId"],
+            "kommunikationHash": _hash(record["kommunikation"]),
+        }
+        espocrm.set_silently("CBeteiligte", party.espocrm_id, known)
+
+
+def _mark_addresses(advoware: AdvowareTwin, party: Party) -> None:
+    for address in party.addresses:
+        if address.sides != "both":
+            continue
+        part = {
+            "id": address.advoware_id,
+            "bemerkung": f"EspoCRM-ID: {address.espocrm_id}",
+        }
+        changes = {ADRESSE.list_name: [part]}
+        advoware.beteiligte.edit(party.betnr, changes, _USER)
 
 
 def _mark_contacts(advoware: AdvowareTwin, betnr: int, *, damage: bool) -> None:
-    for entry in advoware.beteiligte.get(betnr)["kommunikation"]:
+    beteiligte = advoware.beteiligte
+    record = beteiligte.get(betnr)
+    for entry in record["kommunikation"]:
         if entry["kommKz"] not in _KINDS or not entry["tlf"]:
             continue
-        encoded = base64.b64encode(entry["tlf"].encode()).decode()
-        marker = f"[ESPOCRM:{encoded}:{entry['kommKz']}]"
+        marker = _marker_of(entry)
         if damage:
             marker = "[ESPOCRM:###:1]"
-        note = f"{marker} {entry['bemerkung'] or ''}".strip()
-        body = {"bemerkung": note}
-        advoware.beteiligte.change_part(betnr, KOMMUNIKATION, entry["id"], body)
+        remark = entry["bemerkung"] or ""
+        body = {"bemerkung": f"{marker} {remark}".strip()}
+        beteiligte.change_part(betnr, KOMMUNIKATION, entry["id"], body)
 
 
-def _edit(advoware: AdvowareTwin, betnr: int, name: str, part: Json) -> None:
-    advoware.beteiligte.edit(betnr, {name: [part]}, _USER)
+def _marker_of(entry: Json) -> str:
+    encoded = base64.b64encode(entry["tlf"].encode()).decode()
+    return f"[ESPOCRM:{encoded}:{entry['kommKz']}]"
 
 
 def _hash(entries: Sequence[Json]) -> str:
-    row_ids = sorted(
-        str(entry["rowId"]) for entry in entries if entry["kommKz"] in _KINDS
-    )
-    digest = hashlib.md5("".join(row_ids).encode(), usedforsecurity=False)
+    row_ids = []
+    for entry in entries:
+        if entry["kommKz"] in _KINDS:
+            row_ids.append(str(entry["rowId"]))
+    joined = "".join(sorted(row_ids))
+    digest = hashlib.md5(joined.encode(), usedforsecurity=False)
     return digest.hexdigest()[:16]
 
 
@@ -111,35 +118,42 @@ def load_calendars(
     google: GoogleTwin,
 ) -> Loaded:
     """Termine, calendars and events; the events were made by the service account."""
-    account = str(google.service_account()["client_email"])
+    credentials = google.service_account()
+    account = credentials["client_email"]
     advoware.termine.admit(kuerzel)
     numbers = _load_termine(made, advoware)
-    calendars: dict[str, Calendar] = {}
+    world = google.world
+    calendars = {}
     for name in kuerzel:
         body = {"summary": f"AW-{name}", "timeZone": "Europe/Berlin"}
-        calendars[name] = google.world.calendars.insert(account, body)
-    events = google.world.events
+        calendars[name] = world.calendars.insert(account, body)
     for home, index, event in made.events:
         calendar = calendars[home]
         if index is None:
-            events.insert(PERSON, calendar, event)
-            continue
-        marked = dict(event)
-        if generation.mark:
-            private = {generation.mark: str(numbers[index])}
-            marked["extendedProperties"] = {"private": private}
-        events.insert(account, calendar, marked)
+            world.events.insert(PERSON, calendar, event)
+        else:
+            marked = _marked(event, generation, numbers[index])
+            world.events.insert(account, calendar, marked)
     return Loaded(numbers, calendars)
+
+
+def _marked(event: Json, generation: Generation, number: int) -> Json:
+    """An event with the mark that this generation of the old system gave it, if it gave one."""
+    if not generation.mark:
+        return event
+    private = {generation.mark: str(number)}
+    return {**event, "extendedProperties": {"private": private}}
 
 
 def _load_termine(made: OldCalendars, advoware: AdvowareTwin) -> dict[int, int]:
     """The Termine's numbers, also of those that are deleted again."""
-    numbers: dict[int, int] = {}
+    termine = advoware.termine
+    numbers = {}
     for index, record in made.termine:
-        created = advoware.termine.create(record)
+        created = termine.create(record)
         numbers[index] = int(created["frNr"])
     for index in made.deleted_termine:
-        advoware.termine.remove(numbers[index])
+        termine.remove(numbers[index])
     return numbers
 
 
@@ -163,7 +177,8 @@ async def load_table(
 async def insert_row(connection: asyncpg.Connection, stored: Json) -> None:
     """One row, as the table stores it."""
     names = ", ".join(stored)
-    places = ", ".join(f"${place}" for place in range(1, len(stored) + 1))
+    numbers = range(1, len(stored) + 1)
+    places = ", ".join(f"${number}" for number in numbers)
     await connection.execute(
         f"INSERT INTO calendar_sync ({names}) VALUES ({places})",  # noqa: S608 - names of columns
         *stored.values(),

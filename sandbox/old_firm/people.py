@@ -16,8 +16,9 @@ _APART = 1000
 
 def make_old_parties(seed: int, today: date, number: int) -> Firm:
     """A firm without appointments, with so many parties; all of them are known to both systems."""
-    parties = tuple(islice(_copies(seed, today), number))
-    return Firm(make_employees(seed), parties, ())
+    employees = make_employees(seed)
+    parties = islice(_copies(seed, today), number)
+    return Firm(employees, tuple(parties), ())
 
 
 def _copies(seed: int, today: date) -> Iterator[Party]:
@@ -28,12 +29,16 @@ def _copies(seed: int, today: date) -> Iterator[Party]:
 
 
 def _moved(party: Party, by: int) -> Party:
-    addresses = tuple(
-        replace(each, advoware_id=each.advoware_id + by) for each in party.addresses
-    )
-    accounts = tuple(
-        replace(each, advoware_id=each.advoware_id + by) for each in party.bank_accounts
-    )
+    """The same party under other numbers."""
+    addresses = []
+    for address in party.addresses:
+        addresses.append(replace(address, advoware_id=address.advoware_id + by))
+    accounts = []
+    for account in party.bank_accounts:
+        accounts.append(replace(account, advoware_id=account.advoware_id + by))
     return replace(
-        party, betnr=party.betnr + by, addresses=addresses, bank_accounts=accounts
+        party,
+        betnr=party.betnr + by,
+        addresses=tuple(addresses),
+        bank_accounts=tuple(accounts),
     )

@@ -182,9 +182,7 @@ class CalendarKeeper:
         if present != name and present == await self._given_name(calendar_id):
             changes["summary"] = name  # another one is a person's choice
         wanted = calendar_description(self._resources.settings)
-        description = calendar.get("description")
-        is_replaceable = is_own_description(description)
-        if describe and is_replaceable and not is_description(description, wanted):
+        if describe and _may_describe(calendar, wanted):
             changes["description"] = wanted
         if not changes:
             return True
@@ -263,3 +261,11 @@ class CalendarKeeper:
                 name,
                 applied,
             )
+
+
+def _may_describe(calendar: Json, wanted: str) -> bool:
+    """Whether the sync has written the description, and would write another one now."""
+    present = calendar.get("description")
+    if not is_own_description(present):
+        return False
+    return not is_description(present, wanted)

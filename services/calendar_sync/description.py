@@ -160,14 +160,13 @@ class _Reader(HTMLParser):
         self._follows_break = True
 
     def _begin_item(self) -> None:
-        mark = "-"
-        last_number = self._lists[-1] if self._lists else None
-        if last_number is not None:
-            number = last_number + 1
-            self._lists[-1] = number
-            mark = f"{number}."
+        mark = "- "
+        if self._lists and self._lists[-1] is not None:
+            self._lists[-1] += 1
+            mark = f"{self._lists[-1]}. "
         depth = min(len(self._lists), _MAX_DEPTH)
-        self._add("  " * max(depth - 1, 0) + mark + " ")
+        indentation = "  " * max(depth - 1, 0)
+        self._add(indentation + mark)
 
     def _end_link(self) -> None:
         target, position = self._links.pop()
@@ -175,4 +174,6 @@ class _Reader(HTMLParser):
         address = target.strip().removeprefix("mailto:").removeprefix("tel:")
         if not address or address.rstrip("/") in words:
             return
-        self._add(f" ({address})" if words else address)
+        if words:
+            address = f" ({address})"
+        self._add(address)

@@ -47,12 +47,15 @@ def lock_key(kuerzel: str) -> str:
 
 def usable_kuerzel(row: Any) -> str | None:
     """The Kürzel of one of Advoware's rows; None if it has none that can be a calendar's name."""
-    value = row.get("kuerzel") if isinstance(row, dict) else None
+    if not isinstance(row, dict):
+        return None
+    value = row.get("kuerzel")
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = normalise_text(value)
-    is_usable = text is not None and text.isprintable() and len(text) <= MAX_KUERZEL
-    if is_usable:
+    if text is None or len(text) > MAX_KUERZEL:
+        return None
+    if text.isprintable():
         return text
     return None
 
@@ -107,14 +110,14 @@ def find_renames(
 ) -> Renames:
     """Who of ``known`` has another Kürzel in ``active``; ``occupied`` are the Kürzel that have pairs or a calendar."""
     renames = Renames()
-    recent = _recent(known)
-    moves = _moves(recent, {row.kuerzel: row.name for row in known}, active, renames)
+    names = {row.kuerzel: row.name for row in known}
+    moves = _moves(_recent(known), names, active, renames)
     followed: set[str] = set()
     for head in sorted(moves.keys() - active.keys()):
         chain = _chain_from(head, moves)
         formers = {former for former, _ in chain}
         followed |= formers
-        last = chain[-1][1]
+        _, last = chain[-1]
         if last in occupied or not formers.isdisjoint(renames.unclear):
             reason = f"{last} has a calendar of its own"
             renames.doubt(head, reason, *_kuerzel_of(chain))
@@ -138,7 +141,10 @@ def _chain_from(head: str, moves: Mapping[str, str]) -> list[Move]:
 
 def _kuerzel_of(chain: Sequence[Move]) -> set[str]:
     """All Kürzel that a chain concerns."""
-    return {former for former, _ in chain} | {kuerzel for _, kuerzel in chain}
+    concerned = set()
+    for former, kuerzel in chain:
+        concerned |= {former, kuerzel}
+    return concerned
 
 
 def _recent(known: Sequence[Known]) -> dict[str, str]:
@@ -392,6 +398,14 @@ class EmployeeRegister:
             is_moved = is_followed and await self._move(store, chain, active)
             if not is_moved:
                 postponed |= _kuerzel_of(chain)
+        self._report_unclear(renames)
+        settled = {}
+        for kuerzel in active.keys() - postponed - renames.doubtful:
+            settled[kuerzel] = active[kuerzel]
+        await store.remember(settled, self._resources.clock())
+        return frozenset(postponed)
+
+    def _report_unclear(self, renames: Renames) -> None:
         for kuerzel, reason in sorted(renames.unclear.items()):
             log(
                 self._context,
@@ -400,49 +414,44 @@ class EmployeeRegister:
                 kuerzel=kuerzel,
                 reason=reason,
             )
-        settled = active.keys() - postponed - renames.doubtful
-        await store.remember(
-            {kuerzel: active[kuerzel] for kuerzel in settled}, self._resources.clock()
-        )
-        return frozenset(postponed)
 
     async def _is_followed(self, store: EmployeeStore, chain: Sequence[Move]) -> bool:
         """Whether Advoware's Termine have the new Kürzel, where the old one is another employee's now.
 
         Before that it is not known whose a Termin is that bears it, and each would be shown to the wrong one.
         """
+        for former, kuerzel in chain[1:]:
+            paired = await store.paired_termine(former)
+            try:
+                followed = await self._termine_of(kuerzel)
+            except ForeignSystemError as error:  # it concerns this chain only
+                self._report_waiting(kuerzel, error=type(error).__name__)
+                return False
+            if paired and paired.isdisjoint(followed):
+                self._report_waiting(kuerzel, former=former)
+                return False
+        return True
+
+    async def _termine_of(self, kuerzel: str) -> set[Any]:
+        """The numbers of the Termine in the window that bear this Kürzel."""
         today = self._resources.clock().astimezone(BERLIN).date()
         window = self._resources.settings.calendar_sync
         first = today - timedelta(days=window.days_back)
         last = today + timedelta(days=window.days_ahead)
-        for former, kuerzel in chain[1:]:
-            paired = await store.paired_termine(former)
-            try:
-                rows = await self._advoware.list_termine(kuerzel, first, last)
-            except ForeignSystemError as error:  # it concerns this chain only
-                log(
-                    self._context,
-                    "error",
-                    "calendar.rename_waits",
-                    kuerzel=kuerzel,
-                    error=type(error).__name__,
-                )
-                return False
-            followed = {
-                row.get("frNr")
-                for row in rows
-                if normalise_text(row.get("anwalt")) == kuerzel
-            }
-            if paired and not paired & followed:
-                log(
-                    self._context,
-                    "error",
-                    "calendar.rename_waits",
-                    kuerzel=kuerzel,
-                    former=former,
-                )
-                return False
-        return True
+        numbers = set()
+        for row in await self._advoware.list_termine(kuerzel, first, last):
+            if normalise_text(row.get("anwalt")) == kuerzel:
+                numbers.add(row.get("frNr"))
+        return numbers
+
+    def _report_waiting(self, kuerzel: str, **details: str) -> None:
+        log(
+            self._context,
+            "error",
+            "calendar.rename_waits",
+            kuerzel=kuerzel,
+            **details,
+        )
 
     async def _move(
         self, store: EmployeeStore, chain: Sequence[Move], active: Mapping[str, str]
@@ -534,7 +543,8 @@ class _TermineOfEmployees(TermineAnswer):
     def digest(self) -> str:
         """See `TermineAnswer.digest`."""
         digests = [answer.digest() for answer in self._answers]
-        return " ".join([*digests, str(sorted(self._renamed.items()))])
+        renamed = sorted(self._renamed.items())
+        return " ".join([*digests, str(renamed)])
 
     def rows(self) -> list[Any]:
         """See `TermineAnswer.rows`; what the list of the present Kürzel has is not taken from another one."""

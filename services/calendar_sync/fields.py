@@ -139,11 +139,12 @@ def _clock(value: str) -> timedelta | None:
     hour = int(match[1])
     minute = int(match[2])
     second = int(match[3] or 0)
+    if minute >= 60 or second >= 60:
+        return None
     since_midnight = timedelta(hours=hour, minutes=minute, seconds=second)
-    is_readable = minute < 60 and second < 60 and since_midnight <= _WHOLE_DAY
-    if is_readable:
-        return since_midnight
-    return None
+    if since_midnight > _WHOLE_DAY:
+        return None
+    return since_midnight
 
 
 def is_missing(value: Any) -> bool:

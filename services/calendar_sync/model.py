@@ -159,10 +159,14 @@ class Untranslatable:
     @cached_property
     def hashed(self) -> str:
         """See `content_hash`."""
-        content = _content(self.part) if self.part is not None else []
-        is_anonymised = self.part is not None and self.part.anonymised
-        digest = _digest([*content, self.reason, sorted(self.unknown), self.raw])
-        return _PARTIAL_HASH + (_ANONYMISED_HASH if is_anonymised else "") + digest
+        content: list[Any] = []
+        prefix = _PARTIAL_HASH
+        if self.part is not None:
+            content = _content(self.part)
+            if self.part.anonymised:
+                prefix += _ANONYMISED_HASH
+        unknown = sorted(self.unknown)
+        return prefix + _digest([*content, self.reason, unknown, self.raw])
 
 
 def normalise_text(value: Any) -> str | None:
@@ -253,10 +257,10 @@ def without_times(
     """
     if isinstance(event, NormalisedEvent):
         event = Untranslatable("", event, raw=event.recurrence or "")
-    reasons = [
-        reason,
-        *(known for known in event.reason.split("; ") if known and known != reason),
-    ]
+    reasons = [reason]
+    for known in event.reason.split("; "):
+        if known and known != reason:
+            reasons.append(known)
     part = event.part
     if part is not None:
         part = replace(part, dauertermin=0, turnus=0, turnusArt=0, recurrence=None)

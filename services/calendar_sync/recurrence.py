@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from dateutil.rrule import rrulestr
@@ -59,13 +60,16 @@ class Series:
 
     def rule(self, start: datetime | date) -> str:
         """The series as a RRULE line; ``start`` is that of its first occurrence."""
-        parts = [f"FREQ={_FREQUENCIES[self.turnus_art]}", f"INTERVAL={self.turnus}"]
-        for name, value in _position(self.turnus_art, start).items():
-            parts.append(f"{name}={value}")
+        parts: dict[str, Any] = {
+            "FREQ": _FREQUENCIES[self.turnus_art],
+            "INTERVAL": self.turnus,
+            **_position(self.turnus_art, start),
+        }
         if self.last_day is not None:
-            until = _until(self.last_day, timed=isinstance(start, datetime))
-            parts.append(f"UNTIL={until}")
-        return _RULE_PREFIX + ";".join(parts)
+            is_timed = isinstance(start, datetime)
+            parts["UNTIL"] = _until(self.last_day, timed=is_timed)
+        written = [f"{name}={value}" for name, value in parts.items()]
+        return _RULE_PREFIX + ";".join(written)
 
 
 def series_of_termin(
@@ -90,21 +94,33 @@ def series_of_google(
     """Google's series, if Advoware can hold it; ``start`` is that of its first occurrence, in Berlin."""
     if len(lines) != 1 or not lines[0].upper().startswith(_RULE_PREFIX):
         return Untranslatable("series with exceptions or further dates")
-    parts = _parts_of(lines[0].upper().removeprefix(_RULE_PREFIX))
+    rule = lines[0].upper().removeprefix(_RULE_PREFIX)
+    parts = _parts_of(rule)
     turnus_art = _TURNUS_ART.get(parts.get("FREQ", ""))
     if turnus_art is None:
         return Untranslatable("series of a kind that Advoware does not know")
     problem = _position_problem(parts, turnus_art, start)
     if problem is not None:
         return Untranslatable(problem)
-    interval = parts.get("INTERVAL", "1")
-    if not _COUNT.fullmatch(interval) or not 1 <= int(interval) <= MAX_TURNUS:
+    turnus = _interval(parts)
+    if turnus is None:
         return Untranslatable("series with an interval that Advoware does not take")
-    turnus = int(interval)
-    last_day = _last_day(parts, Series(turnus_art, turnus, None), start)
+    endless = Series(turnus_art, turnus, None)
+    last_day = _last_day(parts, endless, start)
     if isinstance(last_day, Untranslatable):
         return last_day
     return series_of_termin(turnus_art, turnus, last_day or FOR_EVER, _day(start))
+
+
+def _interval(parts: dict[str, str]) -> int | None:
+    """The interval of a rule; None if Advoware does not take it."""
+    interval = parts.get("INTERVAL", "1")
+    if not _COUNT.fullmatch(interval):
+        return None
+    turnus = int(interval)
+    if 1 <= turnus <= MAX_TURNUS:
+        return turnus
+    return None
 
 
 def _parts_of(rule: str) -> dict[str, str]:
@@ -194,14 +210,16 @@ def _last_of(
     count: str, endless: Series, start: datetime | date
 ) -> date | Untranslatable:
     """The day of the occurrence with that number."""
-    first = datetime.combine(_day(start), time.min)
-    rule = rrulestr(endless.rule(first).removeprefix(_RULE_PREFIX), dtstart=first)
     if not _COUNT.fullmatch(count) or int(count) < 1:
         return Untranslatable("series with an unreadable end")
-    for number, occurrence in enumerate(rule.xafter(first, inc=True), start=1):
+    first = datetime.combine(_day(start), time.min)
+    rule = endless.rule(first).removeprefix(_RULE_PREFIX)
+    occurrences = rrulestr(rule, dtstart=first).xafter(first, inc=True)
+    last_number = int(count)
+    for number, occurrence in enumerate(occurrences, start=1):
         if occurrence.year >= FOR_EVER_YEAR:
             break
-        if number == int(count):
+        if number == last_number:
             return occurrence.date()
     return Untranslatable("series whose number of occurrences ends in 2037 or later")
 
@@ -216,12 +234,13 @@ def has_occurrence_at(
     rule: str, start: datetime | date, moment: datetime | date
 ) -> bool:
     """Whether a series (a RRULE line in our spelling, aware start or date) has an occurrence at that time."""
-    first = _aware(start)
     wanted = _aware(moment)
-    occurrences = rrulestr(_aware_rule(rule), dtstart=first)
-    near = occurrences.between(wanted - _A_DAY, wanted + _A_DAY, inc=True)
-    # In UTC, so that what falls into the skipped hour is found where it takes place.
-    return wanted.astimezone(UTC) in {moment.astimezone(UTC) for moment in near}
+    occurrences = rrulestr(_aware_rule(rule), dtstart=_aware(start))
+    for near in occurrences.between(wanted - _A_DAY, wanted + _A_DAY, inc=True):
+        # In UTC, so that what falls into the skipped hour is found where it takes place.
+        if near.astimezone(UTC) == wanted.astimezone(UTC):
+            return True
+    return False
 
 
 def _aware(moment: datetime | date) -> datetime:
@@ -266,9 +285,12 @@ def _is_same_clock(name: str, year: int) -> bool:
     if zone is None:
         return False
     # Looked at once a day: no zone of the database puts its clocks forward on Berlin's days at another hour.
-    first = datetime(year, 1, 1, tzinfo=UTC)
-    moments = (first + timedelta(days=number) for number in range(366))
-    return all(_offset(moment, zone) == _offset(moment, BERLIN) for moment in moments)
+    moment = datetime(year, 1, 1, tzinfo=UTC)
+    for _ in range(366):
+        if _offset(moment, zone) != _offset(moment, BERLIN):
+            return False
+        moment += timedelta(days=1)
+    return True
 
 
 def _offset(moment: datetime, zone: ZoneInfo) -> timedelta | None:

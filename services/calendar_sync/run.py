@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -86,16 +87,13 @@ class CalendarSync:
         Raises:
             ForeignSystemError: Advoware, PostgreSQL or Redis does not answer.
         """
-        rows = await self._advoware.list_mitarbeiter()
-        active = active_employees(rows)
-        odd = sum(usable_kuerzel(row) is None for row in rows)
-        if odd:
-            log(self._context, "error", "calendar.employees_unreadable", employees=odd)
-        register = EmployeeRegister(self._resources, self._advoware, self._context)
-        may_follow = follow and not self._resources.settings.service.read_only
-        postponed = await register.follow(active) if may_follow else frozenset()
-        found = active.keys() - postponed
-        only = self._resources.settings.calendar_sync.only_kuerzel
+        settings = self._resources.settings
+        active = await self._active_employees()
+        found = frozenset(active)
+        if follow and not settings.service.read_only:
+            register = EmployeeRegister(self._resources, self._advoware, self._context)
+            found -= await register.follow(active)
+        only = settings.calendar_sync.only_kuerzel
         if only:
             found &= only
         try:
@@ -103,6 +101,18 @@ class CalendarSync:
         except RedisError as error:
             raise Unavailable("Redis", "cannot be reached") from error
         return sorted(found, key=lambda name: (latest.get(name, ""), name))
+
+    async def _active_employees(self) -> dict[str, str]:
+        rows = await self._advoware.list_mitarbeiter()
+        unreadable = [row for row in rows if usable_kuerzel(row) is None]
+        if unreadable:
+            log(
+                self._context,
+                "error",
+                "calendar.employees_unreadable",
+                employees=len(unreadable),
+            )
+        return active_employees(rows)
 
     async def is_running(self, kuerzel: str) -> bool:
         """Whether some worker is syncing the employee's calendar.
@@ -272,9 +282,9 @@ class CalendarSync:
         self, observed: Observed, summary: RunSummary, *, is_complete: bool
     ) -> Cursor:
         google = observed.google
-        had_nothing_to_do = is_complete and summary.result == "no_change"
-        is_quiet = had_nothing_to_do and google.is_unchanged
-        digest = observed.digest if is_quiet else None
+        digest = None
+        if is_complete and google.is_unchanged and summary.result == "no_change":
+            digest = observed.digest
         cursor = replace(google.cursor, quiet_digest=digest)
         is_full = google.listing.full
         if is_complete:
@@ -306,24 +316,31 @@ class CalendarSync:
         if is_known and not is_released and _is_same_list(before, held):
             return
         now = self._resources.now()
-        hold = Hold(
-            employee_kuerzel=summary.kuerzel,
-            reason=held.reason,
-            number=held.deletions,
-            live_pairs=held.live_pairs,
-            held_since=now,
-            sync_ids=held.sync_ids,
-        )
-        await store.save_hold(hold)
+        await store.save_hold(_hold_of(summary.kuerzel, held, now))
         if not is_known:
-            line = AuditLine(
-                employee_kuerzel=summary.kuerzel,
-                side="none",
-                action="held",
-                reason=f"{held.reason}: {held.deletions} of {held.live_pairs}",
-                trace_id=clients.trace_id,
-            )
+            line = _held_line(summary.kuerzel, held, clients.trace_id)
             await store.append_audit([line], now)
+
+
+def _hold_of(kuerzel: str, held: HoldDeletions, now: datetime) -> Hold:
+    return Hold(
+        employee_kuerzel=kuerzel,
+        reason=held.reason,
+        number=held.deletions,
+        live_pairs=held.live_pairs,
+        held_since=now,
+        sync_ids=held.sync_ids,
+    )
+
+
+def _held_line(kuerzel: str, held: HoldDeletions, trace_id: str | None) -> AuditLine:
+    return AuditLine(
+        employee_kuerzel=kuerzel,
+        side="none",
+        action="held",
+        reason=f"{held.reason}: {held.deletions} of {held.live_pairs}",
+        trace_id=trace_id,
+    )
 
 
 async def _make_plan(observed: Observed, confirmed: Confirmations) -> list[Action]:

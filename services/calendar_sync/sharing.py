@@ -6,7 +6,7 @@ for, so that a crash in between leaves a row without ``set_at``, which the next 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,6 +55,9 @@ class OwnRule:
     set_at: datetime | None
 
 
+StepAction = Literal["revoke", "change", "grant", "confirm", "forget"]
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing to do. ``role`` is the one that the account gets.
@@ -63,7 +66,7 @@ class Step:
     ``forget`` (it is no rule of the sync any more) concern our memory only. ``notify``: Google may notify the person.
     """
 
-    action: Literal["revoke", "change", "grant", "confirm", "forget"]
+    action: StepAction
     email: str
     rule_id: str
     role: str
@@ -87,9 +90,12 @@ def _read_rule(resource: Json) -> Rule:
     rule_id = str(resource.get("id") or "")
     if not isinstance(role, str):
         return Rule(rule_id, "", "")
-    if not isinstance(scope, dict) or scope.get("type") not in ("user", "group"):
+    if not isinstance(scope, dict):
         return Rule(rule_id, role, "")
-    return Rule(rule_id, role, str(scope.get("value") or "").lower())
+    if scope.get("type") not in ("user", "group"):
+        return Rule(rule_id, role, "")
+    email = str(scope.get("value") or "")
+    return Rule(rule_id, role, email.lower())
 
 
 def sharing_steps(
@@ -105,38 +111,48 @@ def sharing_steps(
         own: what we have set, or tried to.
     """
     by_id = {rule.rule_id: rule for rule in present}
+    steps: list[Step] = []
+    for mine in own:
+        if mine.email not in wanted:
+            steps.append(_end(mine, by_id.get(mine.rule_id)))
     taken = {rule.email for rule in present}
-    owned = {rule.email: rule for rule in own}
-    steps: list[Step | None] = []
-    for rule in own:
-        if rule.email not in wanted:
-            steps.append(_end(rule, by_id.get(rule.rule_id)))
+    owned = {mine.email: mine for mine in own}
     for email, role in wanted.items():
-        mine = owned.get(email)
-        if mine is not None:
-            steps.append(_keep(email, role, mine, by_id.get(mine.rule_id)))
+        if email in owned:
+            mine = owned[email]
+            steps += _keep(email, role, mine, by_id.get(mine.rule_id))
         elif email not in taken:  # one that is there already is a person's
             steps.append(Step("grant", email, f"user:{email}", role, notify=True))
-    order = {"revoke": 0, "change": 1}
-    return sorted(filter(None, steps), key=lambda step: order.get(step.action, 2))
+    return sorted(steps, key=_urgency)
+
+
+def _urgency(step: Step) -> int:
+    """Access that ends comes first, then access that is changed."""
+    if step.action == "revoke":
+        return 0
+    if step.action == "change":
+        return 1
+    return 2
 
 
 def _end(mine: OwnRule, there: Rule | None) -> Step:
     """The configuration does not name the account any more. Who has changed the role by hand has taken it over."""
+    action: StepAction = "forget"
     if there is not None and (mine.set_at is None or there.role == mine.role):
-        return Step("revoke", mine.email, mine.rule_id, mine.role)
-    return Step("forget", mine.email, mine.rule_id, mine.role)
+        action = "revoke"
+    return Step(action, mine.email, mine.rule_id, mine.role)
 
 
-def _keep(email: str, role: str, mine: OwnRule, there: Rule | None) -> Step | None:
+def _keep(email: str, role: str, mine: OwnRule, there: Rule | None) -> Iterator[Step]:
+    """What is to be done for an account that the configuration names; nothing if all is as it should be."""
     if there is None:
         # Removed by hand, or never set. Only who never got it has not been notified yet.
-        return Step("grant", email, mine.rule_id, role, notify=mine.set_at is None)
-    if there.role != role:
-        return Step("change", email, there.rule_id, role)
-    if mine.set_at is None or mine.role != role:
-        return Step("confirm", email, there.rule_id, role)
-    return None
+        is_new = mine.set_at is None
+        yield Step("grant", email, mine.rule_id, role, notify=is_new)
+    elif there.role != role:
+        yield Step("change", email, there.rule_id, role)
+    elif mine.set_at is None or mine.role != role:
+        yield Step("confirm", email, there.rule_id, role)
 
 
 class SharingStore:

@@ -184,11 +184,14 @@ class CalendarView:
         return not pair.deleted and pair.employee_kuerzel == self.settings.kuerzel
 
     def _index_events(self, events: Iterable[GoogleEvent]) -> None:
+        # Of what was read directly as well, that counts: it comes last.
+        latest = {event.id: event for event in events}
         single: list[GoogleEvent] = []
         self.occurrences: dict[str, list[GoogleEvent]] = {}
-        for event in {event.id: event for event in events}.values():
+        for event in latest.values():
             if event.recurring_event_id:
-                self.occurrences.setdefault(event.recurring_event_id, []).append(event)
+                of_series = self.occurrences.setdefault(event.recurring_event_id, [])
+                of_series.append(event)
             else:
                 single.append(event)
         self.cancelled: set[str] = set()
@@ -311,8 +314,11 @@ class CalendarView:
         Google lists each of which anything was changed, be it its colour, but an incremental listing does not repeat
         it. Of a pair that covers one day there is none.
         """
-        is_long = pair.first_day is None or pair.first_day != pair.last_day
-        return not self.google.full and (is_long or has_exceptions(pair.untranslatable))
+        if self.google.full:
+            return False
+        if has_exceptions(pair.untranslatable):
+            return True
+        return pair.first_day is None or pair.first_day != pair.last_day
 
     # -- privacy --------------------------------------------------------------------------------------------------
 
@@ -329,14 +335,15 @@ class CalendarView:
 
     def must_hide(self, pair: Pair) -> bool:
         """Whether the pair's event may show no text."""
-        if pair.advoware_frnr is None:
+        fr_nr = pair.advoware_frnr
+        if fr_nr is None:
             return False  # a person's own event, which we have not touched
         if self.settings.hides_all:
             return True
-        termin = self.termine.get(pair.advoware_frnr) or self.elsewhere.get(
-            pair.advoware_frnr
-        )
-        return termin is not None and termin.privat and not self.persons_private(pair)
+        termin = self.termine.get(fr_nr) or self.elsewhere.get(fr_nr)
+        if termin is None or not termin.privat:
+            return False
+        return not self.persons_private(pair)
 
     def shows_text(self, pair: Pair) -> bool:
         """Whether the pair's event shows text, as observed or else as remembered."""
@@ -384,8 +391,10 @@ class CalendarView:
         if covers(pair.first_day, pair.last_day):
             return True
         termin = self.termine.get(pair.advoware_frnr or 0)
+        if _is_covered(termin, covers):
+            return True
         google = self.events.get(pair.google_event_id or "")
-        return _is_covered(termin, covers) or _is_covered(google, covers)
+        return _is_covered(google, covers)
 
     def in_advoware(self, pair: Pair) -> Presence:
         """What is known about the pair's Termin."""
@@ -438,10 +447,14 @@ def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
         return True
     if not _is_slot(slot, whole):
         return True
-    return any(
-        occurrence.record.get(name) != series.record.get(name)
-        for name in ("summary", "description", "location")
-    )
+    return _has_other_texts(occurrence, series)
+
+
+def _has_other_texts(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
+    for name in ("summary", "description", "location"):
+        if occurrence.record.get(name) != series.record.get(name):
+            return True
+    return False
 
 
 def _is_slot(slot: datetime | date, series: NormalisedEvent) -> bool:
@@ -451,6 +464,8 @@ def _is_slot(slot: datetime | date, series: NormalisedEvent) -> bool:
 
 
 def _length(event: NormalisedEvent) -> timedelta:
-    if isinstance(event.start, datetime) and isinstance(event.end, datetime):
-        return event.end - event.start
-    return day_of(event.end) - day_of(event.start)
+    start = event.start
+    end = event.end
+    if isinstance(start, datetime) and isinstance(end, datetime):
+        return end - start
+    return day_of(end) - day_of(start)

@@ -198,8 +198,7 @@ class Work:
         pair = getattr(action, "pair", None)
         if not isinstance(pair, Pair) or error.system not in {SYSTEM, "Advoware"}:
             raise error
-        # Of a row that waits for its other side this one alone does not show enough.
-        if pair.advoware_frnr is None or pair.google_event_id is None:
+        if not _has_both_sides(pair):
             raise error
         decided = await self._plan_pair(pair)
         if self._summary.held is not None:
@@ -214,26 +213,30 @@ class Work:
         stored = await self._clients.store.find_pair(pair.sync_id)
         if stored is None or stored.pair.deleted:
             return []
-        pair = stored.pair
-        termine: dict[int, Termin | None] = {}
-        events: dict[str, GoogleEvent | None] = {}
-        if pair.advoware_frnr:
-            termine[pair.advoware_frnr] = await read_termin(
-                self._clients.advoware, pair.advoware_frnr
-            )
-        if pair.google_event_id:
-            events[pair.google_event_id] = await read_event(
-                self._clients.google, self._settings.calendar_id, pair.google_event_id
-            )
-        occurrences = self._listed_occurrences(pair.google_event_id)
-        listed = [*filter(None, events.values()), *occurrences]
+        read = await self._read_sides(stored.pair)
+        occurrences = self._listed_occurrences(stored.pair.google_event_id)
+        listed = [*filter(None, read.events.values()), *occurrences]
         return make_plan(
             self._settings_for_one(),
-            list(filter(None, termine.values())),
+            list(filter(None, read.termine.values())),
             GoogleListing(listed, self._listing.full),
-            [pair],
-            Confirmations(termine, events),
+            [stored.pair],
+            read,
         )
+
+    async def _read_sides(self, pair: Pair) -> Confirmations:
+        """Both sides of a pair, read directly."""
+        termine: dict[int, Termin | None] = {}
+        events: dict[str, GoogleEvent | None] = {}
+        fr_nr = pair.advoware_frnr
+        if fr_nr:
+            termine[fr_nr] = await read_termin(self._clients.advoware, fr_nr)
+        event_id = pair.google_event_id
+        if event_id:
+            events[event_id] = await read_event(
+                self._clients.google, self._settings.calendar_id, event_id
+            )
+        return Confirmations(termine, events)
 
     def _listed_occurrences(self, event_id: str | None) -> list[GoogleEvent]:
         """Changed occurrences of a series, which reading the series does not show."""
@@ -316,6 +319,11 @@ class Work:
         except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
             return error
         return None
+
+
+def _has_both_sides(pair: Pair) -> bool:
+    """Whether the row knows both sides; one that waits for its other side does not show enough by itself."""
+    return pair.advoware_frnr is not None and pair.google_event_id is not None
 
 
 async def _in_waves(

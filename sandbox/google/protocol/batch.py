@@ -31,6 +31,12 @@ _OWN_HEADERS: Final = frozenset(
 )
 
 
+#: The headers of an answer that its part of the batch shows.
+_ANSWERED_HEADERS: Final = frozenset(
+    {"etag", "retry-after", "www-authenticate", "content-type"}
+)
+
+
 @dataclass(frozen=True)
 class _Part:
     content_id: str | None
@@ -58,6 +64,7 @@ async def answer_batch(
     parts = [_read_part(part) for part in _split(content_type, content)]
     shared = _shared_headers(request)
     boundary = f"batch_{secrets.token_urlsafe(24)}"
+    delimiter = f"--{boundary}\r\n".encode()
     chunks = []
     try:
         # A connection for each part: on a used one, aiohttp would repeat a part whose connection a fault cuts.
@@ -68,15 +75,16 @@ async def answer_batch(
         ) as session:
             for part in parts:
                 answer = await _carry_out(session, part, shared, url, prefix)
-                chunks.append(f"--{boundary}\r\n".encode() + answer)
+                chunks.append(delimiter + answer)
     except (TimeoutError, aiohttp.ClientError):
         # A fault has cut the connection of a part; the caller has only this one.
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=499)
-    body = b"".join([*chunks, f"--{boundary}--\r\n".encode()])
+    chunks.append(f"--{boundary}--\r\n".encode())
     return web.Response(
-        body=body, headers={"Content-Type": f"multipart/mixed; boundary={boundary}"}
+        body=b"".join(chunks),
+        headers={"Content-Type": f"multipart/mixed; boundary={boundary}"},
     )
 
 
@@ -91,11 +99,16 @@ def _shared_headers(request: web.Request) -> dict[str, str]:
 
 
 def _split(content_type: str, body: bytes) -> list[Message]:
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    message = BytesParser().parsebytes(head + body)
-    if message.get_content_type() != "multipart/mixed" or not message.is_multipart():
-        raise _bad_batch("Failed to parse batch request.")
-    parts = [part for part in message.get_payload() if isinstance(part, Message)]
+    head = f"Content-Type: {content_type}\r\n\r\n"
+    message = BytesParser().parsebytes(head.encode() + body)
+    if message.get_content_type() != "multipart/mixed":
+        raise _unreadable_batch()
+    if not message.is_multipart():
+        raise _unreadable_batch()
+    parts = []
+    for part in message.get_payload():
+        if isinstance(part, Message):
+            parts.append(part)
     if len(parts) > MAX_CALLS:
         raise _bad_batch(f"The batch request exceeds the maximum of {MAX_CALLS} calls.")
     return parts
@@ -103,23 +116,38 @@ def _split(content_type: str, body: bytes) -> list[Message]:
 
 def _read_part(part: Message) -> _Part:
     content = part.get_payload(decode=True)
-    if part.get_content_type() != "application/http" or not isinstance(content, bytes):
-        raise _bad_batch("Failed to parse batch request.")
+    if part.get_content_type() != "application/http":
+        raise _unreadable_batch()
+    if not isinstance(content, bytes):
+        raise _unreadable_batch()
     request_line, _, rest = content.partition(b"\n")
-    words = request_line.decode("latin-1").split()
-    if len(words) < 2 or words[0] not in _METHODS:
-        raise _bad_batch("Failed to parse batch request.")
+    method, target = _method_and_target(request_line)
     inner = BytesParser().parsebytes(rest)
     body = inner.get_payload(decode=True)
+    if not isinstance(body, bytes):
+        body = b""
     given = {name: str(value) for name, value in inner.items()}
-    headers = _without(given, {"content-length", "host"})
     return _Part(
-        part["Content-ID"],
-        words[0],
-        words[1],
-        headers,
-        body if isinstance(body, bytes) else b"",
+        content_id=part["Content-ID"],
+        method=method,
+        target=target,
+        headers=_without(given, {"content-length", "host"}),
+        body=body,
     )
+
+
+def _method_and_target(request_line: bytes) -> tuple[str, str]:
+    words = request_line.decode("latin-1").split()
+    if len(words) < 2:
+        raise _unreadable_batch()
+    method, target = words[:2]
+    if method not in _METHODS:
+        raise _unreadable_batch()
+    return method, target
+
+
+def _unreadable_batch() -> ApiError:
+    return _bad_batch("Failed to parse batch request.")
 
 
 def _without(headers: dict[str, str], names: set[str]) -> dict[str, str]:
@@ -139,38 +167,49 @@ async def _carry_out(
     prefix: str,
 ) -> bytes:
     """The part of the answer that belongs to one part of the request, without the boundary before it."""
-    headers = _without(shared, {name.lower() for name in part.headers})
-    headers = _without(headers | part.headers, {"accept-encoding", "mime-version"})
-    if part.target.startswith(f"{prefix}/"):
-        target = URL(url + part.target, encoded=True)
-        async with session.request(
-            part.method, target, headers=headers, data=part.body
-        ) as answer:
-            return _write_part(
-                part,
-                answer.status,
-                answer.reason or "",
-                answer.headers,
-                await answer.read(),
-            )
+    if not part.target.startswith(f"{prefix}/"):
+        return _refused_part(part)
+    own_names = {name.lower() for name in part.headers}
+    headers = _without(shared, own_names) | part.headers
+    async with session.request(
+        part.method,
+        URL(f"{url}{part.target}", encoded=True),
+        headers=_without(headers, {"accept-encoding", "mime-version"}),
+        data=part.body,
+    ) as answer:
+        return _write_part(
+            part,
+            answer.status,
+            answer.reason or "",
+            answer.headers,
+            await answer.read(),
+        )
+
+
+def _refused_part(part: _Part) -> bytes:
+    """The answer to a part that asks for something else than this API."""
     refusal = not_found().json_response()
-    content = refusal.body if isinstance(refusal.body, bytes) else b""
+    content = b""
+    if isinstance(refusal.body, bytes):
+        content = refusal.body
     return _write_part(part, refusal.status, "Not Found", refusal.headers, content)
 
 
 def _write_part(
     part: _Part, status: int, reason: str, headers: Mapping[str, str], body: bytes
 ) -> bytes:
-    kept = {"etag", "retry-after", "www-authenticate", "content-type"}
     lines = ["Content-Type: application/http"]
     if part.content_id is not None:
-        lines.append(f"Content-ID: {part.content_id.replace('<', '<response-', 1)}")
-    lines += ["", f"HTTP/1.1 {status} {reason}"]
-    lines += [
-        f"{name}: {value}" for name, value in headers.items() if name.lower() in kept
-    ]
-    lines += [f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body + b"\r\n"
+        answered = part.content_id.replace("<", "<response-", 1)
+        lines.append(f"Content-ID: {answered}")
+    lines.append("")
+    lines.append(f"HTTP/1.1 {status} {reason}")
+    for name, value in headers.items():
+        if name.lower() in _ANSWERED_HEADERS:
+            lines.append(f"{name}: {value}")
+    lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join(lines)
+    return f"{head}\r\n\r\n".encode() + body + b"\r\n"
 
 
 def _bad_batch(message: str) -> ApiError:

@@ -47,8 +47,10 @@ def _read(tokens: list[str], fields: str) -> Mask:
 def _read_path(mask: Mask, tokens: list[str], fields: str) -> Mask:
     """Read names with slashes between them; what to keep below the last of them."""
     while True:
-        name = tokens.pop(0) if tokens else ""
-        if not name or name in "(),/":
+        if not tokens:
+            raise _refused(fields)
+        name = tokens.pop(0)
+        if name in "(),/":
             raise _refused(fields)
         mask = mask.setdefault(name, {})
         if not _took(tokens, "/"):
@@ -70,12 +72,12 @@ def _apply(value: Any, mask: Mask) -> Any:
         return [_apply(item, mask) for item in value]
     if not isinstance(value, dict):
         return value
+    of_all = mask.get("*")
     shown = {}
     for name, below in value.items():
-        if "*" in mask:
-            shown[name] = _apply(below, mask["*"])
-        elif name in mask:
-            shown[name] = _apply(below, mask[name])
+        below_mask = mask.get(name) if of_all is None else of_all
+        if below_mask is not None:
+            shown[name] = _apply(below, below_mask)
     return shown
 
 

@@ -126,11 +126,12 @@ def read_service_account(path: Path, url: str) -> ServiceAccount | None:
 
 def write_service_account(path: Path, account: ServiceAccount, url: str) -> None:
     """Write the file, readable for its owner only."""
+    content = json.dumps(account.file_content(url), indent=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
     beside.unlink(missing_ok=True)
     beside.touch(mode=0o600)
-    beside.write_text(json.dumps(account.file_content(url), indent=2), encoding="utf-8")
+    beside.write_text(content, encoding="utf-8")
     beside.replace(path)
 
 
@@ -196,17 +197,7 @@ class TokenIssuer:
         account = self.accounts.get(str(claims.get("iss")))
         if account is None:
             raise _invalid_grant("Invalid grant: account not found")
-        if (
-            header.get("alg") != "RS256"
-            or header.get("kid", account.key_id) != account.key_id
-        ):
-            raise _invalid_grant("Invalid JWT Signature.")
-        try:
-            _public_key(account.private_key).verify(
-                signature, signed, padding.PKCS1v15(), hashes.SHA256()
-            )
-        except InvalidSignature:
-            raise _invalid_grant("Invalid JWT Signature.") from None
+        _check_signature(account, header, signed, signature)
         if claims.get("aud") not in {token_uri, GOOGLE_AUDIENCE}:
             raise _invalid_grant("Invalid JWT: Failed audience check.")
         _check_lifetime(claims)
@@ -217,7 +208,8 @@ class TokenIssuer:
                 "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any "
                 "of the scopes requested.",
             )
-        scopes = frozenset(str(claims.get("scope") or "").split())
+        requested = claims.get("scope") or ""
+        scopes = frozenset(str(requested).split())
         if not scopes or not scopes <= SCOPES:
             raise TokenRefusedError(
                 400,
@@ -227,42 +219,58 @@ class TokenIssuer:
         return account.email, scopes
 
 
+def _check_signature(
+    account: ServiceAccount, header: dict[str, Any], signed: bytes, signature: bytes
+) -> None:
+    if header.get("alg") != "RS256":
+        raise _invalid_grant("Invalid JWT Signature.")
+    if header.get("kid", account.key_id) != account.key_id:
+        raise _invalid_grant("Invalid JWT Signature.")
+    key = _public_key(account.private_key)
+    try:
+        key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        raise _invalid_grant("Invalid JWT Signature.") from None
+
+
 def _check_lifetime(claims: dict[str, Any]) -> None:
-    """By the real clock: the caller's does not move with the twin's."""
-    now = datetime.now(UTC).timestamp()
-    issued = claims.get("iat")
-    expires = claims.get("exp")
-    skew = CLOCK_SKEW.total_seconds()
-    if (
-        not isinstance(issued, int | float)
-        or not isinstance(expires, int | float)
-        or issued > now + skew
-        or expires < now - skew
-        or expires <= issued
-        or expires - issued > MAX_ASSERTION_LIFETIME.total_seconds()
-    ):
+    if not _is_current(claims.get("iat"), claims.get("exp")):
         raise _invalid_grant(
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat "
             "and exp values in the JWT claim."
         )
 
 
+def _is_current(issued: object, expires: object) -> bool:
+    """By the real clock: the caller's does not move with the twin's."""
+    if not isinstance(issued, int | float) or not isinstance(expires, int | float):
+        return False
+    now = datetime.now(UTC).timestamp()
+    skew = CLOCK_SKEW.total_seconds()
+    if issued > now + skew or expires < now - skew:
+        return False
+    return 0 < expires - issued <= MAX_ASSERTION_LIFETIME.total_seconds()
+
+
 def _decode(assertion: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
     """Header, claims, signed bytes and signature."""
     segments = assertion.split(".")
     try:
-        header, claims, signature = (
-            base64.b64decode(
-                segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True
-            )
-            for segment in segments
-        )
-        decoded = json.loads(header), json.loads(claims)
+        header, claims, signature = map(_decode_segment, segments)
+        decoded_header = json.loads(header)
+        decoded_claims = json.loads(claims)
     except (ValueError, binascii.Error):
         raise _invalid_grant("Bad Request") from None
-    if not all(isinstance(part, dict) for part in decoded):
-        raise _invalid_grant("Bad Request")
-    return *decoded, ".".join(segments[:2]).encode(), signature
+    for part in (decoded_header, decoded_claims):
+        if not isinstance(part, dict):
+            raise _invalid_grant("Bad Request")
+    signed = ".".join(segments[:2]).encode()
+    return decoded_header, decoded_claims, signed, signature
+
+
+def _decode_segment(segment: str) -> bytes:
+    padding_characters = "=" * (-len(segment) % 4)
+    return base64.b64decode(segment + padding_characters, altchars=b"-_", validate=True)
 
 
 @cache

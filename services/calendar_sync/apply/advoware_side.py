@@ -84,9 +84,10 @@ class CurrentTermine:
         answer = await self._advoware.ask_termine(
             settings.kuerzel, settings.first_day, settings.last_day
         )
-        termine = await asyncio.to_thread(lambda: read_termine(answer.rows()).items)
-        self._listed = {termin.fr_nr: termin for termin in termine}
-        self._listed_until = asyncio.get_running_loop().time() + FRESH_SECONDS
+        read = await asyncio.to_thread(lambda: read_termine(answer.rows()))
+        self._listed = {termin.fr_nr: termin for termin in read.items}
+        loop = asyncio.get_running_loop()
+        self._listed_until = loop.time() + FRESH_SECONDS
 
 
 class AdvowareSide:

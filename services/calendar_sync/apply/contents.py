@@ -34,9 +34,11 @@ def content_of(termin: Termin) -> NormalisedEvent | None:
 
 def says_the_same(one: Termin, other: Termin) -> bool:
     """Whether two answers are the same appointment, unchanged."""
-    if isinstance(one.event, Untranslatable) or isinstance(other.event, Untranslatable):
-        return one.event == other.event
-    return content_hash(one.event) == content_hash(other.event)
+    first = one.event
+    second = other.event
+    if isinstance(first, Untranslatable) or isinstance(second, Untranslatable):
+        return first == second
+    return content_hash(first) == content_hash(second)
 
 
 def shows(google: GoogleEvent, event: NormalisedEvent) -> bool:
@@ -71,10 +73,14 @@ def is_on_day_of(intent: Intent, termin: Termin) -> bool:
 
 def is_changed_since(intent: Intent, termin: Termin) -> bool:
     """Whether a Termin of this employee, or of no known one, may have been changed since the create began."""
-    if termin.fr_nr < 0 or termin.anwalt not in {intent.employee_kuerzel, None}:
+    if termin.fr_nr < 0:
         return False
+    if termin.anwalt not in {intent.employee_kuerzel, None}:
+        return False
+    if termin.changed_at is None:
+        return True
     earliest = intent.started_at - CLOCK_TOLERANCE
-    return termin.changed_at is None or termin.changed_at >= earliest
+    return termin.changed_at >= earliest
 
 
 def is_read_in_part(termin: Termin) -> bool:

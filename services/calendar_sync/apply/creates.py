@@ -186,6 +186,15 @@ class Creates:
         Raises:
             CreateUnclear: it does.
         """
+        lacking = await self._unlisted_termine()
+        for fr_nr in lacking[:MAX_ASKED]:
+            if await self._is_there(fr_nr):
+                raise CreateUnclear(
+                    "Advoware's list lacks Termine that exist, so an interrupted attempt may have created one"
+                )
+
+    async def _unlisted_termine(self) -> list[int]:
+        """The Termine of pairs that Advoware's list of the window should have, and has not."""
         settings = self._settings
         rows = await self._advoware.list_termine(
             settings.kuerzel, settings.first_day, settings.last_day
@@ -197,11 +206,7 @@ class Creates:
                 continue
             if _is_expected(settings, pair):
                 lacking.append(pair.advoware_frnr)
-        for fr_nr in lacking[:MAX_ASKED]:
-            if await self._is_there(fr_nr):
-                raise CreateUnclear(
-                    "Advoware's list lacks Termine that exist, so an interrupted attempt may have created one"
-                )
+        return lacking
 
     async def _is_there(self, fr_nr: int) -> bool:
         """Whether the list had to show this Termin."""

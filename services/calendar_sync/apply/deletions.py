@@ -131,10 +131,12 @@ class Deletions:
         return not self._settings.covers(content.first_day, content.last_day)
 
     async def _other_calendars(self) -> list[str]:
-        own = self._settings.calendar_id
-        cursors = await self._store.load_cursors()
-        known = [cursor.calendar_id for cursor in cursors if cursor.calendar_id]
-        return [calendar_id for calendar_id in known if calendar_id != own]
+        others = []
+        for cursor in await self._store.load_cursors():
+            calendar_id = cursor.calendar_id
+            if calendar_id and calendar_id != self._settings.calendar_id:
+                others.append(calendar_id)
+        return others
 
     async def _find_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
         try:

@@ -22,6 +22,7 @@ from services.calendar_sync.mapping import (
 )
 from services.calendar_sync.model import (
     AdoptGoogle,
+    Fingerprint,
     GoogleEvent,
     HideGoogle,
     InsertGoogle,
@@ -295,17 +296,24 @@ class GoogleSide:
         for occurrence in action.occurrences:
             with suppress(NotFound):  # cancelled meanwhile
                 await self._google.patch_event(self._calendar_id, occurrence.id, body)
-        shown = fingerprint_of(read_google_event(answer), is_edited=action.is_edited)
+        written = read_google_event(answer)
+        shown = fingerprint_of(written, is_edited=action.is_edited)
+        await self._remember_texts(action, shown)
+
+    async def _remember_texts(
+        self, action: HideGoogle | ShowGoogle, shown: Fingerprint
+    ) -> None:
+        pair = action.pair
         line = self._rows.line(action, pair, before=pair.google, after=shown)
         stored = await self._store.find_pair(pair.sync_id)
         if stored is None:  # a copy by the sync without a row
             await self._rows.audit(line)
             return
         # The row as it is now: what this run has remembered of the Termin stays.
-        written = replace(
+        remembered = replace(
             stored.pair, google=shown, persons_private=pair.persons_private
         )
-        await self._rows.save(written, line)
+        await self._rows.save(remembered, line)
 
     async def take_marks_off(self, action: TakeMarksOff) -> None:
         """Remove our marks from a person's event."""

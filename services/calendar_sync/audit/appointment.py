@@ -60,8 +60,16 @@ class Appointment:
     @property
     def live_pairs(self) -> list[Pair]:
         """Its pairs that are not deleted."""
-        pairs = [found.pair for found in self.stored.values()]
-        return [pair for pair in pairs if not pair.deleted]
+        live = []
+        for found in self.stored.values():
+            if not found.pair.deleted:
+                live.append(found.pair)
+        return live
+
+    @property
+    def employees(self) -> set[str]:
+        """Who has a pair of it."""
+        return {row.pair.employee_kuerzel for row in self.stored.values()}
 
     def add_rows(self, rows: Iterable[StoredPair]) -> None:
         """Add rows; one that is known already is replaced."""
@@ -112,7 +120,7 @@ class AppointmentReader:
     async def _events_of_id(
         self, found: Appointment, event_id: str
     ) -> list[ShownEvent]:
-        employees = {row.pair.employee_kuerzel for row in found.stored.values()}
+        employees = found.employees
         if not employees:
             employees.update(await self._reader.employees(self._wanted))
         events: list[ShownEvent] = []
@@ -127,11 +135,13 @@ class AppointmentReader:
 
     async def _add_all_of_termin(self, found: Appointment, frnr: int) -> None:
         found.termin = await self._reader.read_termin(frnr)
-        found.add_rows(self._selected(await self._store.pairs_of_termin(frnr)))
+        rows = await self._store.pairs_of_termin(frnr)
+        found.add_rows(self._selected(rows))
         known = list(found.shown.values())
         found.shown.clear()
         for kuerzel in await self._employees_of(found):
-            found.add_events(await self._events_of_termin(found, frnr, kuerzel))
+            events = await self._events_of_termin(found, frnr, kuerzel)
+            found.add_events(events)
         found.add_events(known)
 
     def _selected(self, rows: Iterable[StoredPair]) -> list[StoredPair]:
@@ -140,7 +150,7 @@ class AppointmentReader:
 
     async def _employees_of(self, found: Appointment) -> list[str]:
         """Whose calendars may show the Termin."""
-        employees = {row.pair.employee_kuerzel for row in found.stored.values()}
+        employees = found.employees
         termin = found.termin
         if termin is not None and termin.anwalt is not None:
             employees.add(termin.anwalt)
@@ -166,13 +176,17 @@ class AppointmentReader:
         except CalendarMissing:
             return []
         paired = _paired_ids(found, kuerzel)
-        events = _events_about(read_google_events(listed).items, frnr, paired)
+        read = read_google_events(listed)
+        events = _events_about(read.items, frnr, paired)
         for event_id in sorted(paired - events.keys()):
             event = await self._reader.read_event(calendar_id, event_id)
             if event is not None:
                 events[event.id] = event
-        single = [each for each in events.values() if not each.recurring_event_id]
-        return [ShownEvent(kuerzel, calendar_id, event) for event in single]
+        shown = []
+        for event in events.values():
+            if not event.recurring_event_id:
+                shown.append(ShownEvent(kuerzel, calendar_id, event))
+        return shown
 
     # -- what the tables remember ---------------------------------------------------------------------------------
 
@@ -197,7 +211,8 @@ class AppointmentReader:
         for sync_id in found.stored:
             lines += await self._store.history(sync_id=sync_id)
         by_id = {line.audit_id or 0: line for line in lines}
-        return [by_id[key] for key in sorted(by_id)][-HISTORY_LINES:]
+        in_order = [line for _, line in sorted(by_id.items())]
+        return in_order[-HISTORY_LINES:]
 
 
 def _frnr_of(found: Appointment) -> int | None:
@@ -259,14 +274,15 @@ def appointment_findings(reader: AuditReader, found: Appointment) -> list[Findin
 
 
 def _unpaired_events(found: Appointment) -> list[Finding]:
-    paired = {
-        (pair.employee_kuerzel, pair.google_event_id) for pair in found.live_pairs
-    }
+    paired = set()
+    for pair in found.live_pairs:
+        paired.add((pair.employee_kuerzel, pair.google_event_id))
     findings: list[Finding] = []
     for shown in found.shown.values():
         event = shown.event
-        is_of_sync = not event.cancelled and event.fr_nr is not None
-        if is_of_sync and (shown.kuerzel, event.id) not in paired:
+        if event.cancelled or event.fr_nr is None:
+            continue
+        if (shown.kuerzel, event.id) not in paired:
             findings.append(_without_pair(shown))
     return findings
 
@@ -286,16 +302,24 @@ def _without_pair(shown: ShownEvent) -> Finding:
 
 def _view_of(reader: AuditReader, found: Appointment, pair: Pair) -> CalendarView:
     """The calendar as far as this pair is concerned: both its sides were read directly."""
-    event = None
-    for shown in found.shown.values():
-        is_own = shown.kuerzel == pair.employee_kuerzel
-        if is_own and shown.event.id == pair.google_event_id:
-            event = shown.event
     termin = found.termin
     if termin is not None and termin.fr_nr != pair.advoware_frnr:
         termin = None
+    event = _event_of(found, pair)
     read = Confirmations(
         {pair.advoware_frnr or 0: termin}, {pair.google_event_id or "": event}
     )
     settings = reader.settings_for(pair.employee_kuerzel, "")
-    return CalendarView(settings, [], GoogleListing([], full=True), [pair], read)
+    listing = GoogleListing([], full=True)
+    return CalendarView(settings, [], listing, [pair], read)
+
+
+def _event_of(found: Appointment, pair: Pair) -> GoogleEvent | None:
+    """The pair's event, if it is shown in the employee's calendar."""
+    event = None
+    for shown in found.shown.values():
+        if shown.kuerzel != pair.employee_kuerzel:
+            continue
+        if shown.event.id == pair.google_event_id:
+            event = shown.event
+    return event

@@ -103,14 +103,19 @@ class CalendarAudit:
 
     async def _verify(self, report: Report, kuerzel: str) -> None:
         was_running = await self._reader.sync.is_running(kuerzel)
-        audit = await self._reader.with_outside(await self._reader.read(kuerzel))
+        inside = await self._reader.read(kuerzel)
+        audit = await self._reader.with_outside(inside)
         store = await self._reader.store()
-        hold = next(iter(await store.holds(kuerzel)), None)
-        planned_hold = _planned_hold(audit) if hold is None else None
+        holds = await store.holds(kuerzel)
+        hold = next(iter(holds), None)
+        planned_hold = None
+        if hold is None:
+            planned_hold = _planned_hold(audit)
         findings = differences(audit, planned_hold)
         if hold is not None and hold.released_at is None:
             findings.append(held_finding(hold))
-        report.findings += [*findings, *leaks(audit, findings)]
+        report.findings += findings
+        report.findings += leaks(audit, findings)
         _add_guessed_ends(report, audit)
         # What was read while a sync was at work may be out of date already.
         is_running = was_running or await self._reader.sync.is_running(kuerzel)
@@ -462,10 +467,6 @@ def _refusal(
 
 
 def _audit_line(audit: EmployeeAudit, finding: Finding) -> AuditLine:
-    event = audit.view.events.get(finding.google_event_id or "")
-    before_hash = None
-    if event is not None and isinstance(event.event, NormalisedEvent):
-        before_hash = content_hash(event.event)
     frnr = finding.advoware_frnr
     if frnr is not None and frnr > LARGEST_FRNR:
         frnr = None
@@ -477,5 +478,13 @@ def _audit_line(audit: EmployeeAudit, finding: Finding) -> AuditLine:
         sync_id=finding.sync_id,
         advoware_frnr=frnr,
         google_event_id=finding.google_event_id,
-        before_hash=before_hash,
+        before_hash=_hash_of_event(audit, finding),
     )
+
+
+def _hash_of_event(audit: EmployeeAudit, finding: Finding) -> str | None:
+    """What the event of a finding shows now."""
+    event = audit.view.events.get(finding.google_event_id or "")
+    if event is None or not isinstance(event.event, NormalisedEvent):
+        return None
+    return content_hash(event.event)

@@ -6,9 +6,10 @@ the plan is found as well. Findings contain ids, hashes and our own words, never
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from services.calendar_sync.mapping import google_event_id
@@ -24,6 +25,8 @@ from services.calendar_sync.model import (
 from services.calendar_sync.plan import MAX_DELETED_SHARE
 from services.calendar_sync.store import Intent
 from services.calendar_sync.view import CalendarView
+
+Key = TypeVar("Key")
 
 Kind = Literal[
     # a pair, and what it stands for
@@ -224,17 +227,25 @@ def _compared(
         yield from _untranslatable(pair, observed, is_marked=is_marked)
         return
     shown = view.settings.shown(advoware)
-    shows_too_much = shown.anonymised and not observed.anonymised
-    if google.has_foreign_text or shows_too_much:
-        reason = "Google shows texts where only blocked time may be shown"
-        yield _of_pair(pair, "wrong_anonymisation", reason, "next_sync")
-    elif observed.anonymised and not shown.anonymised:
-        reason = "Google shows only blocked time, though it may show texts"
-        yield _of_pair(pair, "wrong_anonymisation", reason, "next_sync")
+    wrong = _wrong_anonymisation(shown, observed, google)
+    if wrong is not None:
+        yield _of_pair(pair, "wrong_anonymisation", wrong, "next_sync")
     unequal = _unequal_parts(shown, observed)
     if unequal:
         reason = f"different: {', '.join(unequal)}"
         yield _of_pair(pair, "contents_differ", reason, "next_sync")
+
+
+def _wrong_anonymisation(
+    wanted: NormalisedEvent, observed: NormalisedEvent, google: GoogleEvent
+) -> str | None:
+    """Why an event shows too much or too little; None if it does neither."""
+    shows_too_much = wanted.anonymised and not observed.anonymised
+    if google.has_foreign_text or shows_too_much:
+        return "Google shows texts where only blocked time may be shown"
+    if observed.anonymised and not wanted.anonymised:
+        return "Google shows only blocked time, though it may show texts"
+    return None
 
 
 def _untranslatable(
@@ -334,19 +345,26 @@ def duplicates(audit: EmployeeAudit) -> list[Finding]:
 
 def _copies(view: CalendarView) -> Iterator[tuple[str, list[GoogleEvent]]]:
     """What several events have in common, and these events."""
-    by_fr_nr: dict[int, list[GoogleEvent]] = {}
-    by_sync_id: dict[UUID, list[GoogleEvent]] = {}
+    by_fr_nr: defaultdict[int, list[GoogleEvent]] = defaultdict(list)
+    by_sync_id: defaultdict[UUID, list[GoogleEvent]] = defaultdict(list)
     for event in _in_order(view):
         if event.fr_nr is not None:
-            by_fr_nr.setdefault(event.fr_nr, []).append(event)
+            by_fr_nr[event.fr_nr].append(event)
         if event.sync_id is not None:
-            by_sync_id.setdefault(event.sync_id, []).append(event)
-    for fr_nr, group in by_fr_nr.items():
+            by_sync_id[event.sync_id].append(event)
+    for fr_nr, group in _several(by_fr_nr):
+        yield f"frNr {fr_nr}", group
+    for _, group in _several(by_sync_id):
+        yield "sync_id", group
+
+
+def _several(
+    groups: Mapping[Key, list[GoogleEvent]],
+) -> Iterator[tuple[Key, list[GoogleEvent]]]:
+    """The groups with more than one event."""
+    for key, group in groups.items():
         if len(group) > 1:
-            yield f"frNr {fr_nr}", group
-    for group in by_sync_id.values():
-        if len(group) > 1:
-            yield "sync_id", group
+            yield key, group
 
 
 def _in_order(view: CalendarView) -> list[GoogleEvent]:
@@ -447,10 +465,13 @@ def _duplicate_termine(view: CalendarView) -> Iterator[Finding]:
 
 def _termine_by_content(view: CalendarView) -> Iterable[list[int]]:
     """The numbers of an employee's own Termine, those together that say the same."""
-    groups: dict[str, list[int]] = {}
+    groups: defaultdict[str, list[int]] = defaultdict(list)
     for fr_nr, termin in sorted(view.termine.items()):
-        if isinstance(termin.event, NormalisedEvent) and termin.anwalt is not None:
-            groups.setdefault(content_hash(termin.event), []).append(fr_nr)
+        if termin.anwalt is None:
+            continue
+        if isinstance(termin.event, NormalisedEvent):
+            same = groups[content_hash(termin.event)]
+            same.append(fr_nr)
     return groups.values()
 
 

@@ -100,15 +100,15 @@ def days_outside(audit: EmployeeAudit, fr_nrs: Sequence[int]) -> list[Days]:
     """For which days Advoware is to be asked for these Termine: at most those before the window and those after it."""
     firsts, lasts = _pairs_outside(audit, fr_nrs)
     window = audit.view.settings
-    earliest = window.first_day - timedelta(days=MAX_DAYS_OUTSIDE)
-    latest = window.last_day + timedelta(days=MAX_DAYS_OUTSIDE)
     found: list[Days] = []
     if firsts:
-        until = window.first_day - timedelta(days=1)
-        found.append((max(min(firsts), earliest), until))
+        earliest = window.first_day - timedelta(days=MAX_DAYS_OUTSIDE)
+        since = max(min(firsts), earliest)
+        found.append((since, window.first_day - timedelta(days=1)))
     if lasts:
-        since = window.last_day + timedelta(days=1)
-        found.append((since, min(max(lasts), latest)))
+        latest = window.last_day + timedelta(days=MAX_DAYS_OUTSIDE)
+        until = min(max(lasts), latest)
+        found.append((window.last_day + timedelta(days=1), until))
     return [(first, last) for first, last in found if first <= last]
 
 
@@ -133,10 +133,9 @@ def _pairs_outside(
 def _showing(audit: EmployeeAudit) -> Iterator[GoogleEvent]:
     """All events of the calendar that show a text, occurrences of series included."""
     view = audit.view
-    events = {event.id: event for event in view.google.events}
-    for event in view.confirmed.events.values():
-        if event is not None:
-            events[event.id] = event
+    read = filter(None, view.confirmed.events.values())
+    # Of what was read directly as well, that counts.
+    events = {event.id: event for event in (*view.google.events, *read)}
     for event in events.values():
         if event.shows_text and not event.cancelled:
             yield event

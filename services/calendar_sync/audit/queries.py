@@ -257,7 +257,8 @@ class CalendarQuestions:
     async def list_calendars(self, wanted: Sequence[str] = ()) -> Report:
         """The calendars of the sync with their sharing, and what is not in order with them."""
         settings = self._resources.settings
-        active = active_employees(await self._reader.advoware.list_mitarbeiter())
+        listed = await self._reader.advoware.list_mitarbeiter()
+        active = active_employees(listed)
         survey = await read_survey(self._resources, self._reader, active)
         selection = await self._reader.select(wanted)
         findings: list[Finding] = []

@@ -95,12 +95,16 @@ class AuditReader:
             InvalidInput: a wanted one is neither an employee nor in the table.
         """
         store = await self.store()
-        known = {numbers.employee_kuerzel for numbers in await store.statistics()}
-        known |= {cursor.employee_kuerzel for cursor in await store.load_cursors()}
-        if not wanted:
-            return sorted({*known, *await self.sync.employees(follow=False)})
-        known.update(await self.active_employees())
-        return _named(wanted, known)
+        known = set()
+        for numbers in await store.statistics():
+            known.add(numbers.employee_kuerzel)
+        for cursor in await store.load_cursors():
+            known.add(cursor.employee_kuerzel)
+        if wanted:
+            known.update(await self.active_employees())
+            return _named(wanted, known)
+        known.update(await self.sync.employees(follow=False))
+        return sorted(known)
 
     async def select(self, wanted: Sequence[str]) -> Selection:
         """Only the wanted employees; without any all.
@@ -206,20 +210,29 @@ class AuditReader:
 
         Costs at most two lists of Advoware and `MAX_READS` direct reads.
         """
-        kuerzel = audit.view.settings.kuerzel
         wanted = unknown_termine(audit)
-        found: dict[int, Termin | None] = {}
-        for first, last in days_outside(audit, wanted):
-            rows = await self.advoware.list_termine(kuerzel, first, last)
-            for termin in read_termine(rows).items:
-                if termin.fr_nr in wanted:
-                    found[termin.fr_nr] = termin
+        found = await self._listed_outside(audit, wanted)
         unlisted = [number for number in wanted if number not in found]
-        found.update(await in_parallel(unlisted[:MAX_READS], self.read_termin))
-        note = await Notes(await self._resources.database()).find(calendar(kuerzel))
+        found |= await in_parallel(unlisted[:MAX_READS], self.read_termin)
+        notes = Notes(await self._resources.database())
+        note = await notes.find(calendar(audit.view.settings.kuerzel))
         hide_asked = note is not None and HIDE in note.requested
         unread = len(wanted) - len(found)
         return replace(audit, outside=found, unread=unread, hide_asked=hide_asked)
+
+    async def _listed_outside(
+        self, audit: EmployeeAudit, wanted: Sequence[int]
+    ) -> dict[int, Termin | None]:
+        """Those of the wanted Termine that Advoware lists outside the window."""
+        kuerzel = audit.view.settings.kuerzel
+        found: dict[int, Termin | None] = {}
+        for first, last in days_outside(audit, wanted):
+            rows = await self.advoware.list_termine(kuerzel, first, last)
+            read = read_termine(rows)
+            for termin in read.items:
+                if termin.fr_nr in wanted:
+                    found[termin.fr_nr] = termin
+        return found
 
     async def list_events(self, calendar_id: str) -> list[Json]:
         """The whole calendar.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from services.calendar_sync.audit.report import Change, Problem, Report, explain
 from services.core.errors import BitByLawError
@@ -24,25 +25,35 @@ async def record_changes(resources: Resources, report: Report, who: str) -> None
 
     What cannot be recorded is a problem in the report. ``who``: ``cli:<user>``.
     """
-    changed = {change.finding.employee_kuerzel for change in report.changes}
-    failed = {problem.employee_kuerzel for problem in report.problems}
     try:
         pool = await resources.database()
-        for kuerzel in sorted(filter(None, changed | failed)):
-            changes = [
-                change
-                for change in report.changes
-                if change.done and change.finding.employee_kuerzel == kuerzel
-            ]
-            result = _result(changes, has_failed=kuerzel in failed)
-            details = {"ids": _ids(changes), "count": sum(one.count for one in changes)}
-            name = _NAMES.get(report.command, report.command)
-            now = resources.clock()
-            action = OperatorAction(who, name, kuerzel, result, details, now)
+        for kuerzel in _concerned(report):
+            action = _action_of(report, kuerzel, who, resources.clock())
             await record_action(pool, action)
     except BitByLawError as error:
         why = f"not in the audit of operators: {explain(error)}"
         report.problems.append(Problem(None, why))
+
+
+def _concerned(report: Report) -> list[str]:
+    """The employees whom changes and problems are about."""
+    changed = {change.finding.employee_kuerzel for change in report.changes}
+    failed = {problem.employee_kuerzel for problem in report.problems}
+    return sorted(filter(None, changed | failed))
+
+
+def _action_of(report: Report, kuerzel: str, who: str, now: datetime) -> OperatorAction:
+    done = []
+    count = 0
+    for change in report.changes:
+        if change.done and change.finding.employee_kuerzel == kuerzel:
+            done.append(change)
+            count += change.count
+    failed = {problem.employee_kuerzel for problem in report.problems}
+    result = _result(done, has_failed=kuerzel in failed)
+    name = _NAMES.get(report.command, report.command)
+    details = {"ids": _ids(done), "count": count}
+    return OperatorAction(who, name, kuerzel, result, details, now)
 
 
 def _result(changes: Sequence[Change], *, has_failed: bool) -> ActionResult:

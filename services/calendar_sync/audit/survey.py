@@ -64,8 +64,8 @@ class SharedCalendar:
     @property
     def by_hand(self) -> list[Rule]:
         """The rules that people have set."""
-        own = {rule.rule_id for rule in self.own}
-        return [rule for rule in self.others if rule.rule_id not in own]
+        own_ids = {rule.rule_id for rule in self.own}
+        return [rule for rule in self.others if rule.rule_id not in own_ids]
 
     @property
     def writers(self) -> list[Rule]:
@@ -118,15 +118,15 @@ async def read_survey(
         ForeignSystemError, ConfigurationError: Google or PostgreSQL does not answer.
     """
     pool = await resources.database()
-    cached: dict[str, str] = {}
-    for cursor in await (await reader.store()).load_cursors():
-        if cursor.calendar_id:
-            cached[cursor.employee_kuerzel] = cursor.calendar_id
+    cached = await _remembered_calendars(reader)
     employees = EmployeeStore(pool)
-    renames = find_renames(await employees.known(), active, await employees.occupied())
+    known = await employees.known()
+    renames = find_renames(known, active, await employees.occupied())
     calendars: dict[str, list[SharedCalendar]] = {}
-    for kuerzel, entry in _of_the_sync(await reader.google.list_calendars(), cached):
-        calendar = await _read_calendar(reader, SharingStore(pool), kuerzel, entry)
+    sharing = SharingStore(pool)
+    entries = await reader.google.list_calendars()
+    for kuerzel, entry in _of_the_sync(entries, cached):
+        calendar = await _read_calendar(reader, sharing, kuerzel, entry)
         calendars.setdefault(kuerzel, []).append(calendar)
     for found in calendars.values():
         found.sort(key=lambda calendar: calendar.calendar_id)
@@ -135,6 +135,16 @@ async def read_survey(
     if only:
         covered &= only
     return Survey(active, covered, cached, calendars, renames)
+
+
+async def _remembered_calendars(reader: AuditReader) -> dict[str, str]:
+    """``{Kürzel: calendar id}`` of those whose calendar the sync remembers."""
+    store = await reader.store()
+    cached = {}
+    for cursor in await store.load_cursors():
+        if cursor.calendar_id:
+            cached[cursor.employee_kuerzel] = cursor.calendar_id
+    return cached
 
 
 def _of_the_sync(
@@ -221,7 +231,8 @@ def _of_calendars(survey: Survey, kuerzel: str) -> list[Finding]:
 
 def _missing_calendar(survey: Survey, kuerzel: str) -> Iterator[Finding]:
     cached = survey.cached.get(kuerzel)
-    listed = [each.calendar_id for each in survey.calendars.get(kuerzel, ())]
+    calendars = survey.calendars.get(kuerzel, ())
+    listed = [calendar.calendar_id for calendar in calendars]
     if cached and cached not in listed:
         reason = "the remembered calendar is not in the account's list; the next sync makes a new one"
         yield _finding("calendar_missing", reason, "next_sync", kuerzel, cached)
@@ -258,9 +269,10 @@ def _of_sharing(calendar: SharedCalendar, settings: Settings) -> list[Finding]:
             findings.append(_of_step(calendar, step))
     for rule in calendar.by_hand:
         role = wanted.get(rule.email, rule.role)
-        if role != rule.role:
-            reason = _BY_HAND.format(rule.text, role)
-            findings.append(_of(calendar, "wrong_role", reason, "person"))
+        if role == rule.role:
+            continue
+        reason = _BY_HAND.format(rule.text, role)
+        findings.append(_of(calendar, "wrong_role", reason, "person"))
     return findings
 
 

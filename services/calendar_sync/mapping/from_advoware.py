@@ -68,6 +68,9 @@ _NEEDED_FIELDS = (
     "anwalt",
 )
 
+#: What a Termin says, and whether its end had to be guessed.
+Content = tuple[NormalisedEvent | Untranslatable, bool]
+
 
 def read_termine(records: Iterable[Any]) -> Read[Termin]:
     """The Termine of a list; one without a readable ``frNr`` cannot be distinguished from others."""
@@ -121,7 +124,7 @@ def _is_privat(record: Record) -> bool:
     return value is None or fields.flag(value) is not False
 
 
-def _read_content(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
+def _read_content(record: Record) -> Content:
     """The content, and whether its end had to be guessed. A text that is missing, or is none, is unknown."""
     event, is_guessed = _read_whole(record)
     unknown = [name for name in TEXTS if not _has_text(record, name)]
@@ -136,17 +139,22 @@ def _has_text(record: Record, name: str) -> bool:
     return name in record and fields.is_text(record[name])
 
 
-def _read_whole(record: Record) -> tuple[NormalisedEvent | Untranslatable, bool]:
+def _read_whole(record: Record) -> Content:
     begins = fields.moment(record.get("datum"))
     problem = _unreadable(record, begins)
     if problem is not None or begins is None:
-        return Untranslatable(problem or "", raw=_raw_termin(record)), False
+        return _left_unread(record, problem or "")
     series = _series_of(record, begins)
     if isinstance(series, Untranslatable):
-        return Untranslatable(series.reason, raw=_raw_termin(record)), False
+        return _left_unread(record, series.reason)
     if fields.flag(record.get("abwesenheit")):
         return _read_absence(record, begins, series)
     return _read_timed(record, begins, series)
+
+
+def _left_unread(record: Record, reason: str) -> Content:
+    """What cannot be read at all."""
+    return Untranslatable(reason, raw=_raw_termin(record)), False
 
 
 def _series_of(record: Record, begins: fields.Moment) -> Series | Untranslatable | None:
@@ -176,19 +184,20 @@ def _read_absence(
 
 def _read_timed(
     record: Record, begins: fields.Moment, series: Series | None
-) -> tuple[NormalisedEvent | Untranslatable, bool]:
+) -> Content:
     last_day = _own_last_day(record, series)
-    start, end, is_guessed = _timed(
-        record, begins, last_day, within_day=series is not None
-    )
-    problem = occurrence_problem(start, end) if series else None
-    if problem is not None:
-        return Untranslatable(problem, raw=_raw_termin(record)), False
+    is_series = series is not None
+    start, end, is_guessed = _timed(record, begins, last_day, within_day=is_series)
+    if is_series:
+        problem = occurrence_problem(start, end)
+        if problem is not None:
+            return _left_unread(record, problem)
     start = existing(start)
     end = existing(end)
     if end <= start:  # the clocks were put forward in between
         end = existing(start + DEFAULT_LENGTH)
-    event = new_event(start, end, series, _texts_of(record), privat=_is_privat(record))
+    texts = _texts_of(record)
+    event = new_event(start, end, series, texts, privat=_is_privat(record))
     return event, is_guessed or _is_end_day_unreadable(record)
 
 
@@ -216,9 +225,9 @@ def _is_end_day_unreadable(record: Record) -> bool:
 
 def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
     """Why the Termin cannot be read, as far as that does not depend on its kind."""
-    missing = [name for name in _NEEDED_FIELDS if name not in record]
-    if missing:
-        return f"appointment without the field {missing[0]}"
+    for name in _NEEDED_FIELDS:
+        if name not in record:
+            return f"appointment without the field {name}"
     if begins is None or not fields.is_year_usable(begins.day):
         return "appointment without a readable date"
     is_series = fields.flag(record["dauertermin"])
@@ -248,7 +257,9 @@ def _unreadable_rest(record: Record) -> str | None:
 
 def _is_end_usable(day: date) -> bool:
     """Whether it is a date, none at all, or without limit."""
-    return fields.is_year_usable(day) or day.year in (date.min.year, date.max.year)
+    if day.year in (date.min.year, date.max.year):
+        return True
+    return fields.is_year_usable(day)
 
 
 def _last_day(value: Any) -> date | None:
@@ -299,11 +310,13 @@ def _end_clock(record: Record) -> timedelta | None:
 
 def _end(start: datetime, last_day: date, until: timedelta) -> tuple[datetime, bool]:
     """The end on that day at that time since midnight; and whether it contradicts the start and is guessed."""
-    end = fields.at(max(last_day, start.date()), until)
+    first_day = start.date()
+    end = fields.at(max(last_day, first_day), until)
     if end > start:
-        return end, last_day < start.date()
-    if _is_on_next_day(start, end + ONE_DAY, until):
-        return end + ONE_DAY, True
+        return end, last_day < first_day
+    next_day = end + ONE_DAY
+    if _is_on_next_day(start, next_day, until):
+        return next_day, True
     return start + DEFAULT_LENGTH, True
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from services.calendar_sync import fields
 from services.calendar_sync.description import (
@@ -186,7 +187,7 @@ def _google_series(
     lines = resource.get("recurrence")
     if not lines:
         return None
-    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+    if not _is_list_of_texts(lines):
         problems.append("series with unreadable rules")
         return None
     read = series_of_google(lines, start)
@@ -204,6 +205,12 @@ def _google_series(
     if is_timed and not _has_berlins_clock(resource, day_of(start), last_day):
         problems.append("series in another time zone")
     return series
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    if not isinstance(value, list):
+        return False
+    return all(isinstance(item, str) for item in value)
 
 
 def _has_berlins_clock(resource: Record, first_day: date, last_day: date) -> bool:
@@ -252,12 +259,20 @@ def _google_time(value: Any) -> datetime | date | None:
     if parsed is None:
         return None
     if parsed.tzinfo is None:
-        name = value.get("timeZone") or ZONE
-        zone = time_zone(name) if isinstance(name, str) else None
+        zone = _zone_of(value)
         if zone is None:
             return None
         parsed = parsed.replace(tzinfo=zone)
-    return parsed.astimezone(UTC).astimezone(BERLIN).replace(microsecond=0)
+    in_berlin = parsed.astimezone(UTC).astimezone(BERLIN)
+    return in_berlin.replace(microsecond=0)
+
+
+def _zone_of(value: Record) -> ZoneInfo | None:
+    """The time zone of a time without offset; Berlin's if it names none."""
+    name = value.get("timeZone") or ZONE
+    if not isinstance(name, str):
+        return None
+    return time_zone(name)
 
 
 def _parsed_time(value: Any) -> datetime | None:
@@ -287,8 +302,10 @@ def google_texts(resource: Record) -> dict[str, str | None]:
     texts: dict[str, str | None] = {}
     for name, google_name in GOOGLE_NAMES.items():
         texts[name] = normalise_text(resource.get(google_name))
-    if texts["notiz"] is not None:
-        texts["notiz"] = normalise_text(text_of_description(texts["notiz"]))
+    description = texts["notiz"]
+    if description is not None:
+        note = text_of_description(description)
+        texts["notiz"] = normalise_text(note)
     return texts
 
 

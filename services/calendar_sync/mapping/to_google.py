@@ -81,11 +81,18 @@ def google_body(
     if event.all_day:
         # An absence blocks its days; else it would not be read as one again.
         body["transparency"] = "opaque"
+    return body | _visibility(event, current, is_own=is_own)
+
+
+def _visibility(
+    event: NormalisedEvent, current: GoogleEvent | None, *, is_own: bool
+) -> dict[str, str]:
+    """The visibility to be written; nothing if a person's own event keeps the one that it has."""
     if event.anonymised:
-        body["visibility"] = "private"
-    elif is_own or _was_anonymised(current):
-        body["visibility"] = "default"
-    return body
+        return {"visibility": "private"}
+    if is_own or _was_anonymised(current):
+        return {"visibility": "default"}
+    return {}
 
 
 def _was_anonymised(current: GoogleEvent | None) -> bool:
@@ -118,10 +125,14 @@ def texts_body(
     """The body of a patch that leaves times and series of an event as they are; arguments as of `google_body`."""
     if event.anonymised or fr_nr is None:
         return hide_body(fr_nr, sync_id)
-    body = google_body(event, fr_nr, sync_id, is_own=is_own)
-    visibility = {} if is_own else {"visibility": "default"}
-    names = (*GOOGLE_NAMES.values(), "visibility", "extendedProperties")
-    return {name: body[name] for name in names if name in body} | visibility
+    whole = google_body(event, fr_nr, sync_id, is_own=is_own)
+    body = {}
+    for name in (*GOOGLE_NAMES.values(), "visibility", "extendedProperties"):
+        if name in whole:
+            body[name] = whole[name]
+    if not is_own:
+        body["visibility"] = "default"
+    return body
 
 
 def unmark_body() -> dict[str, Any]:
@@ -139,14 +150,19 @@ def _description(event: NormalisedEvent, current: GoogleEvent | None) -> str | N
     if event.anonymised or event.notiz is None:
         return None
     wanted = fitting_description(event.notiz)
-    if current is not None and not current.cancelled:
-        written = current.record.get(GOOGLE_NAMES["notiz"])
-        reads_the_same = google_texts(current.record)["notiz"] == normalise_text(
-            text_of_description(wanted)
-        )
-        if isinstance(written, str) and reads_the_same:
-            return written
+    if current is None or current.cancelled:
+        return wanted
+    written = current.record.get(GOOGLE_NAMES["notiz"])
+    if isinstance(written, str) and _reads_as(current, wanted):
+        return written
     return wanted
+
+
+def _reads_as(current: GoogleEvent, description: str) -> bool:
+    """Whether the description that is there says the same."""
+    present = google_texts(current.record)
+    wanted = text_of_description(description)
+    return present["notiz"] == normalise_text(wanted)
 
 
 def _content_of(current: GoogleEvent | None) -> NormalisedEvent | None:
@@ -163,11 +179,9 @@ def _same_hours(
     start = event.start
     end = event.end
     present = _content_of(current)
-    if (
-        present is None
-        or not isinstance(start, datetime)
-        or not isinstance(end, datetime)
-    ):
+    if present is None:
+        return start, end
+    if not isinstance(start, datetime) or not isinstance(end, datetime):
         return start, end
     if isinstance(present.start, datetime) and present.start.date() == start.date():
         start = _existing_fold(start, present.start.fold)
@@ -188,15 +202,19 @@ def _existing_fold(moment: datetime, fold: int) -> datetime:
 
 def _kept_zone(event: NormalisedEvent, current: GoogleEvent | None, which: str) -> str:
     """The time zone in which a person entered the event; of a series only if its clock is Berlin's."""
-    times = current.record.get(which) if current is not None else None
-    name = times.get("timeZone") if isinstance(times, Mapping) else None
+    if current is None:
+        return ZONE
+    times = current.record.get(which)
+    if not isinstance(times, Mapping):
+        return ZONE
+    name = times.get("timeZone")
     if not isinstance(name, str) or time_zone(name) is None:
         return ZONE
-    if event.recurrence is not None and not has_berlins_clock(
-        name, event.first_day, event.last_day
-    ):
-        return ZONE
-    return name
+    if event.recurrence is None:
+        return name
+    if has_berlins_clock(name, event.first_day, event.last_day):
+        return name
+    return ZONE
 
 
 def _google_moment(moment: datetime | date, zone: str) -> dict[str, Any]:
