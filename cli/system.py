@@ -21,8 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from psycopg.conninfo import make_conninfo
-
 from cli import embedded
 from cli.engines import (
     CONFIGURATION,
@@ -50,7 +48,7 @@ from config import (
     new_key,
     require_safe_access,
 )
-from sandbox.advoware.app import DEFAULT_CREDENTIALS
+from sandbox.advoware.credentials import DEFAULT_CREDENTIALS
 from sandbox.espocrm.access import ADMIN_ID
 from services.core.twins import TWIN_NAMES, require_twins
 from services.takeover.signs import notices_at_start
@@ -353,6 +351,9 @@ async def _start_stores(
             "REDIS_PASSWORD": redis.password,
         }
     if "host" in settings.postgres.model_fields_set:
+        # Here, because it costs 6 MB, and few have a PostgreSQL of their own.
+        from psycopg.conninfo import make_conninfo
+
         given = settings.postgres
         return make_conninfo(
             host=given.host,
