@@ -153,17 +153,14 @@ async def running_system(
         for name in needed:
             on_event(f"starting the {PORT_NAMES[name][0]}")
         # At the same time: each is busy with its imports for most of it.
-        engine_database, *ready = await _all_of(
+        engine_database, twins = await _all_of(
             _start_stores(settings, data, stack, found, on_event, patience),
-            *(run(_twin_program(name, getattr(ports, name), data)) for name in needed),
+            _start_twins(needed, ports, data, run),
         )
-        twins = {}
-        for name, twin in zip(needed, ready, strict=True):
-            twins[name] = twin["url"]
-            watch(
-                f"{name}-twin", partial(engine_answers, f"{twins[name]}/__sandbox__")
-            )  # where no fault rule reaches
-            found |= _twin_settings(name, twins[name], data)
+        for name, url in twins.items():
+            found |= _twin_settings(name, url, data)
+        if twins:
+            watch("twins", partial(_twins_answer, list(twins.values())))
         on_event("starting the engine")
         await run(_engine_program(iii, ports, data, engine_database))
         await wait_for_ports(ports.http, ports.worker, log=data / "log" / "engine.log")
@@ -332,6 +329,19 @@ def _require_free_ports(ports: dict[str, int]) -> None:
                 ) from None
 
 
+async def _start_twins(
+    names: Sequence[str],
+    ports: Ports,
+    data: Path,
+    run: Callable[[Program], Awaitable[dict[str, Any]]],
+) -> dict[str, str]:
+    """The base URL of each twin that has been started; all of them are one process."""
+    if not names:
+        return {}
+    ready = await run(_twins_program(names, ports, data))
+    return dict(ready["urls"])
+
+
 async def _start_stores(
     settings: Settings,
     data: Path,
@@ -427,18 +437,11 @@ def _local_operator(data: Path) -> str:
     return f"local:repair:{digest}"
 
 
-def _twin_program(name: str, port: int, data: Path) -> Program:
-    arguments = [
-        "--port",
-        str(port),
-        "--state-file",
-        str(data / "twins" / f"{name}.state"),
-    ]
-    if name == "google":
-        arguments += ["--service-account-file", str(_service_account_file(data))]
-    return Program(
-        f"{name}-twin", _python(f"sandbox.{name}.app", *arguments), _base_environment()
-    )
+def _twins_program(names: Sequence[str], ports: Ports, data: Path) -> Program:
+    arguments = ["--folder", str(data / "twins")]
+    for name in names:
+        arguments += [f"--{name}", str(getattr(ports, name))]
+    return Program("twins", _python("sandbox.twins", *arguments), _base_environment())
 
 
 def _service_account_file(data: Path) -> Path:
@@ -472,6 +475,12 @@ def _twin_settings(name: str, url: str, data: Path) -> dict[str, str]:
         "ADVOWARE_ROLE": str(login.role),
         "ADVOWARE_PASSWORD": login.password,
     }
+
+
+async def _twins_answer(urls: Sequence[str]) -> bool:
+    """Whether all of them answer, on a path where no fault rule reaches."""
+    looks = (engine_answers(f"{url}/__sandbox__") for url in urls)
+    return all(await asyncio.gather(*looks))
 
 
 async def _worker_answers(http_url: str) -> bool:
