@@ -7,7 +7,7 @@ import asyncio
 import sys
 import traceback
 
-from benchmarks import beteiligte, calendar, machine, proxy, queue, start, webhook
+from benchmarks import beteiligte, calendar, day, machine, proxy, queue, start, webhook
 from benchmarks.bench import Bench, Part
 from benchmarks.results import (
     BEFORE,
@@ -24,6 +24,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "proxy": ("Proxy", proxy.measure),
     "beteiligte": ("Beteiligte", beteiligte.measure),
     "calendar": ("Calendar", calendar.measure),
+    "day": ("A day's work", day.measure),
     "start": ("Start and rest", start.measure),
 }
 #: No part takes longer, whatever hangs.

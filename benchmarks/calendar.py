@@ -77,14 +77,9 @@ def _termin(number: int) -> dict[str, Any]:
 async def _calendar(bench: Bench, size: int) -> None:
     bench.say(f"starting the system, for {size:,} appointments")
     async with stack.running() as system:
-        await system.twin(
-            "advoware", "POST", "/__sandbox__/reset", json={"empty": True}
-        )
-        await system.twin("google", "POST", "/__sandbox__/reset", json={"empty": True})
-        quota = {"per_minute": None}
-        await system.twin("google", "POST", "/__sandbox__/quota", json=quota)
-        numbers = await _enter(system, size)
-        first = await _runs(system, 1)
+        await emptied(system)
+        numbers = await enter(system, size)
+        first = await runs(system, 1)
         _show(bench, f"{size:,} appointments, first run", first)
         calls = await system.calls()
         what = f"{size:,} appointments, first run: calls to both systems"
@@ -92,23 +87,37 @@ async def _calendar(bench: Bench, size: int) -> None:
         wait = calls / DEFAULT_RATE.per_minute
         what = f"{size:,} appointments, first run: at least, by Google's quota"
         bench.add(what, SUBJECT, "min", [wait])
-        await _runs(system, 1)
-        unchanged = await _runs(system, 1 + bench.repeats)
+        await runs(system, 1)
+        unchanged = await runs(system, 1 + bench.repeats)
         _show(bench, f"{size:,} appointments, unchanged", unchanged[1:])
         changed = []
         for repetition in range(bench.repeats):
-            for number in numbers[:CHANGES]:
-                text = {"text": f"Geändert {repetition}"}
-                path = f"/__sandbox__/termine/{number}"
-                await system.twin("advoware", "PUT", path, json=text)
-            changed += await _runs(system, 1)
+            await change(system, numbers, f"Geändert {repetition}")
+            changed += await runs(system, 1)
         _show(bench, f"{size:,} appointments, {CHANGES} changed", changed)
         bench.add(
             f"{size:,} appointments: memory", SUBJECT, "MB", column(changed, "memory")
         )
 
 
-async def _enter(system: Stack, size: int) -> list[int]:
+async def emptied(system: Stack) -> None:
+    """No appointments on either side, and no quota of the twin's."""
+    empty = {"empty": True}
+    for name in ("advoware", "google"):
+        await system.twin(name, "POST", "/__sandbox__/reset", json=empty)
+    quota = {"per_minute": None}
+    await system.twin("google", "POST", "/__sandbox__/quota", json=quota)
+
+
+async def change(system: Stack, numbers: list[int], text: str) -> None:
+    """Change the first few appointments in Advoware."""
+    for number in numbers[:CHANGES]:
+        path = f"/__sandbox__/termine/{number}"
+        await system.twin("advoware", "PUT", path, json={"text": text})
+
+
+async def enter(system: Stack, size: int) -> list[int]:
+    """Appointments in Advoware's twin; their numbers."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> int:
@@ -123,9 +132,10 @@ async def _enter(system: Stack, size: int) -> list[int]:
     return numbers
 
 
-async def _runs(system: Stack, runs: int) -> list[dict[str, float]]:
+async def runs(system: Stack, number: int) -> list[dict[str, float]]:
+    """So many runs of the calendar in a process of their own, without Google's quota."""
     settings = system.system.settings.environment()
-    order = {"environment": settings, "kuerzel": KUERZEL, "runs": runs}
+    order = {"environment": settings, "kuerzel": KUERZEL, "runs": number}
     found: list[dict[str, float]] = await stack.helper(
         "benchmarks.calendar_run", json.dumps(order), RUN_SECONDS
     )
