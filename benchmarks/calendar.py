@@ -7,11 +7,9 @@ import json
 import resource
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from benchmarks import stack
+from benchmarks import firm, quota, stack
 from benchmarks.bench import START_SECONDS, Bench, column, folder, process
 from benchmarks.stack import Stack
 from cli import embedded
@@ -47,31 +45,16 @@ password = "benchmark"
 
 
 async def measure(bench: Bench) -> None:
-    """First run, unchanged and a few changes, for growing calendars; then the peer on the largest usual one."""
+    """First run, unchanged and a few changes, for growing calendars; the peer; many calendars."""
     sizes = [bench.count(size) for size in SIZES]
-    for size in [*sizes, *([LONG_SIZE] if bench.long else [])]:
+    for size in sizes:
         await _calendar(bench, size)
     if bench.has_peer("vdirsyncer", "radicale"):
         async with folder() as data:
             await _peer(bench, data, sizes[-1])
-
-
-def _moment(number: int) -> tuple[str, str]:
-    """Day and hour of an appointment: ten a day, from tomorrow on, and again from there."""
-    day = datetime.now(UTC).date() + timedelta(days=1 + number // 10 % 300)
-    return day.isoformat(), f"{8 + number % 10:02d}"
-
-
-def _termin(number: int) -> dict[str, Any]:
-    day, hour = _moment(number)
-    return {
-        "text": f"Besprechung {number}",
-        "datum": day,
-        "uhrzeitVon": f"{hour}:00:00",
-        "uhrzeitBis": f"{hour}:30:00",
-        "datumBis": day,
-        "anwalt": KUERZEL,
-    }
+    await quota.measure(bench)
+    if bench.long:
+        await _calendar(bench, LONG_SIZE)
 
 
 async def _calendar(bench: Bench, size: int) -> None:
@@ -123,7 +106,10 @@ async def enter(system: Stack, size: int) -> list[int]:
     async def one(number: int) -> int:
         async with slots:
             made = await system.twin(
-                "advoware", "POST", "/__sandbox__/termine", json=_termin(number)
+                "advoware",
+                "POST",
+                "/__sandbox__/termine",
+                json=firm.termin(number, KUERZEL),
             )
         return int(made["frNr"])
 
@@ -185,7 +171,7 @@ def _show_peer(bench: Bench, what: str, found: list[dict[str, float]]) -> None:
 
 
 def _write_event(events: Path, number: int, text: str) -> None:
-    day, hour = _moment(number)
+    day, hour = firm.moment(number)
     start = f"{day.replace('-', '')}T{hour}"
     lines = [
         "BEGIN:VCALENDAR",
