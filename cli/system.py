@@ -59,6 +59,12 @@ BOARD_KEY = "board-key"
 #: What we keep in the folder of all local data, beside PostgreSQL's own.
 OWN_ENTRIES = (BOARD_KEY, "environment", "iii", "log", "redis", "twins", "up.lock")
 ESPOCRM_TWIN_KEY = "espocrm-demo-key"
+#: Let glibc give memory back: one heap for all threads, and limits that do not grow with what was once allocated.
+MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+}
 TRIAL_NOTICE = "trial (BITBYLAW_TRIAL): a real system may run beside a twin; never with data that matter"
 
 
@@ -391,6 +397,7 @@ def _python(module: str, *arguments: str) -> list[str]:
 def _base_environment() -> dict[str, str]:
     # websockets would send even connections on this machine through a proxy
     return {
+        **MEMORY,
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": "127.0.0.1,localhost",
