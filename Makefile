@@ -85,8 +85,8 @@ metrics-code: $(VENV)/.development ## how dense the code is, and the functions t
 walk: $(VENV)/.development ## follow one Beteiligter and one calendar event through services/: files, functions, hops
 	@$(BIN)/python tools/walk.py
 
-bench: $(VENV)/.bench ## how fast everything is, beside its peers; writes docs/benchmarks.md (ONLY=webhook,queue; SMALL=1: only that it works; LONG=1)
-	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SMALL),--small) $(if $(LONG),--long)
+bench: $(VENV)/.bench ## how fast everything is, beside its peers; writes docs/benchmarks.md (ONLY=webhook,queue; SMALL=1: only that it works; LONG=1; REAL=1)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SMALL),--small) $(if $(LONG),--long) $(if $(REAL),--real)
 
 curves: $(VENV)/.development ## what crons, board and audit read at 100 to 100,000 records; writes docs/scaling.md
 	@$(BIN)/python -m benchmarks.curves

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Row, number
+from benchmarks.results import LONG, REAL, USUAL, Row, number
 from cli.engines import EngineKind
 
 #: Of a peer's process, as of the system's parts.
@@ -24,13 +24,27 @@ START_SECONDS = 30.0
 
 @dataclass
 class Bench:
-    """One part being measured. ``small``: only to see that it works; ``long``: also what takes many minutes."""
+    """One part being measured.
+
+    ``small``: only to see that it works; ``long``: instead, what takes many minutes; ``real``: only the real engine,
+    beside what an earlier call has measured of the embedded one and of the peers.
+    """
 
     part: str
     small: bool
     long: bool = False
+    real: bool = False
     rows: list[Row] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def run(self) -> str:
+        """The kind of call."""
+        if self.long:
+            return LONG
+        if self.real:
+            return REAL
+        return USUAL
 
     def say(self, line: str) -> None:
         """Show how far the part is."""
@@ -47,7 +61,7 @@ class Bench:
         peer: str | None = None,
     ) -> None:
         """Keep the values of all repetitions; with the other subject that ``peer`` names they are compared."""
-        row = Row(self.part, what, subject, unit, values, peer)
+        row = Row(self.part, what, subject, unit, values, peer, self.run)
         self.rows.append(row)
         self.say(f"{what}, {subject}: {number(row.median)} {unit}")
 
@@ -67,13 +81,17 @@ class Bench:
     @property
     def engines(self) -> list[EngineKind]:
         """The embedded engine, and the real one if ``III_ENGINE_BIN`` names it."""
+        if self.real:
+            return [EngineKind.III]
         if os.environ.get("III_ENGINE_BIN"):
             return [EngineKind.EMBEDDED, EngineKind.III]
         self.say("III_ENGINE_BIN is not set: nothing of the real engine")
         return [EngineKind.EMBEDDED]
 
     def has_peer(self, *packages: str) -> bool:
-        """Whether the packages of a peer are installed (the group ``bench`` of pyproject.toml)."""
+        """Whether a peer is measured: its packages are installed (the group ``bench`` of pyproject.toml)."""
+        if self.real:
+            return False
         missing = [package for package in packages if find_spec(package) is None]
         if missing:
             self.say(f"not installed, so not compared: {', '.join(missing)}")

@@ -29,7 +29,7 @@ async def measure(bench: Bench) -> None:
         unchanged, changed = _parts(ids, parts), _parts(ids, parts)
         await _measure(bench, system, "unchanged", unchanged)
         await system.slow_twins(0)
-        await _change(system, ids)
+        await change(system, ids, "Neu")
         await system.slow_twins(UPSTREAM_MS)
         await _measure(bench, system, "one change", changed)
         memory = machine.memory(system.pid("worker"))
@@ -60,14 +60,15 @@ async def _measure(
     bench.add(f"{what}: calls", SUBJECT, "calls/record", calls)
 
 
-async def _change(system: Stack, ids: list[str]) -> None:
+async def change(system: Stack, ids: list[str], text: str) -> None:
+    """Give each record another last name in EspoCRM, without a webhook."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(entity_id: str) -> None:
         path = f"/__sandbox__/records/CBeteiligte/{entity_id}?silent=1"
         async with slots:
             await system.twin(
-                "espocrm", "PUT", path, json={"lastName": f"Neu {entity_id}"}
+                "espocrm", "PUT", path, json={"lastName": f"{text} {entity_id}"}
             )
 
     await asyncio.gather(*(one(entity_id) for entity_id in ids))

@@ -7,11 +7,9 @@ import json
 import resource
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from benchmarks import stack
+from benchmarks import firm, quota, stack
 from benchmarks.bench import START_SECONDS, Bench, column, folder, process
 from benchmarks.stack import Stack
 from cli import embedded
@@ -47,44 +45,25 @@ password = "benchmark"
 
 
 async def measure(bench: Bench) -> None:
-    """First run, unchanged and a few changes, for growing calendars; then the peer on the largest usual one."""
+    """First run, unchanged and a few changes, for growing calendars; the peer; many calendars."""
+    if bench.long:
+        await _calendar(bench, LONG_SIZE)
+        return
     sizes = [bench.count(size) for size in SIZES]
-    for size in [*sizes, *([LONG_SIZE] if bench.long else [])]:
+    for size in sizes:
         await _calendar(bench, size)
     if bench.has_peer("vdirsyncer", "radicale"):
         async with folder() as data:
             await _peer(bench, data, sizes[-1])
-
-
-def _moment(number: int) -> tuple[str, str]:
-    """Day and hour of an appointment: ten a day, from tomorrow on, and again from there."""
-    day = datetime.now(UTC).date() + timedelta(days=1 + number // 10 % 300)
-    return day.isoformat(), f"{8 + number % 10:02d}"
-
-
-def _termin(number: int) -> dict[str, Any]:
-    day, hour = _moment(number)
-    return {
-        "text": f"Besprechung {number}",
-        "datum": day,
-        "uhrzeitVon": f"{hour}:00:00",
-        "uhrzeitBis": f"{hour}:30:00",
-        "datumBis": day,
-        "anwalt": KUERZEL,
-    }
+    await quota.measure(bench)
 
 
 async def _calendar(bench: Bench, size: int) -> None:
     bench.say(f"starting the system, for {size:,} appointments")
     async with stack.running() as system:
-        await system.twin(
-            "advoware", "POST", "/__sandbox__/reset", json={"empty": True}
-        )
-        await system.twin("google", "POST", "/__sandbox__/reset", json={"empty": True})
-        quota = {"per_minute": None}
-        await system.twin("google", "POST", "/__sandbox__/quota", json=quota)
-        numbers = await _enter(system, size)
-        first = await _runs(system, 1)
+        await emptied(system)
+        numbers = await enter(system, size)
+        first = await runs(system, 1)
         _show(bench, f"{size:,} appointments, first run", first)
         calls = await system.calls()
         what = f"{size:,} appointments, first run: calls to both systems"
@@ -92,29 +71,46 @@ async def _calendar(bench: Bench, size: int) -> None:
         wait = calls / DEFAULT_RATE.per_minute
         what = f"{size:,} appointments, first run: at least, by Google's quota"
         bench.add(what, SUBJECT, "min", [wait])
-        await _runs(system, 1)
-        unchanged = await _runs(system, 1 + bench.repeats)
+        await runs(system, 1)
+        unchanged = await runs(system, 1 + bench.repeats)
         _show(bench, f"{size:,} appointments, unchanged", unchanged[1:])
         changed = []
         for repetition in range(bench.repeats):
-            for number in numbers[:CHANGES]:
-                text = {"text": f"Geändert {repetition}"}
-                path = f"/__sandbox__/termine/{number}"
-                await system.twin("advoware", "PUT", path, json=text)
-            changed += await _runs(system, 1)
+            await change(system, numbers, f"Geändert {repetition}")
+            changed += await runs(system, 1)
         _show(bench, f"{size:,} appointments, {CHANGES} changed", changed)
         bench.add(
             f"{size:,} appointments: memory", SUBJECT, "MB", column(changed, "memory")
         )
 
 
-async def _enter(system: Stack, size: int) -> list[int]:
+async def emptied(system: Stack) -> None:
+    """No appointments on either side, and no quota of the twin's."""
+    empty = {"empty": True}
+    for name in ("advoware", "google"):
+        await system.twin(name, "POST", "/__sandbox__/reset", json=empty)
+    quota = {"per_minute": None}
+    await system.twin("google", "POST", "/__sandbox__/quota", json=quota)
+
+
+async def change(system: Stack, numbers: list[int], text: str) -> None:
+    """Change the first few appointments in Advoware."""
+    for number in numbers[:CHANGES]:
+        path = f"/__sandbox__/termine/{number}"
+        await system.twin("advoware", "PUT", path, json={"text": text})
+
+
+async def enter(system: Stack, size: int) -> list[int]:
+    """Appointments in Advoware's twin; their numbers."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> int:
         async with slots:
             made = await system.twin(
-                "advoware", "POST", "/__sandbox__/termine", json=_termin(number)
+                "advoware",
+                "POST",
+                "/__sandbox__/termine",
+                json=firm.termin(number, KUERZEL),
             )
         return int(made["frNr"])
 
@@ -123,9 +119,10 @@ async def _enter(system: Stack, size: int) -> list[int]:
     return numbers
 
 
-async def _runs(system: Stack, runs: int) -> list[dict[str, float]]:
+async def runs(system: Stack, number: int) -> list[dict[str, float]]:
+    """So many runs of the calendar in a process of their own, without Google's quota."""
     settings = system.system.settings.environment()
-    order = {"environment": settings, "kuerzel": KUERZEL, "runs": runs}
+    order = {"environment": settings, "kuerzel": KUERZEL, "runs": number}
     found: list[dict[str, float]] = await stack.helper(
         "benchmarks.calendar_run", json.dumps(order), RUN_SECONDS
     )
@@ -175,7 +172,7 @@ def _show_peer(bench: Bench, what: str, found: list[dict[str, float]]) -> None:
 
 
 def _write_event(events: Path, number: int, text: str) -> None:
-    day, hour = _moment(number)
+    day, hour = firm.moment(number)
     start = f"{day.replace('-', '')}T{hour}"
     lines = [
         "BEGIN:VCALENDAR",

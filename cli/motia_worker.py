@@ -6,6 +6,7 @@
 2. **The log as lines of JSON on stdout.** The engine keeps the newest 1,000 records in memory, its own among them; and
    libraries write a traceback for each vain try to reach something that is away.
 3. **No spans for looks at the worker's health.** Several are made a minute; they would push out everything else.
+   None for an enqueue either: a webhook of 50 ids makes 50, for a third of the worker's time, and each job has its own.
 4. **Functions that say which step they are.** motia gives name, flow, description and file of a step to its triggers
    only; the console draws its Flow page from the functions.
 
@@ -20,7 +21,7 @@ import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -194,6 +195,11 @@ def _with_middleware(trigger: Any) -> Any:
     )
 
 
+def no_span(_operation: str, **_attributes: Any) -> AbstractContextManager[None]:
+    """Instead of a span for each event that is enqueued: the span of its job, below the step's, says as much."""
+    return nullcontext()
+
+
 class WithoutHealthLooks(Sampler):
     """Samples as another sampler does, but for the spans of `UNTRACED` steps and what belongs to them."""
 
@@ -224,6 +230,7 @@ def main(arguments: Sequence[str]) -> None:
         provider.sampler = WithoutHealthLooks(provider.sampler)
     # motia makes a new tracer for every span, which costs more than the span.
     vars(tracing)["get_tracer"] = functools.cache(tracing.get_tracer)
+    vars(runtime)["operation_span"] = no_span
     queue = EngineQueue()
     vars(runtime)["Motia"] = lambda: DescribedSteps(queue)
     serve_in_thread(load_settings(), queue.stats)

@@ -21,8 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from psycopg.conninfo import make_conninfo
-
 from cli import embedded
 from cli.engines import (
     CONFIGURATION,
@@ -50,7 +48,7 @@ from config import (
     new_key,
     require_safe_access,
 )
-from sandbox.advoware.app import DEFAULT_CREDENTIALS
+from sandbox.advoware.credentials import DEFAULT_CREDENTIALS
 from sandbox.espocrm.access import ADMIN_ID
 from services.core.twins import TWIN_NAMES, require_twins
 from services.takeover.signs import notices_at_start
@@ -61,6 +59,12 @@ BOARD_KEY = "board-key"
 #: What we keep in the folder of all local data, beside PostgreSQL's own.
 OWN_ENTRIES = (BOARD_KEY, "environment", "iii", "log", "redis", "twins", "up.lock")
 ESPOCRM_TWIN_KEY = "espocrm-demo-key"
+#: Let glibc give memory back: one heap for all threads, and limits that do not grow with what was once allocated.
+MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+}
 TRIAL_NOTICE = "trial (BITBYLAW_TRIAL): a real system may run beside a twin; never with data that matter"
 
 
@@ -140,20 +144,14 @@ async def running_system(
         for name in needed:
             on_event(f"starting the {PORT_NAMES[name][0]}")
         # At the same time: each is busy with its imports for most of it.
-        engine_database, *ready = await _all_of(
+        engine_database, twins = await _all_of(
             _start_stores(settings, data, stack, found, on_event, patience),
-            *(
-                parts.run(_twin_program(name, getattr(ports, name), data))
-                for name in needed
-            ),
+            _start_twins(parts, needed, ports, data),
         )
-        twins = {}
-        for name, twin in zip(needed, ready, strict=True):
-            url = twin["url"]
-            twins[name] = url
-            # Where no fault rule reaches.
-            parts.watch_http(f"{name}-twin", f"{url}/__sandbox__")
+        for name, url in twins.items():
             found |= _twin_settings(name, url, data)
+        if twins:
+            parts.watch("twins", partial(_twins_answer, list(twins.values())))
         on_event("starting the engine")
         http_url = await _start_engine(parts, iii, ports, data, engine_database)
         found |= _local_settings(settings, ports, data, twins)
@@ -382,6 +380,16 @@ def _require_free_ports(ports: dict[str, int]) -> None:
                 ) from None
 
 
+async def _start_twins(
+    parts: _Parts, names: Sequence[str], ports: Ports, data: Path
+) -> dict[str, str]:
+    """The base URL of each twin that has been started; all of them are one process."""
+    if not names:
+        return {}
+    ready = await parts.run(_twins_program(names, ports, data))
+    return dict(ready["urls"])
+
+
 async def _start_stores(
     settings: Settings,
     data: Path,
@@ -401,6 +409,9 @@ async def _start_stores(
             "REDIS_PASSWORD": redis.password,
         }
     if "host" in settings.postgres.model_fields_set:
+        # Here, because it costs 6 MB, and few have a PostgreSQL of their own.
+        from psycopg.conninfo import make_conninfo
+
         given = settings.postgres
         return make_conninfo(
             host=given.host,
@@ -428,6 +439,7 @@ def _python(module: str, *arguments: str) -> list[str]:
 def _base_environment() -> dict[str, str]:
     # websockets would send even connections on this machine through a proxy
     return {
+        **MEMORY,
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": "127.0.0.1,localhost",
@@ -474,18 +486,11 @@ def _local_operator(data: Path) -> str:
     return f"local:repair:{digest}"
 
 
-def _twin_program(name: str, port: int, data: Path) -> Program:
-    arguments = [
-        "--port",
-        str(port),
-        "--state-file",
-        str(data / "twins" / f"{name}.state"),
-    ]
-    if name == "google":
-        arguments += ["--service-account-file", str(_service_account_file(data))]
-    return Program(
-        f"{name}-twin", _python(f"sandbox.{name}.app", *arguments), _base_environment()
-    )
+def _twins_program(names: Sequence[str], ports: Ports, data: Path) -> Program:
+    arguments = ["--folder", str(data / "twins")]
+    for name in names:
+        arguments += [f"--{name}", str(getattr(ports, name))]
+    return Program("twins", _python("sandbox.twins", *arguments), _base_environment())
 
 
 def _service_account_file(data: Path) -> Path:
@@ -519,6 +524,12 @@ def _twin_settings(name: str, url: str, data: Path) -> dict[str, str]:
         "ADVOWARE_ROLE": str(login.role),
         "ADVOWARE_PASSWORD": login.password,
     }
+
+
+async def _twins_answer(urls: Sequence[str]) -> bool:
+    """Whether all of them answer, on a path where no fault rule reaches."""
+    looks = (engine_answers(f"{url}/__sandbox__") for url in urls)
+    return all(await asyncio.gather(*looks))
 
 
 async def _worker_answers(http_url: str) -> bool:

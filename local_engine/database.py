@@ -9,14 +9,10 @@ from contextlib import asynccontextmanager
 
 import psycopg
 from procrastinate import App, PsycopgConnector
-from procrastinate.jobs import Job
-from procrastinate.manager import JobManager
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from local_engine.errors import DatabaseStartupError, StorageUnavailableError
 from local_engine.logs import log_event
-
-__all__ = ["Connection", "Database", "Job"]
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -27,6 +23,8 @@ LOCK_WAIT = 5.0
 #: How long a caller waits for a connection before the database counts as unavailable (seconds).
 POOL_TIMEOUT = 5.0
 POOL_SIZE = 10
+#: After so long without work the pool gives up one connection; each takes 3 MB of PostgreSQL (seconds).
+IDLE = 30.0
 
 # Tables of our own hold only what procrastinate has no place for. A function's failed executions are procrastinate's
 # ``attempts`` minus ``forgiven`` (executions that ended because a worker or the engine was lost, or that happened
@@ -60,14 +58,6 @@ class Database:
         self._conninfo = conninfo
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._lock: Connection | None = None
-        self._jobs: JobManager | None = None
-
-    @property
-    def jobs(self) -> JobManager:
-        """procrastinate's job manager on the engine's pool."""
-        if self._jobs is None:
-            raise StorageUnavailableError
-        return self._jobs
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -96,6 +86,7 @@ class Database:
                 min_size=2,
                 max_size=POOL_SIZE,
                 timeout=POOL_TIMEOUT,
+                max_idle=IDLE,
                 reconnect_timeout=POOL_TIMEOUT,
                 check=AsyncConnectionPool.check_connection,
                 kwargs={"application_name": "local_engine"},
@@ -116,7 +107,7 @@ class Database:
         """Close all connections, which also releases the lock."""
         if self._pool is not None:
             await self._pool.close(timeout=1.0)
-            self._pool = self._jobs = None
+            self._pool = None
         if self._lock is not None:
             await self._lock.close()
             self._lock = None
@@ -127,7 +118,6 @@ class Database:
         app = App(connector=connector)
         if not await app.check_connection_async():
             await app.schema_manager.apply_schema_async()
-        self._jobs = app.job_manager
         async with pool.connection() as connection:
             await connection.execute(_SCHEMA)
 

@@ -920,32 +920,62 @@ def main(
         "--empty", action="store_true", help="start without sample data"
     )
     arguments = parser.parse_args()
-
     twin = make_twin(arguments)
-    state_file: Path | None = arguments.state_file
+    restore(twin, arguments.state_file)
+
+    async def serve() -> None:
+        finished = asked_to_end()
+        async with kept(
+            twin, arguments.state_file, host=arguments.host, port=arguments.port
+        ) as url:
+            print(json.dumps({"ready": twin.name, "url": url}), flush=True)  # noqa: T201 - the contract above
+            await finished.wait()
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve())
+
+
+def restore(twin: Twin, state_file: Path | None) -> None:
+    """Give a twin the data of its last run, if it has kept any."""
     if state_file is not None and state_file.exists():
         twin.restore(state_file.read_bytes())
 
-    with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(twin, arguments.host, arguments.port, state_file))
 
-
-async def _serve(twin: Twin, host: str, port: int, state_file: Path | None) -> None:
-    """Serve until a signal; the data are kept in the file, if one is named."""
+def asked_to_end() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
     finished = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, finished.set)
+    return finished
+
+
+@asynccontextmanager
+async def kept(
+    twin: Twin, state_file: Path | None, *, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
+    """Serve a twin and keep its data in a file, if one is given; yields its base URL.
+
+    Raises:
+        SystemExit: the port is taken; the message says what to do.
+    """
     try:
-        async with running(twin, host=host, port=port) as url:
-            saver = None
-            if state_file is not None:
-                saver = asyncio.create_task(_keep_saved(twin, state_file))
-            print(json.dumps({"ready": twin.name, "url": url}), flush=True)  # noqa: T201 - the contract of main
-            await finished.wait()
-            if saver is not None:
-                saver.cancel()
-                await asyncio.wait([saver])
+        async with running(twin, host=host, port=port) as url, _saved(twin, state_file):
+            yield url
     except OSError as error:
         problem = f"Port {port} ({twin.name} twin) cannot be used: {error.strerror}"
         raise SystemExit(f"{problem}; choose another with --port") from error
+
+
+@asynccontextmanager
+async def _saved(twin: Twin, state_file: Path | None) -> AsyncIterator[None]:
+    """Save what changes, and the last of it when the block ends."""
+    if state_file is None:
+        yield
+        return
+    saver = asyncio.create_task(_keep_saved(twin, state_file))
+    try:
+        yield
+    finally:
+        saver.cancel()
+        await asyncio.wait([saver])

@@ -19,8 +19,6 @@ from typing import Any, NamedTuple
 import google_auth_httplib2
 import httplib2
 from google.auth.exceptions import GoogleAuthError, RefreshError
-from google.oauth2 import service_account
-from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
 from config import GoogleCalendarSettings
@@ -468,6 +466,9 @@ class _Threads:
 
 
 def _new_service(settings: GoogleCalendarSettings) -> Any:
+    # Here, because it brings 10 MB of cryptography, and board and commands seldom come this far.
+    from googleapiclient.discovery import build
+
     http_with_timeout = httplib2.Http(timeout=SOCKET_SECONDS)
     options = None
     if settings.api_endpoint:
@@ -533,6 +534,8 @@ def _credentials(path: str | None) -> Any:
         raise ConfigurationError(
             f"{variable}: no service account for Google Calendar is configured"
         )
+    from google.oauth2 import service_account  # as in `_new_service`
+
     account: Any = service_account.Credentials
     try:
         return account.from_service_account_file(path, scopes=[SCOPE])

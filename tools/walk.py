@@ -36,7 +36,8 @@ from servers import Stores  # noqa: E402
 from cli import embedded  # noqa: E402
 from cli.system import ESPOCRM_TWIN_KEY  # noqa: E402
 from config import Settings, load_settings  # noqa: E402
-from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin  # noqa: E402
+from sandbox.advoware.app import AdvowareTwin  # noqa: E402
+from sandbox.advoware.credentials import DEFAULT_CREDENTIALS  # noqa: E402
 from sandbox.control import running  # noqa: E402
 from sandbox.espocrm.access import ADMIN_ID  # noqa: E402
 from sandbox.espocrm.app import EspoCRMTwin  # noqa: E402

@@ -21,7 +21,6 @@ from config import (
     default_env_file,
     get_settings,
 )
-from services.calendar_sync.doctor import diagnose_google
 from services.espocrm_setup.doctor import diagnose
 from services.espocrm_setup.webhooks import (
     Check,
@@ -182,6 +181,9 @@ def doctor(
 
 
 async def _diagnose(settings: Settings, url: str | None) -> list[Check]:
+    # Here, so that other commands do without the 4 MB of Google's client.
+    from services.calendar_sync.doctor import diagnose_google
+
     return [
         *await diagnose(settings, url),
         *await diagnose_google(settings),

@@ -29,7 +29,6 @@ import re
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -43,6 +42,7 @@ from sandbox.advoware.beteiligte import (
     BeteiligteStore,
     PartKind,
 )
+from sandbox.advoware.credentials import DEFAULT_CREDENTIALS, Credentials
 from sandbox.advoware.records import (
     BERLIN,
     Record,
@@ -84,23 +84,6 @@ _LOGIN_TEXTS: Final = (
     "RequestTimeStamp",
 )
 _LOGIN_NUMBERS: Final = ("Role", "Product")
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """The one login that the twin accepts."""
-
-    kanzlei: str = "demo"
-    database: str = "demo"
-    user: str = "api"
-    password: str = "demo-password"  # noqa: S105 - opens nothing but this twin
-    app_id: str = "bitbylaw-demo"
-    api_key: str = base64.b64encode(b"bitbylaw-demo-secret").decode()  #: base64
-    product: int = 64
-    role: int = 2
-
-
-DEFAULT_CREDENTIALS: Final = Credentials()
 
 
 class RestoreBackup(BaseModel):

@@ -248,7 +248,7 @@ async def _logs(system: Outside) -> Found:
         *(data / "postgres").glob("log*"),
         *(data / "redis").glob("*.log"),
     ]
-    ours = [path for path in files if path.is_file() and "-twin" not in path.name]
+    ours = [path for path in files if path.is_file() and "twins" not in path.name]
     assert {path.name for path in ours} >= {"worker.log", "engine.log", "board.log"}
     found = Found({path.name: path.read_text(errors="replace") for path in ours})
     for event in ("access.denied", "calendar.failed", "proxy.refused", "library"):

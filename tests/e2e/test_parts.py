@@ -322,7 +322,7 @@ async def test_parts_that_hang_are_started_again_like_dead_ones(
         in " ".join(process.info["cmdline"] or [])
     ]
     parts = running.system.processes
-    stopped = {name: parts[name].pid for name in ("engine", "worker", "espocrm-twin")}
+    stopped = {name: parts[name].pid for name in ("engine", "worker", "twins")}
     for pid in (redis, postmaster(running), *stopped.values()):
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
@@ -334,7 +334,7 @@ async def test_parts_that_hang_are_started_again_like_dead_ones(
             return False
 
     await running.until(well)
-    for name in ("redis", "engine", "worker", "espocrm-twin"):
+    for name in ("redis", "engine", "worker", "twins"):
         assert any(
             event.startswith(f"{name} does not answer") for event in running.events
         ), name

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from outside import KEY, TRIAL, RealEspoCRM
 
-from sandbox.advoware.app import DEFAULT_CREDENTIALS
+from sandbox.advoware.credentials import DEFAULT_CREDENTIALS
 from sandbox.control import running
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]

@@ -8,7 +8,6 @@ import pytest
 from beteiligte_office import Office, office
 from operator_desk import all_tables
 
-from cli.system import PORT_NAMES
 from config import PROJECT_ROOT
 from services.advoware import (
     LOGIN_LOCK_KEY,
@@ -72,10 +71,5 @@ async def test_no_other_key_is_in_redis_after_a_sync(
 
 
 def test_every_log_is_documented() -> None:
-    twins = [
-        f"{name}-twin.log"
-        for name in PORT_NAMES
-        if name not in {"http", "worker", "board"}
-    ]
-    for log in ("worker.log", "board.log", "engine.log", "redis.log", *twins):
+    for log in ("worker.log", "board.log", "engine.log", "redis.log", "twins.log"):
         assert log in documented("Logs")

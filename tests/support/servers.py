@@ -16,7 +16,8 @@ from hasty_loop import HASTE
 from cli import embedded
 from cli.system import ESPOCRM_TWIN_KEY
 from config import PostgresSettings
-from sandbox.advoware.app import DEFAULT_CREDENTIALS, AdvowareTwin
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.advoware.credentials import DEFAULT_CREDENTIALS
 from sandbox.espocrm.access import ADMIN_ID
 from sandbox.espocrm.app import EspoCRMTwin
 from sandbox.google.app import GoogleTwin
