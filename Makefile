@@ -55,9 +55,9 @@ kill-trial: $(VENV)/.development ## kill -9 of everything at once under load, TI
 load: $(VENV)/.development ## 10,000 events at once on two workers while the systems are slow and failing (15 minutes; LOAD="--events 200 --records 10")
 	@$(BIN)/python -W ignore tools/load_trial.py $(LOAD)
 
-soak: $(VENV)/.development ## HOURS=1: the whole firm for an hour; without: the two searches (SCENARIOS=500, CALENDAR_SCENARIOS=300)
+soak: $(VENV)/.development ## HOURS=1: the whole firm for an hour, in JOBS=2 processes; without: the two searches (SCENARIOS=500, CALENDAR_SCENARIOS=300)
 ifdef HOURS
-	@$(BIN)/python -W ignore tools/simulation.py --hours $(HOURS) --first $(or $(SEED),$$(date +%s))
+	@$(BIN)/python -W ignore tools/simulation.py --hours $(HOURS) --jobs $(or $(JOBS),2) --first $(or $(SEED),$$(date +%s))
 else
 	@SOAK_SCENARIOS=$(SCENARIOS) $(SOAK) tests/integration/test_hostile_simulation.py
 	@$(MAKE) --no-print-directory soak-calendar

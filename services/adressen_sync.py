@@ -688,8 +688,8 @@ class AdressenSync:
         version = None
         if action.espocrm and self._writes is not None:
             version = action.row.get("versionNumber")
+        is_guarded = version is not None or not ending.may_overwrite_edit
         if await self._is_collected():
-            is_guarded = version is not None or not ending.may_overwrite_edit
             if not is_guarded and await self._was_edited(action.row):
                 ending.leave_to_next_round()
                 return
@@ -702,7 +702,15 @@ class AdressenSync:
             partial(self._end_collected, ending),
             partial(self._end_alone, ending),
             partial(self._show_failure, run.report, action),
+            None if is_guarded else partial(self._is_still_unedited, ending),
         )
+
+    async def _is_still_unedited(self, ending: _Ending) -> bool:
+        """Asked right before a collected write: other requests may have come since it was collected."""
+        if await self._was_edited(ending.action.row):
+            ending.leave_to_next_round()
+            return False
+        return True
 
     async def _is_collected(self) -> bool:
         """Whether the writes of CAdressen are collected."""
@@ -768,12 +776,13 @@ class AdressenSync:
         then: Callable[[list[Record]], Awaitable[None]],
         alone: Callable[[ForeignSystemError | None], Awaitable[None]],
         failed: Callable[[Exception], Awaitable[None]],
+        still: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """Collect a write; without anything to collect it, do it at once."""
+        """Collect a write, wanted if it is ``still`` when it is sent; without anything to collect it, do it at once."""
         if self._writes is None:
             await alone(None)
         else:
-            await self._writes.add(Collected([write], then, alone, failed))
+            await self._writes.add(Collected([write], then, alone, failed, still))
 
     async def _set_status(
         self,

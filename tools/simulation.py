@@ -1,22 +1,28 @@
-"""Play the simulation of the firm for hours, or one story again: ``python tools/simulation.py --hours 1``.
+"""Play the simulation of the firm for hours, or one story again: ``python tools/simulation.py --hours 1 --jobs 2``.
 
-``--seed N`` plays one story, ``--trace`` prints what happened in it, and ``--reduce`` leaves out of a failing one what
-it does not need to fail. Each violation is printed with its seed, and kept with its trace in ``.local/simulation``.
+Each of the ``--jobs`` is a process with a firm and stores of its own; they share the stories between them. ``--seed N``
+plays one story, ``--trace`` prints what happened in it, and ``--reduce`` leaves out of a failing one what it does not
+need to fail. Each violation is printed with its seed, and kept with its trace in ``.local/simulation``.
 Exit status 0: nothing was violated. ``docs/reliability.md`` says what is checked.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import gc
 import logging
+import multiprocessing
+import queue
+import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = [
@@ -25,9 +31,9 @@ TESTS = [
 sys.path[:0] = [str(ROOT), *TESTS]
 
 from firm_checks import Violation, play  # noqa: E402
+from firm_loop import firm_runner  # noqa: E402
 from firm_story import Story, random_story, reduced  # noqa: E402
 from firm_world import Firm  # noqa: E402
-from hasty_loop import hasty_runner  # noqa: E402
 from servers import Stores  # noqa: E402
 
 from cli import embedded  # noqa: E402
@@ -79,17 +85,48 @@ class Simulation:
 
         return reduced(story, fails) if kind else story
 
-    def summary(self) -> str:
-        """What was played so far, in one line."""
+    def count(self) -> Count:
+        """What was played so far."""
         firm = self.firm
-        minutes = (time.monotonic() - self.started) / 60
-        requests = firm.requests_before + len(firm.requests)
-        return (
-            f"{self.stories} stories, {firm.operations} operations and {firm.runs} runs of steps"
-            f" (together {firm.operations + firm.runs}), {firm.deaths} deaths of a worker,"
-            f" {requests} requests to foreign systems, {len(self.violations)} violations,"
-            f" {minutes:.1f} minutes"
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return Count(
+            self.stories,
+            firm.operations,
+            firm.runs,
+            firm.deaths,
+            firm.requests_before + len(firm.requests),
+            len(self.violations),
+            used.ru_utime + used.ru_stime,
         )
+
+
+class Count(NamedTuple):
+    """What was played, by one process or by all of them."""
+
+    stories: int = 0
+    operations: int = 0
+    runs: int = 0
+    deaths: int = 0
+    requests: int = 0
+    violations: int = 0
+    processor_seconds: float = 0.0
+
+    def in_words(self, seconds: float) -> str:
+        """In one line, if it took so long on the wall."""
+        together = self.operations + self.runs
+        milliseconds = 1000 * self.processor_seconds / max(1, together)
+        return (
+            f"{self.stories} stories, {self.operations} operations and {self.runs} runs of steps"
+            f" (together {together}), {self.deaths} deaths of a worker,"
+            f" {self.requests} requests to foreign systems, {self.violations} violations,"
+            f" {seconds / 60:.1f} minutes ({together / seconds:.0f} a second,"
+            f" {milliseconds:.1f} ms of a processor each)"
+        )
+
+
+def total(counts: Iterable[Count]) -> Count:
+    """All of them together."""
+    return Count(*(sum(values) for values in zip(*counts, strict=True)))
 
 
 def _kind(violation: str | None) -> str:
@@ -102,38 +139,75 @@ def simulation() -> Iterator[Simulation]:
     """A firm on stores of its own."""
     data = Path(tempfile.mkdtemp(prefix="bbl-"))
     try:
-        with hasty_runner() as runner:
+        gc.freeze()  # what was loaded stays, and need not be looked at again and again
+        gc.set_threshold(20_000, 20, 100)
+        with asyncio.Runner() as outside:
             stack = AsyncExitStack()
-            firm = runner.run(_open(stack, data))
-            yield Simulation(firm, runner.run)
-            runner.run(firm.close())
-            runner.run(stack.aclose())
+            stores = outside.run(_start(stack, data))
+            with firm_runner(stores.redis.port) as runner:
+                firm = Firm(stores, data)
+                runner.run(firm.open())
+                yield Simulation(firm, runner.run)
+                runner.run(firm.close())
+            outside.run(stack.aclose())
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
 
-async def _open(stack: AsyncExitStack, data: Path) -> Firm:
+async def _start(stack: AsyncExitStack, data: Path) -> Stores:
     postgres = await stack.enter_async_context(embedded.postgres(data / "pg"))
     redis = await stack.enter_async_context(embedded.redis(data / "redis"))
     stores = Stores(postgres, redis)
     await stores.prepare()
-    firm = Firm(stores, data)
-    await firm.open()
-    return firm
+    return stores
 
 
-def _play_for(played: Simulation, hours: float, first: int, until_found: bool) -> None:
-    deadline = time.monotonic() + hours * 3600
-    reported = time.monotonic()
-    seed = first
-    while time.monotonic() < deadline:
-        found = played.play(seed)
-        seed += 1
-        if found is not None and until_found:
-            return
-        if time.monotonic() - reported > REPORT_SECONDS:
-            reported = time.monotonic()
-            print(f"until seed {seed - 1}: {played.summary()}", flush=True)
+def _play_for(given: argparse.Namespace, number: int, news: Any) -> None:
+    """The share of one process; ``news`` gets its count after each minute and at the end, and how it ended."""
+    logging.disable(logging.CRITICAL)
+    deadline = time.monotonic() + given.hours * 3600
+    with simulation() as played:
+        reported = time.monotonic()
+        seed = given.first + number
+        while time.monotonic() < deadline:
+            found = played.play(seed)
+            seed += given.jobs
+            if found is not None and given.until_found:
+                break
+            if time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                news.put((number, played.count(), False))
+        news.put((number, played.count(), True))
+
+
+def _play_side_by_side(given: argparse.Namespace) -> int:
+    """Let so many processes play; prints their counts together. The exit status."""
+    context = multiprocessing.get_context("spawn")
+    news = context.Queue()
+    players = [
+        context.Process(target=_play_for, args=(given, number, news))
+        for number in range(given.jobs)
+    ]
+    started = time.monotonic()
+    for player in players:
+        player.start()
+    counts = {number: Count() for number in range(given.jobs)}
+    playing = set(counts)
+    while playing:
+        try:
+            number, count, is_over = news.get(timeout=5)
+        except queue.Empty:
+            # One that was killed says no more.
+            playing = {number for number in playing if players[number].is_alive()}
+            continue
+        counts[number] = count
+        if is_over:
+            playing.discard(number)
+        print(total(counts.values()).in_words(time.monotonic() - started), flush=True)
+    for player in players:
+        player.join()
+    is_whole = all(player.exitcode == 0 for player in players)
+    return 0 if is_whole and not total(counts.values()).violations else 1
 
 
 def _play_one(played: Simulation, seed: int, *, trace: bool, shorter: bool) -> None:
@@ -153,18 +227,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--first", type=int, default=1, help="the first story's number")
+    parser.add_argument("--jobs", type=int, default=1, help="so many processes")
     parser.add_argument("--until-found", action="store_true")
     parser.add_argument("--seed", type=int, help="play this story only")
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--reduce", action="store_true")
     given = parser.parse_args()
+    if given.seed is None:
+        return _play_side_by_side(given)
     logging.disable(logging.CRITICAL)
     with simulation() as played:
-        if given.seed is None:
-            _play_for(played, given.hours, given.first, given.until_found)
-        else:
-            _play_one(played, given.seed, trace=given.trace, shorter=given.reduce)
-        print(played.summary())
+        _play_one(played, given.seed, trace=given.trace, shorter=given.reduce)
+        seconds = time.monotonic() - played.started
+        print(played.count().in_words(seconds))
     return 1 if played.violations else 0
 
 

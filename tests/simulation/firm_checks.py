@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import calendar_checks
@@ -19,7 +21,6 @@ from beteiligte_scenario import Surprise
 from calendar_scenario import KUERZEL, checks_to_make
 from firm_story import Operation, Story, Work
 from firm_world import Firm
-from hasty_loop import HASTE
 
 #: A story that takes longer (seconds on the wall) waits for something that never comes.
 LONGEST_SECONDS = 90
@@ -40,8 +41,9 @@ async def play(firm: Firm, story: Story) -> list[str]:
     """
     await firm.begin(story)
     playing = asyncio.get_running_loop().create_task(_play(firm, story))
-    done, _ = await asyncio.wait([playing], timeout=LONGEST_SECONDS * HASTE)
-    if not done:
+    with _limit() as is_over:
+        await asyncio.wait([playing, is_over], return_when=asyncio.FIRST_COMPLETED)
+    if not playing.done():
         waiting = _waiting_tasks()
         playing.cancel()
         await asyncio.wait([playing])
@@ -50,6 +52,26 @@ async def play(firm: Firm, story: Story) -> list[str]:
     if error is not None:
         raise Violation(_report(firm, error)) from error
     return playing.result()
+
+
+@contextmanager
+def _limit() -> Iterator[asyncio.Future[None]]:
+    """A future that is done after `LONGEST_SECONDS` on the wall; the clock of the loop is another one."""
+    loop = asyncio.get_running_loop()
+    is_over = loop.create_future()
+
+    def end() -> None:
+        if not is_over.done():
+            is_over.set_result(None)
+
+    timer = threading.Timer(LONGEST_SECONDS, loop.call_soon_threadsafe, [end])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield is_over
+    finally:
+        timer.cancel()
+        is_over.cancel()
 
 
 async def _play(firm: Firm, story: Story) -> list[str]:

@@ -12,6 +12,7 @@ import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from services import google_calendar
 from services.core import resources as product
 from services.core.resources import Resources
 
@@ -50,6 +51,15 @@ class MortalResources(Resources):
     """Connections that can be cut for good, whoever still holds them."""
 
     is_dead = False
+
+    @property
+    def is_in_google(self) -> bool:
+        """Whether a thread is busy with a request to Google."""
+        threads = self._shared.get(google_calendar._Threads)
+        if threads is None:
+            return False
+        pool = threads._pool
+        return len(pool._threads) > pool._idle_semaphore._value
 
     @property
     def http(self) -> aiohttp.ClientSession:

@@ -23,6 +23,7 @@ from calendar_scenario import KUERZEL, Configure
 from calendar_world import CalendarWorld
 from calendar_world import Ledger as CalendarLedger
 from firm_engine import Context, Job, Queue, steps
+from firm_loop import FirmLoop
 from firm_story import (
     Cron,
     Death,
@@ -55,6 +56,8 @@ from sandbox.control import ActiveFault, Twin
 from sandbox.control import running as served
 from sandbox.espocrm.access import Settings as EspoCRMSettings
 from sandbox.espocrm.store import Change
+from sandbox.google.app import DEFAULT_ACCOUNT
+from sandbox.google.protocol.tokens import make_service_account
 from sandbox.google.readings import Readings
 from services.calendar_sync.waiting import TOPIC_EMPLOYEE
 from services.core.errors import BitByLawError
@@ -73,6 +76,8 @@ RESTART = timedelta(seconds=70)
 #: A queue that still grows after so many deliveries is a ping-pong.
 MOST_DELIVERIES = 400
 ROUNDS = 3
+#: Of the key to Google's twin, which each new worker reads several times: a usual one would take a sixth of all time.
+KEY_BITS = 1024
 _FULL_DISK = """
     CREATE TABLE simulated_disk (is_full boolean NOT NULL);
     INSERT INTO simulated_disk VALUES (false);
@@ -83,6 +88,19 @@ _FULL_DISK = """
         END IF;
         RETURN NEW;
     END $$;
+"""
+_AGE = """
+    for place = 2, #ARGV do
+        redis.call('SELECT', ARGV[place])
+        for _, name in ipairs(redis.call('KEYS', '*')) do
+            local left = redis.call('PTTL', name) - ARGV[1]
+            if left > 0 then
+                redis.call('PEXPIRE', name, string.format('%d', left))
+            elseif left > -1 - ARGV[1] then
+                redis.call('DEL', name)
+            end
+        end
+    end
 """
 _OTHERS = (
     "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
@@ -185,6 +203,7 @@ class Firm:
         #: Whether in this story PostgreSQL has refused something, or a worker has died: lines of the audit may lack.
         self.was_hit = False
         self._due: list[tuple[int, Meanwhile]] = []
+        self._known_settings: dict[Configure, Settings] = {}
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -193,11 +212,19 @@ class Firm:
         self.database = await self._stack.enter_async_context(
             self._stores.new_database()
         )
+        account = make_service_account(DEFAULT_ACCOUNT, KEY_BITS)
+        self.diary.google.tokens.accounts[account.email] = account
         for twin in self.twins:
             await self._stack.enter_async_context(served(twin))
             twin.journal = WatchedJournal(self._on_request)
         self._stack.enter_context(workers_by_task())
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, FirmLoop)
+        loop.is_awaited = self._is_in_google
         self._connect()
+
+    def _is_in_google(self) -> bool:
+        return any(worker.resources.is_in_google for worker in self.workers)
 
     def _connect(self) -> None:
         self._admin = self._stack.enter_context(
@@ -215,10 +242,12 @@ class Firm:
             )
         server = self._stores.redis
         numbers = {RedisSettings().db_advoware_cache, RedisSettings().db_calendar_sync}
+        self._redis_numbers = sorted(numbers)
         self._redis = [
             redis.Redis(server.host, server.port, number, server.password)
-            for number in sorted(numbers)
+            for number in self._redis_numbers
         ]
+        self._age = self._redis[0].register_script(_AGE)
 
     async def close(self) -> None:
         """Stop everything."""
@@ -260,11 +289,16 @@ class Firm:
         self.diary.google.world.events.readings = Readings(**story.readings)
         self.office.espocrm._service._publish = self.office._on_change
         await self._new_workers()
-        with self._owner.transaction():
-            # Past the trigger that keeps the audit.
-            self._owner.execute("SET LOCAL session_replication_role = replica")
-            self._owner.execute(f"TRUNCATE {', '.join(self._tables)} CASCADE")
+        self._empty_tables()
         self._redis[0].flushall()
+
+    def _empty_tables(self) -> None:
+        """Remove the few rows of a story, for which that takes a tenth of the time of TRUNCATE."""
+        deletes = "; ".join(f"DELETE FROM {name}" for name in self._tables)  # noqa: S608 - our own tables
+        with self._owner.transaction():
+            # Past the trigger that keeps the audit, and the references between tables.
+            self._owner.execute("SET LOCAL session_replication_role = replica")
+            self._owner.execute(deletes)
 
     async def _new_workers(self) -> None:
         for worker in self.workers:
@@ -277,12 +311,15 @@ class Firm:
         self.workers[number] = self._new_worker(number)
 
     def _new_worker(self, number: int) -> Worker:
-        return Worker(
-            number, MortalResources(self._settings(), clock=lambda: self.clock.now)
-        )
+        settings = self._settings(self.diary.configuration)
+        return Worker(number, MortalResources(settings, clock=lambda: self.clock.now))
 
-    def _settings(self) -> Settings:
-        configuration: Configure = self.diary.configuration
+    def _settings(self, configuration: Configure) -> Settings:
+        if configuration not in self._known_settings:
+            self._known_settings[configuration] = self._load_settings(configuration)
+        return self._known_settings[configuration]
+
+    def _load_settings(self, configuration: Configure) -> Settings:
         return load_settings(
             {
                 **self._stores.variables(self.database),
@@ -337,13 +374,7 @@ class Firm:
         milliseconds = int(span.total_seconds() * 1000)
         if milliseconds <= 0:
             return
-        for client in self._redis:
-            for name in client.scan_iter("*"):
-                left = client.pttl(name)
-                if left > milliseconds:
-                    client.pexpire(name, left - milliseconds)
-                elif left > 0:
-                    client.delete(name)
+        self._age(args=[milliseconds, *self._redis_numbers])
 
     def _happen_to_a_store(self, what: str) -> None:
         self.was_hit = True

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 from firm_checks import play
+from firm_loop import firm_runner
 from firm_story import Story, Work, random_story
 from firm_world import Firm
-from hasty_loop import hasty_runner
 from servers import Stores
 
 #: The stories that the gate plays.
@@ -26,7 +26,7 @@ def firm(
     stores: Stores, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[asyncio.Runner, Firm]]:
     """One firm for all stories, and the runner of its loop."""
-    with hasty_runner() as runner:
+    with firm_runner(stores.redis.port) as runner:
         opened = Firm(stores, tmp_path_factory.mktemp("firm"))
         runner.run(opened.open())
         yield runner, opened
