@@ -428,7 +428,7 @@ class Twin(ABC):
         if fault.latency_ms:
             await asyncio.sleep(fault.latency_ms / 1000)
         if fault.hold:
-            while not active.removed and _caller_waits(request):  # noqa: ASYNC110 - no event reports it
+            while not active.removed:  # noqa: ASYNC110 - no event reports it
                 await asyncio.sleep(0.01)
         if fault.revoke_tokens:
             self.revoke_tokens()
