@@ -450,7 +450,7 @@ class Twin(ABC):
         fault = active.rule
         entry["fault"] = fault.model_dump(exclude_defaults=True)
         await request.read()
-        await _delay(request, active)
+        await _delay(active)
         if fault.revoke_tokens:
             self.revoke_tokens()
         if fault.replaces_answer and fault.when == "before":
@@ -730,14 +730,14 @@ def _route_of(request: web.Request) -> str:
     return resource.canonical
 
 
-async def _delay(request: web.Request, active: ActiveFault) -> None:
-    """Let a caller wait as long as a rule says, at most until he hangs up."""
+async def _delay(active: ActiveFault) -> None:
+    """Let a request wait as long as its rule says, also if its caller has given it up meanwhile."""
     fault = active.rule
     if fault.latency_ms:
         await asyncio.sleep(fault.latency_ms / 1000)
     if not fault.hold:
         return
-    while not active.removed and _caller_waits(request):  # noqa: ASYNC110 - no event reports it
+    while not active.removed:  # noqa: ASYNC110 - no event reports it
         await asyncio.sleep(0.01)
 
 

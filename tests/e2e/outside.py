@@ -120,6 +120,27 @@ class Outside:
 
         await self.until(enough)
 
+    @asynccontextmanager
+    async def held(
+        self, twin: str, **rule: Any
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """The twin keeps the first such request waiting until the end of the block; what it gives waits for it to come.
+
+        ``rule`` says which request, as `sandbox.control.Fault` does.
+        """
+        faults = "/__sandbox__/faults"
+        hold = {"name": "held", "hold": True, "count": 1, **rule}
+        await self.twin(twin, "POST", faults, json=hold)
+
+        async def has_come() -> bool:
+            rules = await self.twin(twin, "GET", faults)
+            return any(rule.get("name") == "held" and rule["struck"] for rule in rules)
+
+        try:
+            yield lambda: self.until(has_come)
+        finally:
+            await self.twin(twin, "DELETE", f"{faults}?name=held")
+
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         """Wait until a condition holds."""
         async with asyncio.timeout(DEADLINE_SECONDS):

@@ -112,21 +112,13 @@ async def test_an_unusable_request_is_told_so(
 
 async def test_a_calendar_that_is_being_synced_is_locked(shared: Outside) -> None:
     kuerzel = await employee(shared)
-    await shared.twin(
-        "advoware",
-        "POST",
-        "/__sandbox__/faults",
-        json={"path": "Termine", "latency_ms": 3000, "count": 1},
-    )
-    assert (await shared.call("POST", PATH, json={"kuerzel": kuerzel}))[0] == 200
-
-    async def locked() -> bool:
+    async with shared.held("advoware", path="Termine") as reading:
+        assert (await shared.call("POST", PATH, json={"kuerzel": kuerzel}))[0] == 200
+        await reading()
         status, body = await shared.call(
             "POST", PATH, json={"kuerzel": kuerzel.lower()}
         )
-        return (status, body["status"]) == (409, "locked")
-
-    await shared.until(locked)
+    assert (status, body["status"]) == (409, "locked")
 
 
 async def test_only_callers_with_a_key_may_start_it() -> None:

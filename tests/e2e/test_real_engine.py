@@ -205,23 +205,11 @@ async def test_an_engine_killed_during_a_sync_is_found_again_by_the_worker(
     real: Outside,
 ) -> None:
     entity_id = await real.person(lastName="Motorschaden")
-    slow = {
-        "method": "GET",
-        "path": f"CBeteiligte/{entity_id}",
-        "latency_ms": 1500,
-        "count": 1,
-    }
-    await real.twin("espocrm", "POST", "/__sandbox__/faults", json=slow)
-    await real.webhook("create", entity_id)
-
-    async def reading() -> bool:
-        return any(
-            rule["struck"]
-            for rule in await real.twin("espocrm", "GET", "/__sandbox__/faults")
-        )
-
-    await real.until(reading)
-    kill(real, "engine")
+    path = f"CBeteiligte/{entity_id}"
+    async with real.held("espocrm", method="GET", path=path) as reading:
+        await real.webhook("create", entity_id)
+        await reading()
+        kill(real, "engine")
 
     await assert_created_once(real, entity_id, "Motorschaden")
     other = await real.person(lastName="Weiter")

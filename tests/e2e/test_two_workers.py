@@ -173,17 +173,12 @@ async def test_two_events_of_one_record_are_handled_one_after_the_other(
 ) -> None:
     system = pair.outside
     entity_id = await system.person(lastName="Gleichzeitig")
-    slow = {
-        "method": "GET",
-        "path": f"CBeteiligte/{entity_id}",
-        "latency_ms": 700,
-        "count": 1,
-    }
-    await system.twin("espocrm", "POST", "/__sandbox__/faults", json=slow)
-
-    await asyncio.gather(
-        *(system.webhook(action, entity_id) for action in ("create", "update"))
-    )
+    path = f"CBeteiligte/{entity_id}"
+    async with system.held("espocrm", method="GET", path=path) as reading:
+        await asyncio.gather(
+            *(system.webhook(action, entity_id) for action in ("create", "update"))
+        )
+        await reading()
 
     await assert_one_each(system, [entity_id], "Gleichzeitig")
     await system.synced(entity_id, 2)
@@ -374,11 +369,12 @@ async def test_the_rate_bucket_is_one_for_both(pair: Pair) -> None:
 async def test_a_worker_that_dies_leaves_its_work_to_the_other(pair: Pair) -> None:
     system = pair.outside
     ids = [await system.person(lastName="Erbe", firstName=f"Nr{n}") for n in range(8)]
-    slow = {"method": "POST", "path": "/Beteiligte$", "latency_ms": 300, "count": 8}
-    await system.twin("advoware", "POST", "/__sandbox__/faults", json=slow)
-    await system.webhook("create", *ids)
-
-    await pair.second.stop()
+    async with system.held(
+        "advoware", method="POST", path="/Beteiligte$", count=8
+    ) as creating:
+        await system.webhook("create", *ids)
+        await creating()
+        await pair.second.stop()
 
     await wait_for_subscribers(system, TOPIC, 1)
     await assert_one_each(system, ids, "Erbe")

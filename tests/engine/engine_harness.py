@@ -26,7 +26,7 @@ from yarl import URL
 
 PROJECT = Path(__file__).parents[2]
 SAMPLE_STEPS = "tests/engine/steps_sample"
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 T = TypeVar("T")
 Handler = Callable[[Any], Awaitable[Any]]

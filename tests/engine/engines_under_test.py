@@ -229,7 +229,7 @@ class RealEngine(EngineUnderTest):
                 stderr=log,
             )
         self._process = Process(process)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for port in self._ports.values():
                 while not await _listens(port):
                     assert process.returncode is None, (

@@ -317,7 +317,7 @@ async def raw(http: str, text: str | bytes) -> bytes:
     host, _, port = http.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(text.encode() if isinstance(text, str) else text)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await reader.read()
     writer.close()
     return answer

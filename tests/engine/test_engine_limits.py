@@ -23,7 +23,7 @@ from local_engine.connections import Limits
 from local_engine.server import Engine
 
 #: Seconds; how much later than its limit something may end on a busy machine.
-LATE = 5.0
+LATE = 30.0
 SLOW_CLIENTS = 200
 
 

@@ -95,7 +95,7 @@ async def test_sigterm_ends_the_engine_cleanly_and_its_workers_abruptly(
     await eventually(calls, lambda count: count == 2)
     assert await engine.terminate() == 0
     assert (await open_request).status == 503
-    await asyncio.wait_for(worker.closed.wait(), 5)
+    await asyncio.wait_for(worker.closed.wait(), 60)
     assert worker.close_code == 1006
 
 

@@ -28,7 +28,7 @@ async def test_workers_never_see_a_close_code_when_the_engine_stops(
 ) -> None:
     async with Engine(database_url).running() as engine:
         worker = await ScriptedWorker(engine.ws_url).start()
-    await asyncio.wait_for(worker.closed.wait(), 5)
+    await asyncio.wait_for(worker.closed.wait(), 60)
     assert worker.close_code == 1006
 
 

@@ -142,7 +142,7 @@ async def test_a_lost_worker_returns_its_job_at_once_and_uses_up_no_attempt(
             await asyncio.Event().wait()
 
         doomed = await new_worker(target).queue("t", hang).start()
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), 60)
         await doomed.crash()
     config = {"maxRetries": 2, "backoffDelayMs": 1}
     await new_worker(target).queue("t", handler, queue_config=config).start()

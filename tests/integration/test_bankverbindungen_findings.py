@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from bankverbindungen_office import (
     sync,
 )
 from office import BETEILIGTE_ID, Office, strike
+from waiting import held
 
 from sandbox.espocrm.entities import ENTITIES
 from services.bankverbindungen_sync import BankverbindungenSync
@@ -52,12 +52,11 @@ async def test_an_iban_corrected_while_the_event_waits_for_advoware_is_what_is_s
     office: Office, handle: Any
 ) -> None:
     entity_id = await add(office, iban=OTHER_IBAN)
-    strike(office.advoware, "GET", f"/Beteiligte/{office.betnr}", latency_ms=400)
-    running = asyncio.create_task(handle(entity_id))
-    async with asyncio.timeout(5):
-        while not any("/Beteiligte/" in call for call in office.requests()):
-            await asyncio.sleep(0.01)
-    await office.edit("CBankverbindungen", entity_id, iban=IBAN)
+    path = f"/Beteiligte/{office.betnr}"
+    async with held(
+        office.advoware, handle(entity_id), method="GET", path=path
+    ) as running:
+        await office.edit("CBankverbindungen", entity_id, iban=IBAN)
     await running
     assert [konto["iban"] for konto in konten(office)] == [IBAN]
 
@@ -72,12 +71,11 @@ async def test_an_account_given_to_another_beteiligter_meanwhile_is_created_ther
     await office.enter(
         "CBeteiligte", id=OTHER_ID, firstName="Bo", lastName="Weiß", betnr=other
     )
-    strike(office.advoware, "GET", f"/Beteiligte/{office.betnr}", latency_ms=400)
-    running = asyncio.create_task(handle(entity_id))
-    async with asyncio.timeout(5):
-        while not any("/Beteiligte/" in call for call in office.requests()):
-            await asyncio.sleep(0.01)
-    await office.edit("CBankverbindungen", entity_id, beteiligteId=OTHER_ID)
+    path = f"/Beteiligte/{office.betnr}"
+    async with held(
+        office.advoware, handle(entity_id), method="GET", path=path
+    ) as running:
+        await office.edit("CBankverbindungen", entity_id, beteiligteId=OTHER_ID)
     assert (await running).result == "created"
     assert konten(office) == []
     assert [

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from beteiligte_office import MAILS, PHONES, WRITES, Office, office
+from waiting import held
 
 from services.core.errors import Unavailable
 from services.core.locks import beteiligte_lock_key
@@ -161,24 +162,13 @@ async def test_an_edit_made_while_a_sync_is_running_is_synced_afterwards(
 ) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Erst")
+    work = office.sync(entity_id)
     if moment == "while Advoware is written":
-        await office.fault(office.advoware, method="PUT", latency_ms=400, count=1)
-        reached = lambda: office.calls(office.advoware)  # noqa: E731
+        waiting = held(office.advoware, work, method="PUT")
     else:
-        await office.fault(
-            office.espocrm,
-            method="PUT",
-            path="CBeteiligte",
-            skip=1,
-            latency_ms=400,
-            count=1,
-        )
-        reached = lambda: office.calls(office.espocrm)[1:]  # noqa: E731
-    running = asyncio.create_task(office.sync(entity_id))
-    async with asyncio.timeout(5):
-        while not reached():
-            await asyncio.sleep(0.01)
-    await office.edit_espocrm(entity_id, firstName="Dazwischen")
+        waiting = held(office.espocrm, work, method="PUT", path="CBeteiligte", skip=1)
+    async with waiting as running:
+        await office.edit_espocrm(entity_id, firstName="Dazwischen")
 
     await running
 
@@ -190,16 +180,11 @@ async def test_two_workers_never_work_on_the_same_record_at_once(
     office: Office,
 ) -> None:
     entity_id = await office.new_person()
-    await office.fault(
-        office.espocrm, method="GET", path="CBeteiligte", latency_ms=300, count=1
-    )
-
-    working = asyncio.create_task(office.sync(entity_id, "create"))
-    async with asyncio.timeout(5):
-        while not await office.resources.redis.exists(beteiligte_lock_key(entity_id)):
-            await asyncio.sleep(0.01)
-    assert (await office.sync(entity_id, "update")).result == "busy"
-    assert (await office.sync(entity_id, "sync_check", "cron")).result == "busy"
+    work = office.sync(entity_id, "create")
+    async with held(office.espocrm, work, method="GET", path="CBeteiligte") as working:
+        assert await office.resources.redis.exists(beteiligte_lock_key(entity_id))
+        assert (await office.sync(entity_id, "update")).result == "busy"
+        assert (await office.sync(entity_id, "sync_check", "cron")).result == "busy"
 
     assert (await working).result == "created"
     assert len(office.advoware.state()["beteiligte"]) == 1

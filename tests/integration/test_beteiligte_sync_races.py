@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from beteiligte_office import PHONES, Office, office
+from waiting import held
 
 from services.core.errors import BitByLawError
 from services.core.locks import beteiligte_lock_key, held_lock
@@ -34,12 +35,6 @@ async def recover(office: Office, entity_id: str) -> None:
         office.clock.advance(minutes=5)
         await office.sync(entity_id)
     await office.tell_the_rest()
-
-
-def begin(office: Office, entity_id: str) -> asyncio.Task[Any]:
-    office.espocrm.journal.clear()
-    office.advoware.journal.clear()
-    return asyncio.create_task(office.sync(entity_id))
 
 
 async def conflicting(office: Office) -> tuple[str, int]:
@@ -115,23 +110,14 @@ async def test_the_losing_value_of_a_conflict_survives_a_crash_after_it_was_over
     office: Office,
 ) -> None:
     entity_id, betnr = await conflicting(office)
-    await office.fault(
-        office.advoware,
-        method="GET",
-        path="Beteiligte/",
-        latency_ms=1500,
-        skip=2,
-        count=1,
-    )
-    running = begin(office, entity_id)
-    async with asyncio.timeout(5):
-        while office.in_advoware(betnr)["name"] != "Espo":
-            await asyncio.sleep(0.02)
-    running.cancel()
-    with suppress(
-        asyncio.CancelledError
-    ):  # what is told must be the same, should it come to its end before
-        await running
+    work = office.sync(entity_id)
+    async with held(
+        office.advoware, work, method="GET", path="Beteiligte/", skip=2
+    ) as running:
+        assert office.in_advoware(betnr)["name"] == "Espo"
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
 
     await recover(office, entity_id)
 
@@ -149,20 +135,15 @@ async def test_an_edit_of_the_very_field_that_a_running_sync_brings_over_is_not_
         await office.edit_advoware(
             betnr, kommunikation=[{"kommKz": 3, "tlf": "0171 3920012"}]
         )
-    await office.fault(
-        office.espocrm, method="GET", path="CBankverbindungen", latency_ms=500, count=1
-    )
-    running = begin(office, entity_id)
-    async with asyncio.timeout(5):
-        while not any(
-            "CBank" in call for call in office.calls(office.espocrm, frozenset({"GET"}))
-        ):
-            await asyncio.sleep(0.01)
-    if what == "field":
-        await office.edit_espocrm(entity_id, firstName="VonMensch")
-    else:
-        private = {"phoneNumber": "+4930123456", "type": "Home"}
-        await office.edit_espocrm(entity_id, phoneNumberData=[*PHONES, private])
+    work = office.sync(entity_id)
+    async with held(
+        office.espocrm, work, method="GET", path="CBankverbindungen"
+    ) as running:
+        if what == "field":
+            await office.edit_espocrm(entity_id, firstName="VonMensch")
+        else:
+            private = {"phoneNumber": "+4930123456", "type": "Home"}
+            await office.edit_espocrm(entity_id, phoneNumberData=[*PHONES, private])
 
     await running
     await recover(office, entity_id)
@@ -201,19 +182,12 @@ async def test_an_edit_in_advoware_between_our_write_and_the_read_back_is_no_ref
 ) -> None:
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Espo")
-    await office.fault(
-        office.advoware,
-        method="GET",
-        path="Beteiligte/",
-        latency_ms=500,
-        skip=1,
-        count=1,
-    )
-    running = begin(office, entity_id)
-    async with asyncio.timeout(5):
-        while office.in_advoware(betnr)["name"] != "Espo":
-            await asyncio.sleep(0.01)
-    await office.edit_advoware(betnr, name="Danach")
+    work = office.sync(entity_id)
+    async with held(
+        office.advoware, work, method="GET", path="Beteiligte/", skip=1
+    ) as running:
+        assert office.in_advoware(betnr)["name"] == "Espo"
+        await office.edit_advoware(betnr, name="Danach")
 
     await running
     await recover(office, entity_id)

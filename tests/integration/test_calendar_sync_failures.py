@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
+from waiting import held
 
 from services.calendar_sync.model import HoldDeletions, Pair
 from services.calendar_sync.run import CalendarSync, RunSummary, lock_key
@@ -824,16 +825,11 @@ async def test_a_pair_that_somebody_else_has_stored_does_not_stop_the_others(
         employee_kuerzel="SB", side="none", action="recorded", reason="by somebody else"
     )
     store = await office.store()
-    inserts: list[asyncio.Future[Any]] = []
-    office.strike("google", method="POST", latency_ms=300, count=1)
-    summary = await office.meanwhile(
-        "POST",
-        "/events?",
-        lambda: inserts.append(
-            asyncio.ensure_future(store.save_pair(row, line, office.now))
-        ),
-    )
-    await asyncio.gather(*inserts)
+    async with held(
+        office.google, office.try_sync(), method="POST", path="/events$"
+    ) as running:
+        await store.save_pair(row, line, office.now)
+    summary = await running
 
     assert isinstance(summary, RunSummary)
     assert (summary.result, office.texts()) == ("failed", ["danach", "zuerst"])

@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from motia import ApiRequest
+from waiting import held
 
 from config import Settings, get_settings
 from sandbox.advoware.app import AdvowareTwin
@@ -354,14 +356,10 @@ async def test_the_job_of_a_busy_employee_is_done_without_error(fresh: Worker) -
     assert fresh.calendars() == ["AW-SB"]
 
 
-async def at_work(worker: Worker) -> asyncio.Task[Any]:
-    """A run of SB that has read Advoware, and writes its first event slowly."""
-    worker.strike(worker.google, method="POST", path="/events", latency_ms=500, count=1)
-    working = asyncio.create_task(worker.run("event", {"kuerzel": "SB"}))
-    async with asyncio.timeout(10):
-        while not worker.google.faults[0].struck:
-            await asyncio.sleep(0.01)
-    return working
+def at_work(worker: Worker) -> AbstractAsyncContextManager[asyncio.Task[Any]]:
+    """A run of SB that has read Advoware, and waits for the answer to its first event."""
+    run = worker.run("event", {"kuerzel": "SB"})
+    return held(worker.google, run, method="POST", path="/events")
 
 
 async def noted(worker: Worker) -> set[str] | None:
@@ -374,11 +372,10 @@ async def test_a_wish_to_hide_the_texts_that_meets_a_running_sync_is_carried_out
     fresh: Worker,
 ) -> None:
     fresh.termin("Scheidung Müller")
-    working = await at_work(fresh)
-
-    await fresh.run("event", {"kuerzel": "SB", "full_content": False})
-    assert fresh.engine.level_of("calendar.busy") == ["info"]
-    assert await noted(fresh) == {HIDE}
+    async with at_work(fresh) as working:
+        await fresh.run("event", {"kuerzel": "SB", "full_content": False})
+        assert fresh.engine.level_of("calendar.busy") == ["info"]
+        assert await noted(fresh) == {HIDE}
     await working
 
     assert fresh.titles() == {"Advoware"}
@@ -389,10 +386,9 @@ async def test_a_termin_entered_while_a_sync_is_running_arrives_by_that_sync(
     fresh: Worker,
 ) -> None:
     fresh.termin("Erster")
-    working = await at_work(fresh)
-    fresh.termin("Zweiter")
-
-    await fresh.run("event", {"kuerzel": "SB"})
+    async with at_work(fresh) as working:
+        fresh.termin("Zweiter")
+        await fresh.run("event", {"kuerzel": "SB"})
     await working
 
     assert fresh.titles() == {"Erster", "Zweiter"}
@@ -574,12 +570,11 @@ async def test_without_postgresql_a_run_fails_in_the_log_only(worker: Worker) ->
 async def test_a_job_that_is_ended_is_no_failure(fresh: Worker) -> None:
     """Whoever ends the worker wants it to end."""
     fresh.termin("Erster")
-    working = await at_work(fresh)
+    async with at_work(fresh) as working:
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
 
-    working.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await working
     assert fresh.engine.level_of("calendar.failed") == []
     assert await runs(fresh) == {}
 

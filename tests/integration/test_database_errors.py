@@ -127,7 +127,7 @@ async def test_two_transactions_that_wait_for_each_other_are_worth_another_try(
             await connection.execute("SET LOCAL deadlock_timeout = '50ms'")
             await connection.execute("UPDATE pair SET n = n WHERE n = $1", first)
             met.release()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while met._value < 2:
                     await asyncio.sleep(0.01)
             await connection.execute("UPDATE pair SET n = n WHERE n = $1", second)

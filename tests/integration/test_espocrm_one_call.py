@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from beteiligte_office import PHONES, WRITES, Office, office
+from waiting import held, until
 
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.core.errors import BitByLawError
@@ -123,12 +123,6 @@ class Firm:
 @pytest.fixture
 async def firm(office: Office) -> Firm:
     return await Firm(office).open()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_changed_record_with_all_that_belongs_to_it_takes_two_calls(
@@ -298,19 +292,9 @@ async def test_an_action_that_goes_away_during_a_sync_is_replaced_by_plain_reque
 ) -> None:
     office = firm.office
     await firm.change_everything()
-    await office.fault(
-        office.advoware, method="PUT", path="Adressen", latency_ms=300, count=1
-    )
-    office.advoware.journal.clear()
-    running = asyncio.create_task(office.sync(firm.id))
-    await until(
-        lambda: any("Adressen" in call for call in office.calls(office.advoware))
-    )
-    await office._request(
-        "POST",
-        f"{office.espocrm.url}/__sandbox__/settings",
-        json={"extension": "1.0.0"},
-    )
+    work = office.sync(firm.id)
+    async with held(office.advoware, work, method="PUT", path="Adressen") as running:
+        await office.change_settings(extension="1.0.0")
     assert (await running).error is None
     await firm.assert_everything_arrived()
 
@@ -372,17 +356,12 @@ async def test_a_person_who_edits_an_address_before_it_is_written_keeps_the_edit
     await office.edit_advoware(
         firm.betnr, adressen=[{**adresse, "strasse": "Advoweg 3"}]
     )
-    await office.fault(
-        office.espocrm, method="GET", path="CBankverbindungen", latency_ms=300, count=1
-    )
-    office.espocrm.journal.clear()
-    running = asyncio.create_task(office.sync(firm.id))
-    await until(
-        lambda: any("CBank" in entry["path"] for entry in office.espocrm.journal)
-    )
-    await edit(
-        office, "CAdressen", firm.address, adresseStreet="Espoweg 2", adresseCity="Kiel"
-    )
+    entered = {"adresseStreet": "Espoweg 2", "adresseCity": "Kiel"}
+    work = office.sync(firm.id)
+    async with held(
+        office.espocrm, work, method="GET", path="CBankverbindungen"
+    ) as running:
+        await edit(office, "CAdressen", firm.address, **entered)
     await running
     await firm.recover()
 
@@ -401,23 +380,17 @@ async def test_the_cron_does_not_double_a_task_that_a_slow_sync_has_collected(
 ) -> None:
     office = firm.office
     await firm.change_everything()
-    office.advoware.journal.clear()
     # The conflict is remembered, and told by the cron, while the address waits for Advoware.
     await edit(office, "CAdressen", firm.address, adresseStreet="Espoweg 2")
     (adresse,) = office.in_advoware(firm.betnr)["adressen"]
     await office.edit_advoware(
         firm.betnr, adressen=[{**adresse, "strasse": "Advoweg 3"}]
     )
-    await office.fault(
-        office.advoware, method="PUT", path="Adressen", latency_ms=600, count=1
-    )
-    running = asyncio.create_task(office.sync(firm.id))
-    await until(
-        lambda: any("Adressen" in call for call in office.calls(office.advoware))
-    )
-    office.clock.advance(minutes=5)
-    await office.tell_the_rest()
-    told = await office.tasks()
+    work = office.sync(firm.id)
+    async with held(office.advoware, work, method="PUT", path="Adressen") as running:
+        office.clock.advance(minutes=5)
+        await office.tell_the_rest()
+        told = await office.tasks()
     await running
 
     names = Counter(task["name"] for task in await office.tasks())

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from waiting import held
 
 from config import ConfigurationError, Settings
 from sandbox.control import running
@@ -483,7 +484,7 @@ async def test_abandoned_calls_keep_to_their_threads_which_come_free_again(
     others = pool_threads()
     hasty = GoogleCalendarAPI(resources=opened, call_seconds=0.5)
     google.twin.journal.clear()
-    await fault(google, path=f"/calendars/{calendar}$", latency_ms=5000)
+    await fault(google, path=f"/calendars/{calendar}$", hold=True)
 
     results = await asyncio.gather(
         *(hasty.get_calendar(calendar) for _ in range(20)), return_exceptions=True
@@ -503,21 +504,14 @@ async def test_abandoned_calls_keep_to_their_threads_which_come_free_again(
 async def test_a_cancelled_caller_leaves_at_once(
     opened: Resources, calendar: str, google: Google
 ) -> None:
-    await fault(google, path=f"/calendars/{calendar}$", latency_ms=3000, count=1)
-    task = asyncio.create_task(
-        GoogleCalendarAPI(resources=opened).get_calendar(calendar)
-    )
-    async with asyncio.timeout(10):
-        while not journal(google, "GET", f"/calendars/{calendar}"):
-            await asyncio.sleep(0.01)
+    call = GoogleCalendarAPI(resources=opened).get_calendar(calendar)
+    async with held(google.twin, call, path=f"/calendars/{calendar}$") as task:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
 
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-    assert (
-        journal(google, "GET", f"/calendars/{calendar}")[0]["status"] is None
-    )  # the request is still running
+        (request,) = journal(google, "GET", f"/calendars/{calendar}")
+        assert request["status"] is None, "the request is still running"
     assert (await GoogleCalendarAPI(resources=opened).get_calendar(calendar))[
         "id"
     ] == calendar

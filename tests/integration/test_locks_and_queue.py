@@ -29,9 +29,9 @@ async def test_only_one_holds_a_lock_and_it_is_free_afterwards(
 
 
 async def test_a_lock_outlives_its_ttl_while_it_is_held(resources: Resources) -> None:
-    async with held_lock(resources.redis, KEY, 0.6):
+    async with held_lock(resources.redis, KEY, 2.0):
         first = await resources.redis.pttl(KEY)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await resources.redis.pttl(KEY) <= first:
                 first = min(first, await resources.redis.pttl(KEY))
                 await asyncio.sleep(0.02)
@@ -40,7 +40,7 @@ async def test_a_lock_outlives_its_ttl_while_it_is_held(resources: Resources) ->
 async def test_a_lock_that_somebody_else_has_taken_cancels_the_work_and_is_not_released(
     resources: Resources,
 ) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(EntityBusy, match="lost"):
             async with held_lock(resources.redis, KEY, 0.6):
                 await resources.redis.set(KEY, "another")
@@ -99,7 +99,7 @@ async def test_the_key_of_an_enqueued_event_is_confirmed(resources: Resources) -
     )
 
     assert new == ["a"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await resources.redis.ttl(pending_key("t", "a")) <= 8:
             await asyncio.sleep(0.01)
 
@@ -120,7 +120,7 @@ async def test_a_slow_call_is_given_up_but_never_cancelled(
     with pytest.raises(NotEnqueued):
         await enqueue_all(enqueue, "t", [{}], timeout_seconds=0.05)
     released.set()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         while not ended:
             await asyncio.sleep(0.01)
     assert ended == ["done"]
@@ -149,7 +149,7 @@ async def test_a_worker_that_dies_leaves_no_lock_in_postgresql(
             "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", KEY
         )
         pool.terminate()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             try:
                 async with record_lock(resources, KEY, 60):
@@ -174,7 +174,7 @@ async def test_all_who_wait_for_an_unreachable_database_learn_of_it_at_once(
         POSTGRES_PORT=str(port),
         POSTGRES_TIMEOUT_SECONDS="0.5",
     )
-    async with silent, Resources(settings) as resources, asyncio.timeout(2):
+    async with silent, Resources(settings) as resources, asyncio.timeout(8):
         results = await asyncio.gather(
             *(resources.database() for _ in range(20)), return_exceptions=True
         )

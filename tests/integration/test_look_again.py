@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from beteiligte_office import Office, office
+from waiting import held, until
 
 from config import Settings
 from services.beteiligte_check import TOPIC, BeteiligteCheck
@@ -39,22 +40,6 @@ async def notes_of(resources: Resources) -> Notes:
     return Notes(await resources.database())
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-
-def reading_slowly(office: Office, milliseconds: int = 400) -> Any:
-    return office.fault(
-        office.espocrm,
-        method="GET",
-        path="CBeteiligte",
-        latency_ms=milliseconds,
-        count=1,
-    )
-
-
 async def is_locked(office: Office, entity_id: str) -> bool:
     return bool(await office.resources.redis.exists(beteiligte_lock_key(entity_id)))
 
@@ -68,15 +53,10 @@ async def test_an_edit_that_meets_a_running_sync_arrives_by_that_sync(
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Erst")
     # The record is read, and what follows takes so long that the edit and its event come in between.
-    await office.fault(
-        office.advoware, method="PUT", path="Beteiligte/", latency_ms=500, count=1
-    )
-    working = asyncio.create_task(office.sync(entity_id))
-    await until(lambda: is_locked(office, entity_id))
-    await until(lambda: _has_struck(office))
-    await office.edit_espocrm(entity_id, lastName="Dann")
-
-    assert (await office.sync(entity_id)).result == "busy"
+    work = office.sync(entity_id)
+    async with held(office.advoware, work, method="PUT", path="Beteiligte/") as working:
+        await office.edit_espocrm(entity_id, lastName="Dann")
+        assert (await office.sync(entity_id)).result == "busy"
     assert (await working).error is None
 
     assert office.in_advoware(betnr)["name"] == "Dann"
@@ -84,27 +64,14 @@ async def test_an_edit_that_meets_a_running_sync_arrives_by_that_sync(
     assert "busy" not in [line["result"] for line in await office.audit(entity_id)]
 
 
-async def _has_struck(office: Office) -> bool:
-    return any(
-        rule["struck"]
-        for rule in (
-            await office._request("GET", f"{office.advoware.url}/__sandbox__/faults")
-        )
-    )
-
-
 async def test_a_deletion_that_meets_a_running_sync_is_told_by_that_sync(
     office: Office,
 ) -> None:
     entity_id, _ = await office.linked_person()
-    await office.fault(
-        office.advoware, method="GET", path="Beteiligte/", latency_ms=400, count=1
-    )
-    working = asyncio.create_task(office.sync(entity_id))
-    await until(lambda: _has_struck(office))
-    await office.delete_in_espocrm(entity_id)
-
-    assert (await office.sync(entity_id, "delete")).result == "busy"
+    work = office.sync(entity_id)
+    async with held(office.advoware, work, method="GET", path="Beteiligte/") as working:
+        await office.delete_in_espocrm(entity_id)
+        assert (await office.sync(entity_id, "delete")).result == "busy"
     await working
 
     assert [line["result"] for line in await office.audit(entity_id)][-1] == "deleted"
@@ -115,11 +82,9 @@ async def test_a_check_that_meets_a_running_sync_leaves_it_at_that(
     office: Office,
 ) -> None:
     entity_id = await office.new_person()
-    await reading_slowly(office)
-    working = asyncio.create_task(office.sync(entity_id, "create"))
-    await until(lambda: is_locked(office, entity_id))
-
-    assert (await office.sync(entity_id, "sync_check", "cron")).result == "busy"
+    work = office.sync(entity_id, "create")
+    async with held(office.espocrm, work, method="GET", path="CBeteiligte") as working:
+        assert (await office.sync(entity_id, "sync_check", "cron")).result == "busy"
 
     assert await (await notes_of(office.resources)).find(beteiligter(entity_id)) is None
     assert (await working).result == "created"
@@ -448,9 +413,8 @@ async def test_an_unanswered_create_is_waited_for_without_a_lock_and_by_one_job(
         "CBeteiligte", entity_id, {"name": "Muster", "vorname": "Erika"}, office.clock()
     )
     notes, subject = await notes_of(office.resources), beteiligter(entity_id)
-    office.clock.advance(
-        seconds=-10
-    )  # each sync advances it by 5, and Advoware has 2 s for an answer
+    # Each sync advances the clock by 5 s, and Advoware has 2 s for an answer: the first sync sleeps for 3 s.
+    office.clock.advance(seconds=-6)
     waiting = asyncio.create_task(office.sync(entity_id, "create"))
 
     async def waits() -> bool:
@@ -463,11 +427,13 @@ async def test_an_unanswered_create_is_waited_for_without_a_lock_and_by_one_job(
         pass  # anybody may have the lock
     pool = await office.resources.lock_connections()
     assert pool.get_idle_size() == pool.get_size()
-    assert (await asyncio.wait_for(office.sync(entity_id), 1)).result == "busy"
+    office.clock.advance(seconds=-5)
+    assert (await office.sync(entity_id)).result == "busy"
+    assert not waiting.done()
     assert office.advoware.state()["beteiligte"] == []
 
     office.clock.advance(seconds=20)
-    assert (await asyncio.wait_for(waiting, 20)).result == "created"
+    assert (await waiting).result == "created"
     assert len(office.advoware.state()["beteiligte"]) == 1
     assert await notes.find(subject) is None
 
@@ -478,7 +444,7 @@ async def test_a_dead_workers_lock_in_redis_is_waited_for_without_a_connection(
     entity_id, betnr = await office.linked_person()
     await office.edit_espocrm(entity_id, lastName="Neu")
     await office.resources.redis.set(
-        beteiligte_lock_key(entity_id), "a dead worker's", px=1500
+        beteiligte_lock_key(entity_id), "a dead worker's", px=3000
     )
     working = asyncio.create_task(office.sync(entity_id))
 
@@ -491,7 +457,7 @@ async def test_a_dead_workers_lock_in_redis_is_waited_for_without_a_connection(
     await until(waits)
     pool = await office.resources.lock_connections()
     await until(lambda: _all_free(pool))
-    assert (await asyncio.wait_for(working, 10)).result == "espocrm_newer"
+    assert (await working).result == "espocrm_newer"
     assert office.in_advoware(betnr)["name"] == "Neu"
 
 
@@ -504,20 +470,20 @@ async def test_a_run_whose_lock_postgresql_has_dropped_is_met_by_nobody_and_no_e
     ) as short:
         office.resources = short
         await office.edit_espocrm(entity_id, lastName="Erst")
-        await office.fault(
-            office.advoware, method="PUT", path="Beteiligte/", latency_ms=1000, count=1
-        )
-        working = asyncio.create_task(office.sync(entity_id))
-        await until(lambda: _has_struck(office))
-        pool = await short.database()
-        await pool.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
-        )
-        await office.edit_espocrm(entity_id, lastName="Dann")
+        work = office.sync(entity_id)
+        async with held(
+            office.advoware, work, method="PUT", path="Beteiligte/"
+        ) as working:
+            pool = await short.database()
+            await pool.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            )
+            await office.edit_espocrm(entity_id, lastName="Dann")
+            others = [asyncio.create_task(office.sync(entity_id)) for _ in range(5)]
+            notes = await notes_of(short)
+            await until(lambda: notes.find(beteiligter(entity_id)))
 
-        results = await asyncio.wait_for(
-            asyncio.gather(working, *(office.sync(entity_id) for _ in range(5))), 30
-        )
+        results = await asyncio.gather(working, *others)
 
         assert "failed" not in {result.result for result in results}
         assert office.in_advoware(betnr)["name"] == "Dann"

@@ -17,6 +17,7 @@ import pytest
 from beteiligte_office import Office, office
 from motia import ApiRequest
 from typer.testing import CliRunner
+from waiting import held
 from watched_journal import WatchedJournal
 
 from cli.main import app
@@ -155,14 +156,9 @@ async def test_a_run_that_began_before_stops_at_its_next_write_and_loses_no_try(
     await worker.office.edit_espocrm(entity_id, lastName="Neu")
     assert await worker.webhook(entity_id) == 200
     path = f"Beteiligte/{betnr}$"
-    await worker.office.fault(
-        worker.office.advoware, method="GET", path=path, latency_ms=500, count=1
-    )
-    worker.office.espocrm.journal.clear()
-    run = asyncio.create_task(worker.work())
-    while not worker.office.espocrm.journal:
-        await asyncio.sleep(0.01)
-    await pause(worker.resources, scope, reason="Wartung", who="cli:anna")
+    advoware = worker.office.advoware
+    async with held(advoware, worker.work(), method="GET", path=path) as run:
+        await pause(worker.resources, scope, reason="Wartung", who="cli:anna")
     await run
 
     shown = await worker.office.in_espocrm(entity_id)

@@ -342,5 +342,5 @@ async def test_the_job_delivers_by_itself() -> None:
         await subscribe(crm, receiver.url, "CBeteiligte.delete")
         record = await crm.good("POST", "CBeteiligte", {"lastName": "Grün"})
         await crm.good("DELETE", f"CBeteiligte/{record['id']}", key=ADMIN_KEY)
-        await asyncio.wait_for(receiver.arrived.wait(), timeout=10)
+        await asyncio.wait_for(receiver.arrived.wait(), timeout=60)
         assert receiver.bodies == [[{"id": record["id"]}]]

@@ -107,7 +107,7 @@ async def test_no_one_waits_for_ever_for_a_write_that_fails_as_no_one_has_forese
         return items
 
     grouped = Grouped(write)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         results = await asyncio.gather(grouped(1), grouped(2), return_exceptions=True)
         assert [type(result) for result in results] == [RuntimeError] * 2
         assert await grouped(3) == 3
@@ -122,6 +122,6 @@ async def test_a_writer_that_is_ended_ends_those_who_wait_for_it() -> None:
     assert grouped._writer is not None
     grouped._writer.cancel()
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await waiting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 from pathlib import Path
@@ -158,10 +159,11 @@ PIECES += [
 def test_an_accepted_number_is_stable_under_a_second_parse_and_passes_espocrms_check() -> (
     None
 ):
-    """22,096 accepted of many more spellings, as in the finding (1,929 of them were not stable)."""
+    """22,096 accepted of many more spellings, as in the finding (1,929 of them were not stable); in the gate 4,000."""
     dice = random.Random(13)  # noqa: S311 - seeded
     accepted = 0
-    while accepted < 22_096:
+    is_search = os.environ.get("HYPOTHESIS_PROFILE") == "search"
+    while accepted < (22_096 if is_search else 4_000):
         written = dice.choice(["0511", "+49", "0049", "0171", "+43", "030"]) + "".join(
             dice.choices(PIECES, k=3)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from engine_harness import CallError, NewWorker, Recorder, eventually
@@ -21,16 +22,19 @@ async def test_a_trigger_fires_every_second_with_its_payload(
         "cron", "never", {"expression": "*/15 * * * *"}
     )
     await worker.trigger("cron", "never", {"expression": "0 0 0 30 2 *"}).start()
-    payloads = await tick.wait(2)
-    scheduled = [
-        datetime.fromisoformat(payload["scheduled_time"]) for payload in payloads[:2]
-    ]
+    gaps: set[float] = set()
+    while 1 not in gaps and len(tick.data) < 20:  # a busy machine may miss a second
+        payloads = await tick.wait(len(tick.data) + 2)
+        scheduled = [
+            datetime.fromisoformat(payload["scheduled_time"]) for payload in payloads
+        ]
+        gaps = {(later - one).total_seconds() for one, later in pairwise(scheduled)}
     assert {(payload["trigger"], payload["job_id"]) for payload in payloads} == {
         ("cron", "t")
     }
-    assert [moment.microsecond for moment in scheduled] == [0, 0]
-    assert [moment.utcoffset() for moment in scheduled] == [timedelta(0)] * 2
-    assert (scheduled[1] - scheduled[0]).total_seconds() == 1
+    assert {moment.microsecond for moment in scheduled} == {0}
+    assert {moment.utcoffset() for moment in scheduled} == {timedelta(0)}
+    assert min(gaps) == 1
     assert never.data == []
 
 

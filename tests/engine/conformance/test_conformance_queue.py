@@ -199,7 +199,7 @@ async def test_a_job_whose_worker_is_lost_is_done_by_the_next(
         await new_worker(target).queue("t", hang, queue_config=QUEUE_CONFIG).start()
     )
     await doomed.enqueue("t", 1)
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), 60)
     await doomed.crash()
     await new_worker(target).queue("t", handler, queue_config=QUEUE_CONFIG).start()
     assert await handler.wait(1) == [1]
@@ -232,7 +232,7 @@ async def test_a_job_that_loses_four_workers(
                 waiting.cancel()
                 return
             dead.cancel()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
         await doomed.crash()
     assert not target.differs("lost_worker_uses_an_attempt")
     await new_worker(target).queue("t", handler, queue_config=QUEUE_CONFIG).start()
@@ -303,7 +303,7 @@ async def test_a_payload_above_the_limit(
     )
     if target.differs("no_size_limit"):
         await worker.enqueue("t", "x" * 2**20)
-        await asyncio.wait_for(worker.closed.wait(), 5)
+        await asyncio.wait_for(worker.closed.wait(), 60)
         return
     with pytest.raises(CallError) as failure:
         await worker.enqueue("t", "x" * 1_000_000)

@@ -57,7 +57,7 @@ async def test_what_waits_and_the_state_survive_the_end_of_the_engine(
     if durable.differs("saves_at_intervals"):
         await asyncio.sleep(0.5)  # ten times the interval; nothing tells from outside
     await getattr(durable, how)()
-    await asyncio.wait_for(worker.closed.wait(), 5)
+    await asyncio.wait_for(worker.closed.wait(), 60)
     assert worker.close_code == 1006
     await durable.start()
 
