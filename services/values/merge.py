@@ -11,7 +11,7 @@ known also where the values cannot be compared, and a value that the receiver st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -125,6 +125,11 @@ def text_of(value: Value) -> Value:
 def held_by_advoware(base: Base) -> dict[str, Value]:
     """What Advoware held when the sides were last settled."""
     return {name: pair.advoware for name, pair in base.items()}
+
+
+def only(values: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:
+    """The values of the fields of these names, as far as there are such."""
+    return {name: values[name] for name in names if name in values}
 
 
 def without(values: Mapping[str, T], names: Container[str]) -> dict[str, T]:
