@@ -41,6 +41,7 @@ from services.values.merge import (
     held_by_advoware,
     is_same,
     merge,
+    only,
     pair_to_json,
     without,
 )
@@ -553,7 +554,7 @@ def _not_as_sent(
     plan: FieldPlan, stored: Mapping[str, Value], left_out: Collection[str]
 ) -> dict[str, str]:
     """The fields that Advoware stores otherwise than they were sent: ``refused`` or ``altered_advoware``."""
-    before = {name: plan.advoware[name] for name in plan.to_advoware}
+    before = only(plan.advoware, plan.to_advoware)
     sent = without(_sent_to_advoware(plan), left_out)
     refused, altered = compare_after_write(sent, before, stored, side="advoware")
     reasons = dict.fromkeys(refused, "refused")
