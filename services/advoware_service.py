@@ -185,11 +185,7 @@ class AdvowareService:
 
     async def ask_termine(self, kuerzel: str, first: date, last: date) -> TermineAnswer:
         """The same as `list_termine`, as Advoware has answered it."""
-        params = {
-            "kuerzel": kuerzel,
-            "from": first.isoformat(),
-            "to": last.isoformat(),
-        }
+        params = {"kuerzel": kuerzel, "from": first.isoformat(), "to": last.isoformat()}
         answer = await self.api.request(TERMINE, params=params)
         return TermineAnswer(answer)
 

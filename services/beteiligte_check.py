@@ -450,9 +450,7 @@ def _shares(
     return shares
 
 
-def _each_once(
-    found: Sequence[tuple[str, list[str]]],
-) -> list[tuple[str, list[str]]]:
+def _each_once(found: Sequence[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
     """The categories with what no earlier one has, without the empty ones."""
     observed: set[str] = set()
     waiting = []

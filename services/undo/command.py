@@ -45,12 +45,7 @@ from services.undo.plan import (
 from services.values import espocrm_query
 from services.values.address_block import BLOCK
 from services.values.kind import kind_of_espocrm
-from services.values.merge import (
-    Pair,
-    Values,
-    base_from_json,
-    base_to_json,
-)
+from services.values.merge import Pair, Values, base_from_json, base_to_json
 from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
 from services.vmh_sync.adressen.match import shown_values as shown_addresses
 from services.vmh_sync.beteiligte.master_data import MasterDataWriter
@@ -504,12 +499,7 @@ def _settled_link(link: Link, entry: AdvowareEntry, line: Line) -> Link:
 
 def _undoing(line: Line) -> Record:
     """The line of the audit that says what has come back."""
-    return {
-        "field": line.field,
-        "side": line.side,
-        "old": line.new,
-        "new": line.old,
-    }
+    return {"field": line.field, "side": line.side, "old": line.new, "new": line.old}
 
 
 def _old_values(lines: Sequence[Line]) -> Record:

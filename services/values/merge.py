@@ -242,10 +242,7 @@ class _Run:
         if name not in self.to_advoware:
             return
         conflict = Conflict(
-            field=name,
-            winner="espocrm",
-            espocrm=now.espocrm,
-            advoware=now.advoware,
+            field=name, winner="espocrm", espocrm=now.espocrm, advoware=now.advoware
         )
         self.conflicts.append(conflict)
 

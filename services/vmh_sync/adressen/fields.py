@@ -521,14 +521,7 @@ def after_put(
         shown = stored.get(name, plan.advoware.get(name))
         pair = Pair(after.get(name), shown)
         settled[name] = pair
-        waiting[name] = _entry_in_words(
-            state,
-            name,
-            pair,
-            "value_refused",
-            words,
-            now,
-        )
+        waiting[name] = _entry_in_words(state, name, pair, "value_refused", words, now)
     for name, reason in _not_as_sent(plan, stored, left_out).items():
         pair = Pair(after.get(name), stored[name])
         settled[name] = pair
