@@ -360,6 +360,8 @@ class BeteiligteSync:
     async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
         """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is notified of what may be done."""
         state = await store.load(ENTITY_TYPE, entity_id)
+        if state is None or state.advoware_id is None:
+            state = await self._left_by_create(entity_id, store)
         betnr = None
         if state is not None:
             betnr = state.advoware_id
@@ -375,6 +377,18 @@ class BeteiligteSync:
         await self._gone.notify(entity_id, betnr, fate)
         if not fate.took_parts_of(entity_id):
             await store.release_parts(betnr, self._resources.now())
+
+    async def _left_by_create(
+        self, entity_id: str, store: SyncStore
+    ) -> SyncState | None:
+        """The link of a record that was deleted before its create in Advoware was known to have succeeded."""
+        creator = BeteiligteCreator(self._advoware, store, self._resources)
+        betnr = await creator.left_by_create(entity_id)
+        if betnr is None:
+            return None
+        state = SyncState(ENTITY_TYPE, entity_id, advoware_id=betnr)
+        await store.save(state)
+        return state
 
     # -- one record -----------------------------------------------------------------------------------------------
 
