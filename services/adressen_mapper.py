@@ -70,8 +70,15 @@ NO_LABEL = "Adresse ohne Angaben"
 
 _KEYS = {
     key.casefold(): key
-    for key in ("id", "rowId", "bemerkung", "standardAnschrift", BLOCK, "strasse", *_ATTRIBUTES)
-}  # fmt: skip
+    for key in (
+        "id",
+        "rowId",
+        "bemerkung",
+        "standardAnschrift",
+        BLOCK,
+        *_ADVOWARE_FIELDS,
+    )
+}
 
 #: The sync's mark in ``bemerkung``. The id is EspoCRM's; how users separate it from their own text does not matter.
 _MARKER = re.compile(
@@ -96,7 +103,8 @@ def adressen_of(beteiligter: Record) -> Listing | None:
 
     An answer without the list says nothing about the addresses, least of all that there are none.
     """
-    found = _canonical(beteiligter, {"adressen": "adressen"}).get("adressen")
+    renamed = _canonical(beteiligter, {"adressen": "adressen"})
+    found = renamed.get("adressen")
     if not isinstance(found, list):
         return None
     adressen: dict[int, dict[str, Any]] = {}
@@ -105,10 +113,11 @@ def adressen_of(beteiligter: Record) -> Listing | None:
             continue
         entry = _canonical(item, _KEYS)
         number = _number(entry)
-        if number is not None:
-            adressen.setdefault(number, {**entry, "id": number})
+        if number is not None and number not in adressen:
+            adressen[number] = {**entry, "id": number}
     in_order = [adressen[number] for number in sorted(adressen)]
-    return Listing(in_order, unreadable=len(found) - len(adressen))
+    unreadable = len(found) - len(adressen)
+    return Listing(in_order, unreadable)
 
 
 def canonical_adresse(answer: Record) -> dict[str, Any]:
@@ -176,7 +185,8 @@ def _read(field: str, value: Any) -> Value:
 
 def espocrm_id_of(bemerkung: Any) -> str | None:
     """The EspoCRM id in a ``bemerkung``, if there is one."""
-    match = _MARKER.search(str(bemerkung or ""))
+    text = str(bemerkung or "")
+    match = _MARKER.search(text)
     if match is None:
         return None
     return match[1]
@@ -184,7 +194,9 @@ def espocrm_id_of(bemerkung: Any) -> str | None:
 
 def user_text_of(bemerkung: Any) -> str | None:
     """A ``bemerkung`` without the mark."""
-    return comparable_text(_MARKER.sub(" ", str(bemerkung or ""), count=1))
+    text = str(bemerkung or "")
+    without_mark = _MARKER.sub(" ", text, count=1)
+    return comparable_text(without_mark)
 
 
 def marked(espocrm_id: str, user_text: str | None) -> str:
@@ -224,7 +236,8 @@ class AdressenMapper:
             return values
         further = lines_below_street(block_of(advo), values)
         if further is not None:
-            values["weitereZeilen"] = "\n".join(further) or None
+            text = "\n".join(further)
+            values["weitereZeilen"] = text or None
         return values
 
     def erased(self, espo: Record) -> frozenset[str]:
@@ -240,7 +253,8 @@ class AdressenMapper:
         for field in _ADVOWARE_FIELDS:
             if field in advo and advo[field] is None:
                 fields.add(field)
-        if not lines_of(block_of(advo)):
+        block = block_of(advo)
+        if not lines_of(block):
             fields.add("weitereZeilen")
         return frozenset(fields)
 
@@ -262,10 +276,12 @@ class AdressenMapper:
             record[name] = values.get(name)
         record["land"] = ""
         if "land" in values:
-            record["land"] = country_text(country_code(espo.get("adresseCountry")))
+            country = country_code(espo.get("adresseCountry"))
+            record["land"] = country_text(country)
         record[BLOCK] = ""
         if BLOCK in wanted:
-            record[BLOCK] = build_anschrift(addressee_of(beteiligter), values)
+            addressee = addressee_of(beteiligter)
+            record[BLOCK] = build_anschrift(addressee, values)
         record["standardAnschrift"] = is_main
         record["bemerkung"] = marked(espo["id"], _label_in_espocrm(espo))
         return record
@@ -284,11 +300,10 @@ class AdressenMapper:
         What EspoCRM cannot hold is left out. Of an Adresse that is only a printed block, the label shows the block.
         """
         shown = self.comparable_from_advoware(advo)
-        values = {
-            name: value
-            for name, value in shown.items()
-            if self.unfit("espocrm", name, value, shown) is None
-        }
+        values = {}
+        for name, value in shown.items():
+            if self.unfit("espocrm", name, value, shown) is None:
+                values[name] = value
         attributes = self.to_espocrm(values, values)
         if "land" in values:
             attributes["adresseCountry"] = country_code(advo.get("land"))
@@ -308,8 +323,10 @@ class AdressenMapper:
                 attributes[attribute] = changed[field]
         if "land" in changed:
             attributes["adresseCountry"] = changed["land"] or GERMANY
-        if not changed.keys().isdisjoint(STREET):
-            attributes["adresseStreet"] = street_text(values) or None
+        is_street_changed = not changed.keys().isdisjoint(STREET)
+        if is_street_changed:
+            street = street_text(values)
+            attributes["adresseStreet"] = street or None
         return attributes
 
     def unfit(
@@ -349,14 +366,17 @@ class AdressenMapper:
         box = text_of(values.get("postfach"))
         if box and not first:
             first = f"Postfach {box}"
-        parts = filter(None, (first, place_of(values)))
-        return shortened(", ".join(parts), LABEL_LENGTH)
+        place = place_of(values)
+        line = ", ".join(filter(None, (first, place)))
+        return shortened(line, LABEL_LENGTH)
 
     def label_of(self, advo: Record) -> str:
         """An Adresse in one line; one that is only a printed block by its lines."""
-        values = self.comparable_from_advoware(advo)
-        lines = shortened(block_label(block_of(advo)), LABEL_LENGTH)
-        return self.label(values) or lines or NO_LABEL
+        label = self.label(self.comparable_from_advoware(advo))
+        if label:
+            return label
+        block = block_label(block_of(advo))
+        return shortened(block, LABEL_LENGTH) or NO_LABEL
 
 
 def _label_in_espocrm(espo: Record) -> str | None:
@@ -382,14 +402,18 @@ def _read_street(street: Any) -> dict[str, Value]:
     values: dict[str, Value] = dict.fromkeys(STREET)
     lines = lines_of(street)
     if lines:
-        values["strasse"] = lines[0]
-        values["weitereZeilen"] = "\n".join(lines[1:]) or None
+        first, *further = lines
+        values["strasse"] = first
+        values["weitereZeilen"] = "\n".join(further) or None
     return values
 
 
 def _shows_street(advo: Record) -> bool:
     """Whether it is known which street the printed block would have to contain."""
-    return advo.get("strasse") is not None or not lines_of(block_of(advo))
+    if advo.get("strasse") is not None:
+        return True
+    block = block_of(advo)
+    return not lines_of(block)
 
 
 def has_content(values: Record) -> bool:
@@ -401,5 +425,6 @@ def has_content(values: Record) -> bool:
 def street_text(values: Record) -> str:
     """Street and further lines as EspoCRM holds them."""
     street = text_of(values.get("strasse"))
-    further = lines_of(text_of(values.get("weitereZeilen")))
-    return "\n".join(filter(None, [street, *further]))
+    further = text_of(values.get("weitereZeilen"))
+    lines = [street, *lines_of(further)]
+    return "\n".join(filter(None, lines))

@@ -46,7 +46,7 @@ from services.notification_utils import NotificationManager
 from services.values.address_block import BLOCK
 from services.values.advoware_protocol import SYSTEM as ADVOWARE
 from services.values.espocrm_query import RecordWrite, equals, format_date_time
-from services.values.merge import SENDING
+from services.values.merge import SENDING, only, without
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
     observed_block,
@@ -147,7 +147,9 @@ class _Report:
     def notify(self, problems: Sequence[Problem]) -> None:
         """Add the problems that are not there yet: what was planned, and what was found out while writing."""
         known = {problem.key for problem in self.problems}
-        self.problems += [problem for problem in problems if problem.key not in known]
+        for problem in problems:
+            if problem.key not in known:
+                self.problems.append(problem)
         self.standing += sentences(problems)
 
     def note(self, changes: Iterable[Mapping[str, Any]]) -> None:
@@ -336,7 +338,8 @@ class AdressenSync:
         for action in plan:
             if not isinstance(action, Settle) or action.fields is None:
                 continue
-            sent = sending(action.fields.to_espocrm, action.fields.to_advoware)
+            fields = action.fields
+            sent = sending(fields.to_espocrm, fields.to_advoware)
             known = run.observed.state_of(action.row["id"])
             if sent and known is not None:
                 bases[known.entity_id] = {**known.base, SENDING: sent}
@@ -469,16 +472,24 @@ class AdressenSync:
             case Settle():
                 await self._settle(run, action)
             case Ignore():
-                if action.row.get("syncStatus") in {"pending_sync", "dirty", "failed"}:
-                    failed = partial(self._show_failure, run.report, action)
-                    await self._set_status(action.row["id"], "clean", failed)
+                await self._show_as_done(run, action)
             case RememberDeleted():
-                for state in action.states:
-                    if state != run.observed.states.get(state.entity_id):
-                        await run.store.save(state)
-                run.report.notify(action.problems)
+                await self._remember_deleted(run, action)
             case Broken():
                 raise action.error
+
+    async def _show_as_done(self, run: _Run, action: Ignore) -> None:
+        if action.row.get("syncStatus") not in {"pending_sync", "dirty", "failed"}:
+            return
+        failed = partial(self._show_failure, run.report, action)
+        await self._set_status(action.row["id"], "clean", failed)
+
+    async def _remember_deleted(self, run: _Run, action: RememberDeleted) -> None:
+        for state in action.states:
+            known = run.observed.states.get(state.entity_id)
+            if state != known:
+                await run.store.save(state)
+        run.report.notify(action.problems)
 
     async def _create_in_advoware(self, run: _Run, action: CreateAdresse) -> None:
         """Create the Adresse, or find it by its mark if an earlier request arrived after we had given it up."""
@@ -487,7 +498,7 @@ class AdressenSync:
         adresse, refused = await create_once(
             run.store,
             (ENTITY_TYPE, action.row["id"]),
-            {name: values[name] for name in action.names if name in values},
+            only(values, action.names),
             find=partial(self._find_created, run, action),
             post=partial(self._post, run, action),
             resources=self._resources,
@@ -532,30 +543,33 @@ class AdressenSync:
         """Write what differs; what a person edits on either side meanwhile is left to the next round."""
         fields = action.fields
         adresse = action.adresse
-        if fields is None or not fields.to_advoware or adresse is None:
+        if adresse is None or fields is None or not fields.to_advoware:
             await self._finish(_Ending(run, action))
             return
+        report = run.report
         is_conflict = await self._keep_what_will_be_lost(run, action, fields, adresse)
-        takes_time = is_conflict or not run.report.is_fresh
+        takes_time = is_conflict or not report.is_fresh
         if takes_time and not await self._is_as_observed(run.observed, action):
-            run.report.was_edited = True
+            report.was_edited = True
             return
-        action = await self._put(run, action, fields, adresse)
-        await self._finish(_Ending(run, action, was_put=True))
+        done = await self._put(run, action, fields, adresse)
+        await self._finish(_Ending(run, done, was_put=True))
 
     async def _put(
         self, run: _Run, action: Settle, fields: FieldPlan, adresse: Record
     ) -> Settle:
         """Change the Adresse; what Advoware refuses is left out, and what it stores differently is settled so."""
         observed = run.observed
+        adresse_id = adresse["id"]
         names = put_names(fields)
         answers: list[Record | None] = []
 
         async def write(included: Sequence[str]) -> list[Record | None]:
             body = put_body(fields, adresse, included)
-            answers.append(
-                await self._advoware.update_adresse(observed.betnr, adresse["id"], body)
+            answer = await self._advoware.update_adresse(
+                observed.betnr, adresse_id, body
             )
+            answers.append(answer)
             return answers
 
         idle = frozenset[str]()
@@ -565,7 +579,7 @@ class AdressenSync:
         try:
             _, left_out = await update_fitting(write, names, idle=idle)
             if answers:
-                stored = await self._complete(observed, adresse["id"], answers[-1])
+                stored = await self._complete(observed, adresse_id, answers[-1])
         except BitByLawError:
             run.report.wrote_advoware |= bool(answers)
             raise
@@ -634,7 +648,7 @@ class AdressenSync:
     def _parts_of(self, observed: Observation, action: CreateCAdressen) -> _NewRow:
         """The attributes of a new CAdressen, by what becomes of them if EspoCRM refuses the record."""
         attributes = dict(action.attributes)
-        owner = {name: attributes.pop(name) for name in OWNER if name in attributes}
+        owner = only(attributes, OWNER)
         fixed = {
             "beteiligteId": observed.beteiligte_id,
             "syncStatus": "clean",
@@ -642,9 +656,8 @@ class AdressenSync:
             "istStandard": attributes["istStandard"],
             "isActive": attributes["isActive"],
         }
-        for name in fixed:
-            attributes.pop(name, None)
-        return _NewRow(attributes, fixed, owner)
+        optional = without(attributes, {*owner, *fixed})
+        return _NewRow(optional, fixed, owner)
 
     async def _create_fitting(
         self, run: _Run, parts: _NewRow, refusal: ForeignSystemError | None
@@ -656,7 +669,7 @@ class AdressenSync:
         async def write(included: Sequence[str]) -> Record:
             if refusals:
                 raise refusals.pop()
-            chosen = {name: parts.optional[name] for name in included}
+            chosen = only(parts.optional, included)
             return await self._espocrm.create_entity(
                 ENTITY_TYPE,
                 {**chosen, **parts.fixed, **owner},
@@ -763,9 +776,9 @@ class AdressenSync:
         async def write(included: Sequence[str]) -> Record:
             if refusals:
                 raise refusals.pop()
-            chosen = {name: action.espocrm[name] for name in included}
+            attributes = {**only(action.espocrm, included), **ending.attributes}
             return await self._espocrm.update_entity(
-                ENTITY_TYPE, action.row["id"], {**chosen, **ending.attributes}
+                ENTITY_TYPE, action.row["id"], attributes
             )
 
         return await update_fitting(write, list(action.espocrm))
@@ -806,7 +819,7 @@ class AdressenSync:
     ) -> None:
         """Correct the status if the answer to our write shows more than we knew: an edit, or what it did not take."""
         status = action.shown_status
-        sent = {name for name in ESPOCRM_FIELDS if name in action.espocrm}
+        sent = ESPOCRM_FIELDS.keys() & action.espocrm.keys()
         is_other = _says_other(written, expected, but=sent)
         if is_other and await self._was_edited(expected, but=sent):
             report.was_edited = True
@@ -904,12 +917,15 @@ class AdressenSync:
 
     async def _remember(self, run: _Run, state: SyncState) -> None:
         observed = run.observed
-        known = observed.states.get(state.entity_id)
-        if state == known and state.entity_id not in observed.interrupted:
+        entity_id = state.entity_id
+        known = observed.states.get(entity_id)
+        if state == known and entity_id not in observed.interrupted:
             return
         if known is not None and _is_linked_elsewhere(known, observed):
-            await run.store.save(left_behind(known, observed.now))
-        await run.store.save(replace(state, synced_at=observed.now))
+            left = left_behind(known, observed.now)
+            await run.store.save(left)
+        synced = replace(state, synced_at=observed.now)
+        await run.store.save(synced)
 
 
 def _advoware_side(action: Settle) -> list[Mapping[str, Any]]:
@@ -943,10 +959,12 @@ def _overwritten_lines(
     lines = [change for change in changes if _was_never_agreed(change, fields)]
     names = put_names(fields)
     old = observed_block(adresse, action.state)
-    if old and BLOCK in names:
-        new = str(put_body(fields, adresse, names).get(BLOCK))
-        if old != new:
-            lines.append(block_line(action.row, old, new))
+    if not old or BLOCK not in names:
+        return lines
+    body = put_body(fields, adresse, names)
+    new = str(body.get(BLOCK))
+    if old != new:
+        lines.append(block_line(action.row, old, new))
     return lines
 
 
@@ -1004,10 +1022,9 @@ def _says_other(
     row: Mapping[str, Any], before: Mapping[str, Any], but: Collection[str] = ()
 ) -> bool:
     """Whether users say something else about a CAdressen, in what both records show, ``but`` some attributes."""
-    common = row.keys() & before.keys() - set(but)
-    return _statement({name: row[name] for name in common}) != _statement(
-        {name: before[name] for name in common}
-    )
+    common = (row.keys() & before.keys()) - set(but)
+    statement_before = _statement(only(before, common))
+    return _statement(only(row, common)) != statement_before
 
 
 def _statement(row: Record) -> tuple[Any, ...]:
@@ -1030,8 +1047,11 @@ def _unfit_for_espocrm(adresse: Record) -> dict[str, tuple[str, str]]:
 
 def _comparable(left_out: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Attributes that EspoCRM has refused, as the comparable fields that they hold."""
-    fields = [field for name in left_out for field in ESPOCRM_FIELDS.get(name, ())]
-    return dict.fromkeys(fields, ("value_refused_espocrm", ""))
+    refused = {}
+    for attribute in left_out:
+        for name in ESPOCRM_FIELDS.get(attribute, ()):
+            refused[name] = ("value_refused_espocrm", "")
+    return refused
 
 
 #: Why an address failed, for people; the first one that fits.
@@ -1054,7 +1074,7 @@ def _cause(error: Exception) -> str:
     # What Advoware says is German.
     is_worded = isinstance(error, ValidationFailed) and error.system == ADVOWARE
     if is_worded and error.reason:
-        cause += f" („{error.reason}“)"
+        return f"{cause} („{error.reason}“)"
     return cause
 
 

@@ -46,7 +46,8 @@ class TermineAnswer:
         Raises:
             UnexpectedAnswer: the answer is no list.
         """
-        return rows_of(clean_value(self._answer.json(SYSTEM)))
+        answer = self._answer.json(SYSTEM)
+        return rows_of(clean_value(answer))
 
 
 def require_request_over(resources: Resources, started_at: datetime) -> None:
@@ -76,7 +77,8 @@ class AdvowareService:
 
     async def _call(self, endpoint: str, method: str = "GET", **options: Any) -> Any:
         """`AdvowareAPI.api_call`, with all texts of the answer cleaned."""
-        return clean_value(await self.api.api_call(endpoint, method, **options))
+        answer = await self.api.api_call(endpoint, method, **options)
+        return clean_value(answer)
 
     async def get_beteiligter(self, betnr: int | str) -> dict[str, Any]:
         """One Beteiligter with its Kommunikation, Adressen and Bankverbindungen.
@@ -84,12 +86,14 @@ class AdvowareService:
         Raises:
             NotFound: Advoware knows no such number; confirmed by a second read of something that must exist.
         """
+        number = int(betnr)
         try:
-            record = single_record(await self._call(f"{BETEILIGTE}/{int(betnr)}"))
+            answer = await self._call(_path(number))
         except NotFound:
             await self._require_that_it_answers()
             raise
-        if str(record.get("betNr")) != str(int(betnr)):
+        record = single_record(answer)
+        if str(record.get("betNr")) != str(number):
             raise UnexpectedAnswer(
                 SYSTEM, "the answer is not the Beteiligter asked for"
             )
@@ -110,11 +114,13 @@ class AdvowareService:
 
     async def find_beteiligte(self, **filters: str) -> list[dict[str, Any]]:
         """The Beteiligte whose fields equal the given ones, such as ``name`` and ``vorname`` [A]."""
-        return record_list(await self._call(BETEILIGTE, params=filters))
+        answer = await self._call(BETEILIGTE, params=filters)
+        return record_list(answer)
 
     async def create_beteiligter(self, record: dict[str, Any]) -> dict[str, Any]:
         """Create a Beteiligter; the answer contains at least ``betNr``."""
-        created = single_record(await self._call(BETEILIGTE, "POST", json_data=record))
+        answer = await self._call(BETEILIGTE, "POST", json_data=record)
+        created = single_record(answer)
         if not created.get("betNr"):
             raise UnexpectedAnswer(SYSTEM, "the created Beteiligter has no betNr")
         return created
@@ -123,46 +129,51 @@ class AdvowareService:
         self, betnr: int | str, record: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Replace a Beteiligter. ``record`` is the full object as read, overlaid with the changes."""
-        return await self._put(f"{BETEILIGTE}/{int(betnr)}", record)
+        return await self._put(_path(betnr), record)
 
     async def create_kommunikation(
         self, betnr: int | str, record: dict[str, Any]
     ) -> dict[str, Any]:
         """Create a Kommunikation of ``tlf, bemerkung, kommKz, online``; the answer contains at least ``id``."""
-        path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen"
-        return _with_id(await self._call(path, "POST", json_data=record))
+        return await self._create_part(_path(betnr, "Kommunikationen"), record)
 
     async def update_kommunikation(
         self, betnr: int | str, kommunikation_id: int, record: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Change a Kommunikation; Advoware ignores ``kommKz``. There is no way to delete one."""
-        path = f"{BETEILIGTE}/{int(betnr)}/Kommunikationen/{int(kommunikation_id)}"
+        path = _path(betnr, "Kommunikationen", kommunikation_id)
         return await self._put(path, record)
 
     async def create_adresse(
         self, betnr: int | str, record: dict[str, Any]
     ) -> dict[str, Any]:
         """Create an Adresse with all its fields; the answer contains at least ``id``."""
-        path = f"{BETEILIGTE}/{int(betnr)}/Adressen"
-        return _with_id(await self._call(path, "POST", json_data=record))
+        return await self._create_part(_path(betnr, "Adressen"), record)
 
     async def update_adresse(
         self, betnr: int | str, adresse_id: int, record: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Change an Adresse; Advoware takes over ``strasse, plz, ort, anschrift`` and ignores everything else."""
-        path = f"{BETEILIGTE}/{int(betnr)}/Adressen/{int(adresse_id)}"
+        path = _path(betnr, "Adressen", adresse_id)
         return await self._put(path, record)
 
     async def create_bankverbindung(
         self, betnr: int | str, record: dict[str, Any]
     ) -> dict[str, Any]:
         """Create a Bankverbindung, which can never be changed or deleted by us; the answer has at least ``id``."""
-        path = f"{BETEILIGTE}/{int(betnr)}/Bankverbindungen"
-        return _with_id(await self._call(path, "POST", json_data=record))
+        return await self._create_part(_path(betnr, "Bankverbindungen"), record)
+
+    async def _create_part(self, path: str, record: dict[str, Any]) -> dict[str, Any]:
+        answer = await self._call(path, "POST", json_data=record)
+        created = single_record(answer)
+        if created.get("id") is None:
+            raise UnexpectedAnswer(SYSTEM, "the created record has no id")
+        return created
 
     async def list_mitarbeiter(self) -> list[Any]:
         """The active employees, rows with ``kuerzel`` and ``name``; what is no record is among them."""
-        return rows_of(await self._call(MITARBEITER, params={"aktiv": "true"}))
+        answer = await self._call(MITARBEITER, params={"aktiv": "true"})
+        return rows_of(answer)
 
     async def list_termine(self, kuerzel: str, first: date, last: date) -> list[Any]:
         """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of all employees.
@@ -175,7 +186,8 @@ class AdvowareService:
     async def ask_termine(self, kuerzel: str, first: date, last: date) -> TermineAnswer:
         """The same as `list_termine`, as Advoware has answered it."""
         params = {"kuerzel": kuerzel, "from": first.isoformat(), "to": last.isoformat()}
-        return TermineAnswer(await self.api.request(TERMINE, params=params))
+        answer = await self.api.request(TERMINE, params=params)
+        return TermineAnswer(answer)
 
     async def get_termin(self, frnr: int) -> dict[str, Any]:
         """One Termin.
@@ -184,15 +196,17 @@ class AdvowareService:
             NotFound: Advoware knows no such number.
             UnexpectedAnswer: the answer is about another Termin, or Advoware's whole API is not there (404).
         """
+        number = int(frnr)
         try:
-            rows = record_list(await self._call(TERMINE, params=_frnr(frnr)))
+            answer = await self._call(TERMINE, params=_frnr(number))
         except NotFound:
             await self._require_that_it_answers()
             raise
+        rows = record_list(answer)
         if not rows:
-            raise NotFound(SYSTEM, f"no Termin has the frNr {int(frnr)}")
+            raise NotFound(SYSTEM, f"no Termin has the frNr {number}")
         record = single_record(rows)
-        if str(record.get("frNr")) != str(int(frnr)):
+        if str(record.get("frNr")) != str(number):
             raise UnexpectedAnswer(SYSTEM, "the answer is not the Termin asked for")
         return record
 
@@ -202,7 +216,8 @@ class AdvowareService:
         Raises:
             WriteProtected: ``ADVOWARE_WRITE_PROTECTION`` is on; likewise in `update_termin` and `delete_termin`.
         """
-        created = single_record(await self._call(TERMINE, "POST", json_data=record))
+        answer = await self._call(TERMINE, "POST", json_data=record)
+        created = single_record(answer)
         if not isinstance(created.get("frNr"), int):
             raise UnexpectedAnswer(SYSTEM, "the created Termin has no frNr")
         return created
@@ -242,8 +257,11 @@ def _frnr(frnr: int) -> dict[str, str]:
     return {"frnr": str(int(frnr))}
 
 
-def _with_id(answer: Any) -> dict[str, Any]:
-    created = single_record(answer)
-    if created.get("id") is None:
-        raise UnexpectedAnswer(SYSTEM, "the created record has no id")
-    return created
+def _path(betnr: int | str, part: str = "", part_id: int | None = None) -> str:
+    """The path of a Beteiligter, of one of its lists (``Adressen``), or of a record in it."""
+    path = f"{BETEILIGTE}/{int(betnr)}"
+    if part:
+        path = f"{path}/{part}"
+    if part_id is not None:
+        path = f"{path}/{int(part_id)}"
+    return path

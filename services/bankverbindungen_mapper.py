@@ -112,9 +112,10 @@ class BankverbindungenMapper:
 
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of a Bankverbindung. Its IBAN is unknown if it has only a Kontonummer, or none."""
-        values = {
-            field: _value(field, advo[field]) for field in FIELDS if field in advo
-        }
+        values = {}
+        for field in FIELDS:
+            if field in advo:
+                values[field] = _value(field, advo[field])
         if values.get("iban") is not None:
             return values
         account = _account_label(advo)
@@ -152,7 +153,8 @@ class BankverbindungenMapper:
         if not _is_bic(espo.get("bic")):
             omitted["bic"] = "invalid"
         for field, length in ADVOWARE_LENGTHS.items():
-            text = comparable_text(espo.get(ATTRIBUTES[field])) or ""
+            attribute = ATTRIBUTES[field]
+            text = comparable_text(espo.get(attribute)) or ""
             if len(text) > length:
                 omitted[field] = "too_long"
         for field, value in self.comparable_from_espocrm(espo).items():
@@ -176,8 +178,9 @@ class BankverbindungenMapper:
         if not isinstance(advoware, Unknown):
             return advoware == iban
         bank_code = compact(advo.get("blz"))
-        number = (compact(advo.get("kontoNr")) or "").zfill(10)
-        return iban.startswith("DE") and iban[4:] == f"{bank_code}{number}"
+        number = compact(advo.get("kontoNr")) or ""
+        full_number = number.zfill(10)
+        return iban.startswith("DE") and iban[4:] == f"{bank_code}{full_number}"
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The comparable fields whose values differ, sorted."""
@@ -187,16 +190,21 @@ class BankverbindungenMapper:
 
     def label(self, values: Mapping[str, Value]) -> str:
         """A Bankverbindung in a few words, for users: ``Sparkasse Hannover ****3000``."""
+        bank = values.get("bank")
+        iban = self.shown("iban", values.get("iban"))
         parts = []
-        for part in (values.get("bank"), self.shown("iban", values.get("iban"))):
+        for part in (bank, iban):
             if part:
-                parts.append(str(self.shown("", part)))
-        return " ".join(parts) or str(values.get("kontoinhaber") or "")
+                shown = self.shown("", part)
+                parts.append(str(shown))
+        if parts:
+            return " ".join(parts)
+        return str(values.get("kontoinhaber") or "")
 
     def shown(self, field: str, value: Value) -> Any:
         """A comparable value as it may be shown."""
         if isinstance(value, Unknown):
-            text = value.text.partition(":")[0]
+            text, _, _ = value.text.partition(":")
             return re.sub(r"[0-9]{5,}", _masked_number, text)
         if field == "iban":
             return mask_iban(value)
@@ -234,9 +242,9 @@ def _checked_iban(value: Any) -> schwifty.IBAN:
     try:
         return schwifty.IBAN(iban)
     except SchwiftyException as error:
-        raise UnusableAccount(
-            "bank_iban_invalid", f"iban: not valid ({type(error).__name__})"
-        ) from None
+        fault = type(error).__name__
+        message = f"iban: not valid ({fault})"
+        raise UnusableAccount("bank_iban_invalid", message) from None
 
 
 def _is_bic(value: Any) -> bool:

@@ -165,10 +165,9 @@ class BeteiligteCheck:
         limit = self._resources.settings.vmh.cron_limit
         counts["notified"] = await self._notifications.retry_unfinished()
         found = [("asked", await self._asked(counts))]
-        found += [
-            (category.name, await self._ids(category, counts))
-            for category in categories(self._resources.now())
-        ]
+        for category in categories(self._resources.now()):
+            ids = await self._ids(category, counts)
+            found.append((category.name, ids))
         found.append(("deleted", await self._deleted(counts)))
         await note_oldest_unsynced(self._resources, self._oldest_change)
         for name, ids in _shares(found, limit):
@@ -205,16 +204,8 @@ class BeteiligteCheck:
         """
         try:
             store = SyncStore(await self._resources.database())
-            after = str(await self._resources.redis.get(DELETED_CURSOR) or "")
-            known = await store.live_entities(ENTITY_TYPE, after, PAGE_SIZE)
-            await self._resources.redis.set(
-                DELETED_CURSOR, known[-1] if len(known) == PAGE_SIZE else ""
-            )
-            rows = self._espocrm.search_entities(
-                ENTITY_TYPE, [is_in("id", known)], ["id"]
-            )
-            listed = {row["id"] async for row in rows} if known else set()
-            missing = [entity_id for entity_id in known if entity_id not in listed]
+            known = await self._next_known(store)
+            missing = await self._not_listed(known)
             if len(missing) > 1:
                 return await self._notify_deleted(missing, store)
             return missing
@@ -228,19 +219,43 @@ class BeteiligteCheck:
             )
             return []
 
+    async def _next_known(self, store: SyncStore) -> list[str]:
+        """The next page of records that were synced once; the one after it is the next run's."""
+        redis = self._resources.redis
+        after = str(await redis.get(DELETED_CURSOR) or "")
+        known = await store.live_entities(ENTITY_TYPE, after, PAGE_SIZE)
+        cursor = ""
+        if len(known) == PAGE_SIZE:
+            cursor = known[-1]
+        await redis.set(DELETED_CURSOR, cursor)
+        return known
+
+    async def _not_listed(self, known: list[str]) -> list[str]:
+        """Those of the records that EspoCRM does not list."""
+        if not known:
+            return []
+        listed = set()
+        wanted = [is_in("id", known)]
+        async for row in self._espocrm.search_entities(ENTITY_TYPE, wanted, ["id"]):
+            listed.add(row["id"])
+        return [entity_id for entity_id in known if entity_id not in listed]
+
     async def _notify_deleted(self, missing: list[str], store: SyncStore) -> list[str]:
         """Notify of all records that were deleted in one task, and forget them; returns the others."""
         deleted: dict[str, SyncState] = {}
+        others: list[str] = []
         for entity_id in missing:
             state = await store.load(ENTITY_TYPE, entity_id)
             if state is not None and await self._is_deleted(entity_id, state):
                 deleted[entity_id] = state
+            else:
+                others.append(entity_id)
         if len(deleted) < 2:
             return missing
-        problems = [
-            deleted_problem(entity_id, str(state.advoware_id), _last_name(state))
-            for entity_id, state in deleted.items()
-        ]
+        problems = []
+        for entity_id, state in deleted.items():
+            betnr = str(state.advoware_id)
+            problems.append(deleted_problem(entity_id, betnr, _last_name(state)))
         await self._notifications.notify_many(problems)
         for entity_id, state in deleted.items():
             await self._forget(entity_id, state, store)
@@ -250,7 +265,7 @@ class BeteiligteCheck:
             "beteiligte_check.deleted_many",
             records=len(deleted),
         )
-        return [entity_id for entity_id in missing if entity_id not in deleted]
+        return others
 
     async def _is_deleted(self, entity_id: str, state: SyncState) -> bool:
         """Whether a record is gone and Advoware still has it; what else has become of it its own sync finds out.
@@ -419,6 +434,24 @@ def _shares(
     Else each category gets an equal share before the urgent ones get the rest, so that one that never empties does not
     keep the others waiting for ever.
     """
+    waiting = _each_once(found)
+    if not waiting:
+        return []
+    share = max(1, limit // len(waiting))
+    left = limit
+    for _, ids in waiting:
+        left -= min(len(ids), share)
+    shares = []
+    for name, ids in waiting:
+        rest = max(0, len(ids) - share)
+        more = min(rest, max(0, left))
+        left -= more
+        shares.append((name, ids[: share + more]))
+    return shares
+
+
+def _each_once(found: Sequence[tuple[str, list[str]]]) -> list[tuple[str, list[str]]]:
+    """The categories with what no earlier one has, without the empty ones."""
     observed: set[str] = set()
     waiting = []
     for name, ids in found:
@@ -428,15 +461,4 @@ def _shares(
         observed.update(fresh)
         if fresh:
             waiting.append((name, fresh))
-    share = 0
-    if waiting:
-        share = max(1, limit // len(waiting))
-    taken = [min(len(ids), share) for _, ids in waiting]
-    left = limit - sum(taken)
-    shares = []
-    for name, ids in waiting:
-        rest = max(0, len(ids) - share)
-        more = min(rest, max(0, left))
-        left -= more
-        shares.append((name, ids[: share + more]))
-    return shares
+    return waiting

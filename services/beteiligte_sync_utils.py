@@ -362,14 +362,21 @@ class BeteiligteSync:
         state = await store.load(ENTITY_TYPE, entity_id)
         if state is None or state.advoware_id is None:
             state = await self._left_by_create(entity_id, store)
-        betnr = state.advoware_id if state else None
-        if state is not None and state.deleted_at is None and betnr is not None:
-            fate = await self._gone.fate_of(entity_id, betnr)
-            await self._gone.notify(entity_id, betnr, fate)
-            if not fate.took_parts_of(entity_id):
-                await store.release_parts(betnr, self._resources.now())
+        betnr = None
+        if state is not None:
+            betnr = state.advoware_id
+            if betnr is not None and state.deleted_at is None:
+                await self._notify_deleted(entity_id, betnr, store)
         await store.mark_deleted(ENTITY_TYPE, entity_id, self._resources.now())
         return Outcome("deleted", betnr)
+
+    async def _notify_deleted(
+        self, entity_id: str, betnr: str, store: SyncStore
+    ) -> None:
+        fate = await self._gone.fate_of(entity_id, betnr)
+        await self._gone.notify(entity_id, betnr, fate)
+        if not fate.took_parts_of(entity_id):
+            await store.release_parts(betnr, self._resources.now())
 
     async def _left_by_create(
         self, entity_id: str, store: SyncStore
@@ -600,15 +607,15 @@ class BeteiligteSync:
         if plan.to_advoware:
             written = await self._writer.write(observed, plan.to_advoware, now)
             beside = beside_pairs(observed, plan, written.beside, self._mapper)
-            standing |= written.standing
-            standing |= standing_of_pairs(
-                beside, "espocrm", "altered", self._resources.now()
-            )
+            written_at = self._resources.now()
+            altered = standing_of_pairs(beside, "espocrm", "altered", written_at)
+            standing |= {**written.standing, **altered}
             plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
         changes = change_lines(observed, changed, self._mapper)
         found = _new_standing(observed, standing)
-        run.changes += [*on_side("advoware", changes), *standing_lines(found)]
+        run.changes += on_side("advoware", changes)
+        run.changes += standing_lines(found)
         return _Applied(plan, changed, written, standing)
 
     async def _note_sending(

@@ -138,18 +138,23 @@ def erased_attributes(record: Record) -> frozenset[str]:
 
     The extension notes them in ``erasedFields`` (``Classes/Privacy/Erasor.php``).
     """
-    return frozenset(str(record.get(ERASED) or "").split())
+    names = str(record.get(ERASED) or "")
+    return frozenset(names.split())
 
 
 def is_erased(espo: Record) -> bool:
     """Whether personal data of a CBeteiligte were erased in EspoCRM: it leaves marks where numbers and mails stood."""
     shown = [espo.get("phoneNumber"), espo.get("emailAddress")]
-    for row in (
-        *_rows(espo.get("phoneNumberData")),
-        *_rows(espo.get("emailAddressData")),
-    ):
+    phones = _rows(espo.get("phoneNumberData"))
+    mails = _rows(espo.get("emailAddressData"))
+    for row in (*phones, *mails):
         shown.append(row.get("phoneNumber") or row.get("emailAddress"))
-    return any(_ERASED.fullmatch(str(value or "")) for value in shown)
+    return any(map(_is_erasure, shown))
+
+
+def _is_erasure(value: Any) -> bool:
+    text = str(value or "")
+    return _ERASED.fullmatch(text) is not None
 
 
 def _rows(value: Any) -> list[Record]:
@@ -270,11 +275,11 @@ class BeteiligteMapper:
 
     def new_advoware_record(self, values: Record) -> dict[str, Any]:
         """Comparable values as a new Beteiligter; empty ones are not sent."""
-        return {
-            name: value
-            for name, value in self.to_advoware(values).items()
-            if value not in (None, "")
-        }
+        record = {}
+        for name, value in self.to_advoware(values).items():
+            if value not in (None, ""):
+                record[name] = value
+        return record
 
     def creatable(self, espo: Record) -> tuple[dict[str, Value], dict[str, str]]:
         """The comparable values of a CBeteiligte that a new Beteiligter can hold, and why each other one is left out.
@@ -302,6 +307,15 @@ class BeteiligteMapper:
     def map_advoware_to_cbeteiligte(self, advo: Record) -> dict[str, Any]:
         """A Beteiligter as attributes of a CBeteiligte; what EspoCRM cannot hold is left out."""
         kind = kind_of_advoware(advo)
+        known = self._known_of(advo, kind)
+        fitting = {}
+        for attribute, value in self.to_espocrm(known, kind=kind).items():
+            if _fits_espocrm(attribute, value):
+                fitting[attribute] = value
+        return fitting
+
+    def _known_of(self, advo: Record, kind: Kind) -> dict[str, Value]:
+        """What a Beteiligter says in a form that we understand; empty values only of the fields of its kind."""
         of_its_kind = {"rechtsform", *FIELDS_OF[kind]}
         known = {}
         for name, value in self.comparable_from_advoware(advo).items():
@@ -309,12 +323,7 @@ class BeteiligteMapper:
                 continue
             if value is not None or name in of_its_kind:
                 known[name] = value
-        attributes = self.to_espocrm(known, kind=kind)
-        return {
-            attribute: value
-            for attribute, value in attributes.items()
-            if _fits_espocrm(attribute, value)
-        }
+        return known
 
     def get_changed_fields(self, espo: Record, advo: Record) -> list[str]:
         """The fields that both sides show with different values, sorted."""
@@ -329,7 +338,9 @@ class BeteiligteMapper:
         for name in IDENTITY:
             one = sent.get(name)
             other = stored.get(name)
-            if one is not None and other is not None and not _are_alike(one, other):
+            if one is None or other is None:
+                continue
+            if not _are_alike(one, other):
                 return False
         return True
 
@@ -363,7 +374,10 @@ def _too_long(side: Side, name: str, attribute: str, value: str) -> str | None:
 
 def _fits_espocrm(attribute: str, value: Value) -> bool:
     limit = ESPOCRM_LENGTHS.get(attribute)
-    return limit is None or len(str(value or "")) <= limit
+    if limit is None:
+        return True
+    text = str(value or "")
+    return len(text) <= limit
 
 
 def _are_alike(one: Value, other: Value) -> bool:
@@ -376,15 +390,15 @@ def _are_alike(one: Value, other: Value) -> bool:
 
 
 def _letters(value: Value) -> str:
-    return re.sub(r"[\W_]", "", str(text_of(value))).casefold()
+    text = str(text_of(value))
+    return re.sub(r"[\W_]", "", text).casefold()
 
 
 def _is_named_by_last_name(espo: Record) -> bool:
     """Whether a company's name stands in ``lastName``, because ``firmenname`` is empty."""
-    return (
-        comparable_text(espo.get("firmenname")) is None
-        and comparable_text(espo.get("lastName")) is not None
-    )
+    firm = comparable_text(espo.get("firmenname"))
+    last_name = comparable_text(espo.get("lastName"))
+    return firm is None and last_name is not None
 
 
 def _espocrm_value(name: str, raw: Any) -> Value:
@@ -411,7 +425,8 @@ def _rechtsform(raw: Any) -> Value:
     """A legal form in the list's spelling; None for what only says that it is a person."""
     if is_no_text(raw):
         return Unknown(str(raw))
-    form = _listed(comparable_text(raw), RECHTSFORM_BY_FOLDED)
+    text = comparable_text(raw)
+    form = _listed(text, RECHTSFORM_BY_FOLDED)
     if form is not None and form.casefold() in PLAIN_PERSON_FORMS:
         return None
     return form

@@ -375,12 +375,9 @@ class KommunikationSyncManager:
 
     async def _narrow_family(self, run: _Run, family: Family) -> None:
         """Find what EspoCRM accepts of an array; the answer is in ``run.observed`` afterwards."""
-        suspects = []
-        for entry in run.plan.incoming:
-            if entry.key.family == family and entry.key not in suspects:
-                suspects.append(entry.key)
         before = run.observed
-        refused = before.refused_by_espocrm | frozenset(suspects)
+        suspects = _suspects(run.plan, family)
+        refused = before.refused_by_espocrm.union(suspects)
         run.observed = replace(before, refused_by_espocrm=refused)
         if not await self._accepts(run, family):
             await self._modernise(run, family)
@@ -396,12 +393,14 @@ class KommunikationSyncManager:
 
     async def _modernise(self, run: _Run, family: Family) -> None:
         """Numbers from before EspoCRM's international mode: the same ones in E.164."""
-        run.observed = replace(run.observed, modern=run.observed.modern | {family})
+        modern = run.observed.modern | {family}
+        run.observed = replace(run.observed, modern=modern)
         incoming = run.plan_again().incoming
         if not incoming:
             return
-        shared = await self._shared_rows(incoming, run.espo["id"])
-        run.observed = replace(run.observed, shared={**run.observed.shared, **shared})
+        rows = await self._shared_rows(incoming, run.espo["id"])
+        shared = {**run.observed.shared, **rows}
+        run.observed = replace(run.observed, shared=shared)
 
     async def _is_accepted_change(self, run: _Run, family: Family) -> bool:
         """Whether the plan changes the array, and EspoCRM takes it."""
@@ -440,11 +439,13 @@ class KommunikationSyncManager:
             return result
         problems = [problem_of(notice, run.espo, run.ahead.betnr) for notice in notices]
         standing = [*result.standing, *map(problem_sentence, problems)]
+        confirmed = replace(final, links=links)
+        state = self._state(run.espo, confirmed)
         return replace(
             result,
             problems=(*result.problems, *problems),
             standing=tuple(dict.fromkeys(standing)),
-            states=(self._state(run.espo, replace(final, links=links)),),
+            states=(state,),
         )
 
     # -- rows that other records share ----------------------------------------------------------------------------
@@ -739,6 +740,12 @@ def _losses(plan: Plan) -> list[Change]:
     return losses
 
 
+def _suspects(plan: Plan, family: Family) -> dict[Key, None]:
+    """The values that the plan brings into an array, each once and in their order."""
+    incoming = [entry for entry in plan.incoming if entry.key.family == family]
+    return dict.fromkeys(entry.key for entry in incoming)
+
+
 # -- EspoCRM's answers ----------------------------------------------------------------------------------------------
 
 
@@ -771,8 +778,7 @@ def _altered(
     array = read_espocrm(record).array(family)
     if DATA_ATTRIBUTE[family] not in plan.espocrm or not array.is_complete:
         return []
-    sent = {entry.key for entry in espocrm_entries(plan.espocrm, family)}
-    extra = [entry for entry in array.entries if entry.key not in sent]
+    extra = _unexpected(plan, family, array)
     found: list[tuple[EspoEntry, EspoEntry | None]] = []
     for entry in _not_stored(plan, family, array):
         resembling = max(extra, key=partial(_likeness, entry), default=None)
@@ -780,6 +786,12 @@ def _altered(
             extra.remove(resembling)
         found.append((entry, resembling))
     return found
+
+
+def _unexpected(plan: Plan, family: Family, array: EspoArray) -> list[EspoEntry]:
+    """The values of an array that were not sent."""
+    sent = {entry.key for entry in espocrm_entries(plan.espocrm, family)}
+    return [entry for entry in array.entries if entry.key not in sent]
 
 
 def _not_stored(plan: Plan, family: Family, array: EspoArray) -> list[EspoEntry]:
@@ -879,11 +891,14 @@ def _final_memory(run: _Run) -> Memory:
 
 def _refused_values(run: _Run) -> frozenset[Key]:
     """The values that Advoware does not create, as long as EspoCRM holds them and Advoware does not."""
+    refused = set(run.before.refused | run.applied.refused_values)
     held = {entry.key for entry in run.observed.espocrm.entries}
+    refused &= held
     links = planned_links(run.plan, run.before, run.applied)
-    there = {link.espocrm for link in links.values()}
-    refused = run.before.refused | run.applied.refused_values
-    return frozenset(refused & held - there)
+    for link in links.values():
+        if link.espocrm is not None:
+            refused.discard(link.espocrm)
+    return frozenset(refused)
 
 
 def _not_taken(run: _Run) -> dict[Family, NotTaken]:
@@ -906,12 +921,11 @@ def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
     for line in lines:
         is_emptied = line["side"] == "advoware" and line["new"] is None
         if line["case"] == "Var4" and is_emptied:
-            kind = line["field"].rpartition(".")[2]
+            _, _, kind = line["field"].rpartition(".")
             notices.append(Notice("kom_reverted", kind, line["old"], line["id"]))
     for place in run.observed.advoware.odd:
-        notices.append(
-            Notice("kom_odd_row", "phone", f"Zeile {place}", is_standing=True)
-        )
+        row = f"Zeile {place}"
+        notices.append(Notice("kom_odd_row", "phone", row, is_standing=True))
     return notices
 
 

@@ -250,13 +250,7 @@ async def _from_audit(
     if status in FAILED_STATUSES:
         wanted = "failed"
     return await sources.rows(
-        _known_row,
-        _KNOWN_RECORDS,
-        ENTITY_TYPE,
-        search,
-        wanted,
-        PAGE_ROWS + 1,
-        offset,
+        _known_row, _KNOWN_RECORDS, ENTITY_TYPE, search, wanted, PAGE_ROWS + 1, offset
     )
 
 
@@ -299,10 +293,7 @@ async def beteiligter_view(
 async def _one(sources: Sources, entity_id: str) -> BeteiligteRow | None:
     espocrm = EspoCRMAPI(resources=sources.resources)
     records, _ = await espocrm.list_entities(
-        ENTITY_TYPE,
-        [equals("id", entity_id)],
-        select=_FIELDS,
-        max_size=1,
+        ENTITY_TYPE, [equals("id", entity_id)], select=_FIELDS, max_size=1
     )
     if not records:
         return None
@@ -344,11 +335,7 @@ async def runs_view(sources: Sources, topic: str, page: int) -> RunsView:
     runs = await part(_runs(sources, topics, offset), "PostgreSQL")
     shown, has_next = first_page(runs)
     return RunsView(
-        topic=topic,
-        topics=topics,
-        runs=shown,
-        page=page,
-        has_next=has_next,
+        topic=topic, topics=topics, runs=shown, page=page, has_next=has_next
     )
 
 
@@ -392,9 +379,7 @@ def _move(change: Mapping[str, Any]) -> FieldMove:
     side = change.get("side") or change.get("winner") or ""
     kind = change.get("kind") or _first_kind(change)
     return FieldMove(
-        field=_field_name(change.get("field")),
-        side=redacted(side),
-        kind=redacted(kind),
+        field=_field_name(change.get("field")), side=redacted(side), kind=redacted(kind)
     )
 
 
@@ -450,10 +435,7 @@ async def _total(sources: Sources, status: str) -> int:
     """How many records have this status."""
     espocrm = EspoCRMAPI(resources=sources.resources)
     _, total = await espocrm.list_entities(
-        ENTITY_TYPE,
-        [equals("syncStatus", status)],
-        select=["id"],
-        max_size=1,
+        ENTITY_TYPE, [equals("syncStatus", status)], select=["id"], max_size=1
     )
     return total
 

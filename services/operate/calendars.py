@@ -206,10 +206,7 @@ def _counted(employee: Employee, numbers: EmployeeStatistics | None) -> Employee
     if numbers is None:
         return employee
     return replace(
-        employee,
-        pairs=numbers.live,
-        pending=numbers.pending,
-        failed=numbers.failed,
+        employee, pairs=numbers.live, pending=numbers.pending, failed=numbers.failed
     )
 
 
@@ -320,12 +317,7 @@ async def appointment_view(sources: Sources, number: str, page: int) -> Appointm
         history = _lines(sources, _OF_EVENT, number, *history_page)
     found = await part(history, "PostgreSQL")
     shown, has_next = first_page(found)
-    return AppointmentView(
-        number=number,
-        lines=shown,
-        page=page,
-        has_next=has_next,
-    )
+    return AppointmentView(number=number, lines=shown, page=page, has_next=has_next)
 
 
 _COLUMNS = """

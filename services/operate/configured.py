@@ -110,12 +110,7 @@ def _setting(variable: str, field: str, value: Any) -> Setting:
         shown = "•••"
     elif is_set:
         shown = _shown(value)
-    return Setting(
-        variable=variable,
-        value=shown,
-        is_set=is_set,
-        is_secret=is_secret,
-    )
+    return Setting(variable=variable, value=shown, is_set=is_set, is_secret=is_secret)
 
 
 def _shown(value: Any) -> str:

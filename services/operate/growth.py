@@ -97,10 +97,7 @@ async def _sizes(
     for row in await connection.fetch(_SIZES, list(bounds)):
         table = row["relname"]
         size = Growing(
-            name=table,
-            rows=row["n_live_tup"],
-            bytes=row["bytes"],
-            bound=bounds[table],
+            name=table, rows=row["n_live_tup"], bytes=row["bytes"], bound=bounds[table]
         )
         sizes.append(size)
     return sizes
@@ -136,9 +133,6 @@ def _logs(directory: str) -> list[Growing]:
     sizes = [path.stat().st_size for path in folder.glob("*.log*")]
     return [
         Growing(
-            name="logs",
-            rows=len(sizes),
-            bytes=sum(sizes),
-            bound="LOG_DAYS, 10 MB each",
+            name="logs", rows=len(sizes), bytes=sum(sizes), bound="LOG_DAYS, 10 MB each"
         )
     ]

@@ -115,11 +115,7 @@ async def topic_view(sources: Sources, topic: str, page: int) -> TopicView:
     letters = await part(dead_letters(engine, topic, offset, PAGE_ROWS + 1), "engine")
     shown, has_next = first_page(letters)
     return TopicView(
-        topic=topic,
-        stats=stats,
-        dead_letters=shown,
-        page=page,
-        has_next=has_next,
+        topic=topic, stats=stats, dead_letters=shown, page=page, has_next=has_next
     )
 
 

@@ -172,11 +172,7 @@ async def _plan_messages(
     ids = [letter.message_id for letter in letters]
     dead = stats.dead or 0
     return Repair(
-        kind=kind,
-        target=topic,
-        ids=ids,
-        count=len(ids),
-        more=max(0, dead - len(ids)),
+        kind=kind, target=topic, ids=ids, count=len(ids), more=max(0, dead - len(ids))
     )
 
 

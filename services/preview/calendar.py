@@ -264,11 +264,7 @@ class RehearsedCalendar:
     ) -> Record:
         rule_id = f"user:{email}"
         key = _Key("rule", calendar_id, rule_id)
-        rule = {
-            "id": rule_id,
-            "role": role,
-            "scope": {"type": "user", "value": email},
-        }
+        rule = {"id": rule_id, "role": role, "scope": {"type": "user", "value": email}}
         return self._write(key, rule)
 
     async def patch_acl(self, calendar_id: str, rule_id: str, role: str) -> Record:
@@ -294,9 +290,7 @@ class RehearsedCalendar:
             key = _Key("event", calendar_id, event_id)
             shown.append(self._observe(key, record))
         return _Events(
-            events=shown,
-            next_sync_token=listed.next_sync_token,
-            is_full=listed.is_full,
+            events=shown, next_sync_token=listed.next_sync_token, is_full=listed.is_full
         )
 
     async def get_event(self, calendar_id: str, event_id: str) -> Record:

@@ -57,11 +57,7 @@ def preview_of(rehearsal: Rehearsal) -> dict[str, Any]:
     changes = rehearsal.changes
     held = dict.fromkeys(_held(rehearsal))
     tasks = [_task(change) for change in changes if change.kind == "Task"]
-    return {
-        "changes": _panels(changes),
-        "held": list(held),
-        "tasks": tasks,
-    }
+    return {"changes": _panels(changes), "held": list(held), "tasks": tasks}
 
 
 def _panels(changes: list[Change]) -> list[dict[str, Any]]:
@@ -103,11 +99,7 @@ def _fields(change: Change) -> Iterator[dict[str, str]]:
         new_text = _text(name, new)
         if old_text == new_text:
             continue
-        yield {
-            "label": _label(change, name),
-            "old": old_text,
-            "new": new_text,
-        }
+        yield {"label": _label(change, name), "old": old_text, "new": new_text}
 
 
 def _label(change: Change, name: str) -> str:
@@ -141,10 +133,7 @@ def _held(rehearsal: Rehearsal) -> Iterator[str]:
 def _task(change: Change) -> dict[str, Any]:
     name = str(change.after.get("name") or "")
     status = change.after.get("status")
-    return {
-        "name": _without_invented(name),
-        "isOver": status == "Canceled",
-    }
+    return {"name": _without_invented(name), "isOver": status == "Canceled"}
 
 
 def _without_invented(text: str) -> str:

@@ -178,11 +178,11 @@ def missing_pairs(
     stored_ids = {pair.sync_id for pair in stored}
     for row in rows:
         if row.sync_id not in stored_ids:
-            yield _pair_of_row(row, strategy)
+            yield pair_of_row(row, strategy)
 
 
-def _pair_of_row(row: OldRow, strategy: SyncStrategy) -> Pair:
-    """The pair of a row, which is not compared yet."""
+def pair_of_row(row: OldRow, strategy: SyncStrategy) -> Pair:
+    """The pair of a row, which is not compared yet; ``strategy`` is that of new pairs."""
     return Pair(
         sync_id=row.sync_id,
         employee_kuerzel=row.kuerzel,

@@ -8,7 +8,7 @@ whoever changes the field later, on either side, changes both.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,12 +45,7 @@ from services.undo.plan import (
 from services.values import espocrm_query
 from services.values.address_block import BLOCK
 from services.values.kind import kind_of_espocrm
-from services.values.merge import (
-    Pair,
-    base_from_json,
-    base_to_json,
-    pair_to_json,
-)
+from services.values.merge import Pair, Values, base_from_json, base_to_json
 from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
 from services.vmh_sync.adressen.match import shown_values as shown_addresses
 from services.vmh_sync.beteiligte.master_data import MasterDataWriter
@@ -64,6 +59,9 @@ from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 _PAUSE = timedelta(minutes=10)
 
 Record = dict[str, Any]
+
+_master = BeteiligteMapper()
+_adresse = AdressenMapper()
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,6 @@ class Undo:
         self._resources = resources
         self._espocrm = EspoCRMAPI(resources=resources)
         self._advoware = AdvowareService(resources=resources)
-        self._mapper = BeteiligteMapper()
-        self._adresse = AdressenMapper()
 
     # -- a Beteiligter --------------------------------------------------------------------------------------------
 
@@ -108,7 +104,7 @@ class Undo:
             return await self._undo(row, entity_id, apply=True)
 
     async def _undo(self, row: Any, entity_id: str, *, apply: bool) -> Undone:
-        store = SyncStore(await self._resources.database())
+        store = await self._store()
         state = await store.load(ENTITY_TYPE, entity_id)
         if state is None or state.advoware_id is None or state.deleted_at:
             raise NotFound("BitByLaw", "the record is not linked any more")
@@ -151,7 +147,7 @@ class Undo:
             return str(row["entity_id"])
         advoware_id = str(row["advoware_id"] or "")
         betnr, _, _ = advoware_id.partition("/")
-        store = SyncStore(await self._resources.database())
+        store = await self._store()
         owner = await store.linked_entity(ENTITY_TYPE, betnr)
         if owner is None:
             raise NotFound("BitByLaw", "the record is not linked any more")
@@ -186,15 +182,28 @@ class Undo:
 
     async def _sides(self, entity_id: str, betnr: str) -> Sides:
         espo = await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
+        rows = await self._adressen_rows(entity_id)
+        advo = await self._advoware.get_beteiligter(betnr)
+        store = await self._store()
+        states = await store.load_parts(ADRESSE, betnr)
+        return Sides(
+            espo=espo,
+            advo=advo,
+            rows=rows,
+            adressen=_linked_adressen(advo, betnr, states),
+        )
+
+    async def _adressen_rows(self, entity_id: str) -> dict[str, Record]:
+        """The CAdressen of a CBeteiligte, by id."""
         of_beteiligter = [espocrm_query.equals("beteiligteId", entity_id)]
         rows: dict[str, Record] = {}
         async for row in self._espocrm.search_entities(ADRESSE, of_beteiligter):
             rows[str(row["id"])] = row
-        advo = await self._advoware.get_beteiligter(betnr)
-        store = SyncStore(await self._resources.database())
-        states = await store.load_parts(ADRESSE, betnr)
-        adressen = _linked_adressen(advo, betnr, states)
-        return Sides(espo=espo, advo=advo, rows=rows, adressen=adressen)
+        return rows
+
+    async def _store(self) -> SyncStore:
+        pool = await self._resources.database()
+        return SyncStore(pool)
 
     async def _restore(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
@@ -239,7 +248,7 @@ class Undo:
             await self._advoware.update_adresse(betnr, record["id"], record)
 
     async def _restore_master(self, observed: Observation, lines: list[Line]) -> None:
-        writer = MasterDataWriter(self._advoware, self._mapper)
+        writer = MasterDataWriter(self._advoware, _master)
         old_values = _old_values(lines)
         now = self._resources.now()
         await writer.write(observed, old_values, now)
@@ -248,18 +257,17 @@ class Undo:
         betnr = advo["betNr"]
         rows = {row.get("id"): row for row in advo.get("kommunikation") or ()}
         for line in lines:
-            record = dict(rows[line.entry_id])
-            record["tlf"] = line.old
-            row_id = record["id"]
-            await self._advoware.update_kommunikation(betnr, row_id, record)
+            row_id = line.entry_id
+            record = {**rows[row_id], "tlf": line.old}
+            await self._advoware.update_kommunikation(betnr, record["id"], record)
 
     async def _restore_espocrm(self, sides: Sides, lines: list[Line]) -> None:
         adressen = _by_record(of_part(lines, "adresse", "espocrm"))
         for record_id, old_values in adressen.items():
             row = dict(sides.rows[record_id])
-            shown = self._adresse.comparable_from_espocrm(row)
+            shown = _adresse.comparable_from_espocrm(row)
             restored = {**shown, **old_values}
-            attributes = self._adresse.to_espocrm(old_values, restored)
+            attributes = _adresse.to_espocrm(old_values, restored)
             await self._espocrm.update_entity(ADRESSE, record_id, attributes)
         attributes = await self._attributes(sides, lines)
         if attributes:
@@ -275,7 +283,7 @@ class Undo:
         master = of_part(lines, "master", "espocrm")
         old_values = _old_values(master)
         kind = kind_of_espocrm({**sides.espo, **_rechtsform(old_values)})
-        attributes = self._mapper.to_espocrm(old_values, kind=kind, espo=sides.espo)
+        attributes = _master.to_espocrm(old_values, kind=kind, espo=sides.espo)
         numbers = of_part(lines, "kommunikation", "espocrm")
         arrays = rows_with(sides.espo, numbers)
         for family, rows in arrays.items():
@@ -308,14 +316,13 @@ class Undo:
     async def _settle_master(
         self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
     ) -> None:
-        shown = shown_values(sides.espo, sides.advo, self._mapper)
+        shown = shown_values(sides.espo, sides.advo, _master)
         state = await store.opened(state, *shown)
-        espocrm = self._mapper.comparable_from_espocrm(sides.espo)
-        advoware = self._mapper.comparable_from_advoware(sides.advo)
+        espocrm = _master.comparable_from_espocrm(sides.espo)
+        advoware = _master.comparable_from_advoware(sides.advo)
+        names = [line.field for line in lines]
         base = base_from_json(state.base)
-        for line in lines:
-            name = line.field
-            base[name] = Pair(espocrm.get(name), advoware.get(name))
+        base.update(_pairs(names, espocrm, advoware))
         settled = replace(state, base=base_to_json(base))
         await store.save(settled)
 
@@ -353,12 +360,10 @@ class Undo:
 
     def _settled_fields(self, row: Record, adresse: Record, names: set[str]) -> Record:
         """What the two sides of an Adresse are settled on in these fields."""
-        espocrm = self._adresse.comparable_from_espocrm(row)
-        advoware = self._adresse.comparable_from_advoware(adresse)
-        settled: Record = {}
-        for name in names - {BLOCK}:
-            pair = Pair(espocrm.get(name), advoware.get(name))
-            settled[name] = pair_to_json(pair)
+        espocrm = _adresse.comparable_from_espocrm(row)
+        advoware = _adresse.comparable_from_advoware(adresse)
+        pairs = _pairs(names - {BLOCK}, espocrm, advoware)
+        settled = base_to_json(pairs)
         if BLOCK in names:
             settled[BLOCK] = block_of(adresse)
         return settled
@@ -494,12 +499,7 @@ def _settled_link(link: Link, entry: AdvowareEntry, line: Line) -> Link:
 
 def _undoing(line: Line) -> Record:
     """The line of the audit that says what has come back."""
-    return {
-        "field": line.field,
-        "side": line.side,
-        "old": line.new,
-        "new": line.old,
-    }
+    return {"field": line.field, "side": line.side, "old": line.new, "new": line.old}
 
 
 def _old_values(lines: Sequence[Line]) -> Record:
@@ -512,6 +512,14 @@ def _with_old_values(adresse: Mapping[str, Any], old_values: Record) -> Record:
     for name, old in old_values.items():
         record[name] = old or ""
     return record
+
+
+def _pairs(names: Iterable[str], espocrm: Values, advoware: Values) -> dict[str, Pair]:
+    """What both sides show of these fields."""
+    pairs = {}
+    for name in names:
+        pairs[name] = Pair(espocrm.get(name), advoware.get(name))
+    return pairs
 
 
 def _by_record(lines: Sequence[Line]) -> dict[str, Record]:

@@ -202,12 +202,7 @@ def _judged_adresse(line: Line, record_id: str, sides: Sides) -> Line:
     shown = _shown_in_adresse(line.field, line.side, record)
     if not is_same(shown, line.new):
         return replace(line, verdict=CHANGED)
-    return replace(
-        line,
-        verdict=RESTORE,
-        part="adresse",
-        record_id=record_id,
-    )
+    return replace(line, verdict=RESTORE, part="adresse", record_id=record_id)
 
 
 def _shown_in_adresse(name: str, side: str, record: Record) -> Any:
@@ -229,12 +224,7 @@ def _judged_kommunikation(line: Line, entry_id: Any, sides: Sides) -> Line:
     verdict = CHANGED
     if _shows_number(number, line.side, int(entry_id), sides):
         verdict = RESTORE
-    return replace(
-        line,
-        verdict=verdict,
-        part="kommunikation",
-        entry_id=int(entry_id),
-    )
+    return replace(line, verdict=verdict, part="kommunikation", entry_id=int(entry_id))
 
 
 def _shows_number(value: str, side: str, entry_id: int, sides: Sides) -> bool:

@@ -11,7 +11,7 @@ known also where the values cannot be compared, and a value that the receiver st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -127,6 +127,11 @@ def held_by_advoware(base: Base) -> dict[str, Value]:
     return {name: pair.advoware for name, pair in base.items()}
 
 
+def only(values: Mapping[str, T], names: Iterable[str]) -> dict[str, T]:
+    """The values of the fields of these names, as far as there are such."""
+    return {name: values[name] for name in names if name in values}
+
+
 def without(values: Mapping[str, T], names: Container[str]) -> dict[str, T]:
     """The values without the fields of these names."""
     return {name: value for name, value in values.items() if name not in names}
@@ -237,10 +242,7 @@ class _Run:
         if name not in self.to_advoware:
             return
         conflict = Conflict(
-            field=name,
-            winner="espocrm",
-            espocrm=now.espocrm,
-            advoware=now.advoware,
+            field=name, winner="espocrm", espocrm=now.espocrm, advoware=now.advoware
         )
         self.conflicts.append(conflict)
 

@@ -149,7 +149,9 @@ class EspoWrites:
         self, items: list[Collected], last: RecordWrite | None
     ) -> Record | None:
         """Write in one call; the last record, None if the caller has to look at what is left."""
-        writes = [write for item in items for write in item.writes]
+        writes: list[RecordWrite] = []
+        for item in items:
+            writes += item.writes
         number = len(writes)
         if last is not None:
             writes.append(last)

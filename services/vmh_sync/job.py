@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.core.errors import InvalidInput, without_quotes
-from services.core.log import log
+from services.core.log import Level, log
 from services.core.metrics import SYNCS
 from services.vmh_sync.store import AuditEntry, SyncStore
 
@@ -76,34 +76,46 @@ async def record_outcome(
     nor does an event that another run takes care of.
     ``topic`` is the queue's, such as ``vmh.beteiligte.update``; ``started`` is `time.perf_counter` at the beginning.
     """
-    duration_ms = round((time.perf_counter() - started) * 1000, 1)
-    trace_id = getattr(context, "trace_id", None)
-    entry = AuditEntry(
-        entity_type,
-        event.entity_id,
-        topic,
-        event.source,
-        outcome.result,
-        duration_ms,
-        outcome.advoware_id,
-        outcome.changes,
-        without_quotes(outcome.error) if outcome.error else None,
-        trace_id,
-    )
-    is_news = outcome.result != "busy" and (
-        event.source != "cron" or outcome.result not in NOTHING_DONE
-    )
-    if is_news:
+    _, flow, *_ = topic.split(".")
+    seconds = time.perf_counter() - started
+    duration_ms = round(seconds * 1000, 1)
+    level: Level = "info"
+    error = None
+    error_class = None
+    if outcome.error:
+        level = "error"
+        error = without_quotes(outcome.error)
+        error_class, _, _ = outcome.error.partition(
+            ":"
+        )  # foreign words may name people
+    if _is_news(event, outcome):
+        entry = AuditEntry(
+            entity_type=entity_type,
+            entity_id=event.entity_id,
+            topic=topic,
+            source=event.source,
+            result=outcome.result,
+            duration_ms=duration_ms,
+            advoware_id=outcome.advoware_id,
+            changes=outcome.changes,
+            error=error,
+            trace_id=getattr(context, "trace_id", None),
+        )
         await store.append_audit(entry, now)
-    SYNCS.labels(topic.split(".")[1], outcome.result).inc()
+    SYNCS.labels(flow, outcome.result).inc()
     log(
         context,
-        "error" if outcome.error else "info",
-        f"{topic.split('.')[1]}.synced",
+        level,
+        f"{flow}.synced",
         entity_id=event.entity_id,
         topic=topic,
         result=outcome.result,
         duration_ms=duration_ms,
-        error=(outcome.error or "").partition(":")[0]
-        or None,  # the class; foreign words may name people
+        error=error_class or None,
     )
+
+
+def _is_news(event: SyncEvent, outcome: Outcome) -> bool:
+    if outcome.result == "busy":
+        return False
+    return event.source != "cron" or outcome.result not in NOTHING_DONE

@@ -111,8 +111,12 @@ class Details:
     @property
     def texts(self) -> dict[str, Any]:
         """The single values that are known, by name, in the order in which they are listed."""
-        values = {name: getattr(self, name) for name in _TEXTS}
-        return {name: value for name, value in values.items() if value is not None}
+        texts = {}
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if value is not None:
+                texts[name] = value
+        return texts
 
     def as_json(self) -> dict[str, Any]:
         """The stored form; what is not known is left out."""

@@ -41,6 +41,7 @@ from services.values.merge import (
     held_by_advoware,
     is_same,
     merge,
+    only,
     pair_to_json,
     without,
 )
@@ -520,14 +521,7 @@ def after_put(
         shown = stored.get(name, plan.advoware.get(name))
         pair = Pair(after.get(name), shown)
         settled[name] = pair
-        waiting[name] = _entry_in_words(
-            state,
-            name,
-            pair,
-            "value_refused",
-            words,
-            now,
-        )
+        waiting[name] = _entry_in_words(state, name, pair, "value_refused", words, now)
     for name, reason in _not_as_sent(plan, stored, left_out).items():
         pair = Pair(after.get(name), stored[name])
         settled[name] = pair
@@ -553,7 +547,7 @@ def _not_as_sent(
     plan: FieldPlan, stored: Mapping[str, Value], left_out: Collection[str]
 ) -> dict[str, str]:
     """The fields that Advoware stores otherwise than they were sent: ``refused`` or ``altered_advoware``."""
-    before = {name: plan.advoware[name] for name in plan.to_advoware}
+    before = only(plan.advoware, plan.to_advoware)
     sent = without(_sent_to_advoware(plan), left_out)
     refused, altered = compare_after_write(sent, before, stored, side="advoware")
     reasons = dict.fromkeys(refused, "refused")

@@ -15,7 +15,14 @@ from typing import Any
 from services.advoware_service import AdvowareService
 from services.core.errors import ForeignSystemError, ValidationFailed, words_of
 from services.espocrm_mapper import BeteiligteMapper
-from services.values.merge import Pair, Value, Values, compare_after_write, is_same
+from services.values.merge import (
+    Pair,
+    Value,
+    Values,
+    compare_after_write,
+    is_same,
+    only,
+)
 from services.vmh_sync.beteiligte.plan import (
     Observation,
     Standing,
@@ -147,7 +154,7 @@ class MasterDataWriter:
                     beside[name] = shown[name]
 
         accepted, invalid = await send_what_is_accepted(dict(values), send)
-        sent = {name: values[name] for name in accepted}
+        sent = only(values, accepted)
         before = comparable(observed.advo)
         refused, altered = compare_after_write(sent, before, stored, side="advoware")
         pairs = {**refused, **altered}

@@ -901,39 +901,25 @@ class _Planner:
         *,
         lost: bool = False,
     ) -> None:
-        old = entry.written or None
-        new = tlf.strip() or None
-        change = None
-        if old != new:
-            kind = kind_of(entry.komm_kz)
-            change = Change(
-                case,
-                "advoware",
-                kind,
-                entry.id,
-                old,
-                new,
-                lost,
-            )
         before = self._observed.base.get(entry.id)
         bemerkung = build_marker(marker, entry.text)
         if before is not None and before.unmarked:
             bemerkung = entry.text
-        note = bemerkung if entry.has_note else None
-        value = marker.value or ""
-        self._writes.append(
-            Write(
-                case,
-                entry.id,
-                tlf,
-                entry.komm_kz,
-                note,
-                link,
-                change,
-                value,
-                entry.text,
-            )
+        note = None
+        if entry.has_note:
+            note = bemerkung
+        write = Write(
+            case=case,
+            entry_id=entry.id,
+            tlf=tlf,
+            komm_kz=entry.komm_kz,
+            bemerkung=note,
+            link=link,
+            change=_change_to(entry, tlf, case, lost=lost),
+            value=marker.value or "",
+            text=entry.text,
         )
+        self._writes.append(write)
 
 
 def _sent(written: str) -> str:
@@ -970,3 +956,22 @@ def _first_shown_alike(
         if PHONE_TYPES.get(other.komm_kz, "mail") == wanted:
             return other
     return None
+
+
+def _change_to(
+    entry: AdvowareEntry, tlf: str, case: Case, *, lost: bool
+) -> Change | None:
+    """What a write to an entry changes of its value; None if the value stays."""
+    old = entry.written or None
+    new = tlf.strip() or None
+    if old == new:
+        return None
+    return Change(
+        case=case,
+        side="advoware",
+        kind=kind_of(entry.komm_kz),
+        entry_id=entry.id,
+        old=old,
+        new=new,
+        lost=lost,
+    )

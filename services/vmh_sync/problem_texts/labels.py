@@ -10,7 +10,8 @@ from services.espocrm_mapper import FIELDS
 UNLABELLED = "Weitere Angabe"
 
 _MASTER_DATA = {
-    name: field.label for field in FIELDS for name in (field.advoware, field.espocrm)
+    **{field.advoware: field.label for field in FIELDS},
+    **{field.espocrm: field.label for field in FIELDS},
 }
 
 LABELS: Mapping[str, str] = {
