@@ -149,11 +149,9 @@ async def running_system(
         )
         twins = {}
         for name, twin in zip(needed, ready, strict=True):
-            url = twin["url"]
-            twins[name] = url
-            # Where no fault rule reaches.
-            parts.watch_http(f"{name}-twin", f"{url}/__sandbox__")
-            found |= _twin_settings(name, url, data)
+            twins[name] = twin["url"]
+            found |= _twin_settings(name, twins[name], data)
+        parts.watch_twins(twins)
         on_event("starting the engine")
         http_url = await _start_engine(parts, iii, ports, data, engine_database)
         found |= _local_settings(settings, ports, data, twins)
@@ -208,6 +206,11 @@ class _Parts:
     def watch_http(self, name: str, url: str) -> None:
         """Watch one that answers HTTP requests."""
         self.watch(name, partial(engine_answers, url))
+
+    def watch_twins(self, urls: Mapping[str, str]) -> None:
+        """Watch the twins at an address that no fault rule reaches."""
+        for name, url in urls.items():
+            self.watch_http(f"{name}-twin", f"{url}/__sandbox__")
 
 
 def _ports_to_open(ports: Ports, twins: list[str]) -> dict[str, int]:
