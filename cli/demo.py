@@ -206,11 +206,16 @@ class Demo:
             found.append(f"EspoCRM: {second['id']} should be deleted")
         full_name = f"{kept.get('firstName')} {kept.get('lastName')}"
         found += await self._problems_in_advoware([full_name, "Zwei Person"])
+        found += await self._failed_syncs()
+        return found
+
+    async def _failed_syncs(self) -> list[str]:
+        failed = []
         for row in await audit_rows(self._audit):
             error = row["error"]
             if error:
-                found.append(f"{row['topic']} {row['entity_id']}: {error}")
-        return found
+                failed.append(f"{row['topic']} {row['entity_id']}: {error}")
+        return failed
 
     async def _beteiligter(self, record_id: str) -> tuple[int, dict[str, Any]]:
         """Status of a read in EspoCRM, and the record; empty if there is none."""

@@ -124,7 +124,8 @@ def _replaced(line: str, value: str) -> str:
     if not after:
         before = before.rstrip()
     comment = ""
-    if not after.lstrip().startswith(("'", '"')):
+    is_quoted = after.lstrip().startswith(("'", '"'))
+    if not is_quoted:
         comment = _found(_COMMENT, after)
     end = _found(_LINE_END, line)
     return f"{before}={_quoted(value)}{comment}{end}"

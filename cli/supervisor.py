@@ -281,8 +281,9 @@ class Patience:
     def is_over(self) -> bool:
         """To be asked after each look without an answer."""
         now = time.monotonic()
+        since_last_look = now - self._looked_at
         # A look that took so long says more about this process (suspended, or its loop held) than about the other.
-        if now - self._looked_at > 2 * (LOOK_SECONDS + ANSWER_SECONDS):
+        if since_last_look > 2 * (LOOK_SECONDS + ANSWER_SECONDS):
             self._give_up_at = now + self._seconds
         self._looked_at = now
         return now > self._give_up_at

@@ -150,8 +150,7 @@ async def running_system(
         )
         for name, url in twins.items():
             found |= _twin_settings(name, url, data)
-        if twins:
-            parts.watch("twins", partial(_twins_answer, list(twins.values())))
+        parts.watch_twins(twins.values())
         on_event("starting the engine")
         http_url = await _start_engine(parts, iii, ports, data, engine_database)
         found |= _local_settings(settings, ports, data, twins)
@@ -206,6 +205,11 @@ class _Parts:
     def watch_http(self, name: str, url: str) -> None:
         """Watch one that answers HTTP requests."""
         self.watch(name, partial(engine_answers, url))
+
+    def watch_twins(self, urls: Collection[str]) -> None:
+        """Watch the twins, all of which are one process."""
+        if urls:
+            self.watch("twins", partial(_twins_answer, list(urls)))
 
 
 def _ports_to_open(ports: Ports, twins: list[str]) -> dict[str, int]:

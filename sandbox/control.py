@@ -520,16 +520,19 @@ class Twin(ABC):
     ) -> list[tuple[int, tuple[Any, ...], Any]]:
         """Alter the body; the places whose answer shows what was sent."""
         storing = _alterations_of_body(request, rules)
-        body = _json_of(await request.read()) if storing else None
+        if not storing:
+            return []
+        body = _json_of(await request.read())
         if not isinstance(body, dict):
             return []
         stored = self.stored_object(request, body)
         echoed: list[tuple[int, tuple[Any, ...], Any]] = []
         for active, alteration, place in storing:
             part = self.ruled_part(request, body, place)
-            chosen = active.chosen(self.seed)
             try:
-                changed = alter_stored(part, alteration, chosen, stored)
+                changed = alter_stored(
+                    part, alteration, active.chosen(self.seed), stored
+                )
             except RefusedAlterationError as refused:
                 _note(request, entry, active, "stored", alteration)
                 refused.place = place

@@ -103,8 +103,8 @@ def _show_overview(view: overview.Overview) -> None:
     _show_systems(_value(view.dependencies) or [])
     _show_workers(_value(view.workers) or [])
     _show_crons(_value(view.crons) or [])
-    _show_counts("Records", _value(view.records) or {})
-    _show_counts("Calendars", _value(view.calendars) or {})
+    _show_counts("Records", view.records)
+    _show_counts("Calendars", view.calendars)
     since = ""
     if view.waiting_since:
         since = f" since {view.waiting_since}"
@@ -136,7 +136,8 @@ def _show_crons(crons: list[overview.Cron]) -> None:
     _table("Crons", ["name", "last success", "next run", "missed"], rows)
 
 
-def _show_counts(title: str, counts: dict[str, int]) -> None:
+def _show_counts(title: str, part: Part[dict[str, int]]) -> None:
+    counts = _value(part) or {}
     rows = list(counts.items())
     _table(title, ["state", "number"], rows)
 
@@ -328,10 +329,10 @@ def _confirm(plans: Sequence[repairs.Repair], *, yes: bool) -> None:
 
 def _announcement(plan: repairs.Repair) -> str:
     """What a repair will do, with at most ten ids."""
-    ids = ", ".join(plan.ids[:10])
+    ids = list(plan.ids[:10])
     if plan.count > 10:
-        ids += ", ..."
-    line = f"{plan.kind} {plan.target}: {plan.count} ({ids})"
+        ids.append("...")
+    line = f"{plan.kind} {plan.target}: {plan.count} ({', '.join(ids)})"
     if plan.more:
         line += f"; {plan.more} more are left"
     return line

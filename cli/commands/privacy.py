@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli.commands import service
-from services.core.resources import Resources
 
 Who = Annotated[
     str,
@@ -36,11 +35,9 @@ def export_command(
     """All that is held about a person: tables, queue, Redis, logs. The output is about one person: keep it so."""
     from services.privacy.holdings import as_text, export
 
-    async def work(resources: Resources) -> Any:
-        logs = service.log_directory(resources.settings)
-        return await export(resources, who, logs)
-
-    holdings = service.run(work)
+    holdings = service.run_with_logs(
+        lambda resources, logs: export(resources, who, logs)
+    )
     document = json.dumps(holdings, indent=2, ensure_ascii=False, default=str)
     text = as_text(holdings)
     if folder is None:
@@ -67,11 +64,9 @@ def erase_command(
     """
     from services.privacy.erase import erase
 
-    async def work(resources: Resources) -> Any:
-        logs = service.log_directory(resources.settings)
-        return await erase(resources, who, logs, apply=apply)
-
-    counts = service.run(work)
+    counts = service.run_with_logs(
+        lambda resources, logs: erase(resources, who, logs, apply=apply)
+    )
     for what, number in counts.items():
         service.console.print(f"  {what}: {number}")
     places = sum(counts.values())

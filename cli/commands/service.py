@@ -27,6 +27,11 @@ def run(work: Callable[[Resources], Awaitable[Result]]) -> Result:
     return guarded(lambda: asyncio.run(on_resources(work)))
 
 
+def run_with_logs(work: Callable[[Resources, Path], Awaitable[Result]]) -> Result:
+    """As `run`, for work that also looks into the log files: it gets their directory."""
+    return run(lambda resources: work(resources, log_directory(resources.settings)))
+
+
 def show(line: str) -> None:
     """Print a line as it is, whatever it holds."""
     console.print(line, markup=False)

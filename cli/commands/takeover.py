@@ -24,7 +24,14 @@ from config import (
     load_settings,
 )
 from services.core.errors import BitByLawError, shown_text
-from services.takeover.report import FAILED, Announced, Command, Difference, Report
+from services.takeover.report import (
+    FAILED,
+    Announced,
+    Command,
+    Difference,
+    Finding,
+    Report,
+)
 
 if TYPE_CHECKING:
     from services.takeover.run import Takeover
@@ -111,18 +118,23 @@ async def _work(settings: Settings, in_file: Iterable[str], work: Work) -> Repor
 def _show(report: Report) -> None:
     if report.command != "undo":
         _show_numbers(report)
-    announced = [_announced_line(item) for item in report.announced]
-    differences = [_difference_line(item) for item in report.differences]
-    findings = [f"{item.kind}: {item.where}: {item.reason}" for item in report.findings]
-    _lines("The first calendar sync will write", announced)
-    _lines("Left to the first sync of the Beteiligte", differences)
-    _lines("Worth a look", findings)
+    _show_what_is_left(report)
     _lines("The old system seems to run", report.signs)
     _lines("Settings", report.settings)
     _lines("Done", report.done)
     _lines("Problems", report.problems, limit=len(report.problems))
     if report.exit_code == FAILED:
         console.print("[red]something could not be looked at or done[/red]")
+
+
+def _show_what_is_left(report: Report) -> None:
+    """What the first sync will do, and what a person should look at."""
+    announced = [_announced_line(item) for item in report.announced]
+    differences = [_difference_line(item) for item in report.differences]
+    findings = [_finding_line(item) for item in report.findings]
+    _lines("The first calendar sync will write", announced)
+    _lines("Left to the first sync of the Beteiligte", differences)
+    _lines("Worth a look", findings)
 
 
 def _show_numbers(report: Report) -> None:
@@ -142,6 +154,10 @@ def _announced_line(item: Announced) -> str:
 def _difference_line(item: Difference) -> str:
     fields = ", ".join(item.fields)
     return f"CBeteiligte/{item.entity_id} betNr {item.betnr}: {fields}"
+
+
+def _finding_line(item: Finding) -> str:
+    return f"{item.kind}: {item.where}: {item.reason}"
 
 
 def _numbers(title: str, numbers: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 from cli.commands import service
 
 if TYPE_CHECKING:
-    from services.undo.plan import Line
+    from services.undo.command import Undone
 
 NOTHING = 1
 
@@ -40,21 +40,21 @@ def undo(
     )
     at = f"{undone.at.astimezone():%d.%m.%Y %H:%M}"
     service.console.print(f"CBeteiligte {undone.entity_id}, Nr. {undone.betnr}, {at}")
-    for line in undone.lines:
-        _print_line(line, applied=undone.applied, show_text=show_text)
+    _print_lines(undone, show_text=show_text)
     if not any(line.is_restorable for line in undone.lines):
         service.console.print("there is nothing to restore")
         raise typer.Exit(NOTHING)
 
 
-def _print_line(line: Line, *, applied: bool, show_text: bool) -> None:
-    verdict = line.verdict
-    if applied and line.is_restorable:
-        verdict = "restored"
-    values = ""
-    if show_text:
-        values = f" {line.new!r} -> {line.old!r}"
-    service.show(f"  {line.side} {line.field}{values}: {verdict}")
+def _print_lines(undone: Undone, *, show_text: bool) -> None:
+    for line in undone.lines:
+        verdict = line.verdict
+        if undone.applied and line.is_restorable:
+            verdict = "restored"
+        values = ""
+        if show_text:
+            values = f" {line.new!r} -> {line.old!r}"
+        service.show(f"  {line.side} {line.field}{values}: {verdict}")
 
 
 def _undo_calendar(audit_id: int, *, apply: bool) -> None:

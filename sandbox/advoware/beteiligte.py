@@ -310,7 +310,11 @@ class BeteiligteStore:
 
     def _load_party(self, party: Party, user: str) -> None:
         record = self._insert(
-            party.betnr, _master_data(party), party.created_at, party.modified_at, user
+            betnr=party.betnr,
+            values=_master_data(party),
+            created=party.created_at,
+            changed=party.modified_at,
+            user=user,
         )
         for komm_kz, value in _contacts(party):
             note = None
@@ -450,12 +454,9 @@ class BeteiligteStore:
     def _keep_one_main_address(self, record: Record, touched: Record) -> None:
         """Exactly one address is the main one: the one just made so, else the present one, else the first."""
         addresses: list[Record] = record[ADRESSE.list_name]
-        main = [address for address in addresses if address["standardAnschrift"]]
-        ids = [address["id"] for address in main]
-        if touched["id"] not in ids:
-            touched = next(iter(main or addresses), touched)
+        main = _main_address(addresses, touched)
         for address in addresses:
-            is_main = address is touched
+            is_main = address is main
             self._change_part(address, ADRESSE, {"standardAnschrift": is_main})
 
     def _answer(self, record: Record) -> Record:
@@ -463,6 +464,16 @@ class BeteiligteStore:
         for field, komm_kz in DERIVED_CONTACTS.items():
             answer[field] = _first_contact(record, komm_kz)
         return answer
+
+
+def _main_address(addresses: list[Record], touched: Record) -> Record | None:
+    marked = [address for address in addresses if address["standardAnschrift"]]
+    for address in marked:
+        if address["id"] == touched["id"]:
+            return touched
+    for address in (*marked, *addresses):
+        return address
+    return None
 
 
 def _first_contact(record: Record, komm_kz: int) -> str | None:

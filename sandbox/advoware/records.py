@@ -75,7 +75,12 @@ class History:
         self, at: datetime, key: int, record: Record | None, counters: Any
     ) -> None:
         """Keep what a write is about to change."""
-        before = Before(at, key, copy.deepcopy(record), copy.copy(counters))
+        before = Before(
+            at=at,
+            key=key,
+            record=copy.deepcopy(record),
+            counters=copy.copy(counters),
+        )
         self._writes.append(before)
 
     def take_back(self, moment: datetime) -> Iterator[Before]:

@@ -263,13 +263,9 @@ class TermineStore:
             values[field] = check(body[field], field)
         if values["datum"] is None:
             raise RefusedError(400, "Das Feld 'datum' ist ein Pflichtfeld.")
-        values["uhrzeitVon"] = _time_within(body["datum"]) or values["uhrzeitVon"]
-        values["uhrzeitBis"] = values["uhrzeitBis"] or _time_within(body["datumBis"])
+        _set_times(values, body)
         self._check_employee(values["anwalt"], "anwalt")
         self._check_employee(values["sb"], "sb")
-        if values["abwesenheit"]:
-            values["uhrzeitVon"] = DAY_START
-            values["uhrzeitBis"] = DAY_END
         if values["dauertermin"]:
             _check_series(values)
         if not values["datumBis"]:
@@ -282,6 +278,19 @@ class TermineStore:
         if _means_all_employees(kuerzel) or kuerzel in self._kuerzel:
             return
         raise RefusedError(400, f"Das Kürzel im Feld '{field}' ist nicht bekannt.")
+
+
+def _set_times(values: Record, body: Record) -> None:
+    """Take the times from the dates where they stand there; an absence lasts all day."""
+    if values["abwesenheit"]:
+        values["uhrzeitVon"] = DAY_START
+        values["uhrzeitBis"] = DAY_END
+        return
+    start = _time_within(body["datum"])
+    if start:
+        values["uhrzeitVon"] = start
+    if not values["uhrzeitBis"]:
+        values["uhrzeitBis"] = _time_within(body["datumBis"])
 
 
 def _check_series(values: Record) -> None:

@@ -105,10 +105,14 @@ class Settings(BaseModel):
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 80)
         if f"{host}:{port}" in self.webhook_allowed_addresses:
             return True
-        try:
-            return ip_address(host).is_global
-        except ValueError:
-            return "." in host
+        return _is_external(host)
+
+
+def _is_external(host: str) -> bool:
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host
 
 
 class ApiUser(BaseModel):

@@ -220,11 +220,7 @@ class Browser:
     def _erase(self, requested: Erase) -> Any:
         record = self._store.get(requested.kind, requested.id)
         contacts, others = _fields_to_erase(requested)
-        attributes: list[str] = []
-        for field in others:
-            attributes += field.writable
-        if self._has_form_rules and "adresse" in requested.fields:
-            attributes += ["name", "bezeichnung"]
+        attributes = self._attributes_to_erase(requested, others)
         emptied = [name for name in attributes if record.get(name)]
         self._store.erase_contacts(record, contacts)
         self._save(record, dict.fromkeys(attributes))
@@ -233,6 +229,16 @@ class Browser:
             if contacts and record.get("betnr") is not None:
                 self._mark_dirty(record)
         return self._store.full(record)
+
+    def _attributes_to_erase(
+        self, requested: Erase, fields: list[EntityField]
+    ) -> list[str]:
+        attributes: list[str] = []
+        for field in fields:
+            attributes += field.writable
+        if self._has_form_rules and "adresse" in requested.fields:
+            attributes += ["name", "bezeichnung"]
+        return attributes
 
     def _note_erased(self, record: Record, emptied: list[str]) -> None:
         """The extension remembers which attributes people have had erased."""

@@ -503,10 +503,7 @@ class EspoCRMTwin(Twin):
             parent["entityList"] = _parents_of_task(settings, user)
         if "Webhook" in definitions and settings.is_version_8_4:
             del definitions["Webhook"]["fields"]["skipOwn"]
-        extension_fields = {}
-        for name in settings.extension_settings:
-            extension_fields[name] = {"type": "varchar"}
-        definitions["Settings"] = {"fields": extension_fields}
+        definitions["Settings"] = {"fields": _extension_fields(settings)}
         return definitions
 
     # -- control API ------------------------------------------------------------------------------------------
@@ -622,6 +619,11 @@ def _acl_level(user: ApiUser, action: Action, scope: str) -> Level:
     if user.may(action, scope):
         return "all"
     return "no"
+
+
+def _extension_fields(settings: Settings) -> dict[str, Any]:
+    """The fields that the extension adds to EspoCRM's settings."""
+    return {name: {"type": "varchar"} for name in settings.extension_settings}
 
 
 def _parents_of_task(settings: Settings, user: ApiUser) -> list[str]:

@@ -208,18 +208,24 @@ class ContactRows:
         for row_id in list(links.rows):
             if self._key_of(contact, row_id) not in wanted:
                 links.remove(row_id)
+        links.rows = self._save_rows(contact, wanted, guarded)
         primary = _new_primary(contact, entries)
-        rows = []
+        if primary is not None:
+            links.primary = self._ids[contact.type, primary]
+        self._say_what_stayed(contact, entries, guarded)
+
+    def _save_rows(
+        self, contact: Field, wanted: dict[str, dict[str, Any]], guarded: set[str]
+    ) -> list[str]:
+        """Store the rows of these keys, all but the guarded ones; returns their ids."""
+        row_ids = []
         for key, row in wanted.items():
             row_id = self._ids.get((contact.type, key)) or self._make_id()
             self._ids[contact.type, key] = row_id
             if row_id not in guarded:
                 self._rows[row_id] = row
-            rows.append(row_id)
-            if key == primary:
-                links.primary = row_id
-        links.rows = rows
-        self._say_what_stayed(contact, entries, guarded)
+            row_ids.append(row_id)
+        return row_ids
 
     def _say_what_stayed(
         self, contact: Field, entries: list[dict[str, Any]], guarded: set[str]
@@ -320,17 +326,18 @@ def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
 
     Of entries with the same key the flag of the last one counts. If that leaves none, the present one stays: None.
     """
-    is_any_flagged = any(entry.get("primary") for entry in entries)
-    flagged = {}
-    keys = []
-    for position, entry in enumerate(entries):
-        key = _key(contact, _value(contact, entry))
-        keys.append(key)
-        if is_any_flagged:
-            flagged[key] = bool(entry.get("primary"))
-        else:
-            flagged[key] = position == 0
+    keys = [_key(contact, _value(contact, entry)) for entry in entries]
+    flags = _primary_flags(entries)
+    flagged = dict(zip(keys, flags, strict=True))
     for key in reversed(keys):
         if key and flagged[key]:
             return key
     return None
+
+
+def _primary_flags(entries: list[dict[str, Any]]) -> list[bool]:
+    """Which entries are flagged as primary; the first one if none is."""
+    flags = [bool(entry.get("primary")) for entry in entries]
+    if flags and not any(flags):
+        flags[0] = True
+    return flags

@@ -70,21 +70,28 @@ def read_search_params(query_string: str) -> SearchParams:
                 400, f"The EspoCRM twin does not know the search parameter '{name}'."
             )
     descending = _is_descending(raw.get("order"))
-    where = raw.get("where") or []
-    if not isinstance(where, list):
-        raise ApiError(400, "where should be array.")
-    order_by = raw.get("orderBy")
-    if order_by is not None and not isinstance(order_by, str):
-        raise ApiError(400, "orderBy should be string.")
-    select = _selected(raw.get("select"))
     return SearchParams(
-        where=where,
-        order_by=order_by,
+        where=_where(raw.get("where")),
+        order_by=_order_by(raw.get("orderBy")),
         descending=descending,
+        select=_selected(raw.get("select")),
         offset=_whole(raw.get("offset"), "offset", 0),
         max_size=_page_size(raw.get("maxSize")),
-        select=select,
     )
+
+
+def _where(where: Any) -> list[Any]:
+    if not where:
+        return []
+    if not isinstance(where, list):
+        raise ApiError(400, "where should be array.")
+    return where
+
+
+def _order_by(name: Any) -> str | None:
+    if name is None or isinstance(name, str):
+        return name
+    raise ApiError(400, "orderBy should be string.")
 
 
 def _is_descending(order: Any) -> bool | None:

@@ -197,11 +197,11 @@ class RecordService:
         if part.name not in {"CAdressen", "CBankverbindungen"}:
             return
         owner = self._store.find("CBeteiligte", owner_id)
-        if owner is None:
-            return
-        if owner.get("syncStatus") in {"pending_sync", "dirty"}:
-            return
-        change = self._store.update(owner, {"syncStatus": "dirty"}, user)
+        if owner is not None and not _waits_for_sync(owner):
+            self._mark_dirty(owner, user)
+
+    def _mark_dirty(self, record: Record, user: ApiUser) -> None:
+        change = self._store.update(record, {"syncStatus": "dirty"}, user)
         if change:
             self._publish(change)
 
@@ -242,14 +242,18 @@ class RecordService:
             if target_id is None or target_id == present.get(attribute):
                 continue
             foreign = _foreign_entity(link, data, present)
-            target = self._store.find(foreign, target_id)
-            if target is None:
-                raise ApiError(403, "Can't relate with non-existing record.")
+            target = self._linked_record(foreign, target_id)
             if not self._may_read(user, target):
                 place = f"{entity.name}:{link.name}"
                 raise ApiError(
                     403, f"No foreign record access for link operation ({place})."
                 )
+
+    def _linked_record(self, entity: str, record_id: Any) -> Record:
+        target = self._store.find(entity, record_id)
+        if target is None:
+            raise ApiError(403, "Can't relate with non-existing record.")
+        return target
 
     @staticmethod
     def _may_read(user: ApiUser, record: Record) -> bool:
@@ -395,6 +399,10 @@ class RecordService:
         if body.get("event", event) != event:
             raise ApiError(403, "Event can't be changed.")
         return body
+
+
+def _waits_for_sync(record: Record) -> bool:
+    return record.get("syncStatus") in {"pending_sync", "dirty"}
 
 
 def _may_mention(user: ApiUser, person: Record) -> bool:

@@ -294,7 +294,12 @@ class Store:
             contacts[contact.name] = ContactLinks()
         now = self._stamp()
         times = {"createdAt": now, "modifiedAt": now, "createdById": user.id}
-        return Record(entity, str(record_id), times, contacts)
+        return Record(
+            entity=entity,
+            id=str(record_id),
+            values=times,
+            contacts=contacts,
+        )
 
     def update(
         self,
@@ -419,9 +424,7 @@ class Store:
 
         for contact in entity.contact_fields:
             for entry in data.get(f"{contact.name}Data") or []:
-                if not isinstance(entry, dict):
-                    continue
-                if isinstance(entry.get(contact.name), str):
+                if _has_text(entry, contact.name):
                     self._contact_rows.keep_noted(contact, entry, is_shared)
 
     def _is_held_by_others(self, row_id: str, record: Record | None) -> bool:
@@ -474,9 +477,7 @@ class Store:
         duplicates = []
         for record in self.records(entity.name):
             row = self._row(record)
-            mail = row.get("emailAddress") or ""
-            has_same_name = bool(name) and row["name"] == name
-            if has_same_name or mail in mails:
+            if _is_likely_the_same(row, name, mails):
                 duplicates.append(row)
         return duplicates
 
@@ -488,15 +489,17 @@ class Store:
         That is every field in which his values differ from the present ones, whoever changed it when. Version 9.3 names
         all attributes of such a field and lets single fields be exempt; 8.4 names the attributes that were sent.
         """
-        if record.entity.name not in self.settings.optimistic_concurrency:
+        entity = record.entity
+        if entity.name not in self.settings.optimistic_concurrency:
             return {}
         if read_version == record.version:
             return {}
         present = self.full(record)
         differing = _differing(data, present, data)
         if self.settings.is_version_8_4:
-            return {name: present[name] for name in data if name in differing}
-        conflicting = self._attributes_of_fields(record.entity, differing)
+            conflicting = [name for name in data if name in differing]
+        else:
+            conflicting = self._attributes_of_fields(entity, differing)
         return {name: present[name] for name in conflicting if name in present}
 
     def _attributes_of_fields(self, entity: Entity, differing: set[str]) -> list[str]:
@@ -546,17 +549,13 @@ class Store:
         self, record: Record, data: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The attributes that were set; EspoCRM has not yet computed the primary address at that moment."""
-        entity = record.entity
         shown = self.full(record)
-        for name in (*entity.computed_attributes, *_NOT_YET_COMPUTED):
+        for name in (*record.entity.computed_attributes, *_NOT_YET_COMPUTED):
             shown[name] = None
-        for contact in entity.contact_fields:
-            for name in contact.writable:
-                shown[name] = data.get(name)
-            for flag in contact.flags:
-                shown[flag] = bool(data.get(flag))
+        for contact in record.entity.contact_fields:
+            shown |= _sent_contacts(contact, data)
         payload = {}
-        for name in entity.attributes:
+        for name in record.entity.attributes:
             if shown.get(name) is not None:
                 payload[name] = shown[name]
         return payload
@@ -567,11 +566,15 @@ class Store:
 
 def sent_arrays(data: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of addresses and numbers among the attributes of a request."""
-    arrays = {}
-    for name, value in data.items():
-        if name.endswith("Data"):
-            arrays[name] = value
-    return arrays
+    return {name: value for name, value in data.items() if name.endswith("Data")}
+
+
+def _sent_contacts(contact: Field, data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a request says of one field; a flag that it does not name is false."""
+    sent = {name: data.get(name) for name in contact.writable}
+    for flag in contact.flags:
+        sent[flag] = bool(sent[flag])
+    return sent
 
 
 def _change(
@@ -604,6 +607,21 @@ def _differing(
         if before[name] != after[name]:
             differing.add(name)
     return differing
+
+
+def _is_likely_the_same(
+    row: Mapping[str, Any], name: str | None, mails: set[Any]
+) -> bool:
+    if name and row["name"] == name:
+        return True
+    mail = row.get("emailAddress") or ""
+    return mail in mails
+
+
+def _has_text(entry: Any, name: str) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    return isinstance(entry.get(name), str)
 
 
 def _mails_of(data: Mapping[str, Any]) -> set[Any]:

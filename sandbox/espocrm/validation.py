@@ -26,6 +26,8 @@ from sandbox.espocrm.php import php_day, php_int, php_time, php_trim, validation
 MAX_CONTACT_ENTRIES = 10
 MAX_PHONE_LENGTH = 36
 MAX_MAIL_LENGTH = 255
+#: One of these names a Beteiligter.
+_NAME_ATTRIBUTES = ("lastName", "firmenname", "rechtsform")
 #: The check that a bad entry of a field of this type does not pass.
 _WRONG_CONTACT = {"email": "emailAddress", "phone": "valid"}
 INT_RANGE = range(-(2**31), 2**31)
@@ -46,10 +48,8 @@ def clean_input(
     Raises:
         ApiError: 400, a value of an int field is no number (checked on the raw value, before the conversion).
     """
-    wanted = {}
-    for name, value in body.items():
-        if name in entity.writable and name not in SYSTEM_ATTRIBUTES:
-            wanted[name] = value
+    settable = entity.writable - SYSTEM_ATTRIBUTES
+    wanted = {name: value for name, value in body.items() if name in settable}
     for field in entity.all_fields:
         _clean_field(entity, field, wanted)
         if field.type == "phone" and settings.phone_number_international:
@@ -95,6 +95,10 @@ def _convert(entity: Entity, field: Field, attribute: str, value: Any) -> Any:
         return _to_int(entity, field, value)
     if attribute.endswith("Data"):
         return _copied_entries(value)
+    return _sanitized_text(field, value)
+
+
+def _sanitized_text(field: Field, value: Any) -> str | None:
     text = _to_text(value)
     sanitize = _SANITIZERS.get(field.type)
     if sanitize is not None:
@@ -175,7 +179,13 @@ def validate(
         ApiError: 400 with the reason and body that EspoCRM gives.
     """
     is_older = entity.name in CUSTOM_ENTITIES and not settings.has_form_rules
-    checks = _Checks(entity, data, present, settings, demand_required)
+    checks = _Checks(
+        entity=entity,
+        data=data,
+        present=present,
+        settings=settings,
+        demand_required=demand_required,
+    )
     for field in entity.all_fields:
         if field.read_only:
             continue
@@ -204,6 +214,9 @@ class _Checks:
             return _contact_failure(field, {**present, **self.data}, self.settings)
         if self._asks_for(given) and _is_missing(field, self.data):
             return "required"
+        return self._value_failure(field, given)
+
+    def _value_failure(self, field: Field, given: list[str]) -> str | None:
         for attribute in given:
             value = self.data[attribute]
             kind = _failure(self.entity, field, attribute, value, self.settings)
@@ -250,17 +263,13 @@ def validate_name(
     """
     if entity.name != "CBeteiligte":
         return
-    sent = [name for name in ("lastName", "firmenname", "rechtsform") if name in data]
+    sent = [name for name in _NAME_ATTRIBUTES if name in data]
     if present is None:
+        sent = sent or ["lastName"]
         present = {}
-    elif not sent:
+    if not sent or _is_named({**present, **data}):
         return
-    if _is_named({**present, **data}):
-        return
-    failing = "lastName"
-    if sent:
-        failing = sent[0]
-    raise validation_failure(entity.name, failing, "named")
+    raise validation_failure(entity.name, sent[0], "named")
 
 
 def _is_named(values: Mapping[str, Any]) -> bool:
@@ -354,13 +363,13 @@ def _contact_failure(
     field: Field, values: Mapping[str, Any], settings: Settings
 ) -> str | None:
     """The check that the addresses or numbers of a record do not pass: one bad entry refuses them all."""
-    plain = values.get(field.name)
     entries = values.get(f"{field.name}Data")
     if entries is None:
         entries = []
     wrong = _WRONG_CONTACT[field.type]
     if not _is_list_of_objects(entries):
         return wrong
+    plain = values.get(field.name)
     held = [entry.get(field.name) for entry in entries]
     all_values = [plain, *held]
     if field.type == "email":

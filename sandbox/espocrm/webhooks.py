@@ -135,9 +135,13 @@ class WebhookQueue:
                 delivery = await self._process_webhook(session, webhook_id)
                 if delivery is not None:
                     deliveries.append(delivery)
-            finished = [item for item in self.items if item.status != "Pending"]
-            self._drop(finished[:-FINISHED_KEPT])
+            self._forget_finished()
             return deliveries
+
+    def _forget_finished(self) -> None:
+        """Keep the latest of those that are done with, for inspection."""
+        finished = [item for item in self.items if item.status != "Pending"]
+        self._drop(finished[:-FINISHED_KEPT])
 
     def _drop(self, dropped: list[QueueItem]) -> None:
         numbers = set()
@@ -220,16 +224,20 @@ class WebhookQueue:
             return 0
 
     def _settle(self, webhook: Record, batch: list[QueueItem], status: int) -> None:
-        if status != 410:
-            for item in batch:
-                self._settle_item(item, status)
+        if status == 410:
+            webhook.deleted = True
+            self._drop_pending(webhook.id)
             return
-        webhook.deleted = True
-        pending = []
+        for item in batch:
+            self._settle_item(item, status)
+
+    def _drop_pending(self, webhook_id: str) -> None:
+        """Forget the events that wait for a webhook."""
+        waiting = []
         for item in self.items:
-            if item.webhook_id == webhook.id and item.status == "Pending":
-                pending.append(item)
-        self._drop(pending)
+            if item.webhook_id == webhook_id and item.status == "Pending":
+                waiting.append(item)
+        self._drop(waiting)
 
     def _settle_item(self, item: QueueItem, status: int) -> None:
         item.attempts += 1

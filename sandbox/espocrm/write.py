@@ -24,6 +24,15 @@ KEPT = timedelta(hours=24)
 VOLATILE = frozenset({"versionNumber", "modifiedAt", "modifiedById", "modifiedByName"})
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What a request with a key was answered."""
+
+    until: datetime
+    digest: str  #: of the writes
+    answer: dict[str, Any]
+
+
 @dataclass
 class WriteAction:
     """Writes several records: all or none, those of our own entities silently, and once per key."""
@@ -31,9 +40,8 @@ class WriteAction:
     store: Store
     service: RecordService
     now: Callable[[], datetime]
-    _answers: dict[tuple[str, str], tuple[datetime, str, Any]] = field(
-        default_factory=dict
-    )
+    #: By user and key.
+    _answers: dict[tuple[str, str], _Kept] = field(default_factory=dict)
 
     def offered(self, user: ApiUser) -> dict[str, Any]:
         """What the action can do.
@@ -41,12 +49,13 @@ class WriteAction:
         Raises:
             ApiError: 403, the user is not the sync; 404, this extension has no such action.
         """
-        if self.store.settings.extension in {"", "1.0.0"}:
+        settings = self.store.settings
+        if not settings.has_extension_1_1:
             raise ApiError(404, "Controller 'BitByLaw' does not exist.")
         if not user.sync:
             raise ApiError(403, "Only for API users with the role of the sync.")
         return {
-            "version": self.store.settings.extension,
+            "version": settings.extension,
             "entityTypes": list(ENTITY_TYPES),
             "maxWrites": MAX_WRITES,
             "previousId": PREVIOUS_ID,
@@ -59,62 +68,68 @@ class WriteAction:
         Raises:
             ApiError: as EspoCRM refuses one of the writes; the body names it (``index``).
         """
-        if self.store.settings.extension in {"", "1.0.0"}:
+        if not self.store.settings.has_extension_1_1:
             raise ApiError(405, "")
         self.offered(user)
         key = body.get("key")
-        writes = body.get("writes")
-        if key is not None and not _is_key(key):
-            raise ApiError(
-                400, f"key: expected a text of at most {MAX_KEY_LENGTH} bytes."
-            )
-        if not isinstance(writes, list) or not 1 <= len(writes) <= MAX_WRITES:
-            raise ApiError(400, f"writes: expected a list of 1 to {MAX_WRITES}.")
-        request = hashlib.sha256(json.dumps(writes).encode()).hexdigest()
-        unknown = (self.now(), "", None)
-        until, asked, answer = self._answers.get((user.id, key or ""), unknown)
-        if until > self.now():
-            if asked != request:
-                raise ApiError(400, "key: was used for another request.")
-            return dict(answer)
+        _check_key(key)
+        writes = _checked_writes(body.get("writes"))
+        request = json.dumps(writes).encode()
+        digest = hashlib.sha256(request).hexdigest()
+        known = self._known_answer(user, key, digest)
+        if known is not None:
+            return known
         answer = {"results": self._write_all(writes, user)}
         if key is not None:
-            self._answers[user.id, key] = (self.now() + KEPT, request, answer)
+            until = self.now() + KEPT
+            self._answers[user.id, key] = _Kept(until, digest, answer)
         return answer
+
+    def _known_answer(
+        self, user: ApiUser, key: str | None, digest: str
+    ) -> dict[str, Any] | None:
+        """What a request with this key was answered; None if it is new, or too long ago.
+
+        Raises:
+            ApiError: 400, the key was used for another request.
+        """
+        kept = self._answers.get((user.id, key or ""))
+        if kept is None or kept.until <= self.now():
+            return None
+        if kept.digest != digest:
+            raise ApiError(400, "key: was used for another request.")
+        return dict(kept.answer)
 
     def _write_all(self, writes: list[Any], user: ApiUser) -> list[dict[str, Any]]:
         for index, write in enumerate(writes):
             _naming(index, _check, write)
-        undo = self.store.checkpoint() if len(writes) > 1 else None
+        undo = None
+        if len(writes) > 1:
+            undo = self.store.checkpoint()
         results: list[dict[str, Any]] = []
-        for index, write in enumerate(writes):
-            previous_id = results[-1]["id"] if results else ""
-            try:
-                results.append(
-                    _naming(
-                        index, self._write, _naming_previous(write, previous_id), user
-                    )
-                )
-            except ApiError:
-                if undo is not None:
-                    undo()
-                raise
+        previous_id = ""
+        try:
+            for index, write in enumerate(writes):
+                named_write = _naming_previous(write, previous_id)
+                result = _naming(index, self._write, named_write, user)
+                results.append(result)
+                previous_id = result["id"]
+        except ApiError:
+            if undo is not None:
+                undo()
+            raise
         return results
 
     def _write(self, write: dict[str, Any], user: ApiUser) -> dict[str, Any]:
         entity = ENTITIES[write["entityType"]]
         attributes = dict(write["attributes"])
-        if write.get("statusOnly") is True and attributes.keys() - entity.status:
-            raise ApiError(
-                400,
-                f"statusOnly: not for {', '.join(attributes.keys() - entity.status)}.",
-            )
+        others = attributes.keys() - entity.status
+        if write.get("statusOnly") is True and others:
+            raise ApiError(400, f"statusOnly: not for {', '.join(others)}.")
         silent = entity.name in CUSTOM_ENTITIES
-        record = (
-            self.store.get(entity, write["id"], "not found")
-            if write["op"] == "update"
-            else None
-        )
+        record = None
+        if write["op"] == "update":
+            record = self.store.get(entity, write["id"], "not found")
         before = self._values(record)
         if silent:
             self.store.keep_what_is_shared(entity, record, attributes)
@@ -124,12 +139,11 @@ class WriteAction:
                 entity, attributes, user, skip_duplicate_check=skip, silent=silent
             )
         else:
-            version = write.get("version")
             self.service.update(
                 record,
                 attributes,
                 user,
-                version=version,
+                version=write.get("version"),
                 silent=silent,
                 keep_modified=silent,
             )
@@ -143,11 +157,10 @@ class WriteAction:
     def _values(self, record: Record | None) -> dict[str, Any] | None:
         if record is None:
             return None
-        return {
-            name: value
-            for name, value in self.store.full(record).items()
-            if name not in VOLATILE
-        }
+        values = self.store.full(record)
+        for name in VOLATILE:
+            values.pop(name, None)
+        return values
 
 
 def plain_forms(body: dict[str, Any]) -> list[tuple[str, str]]:
@@ -162,11 +175,10 @@ def plain_forms(body: dict[str, Any]) -> list[tuple[str, str]]:
         except ApiError:
             return []
         entity = write["entityType"]
-        forms.append(
-            ("POST", entity)
-            if write["op"] == "create"
-            else ("PUT", f"{entity}/{write['id']}")
-        )
+        if write["op"] == "create":
+            forms.append(("POST", entity))
+        else:
+            forms.append(("PUT", f"{entity}/{write['id']}"))
     return forms
 
 
@@ -180,16 +192,12 @@ def named(own: Any, index: int) -> dict[str, Any]:
 
 
 def _naming_previous(write: dict[str, Any], previous_id: str) -> dict[str, Any]:
-    post = write["attributes"].get("post")
+    attributes = write["attributes"]
+    post = attributes.get("post")
     if write["entityType"] != "Note" or not isinstance(post, str):
         return write
-    return {
-        **write,
-        "attributes": {
-            **write["attributes"],
-            "post": post.replace(PREVIOUS_ID, previous_id),
-        },
-    }
+    named_post = post.replace(PREVIOUS_ID, previous_id)
+    return {**write, "attributes": {**attributes, "post": named_post}}
 
 
 def _naming(index: int, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -203,13 +211,13 @@ def _naming(index: int, work: Callable[..., Any], *arguments: Any) -> Any:
 def _check(write: Any) -> None:
     if not isinstance(write, dict):
         raise ApiError(400, "A write is no object.")
-    if write.get("op") not in {"update", "create"}:
+    operation = write.get("op")
+    if operation not in {"update", "create"}:
         raise ApiError(400, "op: expected update or create.")
     if write.get("entityType") not in ENTITY_TYPES:
         raise ApiError(400, f"entityType: expected one of {', '.join(ENTITY_TYPES)}.")
-    has_id = isinstance(write.get("id"), str) and write["id"] != ""
-    needs_id = write["op"] == "update"
-    if has_id != needs_id:
+    needs_id = operation == "update"
+    if _has_id(write) != needs_id:
         raise ApiError(400, "id: required to update, not allowed to create.")
     if not isinstance(write.get("attributes"), dict):
         raise ApiError(400, "attributes: expected an object.")
@@ -217,10 +225,26 @@ def _check(write: Any) -> None:
         raise ApiError(400, "version: expected a whole number.")
 
 
+def _has_id(write: dict[str, Any]) -> bool:
+    record_id = write.get("id")
+    return isinstance(record_id, str) and record_id != ""
+
+
 def _is_version(value: Any) -> bool:
     """Whether it is a whole number, or not given."""
-    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+    if value is None:
+        return True
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_key(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value.encode()) <= MAX_KEY_LENGTH
+def _check_key(key: Any) -> None:
+    if key is None:
+        return
+    if not isinstance(key, str) or not 0 < len(key.encode()) <= MAX_KEY_LENGTH:
+        raise ApiError(400, f"key: expected a text of at most {MAX_KEY_LENGTH} bytes.")
+
+
+def _checked_writes(writes: Any) -> list[Any]:
+    if isinstance(writes, list) and 1 <= len(writes) <= MAX_WRITES:
+        return writes
+    raise ApiError(400, f"writes: expected a list of 1 to {MAX_WRITES}.")

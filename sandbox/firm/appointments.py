@@ -112,6 +112,7 @@ def clock_changes(first: date, last: date) -> list[date]:
     return days
 
 
+TurnusArt = Literal[1, 2, 3, 4]
 #: Days from the first to about the last appointment of a series, by its kind.
 _SERIES_DAYS = {1: 20, 2: 180, 3: 500, 4: 1200}
 
@@ -150,21 +151,29 @@ class _AppointmentMaker:
 
     def series(self) -> Iterator[Appointment]:
         """Each kind of repetition, with and without an end; some start so that the clocks change in between."""
-        kinds: tuple[Literal[1, 2, 3, 4], ...] = (1, 2, 3, 4)
+        kinds: tuple[TurnusArt, ...] = (1, 2, 3, 4)
         for number in range(24):
-            turnus_art = kinds[number % 4]
-            day = self._working_day(self.dice.randint(-DAYS_BACK, 120))
-            if turnus_art == 3 and number == 6:
-                day = _next_31st(day)
-            last_day = FOR_EVER
-            if number % 8 != 5:
-                last_day = day + timedelta(days=_SERIES_DAYS[turnus_art])
-            start = time(self.dice.randint(8, 15), 0)
-            text = f"{_series_name(turnus_art)} {number + 1}"
-            first = self._appointment(day, start, _later(start, 45), text=text)
-            turnus = 1 + number // 4 % 3
-            yield replace(first, series=Series(turnus_art, turnus), last_day=last_day)
+            yield self._series(number, kinds[number % 4])
         yield self._yearly_day()
+
+    def _series(self, number: int, turnus_art: TurnusArt) -> Appointment:
+        day = self._working_day(self.dice.randint(-DAYS_BACK, 120))
+        if turnus_art == 3 and number == 6:
+            day = _next_31st(day)
+        last_day = FOR_EVER
+        if number % 8 != 5:
+            length = timedelta(days=_SERIES_DAYS[turnus_art])
+            last_day = day + length
+        hour = self.dice.randint(8, 15)
+        start = time(hour, 0)
+        first = self._appointment(
+            day,
+            start,
+            _later(start, 45),
+            text=f"{_series_name(turnus_art)} {number + 1}",
+        )
+        turnus = 1 + number // 4 % 3
+        return replace(first, series=Series(turnus_art, turnus), last_day=last_day)
 
     def _yearly_day(self) -> Appointment:
         day = self._working_day(20)

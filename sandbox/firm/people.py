@@ -308,25 +308,43 @@ class _PartyMaker:
 
     def parties(self) -> Iterator[Party]:
         for number, (rechtsform, titel, vorname, name) in enumerate(_PERSONS):
-            anrede = rechtsform or "Divers"
-            yield self._party(number, rechtsform, anrede, titel, vorname, name, None)
+            yield self._party(
+                number,
+                rechtsform=rechtsform,
+                anrede=rechtsform or "Divers",
+                titel=titel,
+                vorname=vorname,
+                name=name,
+            )
         companies = enumerate(_COMPANIES, start=len(_PERSONS))
         for number, (rechtsform, name, register) in companies:
-            yield self._party(number, rechtsform, "", "", "", name, register)
+            yield self._party(
+                number, rechtsform=rechtsform, name=name, register=register
+            )
 
     def _party(
         self,
         number: int,
+        *,
         rechtsform: str,
-        anrede: str,
-        titel: str,
-        vorname: str,
         name: str,
-        register: Register | None,
+        anrede: str = "",
+        titel: str = "",
+        vorname: str = "",
+        register: Register | None = None,
     ) -> Party:
+        """A party; without ``anrede`` it is a company."""
         company = not anrede
         sides = _PARTY_SIDES.get(number % 10, "both")
         created = self._moment(days_ago=(60, 900))
+        birth_date = None
+        if not company:
+            birth_date = self._birth_date()
+        geburtsname = ""
+        if rechtsform == "Frau" and number % 6 == 0:
+            geburtsname = "Grün"
+        addressee = f"{anrede} {titel} {vorname} {name}"
+        owner = f"{vorname} {name}".strip()
         return Party(
             sides=sides,
             betnr=1001 + number,
@@ -336,37 +354,25 @@ class _PartyMaker:
             titel=titel,
             vorname=vorname,
             name=name,
-            geburtsdatum=None if company else self._birth_date(),
-            geburtsname="Grün" if rechtsform == "Frau" and number % 6 == 0 else "",
+            geburtsdatum=birth_date,
+            geburtsname=geburtsname,
             register=register,
             phones=tuple(self._phones(number, company, sides)),
             mails=tuple(self._mails(number, company, vorname, name, sides)),
             further_contacts=tuple(self._further_contacts(number, company, name)),
-            addresses=tuple(
-                self._addresses(
-                    number, company, f"{anrede} {titel} {vorname} {name}", sides
-                )
-            ),
-            bank_accounts=tuple(
-                self._bank_accounts(
-                    number, " ".join(filter(None, (vorname, name))), sides
-                )
-            ),
+            addresses=tuple(self._addresses(number, company, addressee, sides)),
+            bank_accounts=tuple(self._bank_accounts(number, owner, sides)),
             created_at=created,
             modified_at=created + timedelta(days=self.dice.randint(0, 55)),
         )
 
     def _moment(self, days_ago: tuple[int, int]) -> datetime:
-        day = self.today - timedelta(days=self.dice.randint(*days_ago))
-        return datetime.combine(
-            day,
-            time(
-                self.dice.randint(7, 18),
-                self.dice.randrange(60),
-                self.dice.randrange(60),
-            ),
-            UTC,
-        )
+        age = self.dice.randint(*days_ago)
+        day = self.today - timedelta(days=age)
+        hour = self.dice.randint(7, 18)
+        minute = self.dice.randrange(60)
+        second = self.dice.randrange(60)
+        return datetime.combine(day, time(hour, minute, second), UTC)
 
     def _birth_date(self) -> date:
         days = self.dice.randrange(66 * 365)
@@ -374,15 +380,26 @@ class _PartyMaker:
 
     def _phones(self, number: int, company: bool, sides: Sides) -> Iterator[Phone]:
         if number == 3:  # what no program can read, but every secretary
-            yield Phone(1, "Office", "0511/1234 (Büro)", None, sides="advoware")
+            yield Phone(
+                komm_kz=1,
+                espocrm_type="Office",
+                written="0511/1234 (Büro)",
+                e164=None,
+                sides="advoware",
+            )
         kinds = _phone_kinds(number, company)
         for position, (komm_kz, kind) in enumerate(kinds):
             if kind == "Mobile":
                 written, e164 = self._mobile_number()
             else:
                 written, e164 = self._landline_number()
-            part_sides = _part_sides(sides, number + 7 * position)
-            yield Phone(komm_kz, kind, written, e164, sides=part_sides)
+            yield Phone(
+                komm_kz=komm_kz,
+                espocrm_type=kind,
+                written=written,
+                e164=e164,
+                sides=_part_sides(sides, number + 7 * position),
+            )
 
     def _landline_number(self) -> tuple[str, str]:
         area, block = self.dice.choice(_FICTIONAL_BLOCKS)

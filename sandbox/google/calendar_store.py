@@ -64,7 +64,7 @@ class AclRule:
     scope_type: str
     scope_value: str | None
     role: str
-    version: int
+    version: int = 0  #: of its last change; 0 before it is stored
 
     @property
     def id(self) -> str:
@@ -164,10 +164,16 @@ class CalendarStore:
 
     def add_account(self, email: str) -> None:
         """Give an account its primary calendar, unless it has one."""
-        if email not in self.calendars:
-            self._add(
-                Calendar(email, email, "UTC", self._versions.next(), {"summary": email})
-            )
+        if email in self.calendars:
+            return
+        primary = Calendar(
+            id=email,
+            data_owner=email,
+            zone="UTC",
+            version=self._versions.next(),
+            texts={"summary": email},
+        )
+        self._add(primary)
 
     def get(self, caller: str, calendar_id: str, role: str) -> Calendar:
         """The calendar, if the caller has at least that role.
@@ -289,9 +295,8 @@ class CalendarStore:
 
     def unshare(self, caller: str, calendar: Calendar, rule: AclRule) -> None:
         """Remove a rule. Raises ApiError 403 as in `share`."""
-        self._set_role(
-            caller, calendar, AclRule(rule.scope_type, rule.scope_value, "none", 0)
-        )
+        removed = AclRule(rule.scope_type, rule.scope_value, "none")
+        self._set_role(caller, calendar, removed)
 
     def rule(self, calendar: Calendar, rule_id: str) -> AclRule:
         """The rule, also a removed one. Raises ApiError 404."""
@@ -445,7 +450,7 @@ def _acl_rule(body: Resource) -> AclRule:
         return _default_rule(value, role)
     if not _is_scope_value(kind, value):
         raise invalid("Invalid scope value.", reason="invalidScopeValue")
-    return AclRule(kind, str(value).lower(), role, 0)
+    return AclRule(kind, str(value).lower(), role)
 
 
 def _is_scope_value(kind: str, value: object) -> bool:
@@ -461,7 +466,7 @@ def _default_rule(value: object, role: str) -> AclRule:
     if ROLES.index(role) > ROLES.index("reader"):
         message = "The role is not allowed for the default scope."
         raise ApiError(400, "illegalAccessRoleForDefault", message, domain="calendar")
-    return AclRule("default", None, role, 0)
+    return AclRule("default", None, role)
 
 
 def _is_mail(value: object) -> bool:

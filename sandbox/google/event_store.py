@@ -124,7 +124,7 @@ class EventStore:
         event_id = body.get("id")
         uid = body.get("iCalUID")
         _require_unused(calendar, event_id, uid)
-        content = self._read(caller, calendar, body, None)
+        content = self._read(caller, calendar, body)
         if content.status == CANCELLED:
             raise invalid("Invalid value for: status")
         if not event_id:
@@ -148,7 +148,7 @@ class EventStore:
         if known is not None:
             changes = {"status": "confirmed", **body, "privateCopy": True}
             return self.change(caller, calendar, known, changes)
-        content = self._read(caller, calendar, {**body, "privateCopy": True}, None)
+        content = self._read(caller, calendar, {**body, "privateCopy": True})
         event_id = self.imported_id(calendar, uid)
         event = self._add(caller, calendar, event_id, uid, content)
         event.organizer = _organizer_of(body) or event.organizer
@@ -173,7 +173,7 @@ class EventStore:
         resource = {"eventType": event.event_type, **body}
         if patch:
             resource = merge_patch(event.writable(), body)
-        content = self._read(caller, calendar, resource, event, sent=body)
+        content = self._read(caller, calendar, resource, before=event, sent=body)
         event = self._stored(calendar, event)
         if event.master_id is not None:
             content = self._one_visibility(calendar, event, content)
@@ -302,7 +302,7 @@ class EventStore:
         """
         if event_id is None or event_id in calendar.events:
             event_id = self._new_id()
-        content = self._read(person, calendar, body, None)
+        content = self._read(person, calendar, body)
         return self._add(person, calendar, event_id, uid, content)
 
     def imported_id(self, calendar: Calendar, uid: str) -> str:
@@ -326,20 +326,24 @@ class EventStore:
         caller: str,
         calendar: Calendar,
         resource: Resource,
-        before: Event | None,
+        *,
+        before: Event | None = None,
         sent: Resource | None = None,
     ) -> Content:
         """Check what an event is to become; ``sent`` is the request itself if ``resource`` is more."""
-        sent = resource if sent is None else sent
+        by_program = is_service_account(caller)
+        is_instance = before is not None and before.master_id is not None
         content = read_content(
             resource,
             calendar.zone,
-            instance=before is not None and before.master_id is not None,
-            empty_days=not is_service_account(caller),
+            instance=is_instance,
+            empty_days=not by_program,
         )
         if before is not None:
             _check_change(before, content)
-        if is_service_account(caller):
+        if by_program:
+            if sent is None:
+                sent = resource
             _check_service_account(before, content, sent)
         return content
 

@@ -7,7 +7,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -212,15 +212,14 @@ class Lister:
         else:
             place = self._read_page_token(token)
             opened = self._continued(place, listing, query)
-        start = place.offset
-        end = start + size
         if self.empty_pages and place.may_be_empty:
-            after = _Place(place.key, offset=start, may_be_empty=False)
-            return {"items": [], "nextPageToken": self._keep(after, opened)}
-        items = opened.items[start:end]
+            same = replace(place, may_be_empty=False)
+            return {"items": [], "nextPageToken": self._keep(same, opened)}
+        end = place.offset + size
+        items = opened.items[place.offset : end]
         if end < len(opened.items):
-            after = _Place(place.key, offset=end, may_be_empty=True)
-            return {"items": items, "nextPageToken": self._keep(after, opened)}
+            following = replace(place, offset=end, may_be_empty=True)
+            return {"items": items, "nextPageToken": self._keep(following, opened)}
         if opened.sync is None:
             return {"items": items}
         return {"items": items, "nextSyncToken": self._issue(opened.sync)}

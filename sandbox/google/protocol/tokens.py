@@ -243,13 +243,16 @@ def _check_lifetime(claims: dict[str, Any]) -> None:
 
 def _is_current(issued: object, expires: object) -> bool:
     """By the real clock: the caller's does not move with the twin's."""
-    if not isinstance(issued, int | float) or not isinstance(expires, int | float):
+    if not isinstance(issued, int | float):
+        return False
+    if not isinstance(expires, int | float):
         return False
     now = datetime.now(UTC).timestamp()
     skew = CLOCK_SKEW.total_seconds()
     if issued > now + skew or expires < now - skew:
         return False
-    return 0 < expires - issued <= MAX_ASSERTION_LIFETIME.total_seconds()
+    lifetime = expires - issued
+    return 0 < lifetime <= MAX_ASSERTION_LIFETIME.total_seconds()
 
 
 def _decode(assertion: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
