@@ -551,3 +551,30 @@ async def test_after_the_migration_what_waited_still_waits_and_nothing_is_sent_a
     change(office, postfach="77", ort="Celle")
     assert reasons(await sync()) == ["address_reactivate_required"]
     assert row(office, entity_id)["syncStatus"] == "clean"
+
+
+@pytest.mark.parametrize("is_edited", [True, False])
+async def test_what_a_person_has_changed_in_a_copy_that_replaces_its_original_is_an_edit(
+    office: Office, sync: Any, is_edited: bool
+) -> None:
+    entity_id = await linked(office, sync)
+    first = adressen(office)[0]
+    office.advoware.beteiligte.copy_address(office.betnr, first["id"], office.betnr)
+    copy = adressen(office)[1]
+    office.edit_beteiligter(
+        adressen=[
+            {"id": copy["id"], "strasse": "Am Wall 1"},
+            {"id": first["id"], "delete": True},
+        ]
+    )
+    street = "Am Wall 1"
+    if is_edited:
+        street = "Neue Straße 7"
+        await office.edit("CAdressen", entity_id, adresseStreet=street)
+
+    result = await sync()
+
+    assert row(office, entity_id)["adresseStreet"] == street
+    assert [adresse["strasse"] for adresse in adressen(office)] == [street]
+    assert ("conflict" in str(result.changes)) == is_edited
+    await assert_settled(office, sync)

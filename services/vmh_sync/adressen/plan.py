@@ -678,14 +678,22 @@ def _deleted_states(
 
 
 def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncState:
-    """The state that a pair starts from; what was agreed on or reported about another Adresse does not count for it."""
+    """The state that a pair starts from; what was agreed on or reported about another Adresse does not count for it.
+
+    Unless it carries the mark: then it is a copy that a person has put into the place of the other, and what differs
+    from that is an edit.
+    """
     state = observed.state_of(row["id"])
     if adresse is None:
         link = f"{observed.betnr}/{row.get('advowareId')}"
         return state or SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
     link = observed.link_of(adresse)
-    if state is None or state.advoware_id != link:
+    if state is None:
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
+    elif state.advoware_id != link:
+        is_copy = observed.marked_row(adresse) == row["id"]
+        base = state.base if is_copy else {}
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link, base=base)
     return replace(state, advoware_row_id=adresse.get("rowId"))
 
 
