@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,10 @@ from uuid import uuid4
 import pytest
 from board_browser import Browser, Dead, form_of
 from test_pages import ENTITY, TOPIC, in_espocrm, plant
+from typer.testing import CliRunner, Result
 
+from cli.main import app
+from config import get_settings
 from services.api.record_actions import TOPIC as SYNC_NOW
 from services.calendar_sync.model import Pair
 from services.calendar_sync.store import AuditLine, CalendarStore
@@ -49,18 +51,19 @@ async def depth(sources: Sources, topic: str) -> int | None:
 
 
 async def bitbylaw(sources: Sources, *arguments: str) -> tuple[int, str]:
-    """Run the command with the settings of the test; exit status and what it prints."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", *arguments),
-        cwd=ROOT,
-        env={**os.environ, **sources.settings.environment()},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    """Run the command with the settings of the test; exit status and what it prints, without errors."""
+    environment = {**sources.settings.environment(), "BITBYLAW_ENV_FILE": ""}
+
+    def invoke() -> Result:
+        get_settings.cache_clear()
+        try:
+            return CliRunner().invoke(app, list(arguments), env=environment)
+        finally:
+            get_settings.cache_clear()
+
+    result = await asyncio.to_thread(invoke)
+    assert not isinstance(result.exception, Exception), result.exc_info
+    return result.exit_code, result.stdout
 
 
 async def test_sync_now_enqueues_once_and_stands_in_the_audit(

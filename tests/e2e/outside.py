@@ -14,10 +14,11 @@ from typing import Any
 import aiohttp
 import asyncpg
 from aiohttp import web
+from ports import system_ports
 
 from cli.demo import open_audit
 from cli.engines import EngineKind
-from cli.system import Ports, System, running_system
+from cli.system import System, running_system
 from sandbox.espocrm.app import EspoCRMTwin
 
 DEADLINE_SECONDS = 60.0
@@ -159,7 +160,7 @@ async def outside(
         async with (
             running_system(
                 data,
-                Ports(0, 0, 0, 0, 0, 0),
+                system_ports(),
                 None,
                 on_event=events.append,
                 overrides=overrides,

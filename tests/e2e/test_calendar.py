@@ -6,16 +6,19 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from outside import KEY, Outside, outside
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
 
 PATH = "/advoware/calendar/sync"
+RIGHT = {"X-Api-Key": KEY}
 DAY = datetime.now(UTC).date() + timedelta(days=3)
 
 
@@ -67,32 +70,40 @@ async def test_an_appointment_from_advoware_arrives_in_the_employees_calendar(
     await shared.until(arrived)
 
 
-async def test_all_employees_are_synced_and_none_of_their_appointments_is_doubled() -> (
-    None
-):
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def closed() -> AsyncIterator[Outside]:
+    """A system of two employees and few days, which asks for a key."""
     few = {
         "CALENDAR_SYNC_DEBUG_KUERZEL": "SB, AI",
         "CALENDAR_SYNC_DAYS_AHEAD": "7",
         "CALENDAR_SYNC_DAYS_BACK": "0",
+        "BITBYLAW_API_KEYS": KEY,
     }
     async with outside(**few) as system:
-        for _ in range(2):
-            assert (await system.call("POST", PATH))[1]["kuerzel"] == "ALL"
+        yield system
 
-        async def all_are_complete() -> bool:
-            query = "SELECT employee_kuerzel FROM calendar_sync_cursor WHERE sync_token IS NOT NULL"
-            return {row[0] for row in await system.audit.fetch(query)} == {"SB", "AI"}
 
-        await system.until(all_are_complete)
+async def test_all_employees_are_synced_and_none_of_their_appointments_is_doubled(
+    closed: Outside,
+) -> None:
+    for _ in range(2):
+        _, body = await closed.call("POST", PATH, headers=RIGHT)
+        assert body["kuerzel"] == "ALL"
 
-        for kuerzel in ("SB", "AI"):
-            properties = [
-                event.get("extendedProperties")
-                for event in await events_of(system, kuerzel)
-            ]
-            marks = [found["private"]["advoware_frnr"] for found in properties if found]
-            assert marks
-            assert len(marks) == len(set(marks))
+    async def all_are_complete() -> bool:
+        query = "SELECT employee_kuerzel FROM calendar_sync_cursor WHERE sync_token IS NOT NULL"
+        return {row[0] for row in await closed.audit.fetch(query)} == {"SB", "AI"}
+
+    await closed.until(all_are_complete)
+
+    for kuerzel in ("SB", "AI"):
+        properties = [
+            event.get("extendedProperties")
+            for event in await events_of(closed, kuerzel)
+        ]
+        marks = [found["private"]["advoware_frnr"] for found in properties if found]
+        assert marks
+        assert len(marks) == len(set(marks))
 
 
 @pytest.mark.parametrize(
@@ -121,12 +132,9 @@ async def test_a_calendar_that_is_being_synced_is_locked(shared: Outside) -> Non
     assert (status, body["status"]) == (409, "locked")
 
 
-async def test_only_callers_with_a_key_may_start_it() -> None:
-    async with outside(BITBYLAW_API_KEYS=KEY) as system:
-        assert (await system.call("POST", PATH, json={}))[0] == 401
-        assert (await system.call("POST", PATH, json={}, headers={"X-Api-Key": KEY}))[
-            0
-        ] == 200
+async def test_only_callers_with_a_key_may_start_it(closed: Outside) -> None:
+    assert (await closed.call("POST", PATH, json={}))[0] == 401
+    assert (await closed.call("POST", PATH, json={}, headers=RIGHT))[0] == 200
 
 
 async def test_the_audit_finds_the_running_system_by_the_file_it_leaves(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from outside import Outside, outside
+from ports import unused_port
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -92,16 +92,10 @@ def _around(text: str, value: str) -> str:
     return text[max(0, place - 60) : place + 60]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def spoilt() -> AsyncIterator[tuple[Outside, Found]]:
     """A system in which all of that has happened, and the answers it gave meanwhile."""
-    overrides = {**SECRETS, "METRICS_PORT": str(_free_port())}
+    overrides = {**SECRETS, "METRICS_PORT": str(unused_port())}
     async with outside(**overrides, CALENDAR_SYNC_DEBUG_KUERZEL="SB") as system:
         answers = Found({})
         await _live(system, answers)

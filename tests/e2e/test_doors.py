@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -32,6 +33,15 @@ NAMED = (
     f"diary:GET-PUT@{TERMINE}+calendar:{key_digest(DIARY)}"
 )
 WISH = {"ids": ["6b0473a32660aa001"], "next_call": None}
+
+
+#: The last parts of addresses.
+NUMBERS = count(1)
+
+
+def somebody() -> dict[str, str]:
+    """The header of a caller who was never refused before, and so is refused at once."""
+    return {"X-Forwarded-For": f"198.18.0.{next(NUMBERS)}"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -67,7 +77,7 @@ async def trial() -> AsyncIterator[Outside]:
 async def test_every_door_is_closed_without_its_key(
     trial: Outside, method: str, path: str
 ) -> None:
-    status, body = await trial.call(method, path, json=WISH)
+    status, body = await trial.call(method, path, json=WISH, headers=somebody())
 
     assert (status, body["error"]) == (401, "Unauthorized")
 
@@ -144,19 +154,23 @@ async def test_no_key_or_token_is_in_a_log(trial: Outside) -> None:
         "Authorization": "Basic " + "Zm9vOndyb25nLTAxMjM0NTY3ODlhYmNkZWY="
     }  # foo and the wrong token
     for token in (KEY, wrong):
-        for options in (
+        webhooks: list[dict[str, Any]] = [
             {"json": [{"id": "b1"}]},
             {"json": []},
             {"data": b"{"},
             {"json": "text", "headers": basic},
-        ):
-            await trial.call("POST", f"{WEBHOOK}?token={token}", **options)
-        await trial.call("POST", RESET, json=WISH, headers={"X-Api-Key": token})
+        ]
+        for options in webhooks:
+            headers = options.pop("headers", {}) | somebody()
+            url = f"{WEBHOOK}?token={token}"
+            await trial.call("POST", url, headers=headers, **options)
+        key = {"X-Api-Key": token} | somebody()
+        await trial.call("POST", RESET, json=WISH, headers=key)
         await trial.call(
             "GET",
             "/advoware/proxy",
             params={"endpoint": "x"},
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}"} | somebody(),
         )
 
     _, body = await trial.call("POST", "/_console/otel/logs", json={})

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,12 +20,13 @@ import psutil
 import pytest
 import pytest_asyncio
 from outside import Outside
+from ports import system_ports, unused_port
 from typer.testing import CliRunner
 
 from cli.demo import open_audit
 from cli.main import app
 from cli.supervisor import StartFailed, ignore
-from cli.system import Ports, running_system
+from cli.system import running_system
 from services.api.access import php_json
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
@@ -66,12 +66,12 @@ async def running() -> AsyncIterator[Running]:
     overrides = {
         "ESPOCRM_WEBHOOK_TOKEN": TOKEN,
         "ESPOCRM_WEBHOOK_SECRETS": f"{SECRET['id']}:{SECRET['key']}",
-        "METRICS_PORT": str(free_port()),
+        "METRICS_PORT": str(unused_port()),
     }
     async with (
         running_system(
             data,
-            Ports(0, 0, 0, 0, 0, 0),
+            system_ports(),
             None,
             on_event=events.append,
             overrides=overrides,
@@ -84,12 +84,6 @@ async def running() -> AsyncIterator[Running]:
         found.events = events
         yield found
     shutil.rmtree(data, ignore_errors=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def port(url: str) -> int:
@@ -362,7 +356,7 @@ async def test_what_an_earlier_version_left_open_is_closed_and_other_files_are_l
         "POSTGRES_HOST": "127.0.0.1",
         "POSTGRES_PORT": "1",
     }
-    ports = Ports(0, 0, 0, 0, 0, 0)
+    ports = system_ports()
     with pytest.raises(StartFailed):  # there is no PostgreSQL at that port
         async with running_system(
             tmp_path, ports, None, on_event=ignore, overrides=taken

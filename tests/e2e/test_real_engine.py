@@ -15,10 +15,11 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from outside import Outside
+from ports import system_ports
 
 from cli.demo import open_audit
 from cli.engines import EngineKind
-from cli.system import Ports, running_system
+from cli.system import running_system
 
 TOKEN = "token-that-nobody-may-quote-0123456789"  # noqa: S105 - invented
 NAMED = os.environ.get("III_ENGINE_BIN") or "iii"
@@ -44,7 +45,7 @@ async def real() -> AsyncIterator[Outside]:
         "CALENDAR_SYNC_DAYS_AHEAD": "7",
         "CALENDAR_SYNC_DAYS_BACK": "0",
     }
-    ports = Ports(0, 0, 0, 0, 0, 0)
+    ports = system_ports()
     async with (
         running_system(
             data,

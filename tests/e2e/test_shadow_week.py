@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from ports import system_ports
 from shadow_office import ADMIN, BesideTheOldSystem
 from takeover_office import (  # noqa: F401 - fixtures
     TakeoverOffice,
@@ -20,7 +21,7 @@ from takeover_office import (  # noqa: F401 - fixtures
     office,
 )
 
-from cli.system import Ports, System, running_system
+from cli.system import System, running_system
 from config import load_settings
 
 pytestmark = pytest.mark.xdist_group("e2e")
@@ -111,7 +112,7 @@ async def week(office: TakeoverOffice, tmp_path: Path) -> AsyncIterator[Week]:
         async with (
             running_system(
                 Path(data),
-                Ports(0, 0, 0, 0, 0, 0),
+                system_ports(),
                 None,
                 on_event=lambda _: None,
                 overrides=overrides,

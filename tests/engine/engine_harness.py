@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import aiohttp
 from multidict import CIMultiDict
+from ports import unused_ports
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from yarl import URL
@@ -327,14 +328,18 @@ class EngineProcess(Process):
 async def start_engine(
     database_url: str, *options: str, http_port: int = 0, ws_port: int = 0
 ) -> EngineProcess:
-    """Start an engine process and wait until it is ready. Raises EngineRefusedError when it exits instead."""
+    """Start an engine process and wait until it is ready. Raises EngineRefusedError when it exits instead.
+
+    Without ports it gets such that are free for a second start as well.
+    """
+    free = unused_ports(2)
     arguments = [
         "--database-url",
         database_url,
         "--http-port",
-        str(http_port),
+        str(http_port or free[0]),
         "--ws-port",
-        str(ws_port),
+        str(ws_port or free[1]),
         *options,
     ]
     process = await asyncio.create_subprocess_exec(

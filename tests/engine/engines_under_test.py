@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -29,6 +28,7 @@ from engine_harness import (
     Target,
     start_engine,
 )
+from ports import unused_ports
 
 from local_engine.server import Engine
 
@@ -208,7 +208,9 @@ class RealEngine(EngineUnderTest):
         self._data = data
         self._process: Process | None = None
         self.version = tuple(int(part) for part in binary.version.split("."))
-        self._ports = {name: _free_port() for name in ("http", "worker", "stream")}
+        self._ports = dict(
+            zip(("http", "worker", "stream"), unused_ports(3), strict=True)
+        )
         (data / "config.yaml").write_text(
             json.dumps(_configuration(data, self._ports, durable=durable))
         )
@@ -254,12 +256,6 @@ async def asking(target: Target) -> AsyncIterator[ScriptedWorker]:
         yield worker
     finally:
         await worker.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _listens(port: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from engine_harness import PROJECT, NewWorker, Target
+from ports import unused_ports
 
 from local_engine.server import Engine
 
@@ -115,21 +116,16 @@ async def test_a_worker_that_died_is_given_up_at_once(target: Target) -> None:
 async def test_while_the_engine_is_away_the_worker_is_left_alone(
     database_url: str,
 ) -> None:
-    async with Engine(database_url).running() as engine:
+    http, ws = unused_ports(2)
+    async with Engine(database_url, http_port=http, ws_port=ws).running() as engine:
         target = Target(engine.http_url, engine.ws_url)
-        ports = {
-            name: int(url.rpartition(":")[2])
-            for name, url in (("http", target.http), ("ws", target.ws))
-        }
         running = supervised(target.http, target.ws)
         process = await running.__aenter__()
         await said(process, b"connected\n")
     [worker] = children(process.pid)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(process.wait(), PATIENCE * 2)
-    async with Engine(
-        database_url, http_port=ports["http"], ws_port=ports["ws"]
-    ).running():
+    async with Engine(database_url, http_port=http, ws_port=ws).running():
         await said(process, b"connected\n")
         assert children(process.pid) == [worker]
         process.terminate()

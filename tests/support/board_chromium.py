@@ -39,7 +39,7 @@ _KEYBOARD = """() => {
     const isInside = box.width > 0 && box.right > 0 && box.left < innerWidth;
     if (isVisible && isInside) window.reached.add(name(target));
   });
-  return window.usable().length;
+  return window.usable();
 }"""
 #: A field for a date and time has a stop for each of its parts.
 _MORE_TABS = 20
@@ -88,10 +88,12 @@ class Watch:
 
     async def tab_through(self, what: str) -> None:
         """Go through the page with the tabulator: everything that can be used is reached, with a visible focus."""
-        count = await self.page.evaluate(_KEYBOARD)
-        for _ in range(count + _MORE_TABS):
+        missed = await self.page.evaluate(_KEYBOARD)
+        for _ in range(len(missed) + _MORE_TABS):
             await self.page.keyboard.press("Tab")
-        missed = await self.page.evaluate("window.missed()")
+            missed = await self.page.evaluate("window.missed()")
+            if not missed:
+                break
         if missed:
             self.problems.append(f"{what}: not reached by keyboard: {missed}")
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from google_calls import at_nine, calendar_service, call
+from ports import unused_port
 
 PROJECT_ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
@@ -42,15 +41,6 @@ async def program(port: int, *arguments: str) -> AsyncIterator[str]:
     finally:
         process.terminate()
         await asyncio.wait_for(process.wait(), START_SECONDS)
-
-
-def unused_port() -> int:
-    """A port that nobody gets by chance (below those for outgoing connections), so it is still free the second time."""
-    while True:
-        port = random.randrange(20_000, 30_000)  # noqa: S311 - no secret
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def read(path: Path) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import unused_port
 
 from cli.engines import find_iii
 from cli.supervisor import StartFailed
@@ -228,7 +229,7 @@ def test_no_query_gets_into_log_or_traces(path: Path) -> None:
 )
 @pytest.mark.parametrize("path", FILE_BASED, ids=lambda path: path.name)
 def test_the_real_engine_starts_with_it(path: Path, tmp_path: Path) -> None:
-    ports = [free_port(), free_port()]
+    ports = [unused_port(), unused_port()]
     text = (
         path.read_text()
         .replace("port: 49134", f"port: {ports[0]}")
@@ -263,12 +264,6 @@ def test_the_real_engine_starts_with_it(path: Path, tmp_path: Path) -> None:
             process.terminate()
             assert process.wait(20) == 0
     assert "Anonymous telemetry disabled" in (tmp_path / "log").read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

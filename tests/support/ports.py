@@ -1,0 +1,42 @@
+"""Ports for programs that are ended and started again on the same ones."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+from cli.system import Ports
+
+
+def unused_ports(count: int) -> list[int]:
+    """So many ports that nobody gets by chance, so that they are still free the second time.
+
+    They lie below those that the system gives to outgoing connections, and to whoever asks for any free port.
+    """
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 1000):
+        if _can_be_taken(port):
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
+
+
+def unused_port() -> int:
+    """One such port."""
+    (port,) = unused_ports(1)
+    return port
+
+
+def system_ports() -> Ports:
+    """Such ports for a whole system."""
+    return Ports(*unused_ports(6))
+
+
+def _can_be_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
