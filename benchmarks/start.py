@@ -57,7 +57,7 @@ async def measure(bench: Bench) -> None:
     """Start it a few times; then leave the last one alone for a while."""
     if bench.long:
         async with _up() as system:
-            await _idle(bench, system, LONG_IDLE_SECONDS)
+            await _idle(bench, system, bench.seconds(LONG_IDLE_SECONDS))
         return
     seconds = []
     for repetition in range(bench.repeats):

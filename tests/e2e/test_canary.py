@@ -395,7 +395,7 @@ async def test_other_users_of_the_machine_see_no_secret(
     system, _ = spoilt
     secrets = _all_secrets(system)
     parts = psutil.Process().children(recursive=True)
-    assert len(parts) > 5
+    assert len(parts) > len(system.system.processes)  # Redis is one, too
     lines = Found({str(part.pid): " ".join(part.cmdline()) for part in parts})
     assert lines.with_any(secrets) == []
     assert lines.with_any(PERSONAL) == []

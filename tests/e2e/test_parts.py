@@ -258,6 +258,42 @@ async def test_the_log_is_found_by_record_by_trace_and_by_level(
     assert "Logbuch" not in json.dumps(facts())
 
 
+async def test_a_job_s_span_is_below_that_of_the_step_and_an_enqueue_has_none(
+    running: Running,
+) -> None:
+    entity_id = await running.person(lastName="Spanne")
+    await deliver(
+        running, json.dumps([{"id": entity_id}], separators=(",", ":")).encode()
+    )
+    await running.synced(entity_id)
+
+    async def newest_trace() -> list[str]:
+        query = {"limit": 1, "name": "POST /vmh/webhook/beteiligte/create"}
+        _, found = await running.call("POST", "/_console/otel/traces", json=query)
+        names: list[str] = []
+        for span in found["spans"]:
+            of_trace = {"trace_id": span["trace_id"]}
+            _, tree = await running.call(
+                "POST", "/_console/otel/traces/tree", json=of_trace
+            )
+            spans = tree["roots"]
+            while spans:
+                names.append(spans[0]["name"])
+                spans = spans[0]["children"]
+        return names
+
+    async def is_whole() -> bool:
+        return "step:VMH Beteiligte Sync" in await newest_trace()
+
+    await running.until(is_whole)
+    assert await newest_trace() == [
+        "POST /vmh/webhook/beteiligte/create",
+        "step:VMH Webhook Beteiligte Create",
+        "queue vmh.beteiligte.create",
+        "step:VMH Beteiligte Sync",
+    ]
+
+
 async def test_looks_at_the_health_leave_no_spans(running: Running) -> None:
     for _ in range(10):
         assert (await running.call("GET", "/health"))[0] == 200
