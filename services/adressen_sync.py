@@ -701,21 +701,20 @@ class AdressenSync:
         version = None
         if action.espocrm and self._writes is not None:
             version = action.row.get("versionNumber")
-        is_guarded = version is not None or not ending.may_overwrite_edit
+        still = None
+        if version is None and ending.may_overwrite_edit:
+            still = partial(self._is_still_unedited, ending)
         if await self._is_collected():
-            if not is_guarded and await self._was_edited(action.row):
-                ending.leave_to_next_round()
+            if still is not None and not await still():
                 return
-            run.report.notify(problems_of(run.observed, action))
-            if ending.was_put:
-                ending.note_written()
+            _note_collected(ending)
         attributes = {**action.espocrm, **ending.attributes}
         await self._write(
             RecordWrite(ENTITY_TYPE, action.row["id"], attributes, version),
             partial(self._end_collected, ending),
             partial(self._end_alone, ending),
             partial(self._show_failure, run.report, action),
-            None if is_guarded else partial(self._is_still_unedited, ending),
+            still,
         )
 
     async def _is_still_unedited(self, ending: _Ending) -> bool:
@@ -1004,6 +1003,14 @@ def _first_answers(
     if refusal is None:
         return []
     return [refusal]
+
+
+def _note_collected(ending: _Ending) -> None:
+    """What counts before a collected write is sent: its problems, whose Tasks go with it, and what Advoware has got."""
+    run = ending.run
+    run.report.notify(problems_of(run.observed, ending.action))
+    if ending.was_put:
+        ending.note_written()
 
 
 def _row_of(action: Action) -> Record | None:

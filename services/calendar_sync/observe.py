@@ -338,17 +338,20 @@ def _unpaired(
 ) -> tuple[list[GoogleEvent], list[GoogleEvent]]:
     """Listed events: those with our marks and no pair, and those without a Termin that may be a colleague's hidden."""
     paired = {pair.google_event_id for pair in pairs}
-    # Where an event comes from matters until its Termin has been created.
-    waiting = {pair.google_event_id for pair in pairs if pair.advoware_frnr is None}
-    complete = paired - waiting
-    open_events = [
-        event
-        for event in listing.events
-        if not (event.cancelled or event.id in complete)
-    ]
+    open_events = _without_termin(listing, pairs)
     marked = [event for event in open_events if _is_marked(event, paired)]
     moved = [event for event in open_events if _may_be_hidden_elsewhere(event)]
     return marked, moved
+
+
+def _without_termin(listing: GoogleListing, pairs: Sequence[Pair]) -> list[GoogleEvent]:
+    """The listed events that no Termin is paired with; where they come from matters until one is."""
+    complete = {pair.google_event_id for pair in pairs if pair.advoware_frnr}
+    return [
+        event
+        for event in listing.events
+        if not event.cancelled and event.id not in complete
+    ]
 
 
 def _is_marked(event: GoogleEvent, paired: set[str | None]) -> bool:
