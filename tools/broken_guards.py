@@ -46,6 +46,14 @@ class Guard:
     old: str
     new: str
     seed: int | None = None  #: None: no story is known yet
+    #: A second guard behind it that has to be broken as well: file, text, and what it becomes.
+    behind: tuple[str, str, str] | None = None
+
+    @property
+    def changes(self) -> list[tuple[str, str, str]]:
+        """What is changed to break it."""
+        first = (self.path, self.old, self.new)
+        return [first, self.behind] if self.behind else [first]
 
 
 GUARDS = (
@@ -140,6 +148,68 @@ GUARDS = (
         "",
         2,
     ),
+    Guard(
+        "Write protection is never passed",
+        "CalendarView.may_post, and AdvowareAPI._url behind it",
+        "services/calendar_sync/view.py",
+        "            self.settings.advoware_write_allowed and not self.settings.write_protection",
+        "            self.settings.advoware_write_allowed",
+        behind=(
+            "services/advoware.py",
+            "        if is_write and self._settings.write_protection and is_calendar_path(url):",
+            "        if is_write and not url and is_calendar_path(url):",
+        ),
+    ),
+    Guard(
+        "A dead letter has a reason",
+        "each ForeignSystemError says what has happened",
+        "services/core/errors.py",
+        "        super().__init__(_message(system, status, reason))",
+        '        super().__init__("")',
+    ),
+    Guard(
+        "Two workers never work on one record at a time",
+        "beteiligte_lock_key is the same for everybody, in PostgreSQL and in Redis",
+        "services/core/locks.py",
+        'return f"sync_lock:cbeteiligte:{entity_id}"',
+        'return f"sync_lock:cbeteiligte:{entity_id}:{object()!r}"',
+    ),
+    Guard(
+        "What has failed is left alone until it is due",
+        "categories asks for syncNextRetry",
+        "services/beteiligte_check.py",
+        'Category("failed", [equals("syncStatus", "failed"), due], "syncNextRetry"),',
+        'Category("failed", [equals("syncStatus", "failed")], "syncNextRetry"),',
+    ),
+    Guard(
+        "Nothing waits for ever",
+        "the limit of time of each request",
+        "services/core/http.py",
+        "            asyncio.timeout(timeout_seconds),",
+        "            asyncio.timeout(None),",
+    ),
+    Guard(
+        "No calendar is there twice",
+        "ensure_calendar looks for it by its name",
+        "services/calendar_sync/calendars.py",
+        "    if found is not None:\n        return found\n    created",
+        "    created",
+    ),
+    Guard(
+        "No task is there twice",
+        "NotificationManager._repeat_request looks for what an earlier attempt has left",
+        "services/notification_utils.py",
+        "        task_id = await self._find(_mark(row))\n        if task_id is not None:\n",
+        "        task_id = None\n        if task_id is not None:\n",
+    ),
+    Guard(
+        "An edit that meets a collected write is kept",
+        "AdressenSync._is_still_unedited",
+        "services/adressen_sync.py",
+        "            None if is_guarded else partial(self._is_still_unedited, ending),",
+        "            None,",
+        16,
+    ),
 )
 
 
@@ -171,13 +241,14 @@ def _break(guard: Guard, copy: Path) -> None:
             shutil.copytree(source, copy / name)
         else:
             shutil.copy(source, copy / name)
-    path = copy / guard.path
-    text = path.read_text(encoding="utf-8")
-    if text.count(guard.old) != 1:
-        raise SystemExit(
-            f"{guard.path} has changed: {guard.old!r} stands there {text.count(guard.old)} times"
-        )
-    path.write_text(text.replace(guard.old, guard.new), encoding="utf-8")
+    for name, old, new in guard.changes:
+        path = copy / name
+        text = path.read_text(encoding="utf-8")
+        if text.count(old) != 1:
+            raise SystemExit(
+                f"{name} has changed: {old!r} stands there {text.count(old)} times"
+            )
+        path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def main() -> int:
