@@ -63,6 +63,7 @@ GUARDS = (
         "services/vmh_sync/create_once.py",
         "    if intent.is_repeated:",
         "    if intent.is_repeated and not intent.attempted_at:",
+        9,
     ),
     Guard(
         "No event is there twice in Google",
@@ -70,6 +71,7 @@ GUARDS = (
         "services/calendar_sync/mapping/event_ids.py",
         'name = f"advoware:{fr_nr}:{calendar_id}"',
         'name = f"advoware:{fr_nr}:{object()!r}"',
+        108,
     ),
     Guard(
         "What is private stays hidden",
@@ -77,7 +79,7 @@ GUARDS = (
         "services/calendar_sync/view.py",
         "is_hidden = self.hides_all or (event.privat and not persons_private)",
         "is_hidden = self.hides_all",
-        7,
+        12,
     ),
     Guard(
         "A status is true",
@@ -85,7 +87,7 @@ GUARDS = (
         "services/beteiligte/finish.py",
         "self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)",
         "self._mapper.to_espocrm({}, kind=kind, espo=shown_now)",
-        2,
+        0,
     ),
     Guard(
         "Each write has a line in the audit",
@@ -101,7 +103,7 @@ GUARDS = (
         "services/beteiligte_sync_utils.py",
         "        await store.append_audit(entry, self._resources.now())\n        if plan.conflicts:",
         "        if not plan.conflicts:",
-        2,
+        6,
     ),
     Guard(
         "An edit that meets a running sync is kept",
@@ -109,6 +111,7 @@ GUARDS = (
         "services/beteiligte/finish.py",
         "        if was_edited_since(self._mapper, espo, {}, now):",
         "        if was_edited_since(self._mapper, espo, {}, espo):",
+        12,
     ),
     Guard(
         "The sync comes to rest",
@@ -132,6 +135,7 @@ GUARDS = (
         "services/calendar_sync/run.py",
         "            termin = await read_termin(self._advoware, fr_nr)",
         "            termin = None",
+        111,
     ),
     Guard(
         "A record that failed is tried again",
@@ -139,6 +143,7 @@ GUARDS = (
         "services/beteiligte_check.py",
         'Category("failed", [equals("syncStatus", "failed"), due], "syncNextRetry"),',
         "",
+        7,
     ),
     Guard(
         "A lost event loses no edit",
@@ -154,6 +159,7 @@ GUARDS = (
         "services/calendar_sync/view.py",
         "            self.settings.advoware_write_allowed and not self.settings.write_protection",
         "            self.settings.advoware_write_allowed",
+        seed=29,
         behind=(
             "services/advoware.py",
             "        if is_write and self._settings.write_protection and is_calendar_path(url):",
@@ -166,6 +172,7 @@ GUARDS = (
         "services/core/errors.py",
         "        super().__init__(_message(system, status, reason))",
         '        super().__init__("")',
+        3,
     ),
     Guard(
         "Two workers never work on one record at a time",
@@ -173,6 +180,7 @@ GUARDS = (
         "services/core/locks.py",
         'return f"sync_lock:cbeteiligte:{entity_id}"',
         'return f"sync_lock:cbeteiligte:{entity_id}:{object()!r}"',
+        132,
     ),
     Guard(
         "What has failed is left alone until it is due",
@@ -180,6 +188,7 @@ GUARDS = (
         "services/beteiligte_check.py",
         'Category("failed", [equals("syncStatus", "failed"), due], "syncNextRetry"),',
         'Category("failed", [equals("syncStatus", "failed")], "syncNextRetry"),',
+        186,
     ),
     Guard(
         "Nothing waits for ever",
@@ -194,6 +203,7 @@ GUARDS = (
         "services/calendar_sync/calendars.py",
         "    if found is not None:\n        return found\n    created",
         "    created",
+        2,
     ),
     Guard(
         "No task is there twice",
@@ -201,6 +211,7 @@ GUARDS = (
         "services/notification_utils.py",
         "        task_id = await self._find(_mark(row))\n        if task_id is not None:\n",
         "        task_id = None\n        if task_id is not None:\n",
+        2,
     ),
     Guard(
         "An edit that meets a collected write is kept",
@@ -208,7 +219,6 @@ GUARDS = (
         "services/adressen_sync.py",
         "            None if is_guarded else partial(self._is_still_unedited, ending),",
         "            None,",
-        16,
     ),
 )
 

@@ -27,7 +27,7 @@ from firm_world import Firm
 #: A story that takes longer (seconds on the wall) waits for something that never comes.
 LONGEST_SECONDS = 90
 #: So many seconds by the clock of the loop: pauses between tries, and requests that are given up.
-LONGEST_PAUSES = 6 * 3600
+LONGEST_PAUSES = 2 * 3600
 #: What the id of a single occurrence adds to that of its series.
 _OCCURRENCE = re.compile(r"_\d{8}(T\d{6}Z?)?$")
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})

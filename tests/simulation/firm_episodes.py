@@ -58,6 +58,11 @@ def random_episode(dice: random.Random) -> list[Operation]:
     return dice.choice(EPISODES)(dice)
 
 
+def short_episode(dice: random.Random) -> list[Operation]:
+    """One of them for a story that has little else."""
+    return dice.choice([*dict.fromkeys(EPISODES), _lost_event])(dice)
+
+
 def first_trouble(dice: random.Random) -> list[Operation]:
     """Rarely, the answer to the very first create of a kind is lost: of a calendar, or of a Beteiligter."""
     if dice.random() >= 0.15:
@@ -155,6 +160,29 @@ def _create(dice: random.Random) -> Create:
         ),
     )
     return dice.choice(creates)
+
+
+def _lost_event(dice: random.Random) -> list[Operation]:
+    """An event is inserted, no answer comes, further tries fail, and its owner makes it his own before the next run."""
+    employee, number = _employee(dice), dice.randint(0, 3)
+    post = {"method": "POST", "path": "/events"}
+    lost = {**post, **dice.choice(LOST_ANSWERS), "when": "after", "count": 1}
+    away = {**post, "status": 503, "count": dice.choice([0, 8, 8])}
+    deeds = [
+        InCalendar(EditEvent(employee, number, what, _when(dice)))
+        for what in ("strip", "text", "move")
+    ]
+    return [
+        InCalendar(EnterTermin(employee, _when(dice), privat=False)),
+        Misbehave("google", lost),
+        Misbehave("google", away),
+        Cron("calendar"),
+        Work(9),
+        *deeds[: dice.choice([1, 2, 2, 3])],
+        Pass(6),
+        Cron("calendar"),
+        Work(9),
+    ]
 
 
 def _later_deed(dice: random.Random) -> Operation:
