@@ -176,7 +176,7 @@ GUARDS = (
     ),
     Guard(
         "Two workers never work on one record at a time",
-        "beteiligte_lock_key is the same for everybody, in PostgreSQL and in Redis",
+        "beteiligte_lock_key is the same in every run, in PostgreSQL and in Redis",
         "services/core/locks.py",
         'return f"sync_lock:cbeteiligte:{entity_id}"',
         'return f"sync_lock:cbeteiligte:{entity_id}:{object()!r}"',
@@ -192,10 +192,16 @@ GUARDS = (
     ),
     Guard(
         "Nothing waits for ever",
-        "the limit of time of each request",
+        "the limit of time of each request, and that of AdvowareAPI behind it",
         "services/core/http.py",
         "            asyncio.timeout(timeout_seconds),",
         "            asyncio.timeout(None),",
+        seed=378,
+        behind=(
+            "services/advoware.py",
+            "asyncio.timeout_at(deadline + TIMEOUT_GRACE_SECONDS)",
+            "asyncio.timeout_at(None)",
+        ),
     ),
     Guard(
         "No calendar is there twice",
