@@ -46,6 +46,14 @@ class Guard:
     old: str
     new: str
     seed: int | None = None  #: None: no story is known yet
+    #: A second guard behind it that has to be broken as well: file, text, and what it becomes.
+    behind: tuple[str, str, str] | None = None
+
+    @property
+    def changes(self) -> list[tuple[str, str, str]]:
+        """What is changed to break it."""
+        first = (self.path, self.old, self.new)
+        return [first, self.behind] if self.behind else [first]
 
 
 GUARDS = (
@@ -55,6 +63,7 @@ GUARDS = (
         "services/vmh_sync/create_once.py",
         "    if intent.is_repeated:",
         "    if intent.is_repeated and not intent.attempted_at:",
+        9,
     ),
     Guard(
         "No event is there twice in Google",
@@ -62,6 +71,7 @@ GUARDS = (
         "services/calendar_sync/mapping/event_ids.py",
         'name = f"advoware:{fr_nr}:{calendar_id}"',
         'name = f"advoware:{fr_nr}:{object()!r}"',
+        108,
     ),
     Guard(
         "What is private stays hidden",
@@ -69,7 +79,7 @@ GUARDS = (
         "services/calendar_sync/view.py",
         "is_hidden = self.hides_all or (event.privat and not persons_private)",
         "is_hidden = self.hides_all",
-        7,
+        12,
     ),
     Guard(
         "A status is true",
@@ -77,7 +87,7 @@ GUARDS = (
         "services/beteiligte/finish.py",
         "self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)",
         "self._mapper.to_espocrm({}, kind=kind, espo=shown_now)",
-        2,
+        0,
     ),
     Guard(
         "Each write has a line in the audit",
@@ -93,7 +103,7 @@ GUARDS = (
         "services/beteiligte_sync_utils.py",
         "        await store.append_audit(entry, self._resources.now())\n        if plan.conflicts:",
         "        if not plan.conflicts:",
-        2,
+        6,
     ),
     Guard(
         "An edit that meets a running sync is kept",
@@ -101,6 +111,7 @@ GUARDS = (
         "services/beteiligte/finish.py",
         "        if was_edited_since(self._mapper, espo, {}, now):",
         "        if was_edited_since(self._mapper, espo, {}, espo):",
+        12,
     ),
     Guard(
         "The sync comes to rest",
@@ -124,6 +135,7 @@ GUARDS = (
         "services/calendar_sync/run.py",
         "            termin = await read_termin(self._advoware, fr_nr)",
         "            termin = None",
+        111,
     ),
     Guard(
         "A record that failed is tried again",
@@ -131,6 +143,7 @@ GUARDS = (
         "services/beteiligte_check.py",
         'Category("failed", [equals("syncStatus", "failed"), due], "syncNextRetry"),',
         "",
+        7,
     ),
     Guard(
         "A lost event loses no edit",
@@ -139,6 +152,79 @@ GUARDS = (
         'Category("modified", [equals("syncStatus", "dirty")], "modifiedAt"),',
         "",
         2,
+    ),
+    Guard(
+        "Write protection is never passed",
+        "CalendarView.may_post, and AdvowareAPI._url behind it",
+        "services/calendar_sync/view.py",
+        "            self.settings.advoware_write_allowed and not self.settings.write_protection",
+        "            self.settings.advoware_write_allowed",
+        seed=29,
+        behind=(
+            "services/advoware.py",
+            "        if is_write and self._settings.write_protection and is_calendar_path(url):",
+            "        if is_write and not url and is_calendar_path(url):",
+        ),
+    ),
+    Guard(
+        "A dead letter has a reason",
+        "each ForeignSystemError says what has happened",
+        "services/core/errors.py",
+        "        super().__init__(_message(system, status, reason))",
+        '        super().__init__("")',
+        3,
+    ),
+    Guard(
+        "Two workers never work on one record at a time",
+        "beteiligte_lock_key is the same in every run, in PostgreSQL and in Redis",
+        "services/core/locks.py",
+        'return f"sync_lock:cbeteiligte:{entity_id}"',
+        'return f"sync_lock:cbeteiligte:{entity_id}:{object()!r}"',
+        132,
+    ),
+    Guard(
+        "What has failed is left alone until it is due",
+        "categories asks for syncNextRetry",
+        "services/beteiligte_check.py",
+        'Category("failed", [equals("syncStatus", "failed"), due], "syncNextRetry"),',
+        'Category("failed", [equals("syncStatus", "failed")], "syncNextRetry"),',
+        186,
+    ),
+    Guard(
+        "Nothing waits for ever",
+        "the limit of time of each request, and that of AdvowareAPI behind it",
+        "services/core/http.py",
+        "            asyncio.timeout(timeout_seconds),",
+        "            asyncio.timeout(None),",
+        seed=378,
+        behind=(
+            "services/advoware.py",
+            "asyncio.timeout_at(deadline + TIMEOUT_GRACE_SECONDS)",
+            "asyncio.timeout_at(None)",
+        ),
+    ),
+    Guard(
+        "No calendar is there twice",
+        "ensure_calendar looks for it by its name",
+        "services/calendar_sync/calendars.py",
+        "    if found is not None:\n        return found\n    created",
+        "    created",
+        2,
+    ),
+    Guard(
+        "No task is there twice",
+        "NotificationManager._repeat_request looks for what an earlier attempt has left",
+        "services/notification_utils.py",
+        "        task_id = await self._find(_mark(row))\n        if task_id is not None:\n",
+        "        task_id = None\n        if task_id is not None:\n",
+        2,
+    ),
+    Guard(
+        "An edit that meets a collected write is kept",
+        "AdressenSync._is_still_unedited",
+        "services/adressen_sync.py",
+        "            None if is_guarded else partial(self._is_still_unedited, ending),",
+        "            None,",
     ),
 )
 
@@ -171,13 +257,14 @@ def _break(guard: Guard, copy: Path) -> None:
             shutil.copytree(source, copy / name)
         else:
             shutil.copy(source, copy / name)
-    path = copy / guard.path
-    text = path.read_text(encoding="utf-8")
-    if text.count(guard.old) != 1:
-        raise SystemExit(
-            f"{guard.path} has changed: {guard.old!r} stands there {text.count(guard.old)} times"
-        )
-    path.write_text(text.replace(guard.old, guard.new), encoding="utf-8")
+    for name, old, new in guard.changes:
+        path = copy / name
+        text = path.read_text(encoding="utf-8")
+        if text.count(old) != 1:
+            raise SystemExit(
+                f"{name} has changed: {old!r} stands there {text.count(old)} times"
+            )
+        path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def main() -> int:

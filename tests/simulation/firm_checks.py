@@ -19,11 +19,15 @@ import test_beteiligte_simulation as strict
 import test_hostile_simulation as hostile
 from beteiligte_scenario import Surprise
 from calendar_scenario import KUERZEL, checks_to_make
-from firm_story import Operation, Story, Work
+from firm_engine import Job
+from firm_operations import Cron, Operation, Work
+from firm_story import Story
 from firm_world import Firm
 
 #: A story that takes longer (seconds on the wall) waits for something that never comes.
 LONGEST_SECONDS = 90
+#: So many seconds by the clock of the loop: pauses between tries, and requests that are given up.
+LONGEST_PAUSES = 2 * 3600
 #: What the id of a single occurrence adds to that of its series.
 _OCCURRENCE = re.compile(r"_\d{8}(T\d{6}Z?)?$")
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -56,7 +60,7 @@ async def play(firm: Firm, story: Story) -> list[str]:
 
 @contextmanager
 def _limit() -> Iterator[asyncio.Future[None]]:
-    """A future that is done after `LONGEST_SECONDS` on the wall; the clock of the loop is another one."""
+    """A future that is done after `LONGEST_SECONDS` on the wall, or `LONGEST_PAUSES` by the clock of the loop."""
     loop = asyncio.get_running_loop()
     is_over = loop.create_future()
 
@@ -64,12 +68,15 @@ def _limit() -> Iterator[asyncio.Future[None]]:
         if not is_over.done():
             is_over.set_result(None)
 
+    pauses = loop.call_later(LONGEST_PAUSES, end)
+
     timer = threading.Timer(LONGEST_SECONDS, loop.call_soon_threadsafe, [end])
     timer.daemon = True
     timer.start()
     try:
         yield is_over
     finally:
+        pauses.cancel()
         timer.cancel()
         is_over.cancel()
 
@@ -115,13 +122,16 @@ def _report(firm: Firm, error: BaseException) -> str:
 
 async def _perform(firm: Firm, operation: Operation) -> None:
     before, written = len(firm.log), len(firm.requests)
-    counted = _count_audit(firm)
+    counted, waiting = _count_audit(firm), list(firm.queue.waiting)
     disturbed = bool(firm.faults(spoiling=True)) or not firm.is_well
     await firm.perform(operation)
     assert not firm.defects, "\n".join(firm.defects)
     calendar_checks.assert_no_text_came_back(firm.diary, checks_to_make())
     requests = firm.requests[written:]
     _check_protection(firm, requests)
+    if isinstance(operation, Cron):
+        new = [job for job in firm.queue.waiting if job not in waiting]
+        _check_pauses(firm, new)
     _check_log(firm.log[before:], is_calm=not disturbed and _is_calm(operation))
     is_plain = isinstance(operation, Work) and _is_calm(operation)
     if is_plain and not disturbed:
@@ -142,6 +152,23 @@ def _check_protection(firm: Firm, requests: list[dict[str, Any]]) -> None:
         return
     written = [e["path"] for e in requests if e["method"] in _WRITES]
     assert not [p for p in written if "Termine" in p], "written in spite of protection"
+
+
+def _check_pauses(firm: Firm, jobs: list[Job]) -> None:
+    """The check leaves alone what has failed and is to be tried later, unless a part of it has been edited."""
+    now = f"{firm.clock.now:%Y-%m-%d %H:%M:%S}"
+    edited = {
+        row["beteiligteId"]
+        for entity in ("CAdressen", "CBankverbindungen")
+        for row in firm.office.rows(entity)
+        if row["syncStatus"] != "clean"
+    }
+    for job in jobs:
+        for row in firm.office.rows("CBeteiligte", id=job.data.get("entity_id")):
+            next_try = row["syncNextRetry"] or ""
+            is_paused = row["syncStatus"] == "failed" and next_try > now
+            is_wanted = not is_paused or row["id"] in edited
+            assert is_wanted, f"{row['id']} is checked before {next_try}"
 
 
 def _check_log(lines: list[tuple[str, dict[str, Any]]], *, is_calm: bool) -> None:

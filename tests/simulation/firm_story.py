@@ -11,95 +11,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import beteiligte_scenario
 import calendar_scenario
 import hypothesis
 from calendar_scenario import Configure
+from firm_episodes import first_trouble, random_episode, short_episode
+from firm_operations import (
+    Cron,
+    Death,
+    InCalendar,
+    InOffice,
+    Mail,
+    Meanwhile,
+    Misbehave,
+    Operation,
+    Pass,
+    Store,
+    Work,
+)
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from test_beteiligte_simulation import drops, people
 from test_hostile_simulation import browsing, surprises
-
-# -- operations -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class InOffice:
-    """Somebody works in EspoCRM or on Advoware's Beteiligte, or one of the two misbehaves from now on."""
-
-    step: beteiligte_scenario.Step
-
-
-@dataclass(frozen=True)
-class InCalendar:
-    """Somebody works in Google or on Advoware's Termine, or one of the two misbehaves from now on."""
-
-    step: calendar_scenario.Step
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Time passes; ``to`` the next change of the clocks, or the last minutes of the year, if that is named."""
-
-    minutes: int
-    to: Literal["", "clock change", "new year"] = ""
-
-
-@dataclass(frozen=True)
-class Store:
-    """Something happens to Redis (``flush``) or PostgreSQL. ``read_only`` and ``disk_full`` last until ``well``."""
-
-    what: Literal["flush", "terminate", "read_only", "disk_full", "well"]
-
-
-@dataclass(frozen=True)
-class Death:
-    """The worker dies when what it does waits for the ``after``-th time, in the ``job``-th job that it takes."""
-
-    after: int
-    job: int = 0
-
-
-@dataclass(frozen=True)
-class Meanwhile:
-    """When the foreign systems get the ``at``-th request from now on, this happens."""
-
-    at: int
-    what: InOffice | InCalendar | Pass | Store
-
-
-@dataclass(frozen=True)
-class Mail:
-    """EspoCRM sends the webhooks that wait: all of them, twice, or the newest first; or they are lost."""
-
-    what: Literal["send", "twice", "newest first", "lose"] = "send"
-    worker: int = 0
-    death: Death | None = None
-
-
-@dataclass(frozen=True)
-class Cron:
-    """The engine starts a cron's step."""
-
-    what: Literal["beteiligte", "calendar"]
-    worker: int = 0
-    death: Death | None = None
-
-
-@dataclass(frozen=True)
-class Work:
-    """The engine delivers up to so many jobs that are due; with two ``lanes``, two workers take them side by side."""
-
-    jobs: int = 4
-    worker: int = 0
-    lanes: int = 1
-    death: Death | None = None
-    meanwhile: tuple[Meanwhile, ...] = ()
-
-
-Operation = InOffice | InCalendar | Pass | Store | Mail | Cron | Work
 
 
 @dataclass(frozen=True)
@@ -155,6 +90,8 @@ _STARTS = (
     datetime(2026, 12, 29, 22, 55, tzinfo=UTC),
     datetime(2028, 2, 27, 10, tzinfo=UTC),
 )
+#: From this number on every third story is a short one: two episodes, and nothing else.
+ALL_LONG = 100
 _POOL = 60
 _PEOPLE = st.one_of(people, people, people, drops)
 
@@ -203,6 +140,7 @@ class _Author:
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)  # noqa: S311 - repeatable
+        self.is_short = seed >= ALL_LONG and seed % 3 == 0
         self.people, self.browsing, self.surprises = _pools(seed // 64)
         #: In most stories both systems show and store what they were given; the strict checks hold only there.
         self.has_surprises = self.dice.random() < 0.3
@@ -212,14 +150,18 @@ class _Author:
         """The story."""
         dice = self.dice
         operations: list[Operation] = [
+            *first_trouble(dice),
             InOffice(beteiligte_scenario.Enter(dice.random() < 0.5)),
             Mail(),
             InCalendar(calendar_scenario._entry(dice)),
             Cron("calendar"),
             Work(9),
         ]
-        for _ in range(dice.choice([2, 3, 4, 6, 9, 14])):
-            operations += self._round()
+        if self.is_short:
+            operations += [*short_episode(dice), *short_episode(dice)]
+        else:
+            for _ in range(dice.choice([2, 3, 4, 6, 9, 14])):
+                operations += self._round()
         kinds = calendar_scenario.kinds_to_play()
         readings = calendar_scenario._readings(dice) if "readings" in kinds else {}
         return Story(
@@ -233,6 +175,8 @@ class _Author:
 
     def _round(self) -> list[Operation]:
         dice = self.dice
+        if dice.random() < 0.35:
+            return random_episode(dice)
         deeds = [self._deed() for _ in range(dice.randint(1, 4))]
         troubles = [self._trouble() for _ in range(dice.choice([0, 1, 1, 2]))]
         moves = [self._move() for _ in range(dice.choice([1, 2, 3]))]
@@ -338,7 +282,7 @@ class _Author:
 
     def _meanwhile(self) -> Meanwhile:
         dice, kind = self.dice, self.dice.random()
-        what: InOffice | InCalendar | Pass | Store = self._deed()
+        what: InOffice | InCalendar | Misbehave | Pass | Store = self._deed()
         if kind < 0.2:
             what = self._store()
         elif kind < 0.3:

@@ -22,21 +22,23 @@ from beteiligte_world import LATE_MS, WRITES, BeteiligteWorld, Ledger, _guarded
 from calendar_scenario import KUERZEL, Configure
 from calendar_world import CalendarWorld
 from calendar_world import Ledger as CalendarLedger
+from firm_deletions import wrong_deletion
 from firm_engine import Context, Job, Queue, steps
 from firm_loop import FirmLoop
-from firm_story import (
+from firm_operations import (
     Cron,
     Death,
     InCalendar,
     InOffice,
     Mail,
     Meanwhile,
+    Misbehave,
     Operation,
     Pass,
     Store,
-    Story,
     Work,
 )
+from firm_story import Story
 from firm_workers import WORKER, Mortal, MortalResources, Worker, workers_by_task
 from hasty_loop import HASTE
 from motia import ApiRequest
@@ -52,7 +54,7 @@ from watched_journal import WatchedJournal
 
 from config import RedisSettings, Settings, load_settings
 from sandbox.advoware.records import BERLIN
-from sandbox.control import ActiveFault, Twin
+from sandbox.control import ActiveFault, Fault, Twin
 from sandbox.control import running as served
 from sandbox.espocrm.access import Settings as EspoCRMSettings
 from sandbox.espocrm.store import Change
@@ -263,6 +265,9 @@ class Firm:
         """The three foreign systems."""
         return self.office.advoware, self.office.espocrm, self.diary.google
 
+    def _twin(self, name: str) -> Twin:
+        return next(twin for twin in self.twins if twin.name == name)
+
     async def begin(self, story: Story) -> None:
         """Start over: nobody is known, nothing is remembered."""
         self.requests_before += len(self.requests)
@@ -354,13 +359,16 @@ class Firm:
             case _:
                 self._do(operation)
 
-    def _do(self, operation: InOffice | InCalendar | Pass | Store) -> None:
+    def _do(self, operation: InOffice | InCalendar | Misbehave | Pass | Store) -> None:
         """What needs no waiting, so that it can happen between two requests of a run."""
         match operation:
             case InOffice(step):
                 self.office._do(step)
             case InCalendar(step):
                 self.diary._do(step)
+            case Misbehave(system, rule):
+                fault = ActiveFault(Fault.model_validate(rule))
+                self._twin(system).faults.append(fault)
             case Pass(minutes, ""):
                 self._pass(timedelta(minutes=minutes))
             case Pass(_, to):
@@ -537,6 +545,9 @@ class Firm:
 
     def _on_request(self, entry: dict[str, Any]) -> None:
         self.requests.append(entry)
+        wrong = wrong_deletion(self.diary, self.rows, entry)
+        if wrong is not None:
+            self.defects.append(wrong)
         for due in list(self._due):
             at, meanwhile = due
             if len(self.requests) < at or self._is_last_moment(meanwhile, entry):
@@ -552,7 +563,12 @@ class Firm:
         if not isinstance(what, InOffice) or entry["method"] not in WRITES:
             return False
         guarded = _guarded(what.step)
-        return guarded is not None and guarded in entry["path"]
+        if guarded is None:
+            return False
+        # EspoCRM's action writes several records in one request.
+        return any(
+            guarded in path for path in [entry["path"], *entry.get("writes", ())]
+        )
 
     async def quiet(self) -> None:
         """Wait until the requests of an abandoned run are over."""
@@ -598,10 +614,10 @@ class Firm:
             await self._lane(0, 1, None)
         self.defects.append(f"the queue is never empty: {self.queue.waiting[:3]}")
 
-    def rows(self, query: str) -> list[dict[str, Any]]:
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         """Rows of our database, by a connection that nothing happens to."""
         with self._owner.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(query).fetchall()
+            return cursor.execute(query, values or None).fetchall()
 
     async def as_worker(self, work: Callable[[], Any]) -> Any:
         """Await something of the product, or a check that uses it, in the place of the first worker."""

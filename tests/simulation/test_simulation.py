@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 from firm_checks import play
 from firm_loop import firm_runner
-from firm_story import Story, Work, random_story
+from firm_operations import Work
+from firm_story import Story, random_story
 from firm_world import Firm
 from servers import Stores
 
