@@ -66,9 +66,10 @@ from services.vmh_sync.bankverbindungen.plan import (
     settle_moved,
     shown_status,
     shown_values,
+    state_of_created,
     unusable_problem,
 )
-from services.vmh_sync.create_once import create_once
+from services.vmh_sync.create_once import create_once, left_by_create
 from services.vmh_sync.espocrm_writes import Collected, EspoWrites
 from services.vmh_sync.job import Outcome, SyncEvent, record_outcome
 from services.vmh_sync.notification.texts import failure_sentence
@@ -415,6 +416,8 @@ class BankverbindungenSync:
         """Gone from EspoCRM: Advoware keeps it until a person deletes it there."""
         state = await store.load(ENTITY_TYPE, entity_id)
         if state is None or state.advoware_id is None:
+            state = await self._left_by_create(entity_id, store)
+        if state is None or state.advoware_id is None:
             await store.mark_deleted(ENTITY_TYPE, entity_id, self._resources.now())
             report.judged.add(entity_id)
             return Outcome("deleted")
@@ -654,7 +657,10 @@ class BankverbindungenSync:
             konto, is_new = await create_once(
                 store,
                 key,
-                {"iban": record["iban"]},
+                {
+                    "iban": record["iban"],
+                    "beteiligteId": observed.beteiligte_id,
+                },
                 find=partial(self._find_created, observed, row),
                 post=partial(
                     self._post,
@@ -752,6 +758,7 @@ class BankverbindungenSync:
     async def _look_for_deleted(
         self, observed: Observation, known: set[str], store: SyncStore, report: _Report
     ) -> None:
+        await self._add_left_by_creates(observed, known, store, report)
         for entity_id, state in list(observed.states.items()):
             if entity_id in known:
                 continue
@@ -764,6 +771,58 @@ class BankverbindungenSync:
                 report.errors.append(
                     f"Bankverbindung: „{label}“: {failure_sentence(error)}"
                 )
+
+    async def _add_left_by_creates(
+        self, observed: Observation, known: set[str], store: SyncStore, report: _Report
+    ) -> None:
+        """Add the states of accounts that were deleted before their create was known to have succeeded."""
+        begun = await store.open_creates(
+            ENTITY_TYPE, "beteiligteId", observed.beteiligte_id
+        )
+        for entity_id in begun:
+            if entity_id in known:
+                continue
+            try:
+                if not await self._is_removed(entity_id):
+                    continue
+                state = await self._left_by_create(entity_id, store)
+            except NotBefore as error:
+                report.waits.append(error.moment)
+                continue
+            except BitByLawError as error:  # it is tried again with every sync
+                self._log_row_failure({"id": entity_id}, error)
+                continue
+            if state is not None:
+                observed.states[entity_id] = state
+
+    async def _left_by_create(
+        self, entity_id: str, store: SyncStore
+    ) -> SyncState | None:
+        """The link of an account that was deleted before its create in Advoware was known to have succeeded."""
+
+        async def find(intent: CreateIntent) -> SyncState | None:
+            owner = await self._owner(str(intent.posted.get("beteiligteId") or ""))
+            if owner is None or not owner.get("betnr"):
+                return None
+            betnr = str(owner["betnr"])
+            row = {"id": entity_id, "iban": intent.posted.get("iban")}
+            observed = await self._observe(
+                owner["id"], betnr, Konten([], []), store, [row]
+            )
+            created = await self._find_created(observed, row, intent)
+            if created is None:
+                return None
+            return state_of_created(observed, row, created[0])
+
+        state = await left_by_create(
+            store,
+            (ENTITY_TYPE, entity_id),
+            find,
+            resources=self._resources,
+        )
+        if state is not None:
+            await store.save(state)
+        return state
 
     async def _is_removed(self, entity_id: str) -> bool:
         """Whether a CBankverbindungen is gone or belongs to no one; one that was moved is its new owner's business."""

@@ -360,6 +360,8 @@ class BeteiligteSync:
     async def _handle_deleted(self, entity_id: str, store: SyncStore) -> Outcome:
         """The record is gone from EspoCRM: nothing is deleted in Advoware, a person is notified of what may be done."""
         state = await store.load(ENTITY_TYPE, entity_id)
+        if state is None or state.advoware_id is None:
+            state = await self._left_by_create(entity_id, store)
         betnr = state.advoware_id if state else None
         if state is not None and state.deleted_at is None and betnr is not None:
             fate = await self._gone.fate_of(entity_id, betnr)
@@ -368,6 +370,18 @@ class BeteiligteSync:
                 await store.release_parts(betnr, self._resources.now())
         await store.mark_deleted(ENTITY_TYPE, entity_id, self._resources.now())
         return Outcome("deleted", betnr)
+
+    async def _left_by_create(
+        self, entity_id: str, store: SyncStore
+    ) -> SyncState | None:
+        """The link of a record that was deleted before its create in Advoware was known to have succeeded."""
+        creator = BeteiligteCreator(self._advoware, store, self._resources)
+        betnr = await creator.left_by_create(entity_id)
+        if betnr is None:
+            return None
+        state = SyncState(ENTITY_TYPE, entity_id, advoware_id=betnr)
+        await store.save(state)
+        return state
 
     # -- one record -----------------------------------------------------------------------------------------------
 

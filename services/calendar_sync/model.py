@@ -34,6 +34,9 @@ TERMIN_PREFIX = (
 HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
 WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
 TEXT_ONLY_HERE = "the hidden event was moved to a colleague's calendar, and Advoware cannot hold it there"
+MOVED_OUTSIDE_WINDOW = (
+    "the event was moved to a colleague's calendar, where it lies outside of the window"
+)
 TEXT_UNKNOWN = (
     "the Google event is anonymised, so its text cannot be written to Advoware"
 )

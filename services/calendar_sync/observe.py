@@ -338,16 +338,22 @@ def _unpaired(
 ) -> tuple[list[GoogleEvent], list[GoogleEvent]]:
     """Listed events: those with our marks and no pair, and those without a Termin that may be a colleague's hidden."""
     paired = {pair.google_event_id for pair in pairs}
-    # Their Termine could not be created yet, so it still matters where they come from.
+    # Where an event comes from matters until its Termin has been created.
     waiting = {pair.google_event_id for pair in pairs if pair.advoware_frnr is None}
     complete = paired - waiting
-    marked: list[GoogleEvent] = []
-    moved: list[GoogleEvent] = []
-    for event in listing.events:
-        if event.cancelled or event.id in complete:
-            continue
-        if event.fr_nr is not None and event.id not in paired:
-            marked.append(event)
-        if event.fr_nr is None or event.has_foreign_text:
-            moved.append(event)
+    open_events = [
+        event
+        for event in listing.events
+        if not (event.cancelled or event.id in complete)
+    ]
+    marked = [event for event in open_events if _is_marked(event, paired)]
+    moved = [event for event in open_events if _may_be_hidden_elsewhere(event)]
     return marked, moved
+
+
+def _is_marked(event: GoogleEvent, paired: set[str | None]) -> bool:
+    return event.fr_nr is not None and event.id not in paired
+
+
+def _may_be_hidden_elsewhere(event: GoogleEvent) -> bool:
+    return event.fr_nr is None or event.has_foreign_text

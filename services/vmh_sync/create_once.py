@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from services.advoware_service import require_request_over
 from services.core.errors import ForeignSystemError
 from services.core.resources import Resources
+from services.values.sealed import has_sealed
 from services.vmh_sync.store import CreateIntent, SyncStore
 
 Made = TypeVar("Made")
@@ -56,3 +57,32 @@ async def create_once(
         if error.changed_nothing:
             await intents.end_create(*key)
         raise
+
+
+async def left_by_create(
+    intents: SyncStore,
+    key: tuple[str, str],
+    find: Callable[[CreateIntent], Awaitable[Made | None]],
+    *,
+    resources: Resources,
+) -> Made | None:
+    """What a create has left in Advoware whose record is gone from EspoCRM before it was known to have succeeded.
+
+    If it has left nothing, it ends here.
+
+    Raises:
+        NotBefore: the request may still be under way.
+        ForeignSystemError: Advoware cannot be reached; and whatever ``find`` raises.
+    """
+    intent = await intents.open_create(*key)
+    if intent is None:
+        return None
+    found = None
+    if intent.advoware_id is None:
+        require_request_over(resources, intent.attempted_at)
+    # What was sent is not known any more once it was erased, and a person has looked into Advoware for that.
+    if not has_sealed(intent.posted):
+        found = await find(intent)
+    if found is None:
+        await intents.end_create(*key)
+    return found

@@ -292,12 +292,19 @@ class SyncStore:
     async def live_entities(
         self, entity_type: str, after: str, limit: int
     ) -> list[str]:
-        """The ids of the next live records in the order of their ids, the first ones if ``after`` is empty."""
+        """The ids of the next live records in the order of their ids, the first ones if ``after`` is empty.
+
+        They are those that are linked, and those whose create has not ended.
+        """
         async with database_errors():
             rows = await self._pool.fetch(
                 """
-                SELECT entity_id FROM sync_state
-                WHERE entity_type = $1 AND entity_id > $2 AND deleted_at IS NULL ORDER BY entity_id LIMIT $3
+                (SELECT entity_id FROM sync_state
+                 WHERE entity_type = $1 AND entity_id > $2 AND deleted_at IS NULL ORDER BY entity_id LIMIT $3)
+                UNION
+                (SELECT entity_id FROM create_intent
+                 WHERE entity_type = $1 AND entity_id > $2 ORDER BY entity_id LIMIT $3)
+                ORDER BY entity_id LIMIT $3
                 """,
                 entity_type,
                 after,
@@ -373,6 +380,37 @@ class SyncStore:
         if has_sealed(known):
             raise CreateUnclear("what an earlier attempt has sent was erased")
         return replace(intent, posted=known)
+
+    async def open_create(
+        self, entity_type: str, entity_id: str
+    ) -> CreateIntent | None:
+        """The create of a record that has not ended, if there is one."""
+        async with database_errors():
+            row = await self._pool.fetchrow(
+                """
+                SELECT started_at, attempted_at, attempts, posted, advoware_id, advoware_created_at
+                FROM create_intent WHERE entity_type = $1 AND entity_id = $2
+                """,
+                entity_type,
+                entity_id,
+            )
+        if row is None:
+            return None
+        return CreateIntent(**row)
+
+    async def open_creates(self, entity_type: str, name: str, value: str) -> list[str]:
+        """The ids of the records whose create has not ended, and has sent this value under that name."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT entity_id FROM create_intent
+                WHERE entity_type = $1 AND posted ->> $2 = $3 ORDER BY entity_id
+                """,
+                entity_type,
+                name,
+                value,
+            )
+        return [row["entity_id"] for row in rows]
 
     async def repeat_create(
         self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime

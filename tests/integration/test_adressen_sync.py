@@ -578,6 +578,59 @@ async def test_a_deactivated_address_that_a_person_deleted_in_advoware_is_done(
     await assert_settled(office, sync)
 
 
+#: Faults after which an Adresse is in Advoware, and the sync does not know it for certain.
+UNFINISHED = [
+    ("advoware", "POST", "/Adressen", {"when": "after", "reset": True}),
+    ("advoware", "POST", "/Adressen", {"when": "after", "status": 502}),
+    ("advoware", "POST", "/Adressen", {"when": "after", "truncate_json": True}),
+    ("espocrm", "PUT", "/CAdressen/", {"status": 400, "count": 3}),
+]
+
+
+@pytest.mark.parametrize(("twin", "method", "path", "fault"), UNFINISHED)
+@pytest.mark.parametrize("is_shown", [True, False])
+async def test_what_is_deactivated_before_its_create_is_known_to_have_succeeded_is_reported(
+    office: Office,
+    resources: Resources,
+    sync: Any,
+    twin: str,
+    method: str,
+    path: str,
+    fault: dict[str, Any],
+    is_shown: bool,
+) -> None:
+    entity_id = await add(office)
+    strike(getattr(office, twin), method, path, **fault)
+    assert (await sync()).errors
+    await office.edit("CAdressen", entity_id, isActive=False)
+    if not is_shown:
+        hidden = {**office.beteiligter(), "adressen": []}
+        part = AdressenSync(resources=resources)
+        await part.sync_part(office.espo, hidden, office.store)
+    await sync()
+    assert kinds(await sync()) == ["address_delete_required"]
+    assert len(adressen(office)) == 1
+    assert kinds(await assert_settled(office, sync)) == ["address_delete_required"]
+
+
+@pytest.mark.parametrize(("twin", "method", "path", "fault"), UNFINISHED)
+async def test_what_is_deleted_before_its_create_is_known_to_have_succeeded_is_reported(
+    office: Office,
+    sync: Any,
+    twin: str,
+    method: str,
+    path: str,
+    fault: dict[str, Any],
+) -> None:
+    entity_id = await add(office)
+    strike(getattr(office, twin), method, path, **fault)
+    assert (await sync()).errors
+    await office.delete("CAdressen", entity_id)
+    await sync()
+    assert kinds(await sync()) == ["address_delete_required"]
+    assert kinds(await assert_settled(office, sync)) == ["address_delete_required"]
+
+
 @pytest.mark.parametrize("is_told_before", [True, False])
 async def test_a_deactivation_is_told_as_soon_as_advoware_shows_the_address_again(
     office: Office, resources: Resources, sync: Any, is_told_before: bool

@@ -381,6 +381,44 @@ async def test_a_deleted_account_is_a_task_and_stays_in_advoware(
     await assert_settled(office, sync)
 
 
+@pytest.mark.parametrize("is_by_event", [True, False])
+async def test_what_is_deleted_before_its_create_is_known_to_have_succeeded_is_reported(
+    office: Office, handle: Any, sync: Any, clock: Any, is_by_event: bool
+) -> None:
+    entity_id = await add(office)
+    strike(office.advoware, "POST", "/Bankverbindungen", when="after", reset=True)
+    assert (await handle(entity_id)).result == "failed"
+    await office.delete("CBankverbindungen", entity_id)
+    clock.advance(minutes=1)
+    if is_by_event:
+        assert (await handle(entity_id, "delete")).result == "deleted"
+        assert len(office.records("Task")) == 1
+    assert reasons(await sync()) == ["bank_inactive"]
+    assert reasons(await assert_settled(office, sync)) == ["bank_inactive"]
+
+
+@pytest.mark.parametrize("is_by_event", [True, False])
+async def test_what_is_deleted_after_a_create_that_has_left_nothing_is_forgotten(
+    office: Office,
+    handle: Any,
+    sync: Any,
+    clock: Any,
+    resources: Resources,
+    is_by_event: bool,
+) -> None:
+    entity_id = await add(office)
+    strike(office.advoware, "POST", "/Bankverbindungen", reset=True)
+    assert (await handle(entity_id)).result == "failed"
+    await office.delete("CBankverbindungen", entity_id)
+    clock.advance(minutes=1)
+    if is_by_event:
+        await handle(entity_id, "delete")
+    assert (await sync()).problems == ()
+    assert office.records("Task") == konten(office) == []
+    pool = await resources.database()
+    assert await pool.fetch("SELECT 1 FROM create_intent") == []
+
+
 async def test_a_deletion_whose_event_was_lost_is_found(
     office: Office, handle: Any, sync: Any
 ) -> None:

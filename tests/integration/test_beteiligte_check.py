@@ -341,6 +341,27 @@ async def test_the_search_for_lost_deletions_fits_into_request_lines_and_goes_on
     assert {entry["status"] for entry in espocrm.journal} == {200}
 
 
+async def test_the_search_finds_records_deleted_before_their_create_had_ended(
+    resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
+) -> None:
+    ids = [
+        await put(espocrm, control, syncStatus="deleted_in_advoware") for _ in range(3)
+    ]
+    store = SyncStore(await resources.database())
+    for entity_id in ids:
+        await store.begin_create(
+            "CBeteiligte", entity_id, {"name": "Muster"}, resources.now()
+        )
+    gone = f"{espocrm.url}/__sandbox__/records/CBeteiligte/{ids[1]}?silent=1"
+    async with control.delete(gone):
+        pass
+    queue = Queue()
+
+    await BeteiligteCheck(resources=resources).run(queue)
+
+    assert queue.ids == [ids[1]]
+
+
 @pytest.mark.parametrize(
     "rule", [{"status": 500}, {"status": 414}, {"status": 400}, {"truncate_json": True}]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from beteiligte_office import MAILS, PHONES, WRITES, Office, office
@@ -313,6 +314,48 @@ async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_told(
     assert str(betnr) in task["name"]
     await office.sync(entity_id, "delete")
     assert len(await office.tasks()) == 1
+
+
+#: What may become of the answer to a POST that Advoware has carried out.
+LOST_ANSWERS = [{"reset": True}, {"status": 502}, {"truncate_json": True}]
+
+
+@pytest.mark.parametrize("answer", LOST_ANSWERS)
+async def test_a_record_deleted_before_its_create_was_known_to_have_succeeded_is_reported(
+    office: Office, answer: dict[str, Any]
+) -> None:
+    entity_id = await office.new_person()
+    await office.fault(
+        office.advoware, method="POST", path="Beteiligte$", when="after", **answer
+    )
+    await office.sync(entity_id)
+    await office.delete_in_espocrm(entity_id)
+    office.clock.advance(minutes=2)
+
+    assert (await office.sync(entity_id, "delete")).result == "deleted"
+
+    (task,) = await office.tasks()
+    created = max(row["betNr"] for row in office.advoware.state()["beteiligte"])
+    assert office.in_advoware(created)["name"] == "Muster"
+    assert str(created) in task["name"]
+    await office.sync(entity_id, "delete")
+    assert len(await office.tasks()) == 1
+
+
+async def test_a_record_deleted_after_a_create_that_has_left_nothing_is_forgotten(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person()
+    await office.fault(office.advoware, method="POST", path="Beteiligte$", reset=True)
+    await office.sync(entity_id)
+    pool = await office.resources.database()
+    await office.delete_in_espocrm(entity_id)
+    office.clock.advance(minutes=2)
+
+    assert (await office.sync(entity_id, "delete")).result == "deleted"
+
+    assert await office.tasks() == []
+    assert await pool.fetch("SELECT 1 FROM create_intent") == []
 
 
 async def test_failures_are_tried_again_after_growing_pauses_and_given_up_after_the_fifth(

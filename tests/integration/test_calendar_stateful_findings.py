@@ -765,3 +765,43 @@ def test_a_hidden_event_without_marks_is_one_also_after_writing_was_not_allowed(
     protected = replace(configuration, write_protection=True)
     steps = (*entered, moved, imported, protected, SyncAll(), configuration, SyncAll())
     run(world, configuration, *steps, Jump(30), SyncAll())
+
+
+@pytest.mark.parametrize("configuration", [LAST_CHANGE, HIDDEN])
+@pytest.mark.parametrize("keeps_marks", [True, False])
+@pytest.mark.parametrize("days", [800, -120])
+def test_a_termin_stays_whose_event_is_moved_to_a_colleague_outside_the_window(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    keeps_marks: bool,
+    days: int,
+) -> None:
+    entered = EnterTermin("AI", When(6)), SyncAll()
+    moved = (
+        EditEvent("AI", 0, "move", When(days)),
+        Act("AI", 0, "move to colleague", When(days)),
+    )
+    readings = {"move_keeps_properties": keeps_marks}
+    run(world, configuration, *entered, *moved, SyncAll(), readings=readings)
+
+
+@pytest.mark.parametrize("configuration", [LAST_CHANGE, HIDDEN])
+def test_a_series_stays_whose_event_lay_outside_the_window_when_it_was_moved_to_a_colleague(
+    world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure
+) -> None:
+    entered = EnterTermin("AI", When(6, "00:00", 90, all_day=True)), SyncAll()
+    series = EditTermin(0, "move", When(1, "10:00", 45, series="weekly"))
+    moved = Act("AI", 0, "move to colleague", When(800))
+    run(world, configuration, *entered, series, moved, Jump(4800))
+
+
+@pytest.mark.parametrize("configuration", [LAST_CHANGE, HIDDEN])
+def test_an_event_that_waited_outside_the_window_becomes_its_colleagues_termin_within(
+    world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure
+) -> None:
+    entered = EnterTermin("AI", When(6)), SyncAll()
+    moved = (
+        EditEvent("AI", 0, "move", When(500)),
+        Act("AI", 0, "move to colleague", When(500)),
+    )
+    run(world, configuration, *entered, *moved, SyncAll(), Jump(24 * 300), SyncAll())

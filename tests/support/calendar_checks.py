@@ -17,6 +17,7 @@ from services.calendar_sync.mapping import (
     read_termin,
 )
 from services.calendar_sync.model import (
+    MOVED_OUTSIDE_WINDOW,
     TEXT_ONLY_HERE,
     NormalisedEvent,
     Pair,
@@ -337,7 +338,7 @@ class _Agreement:
         if pair is None and token in self.unclear:
             return
         assert pair is not None, f"{self.kuerzel} has nothing of Termin {termin.fr_nr}"
-        if pair.untranslatable == TEXT_ONLY_HERE:
+        if pair.untranslatable in {TEXT_ONLY_HERE, MOVED_OUTSIDE_WINDOW}:
             return
         resource = self.events.get(pair.google_event_id or "")
         assert resource is not None, (

@@ -9,12 +9,14 @@ from services.calendar_sync.apply.advoware_side import CurrentTermine
 from services.calendar_sync.apply.clients import Clients, one_event
 from services.calendar_sync.apply.rows import Rows
 from services.calendar_sync.model import (
+    MOVED_OUTSIDE_WINDOW,
     TEXT_ONLY_HERE,
     DeleteAdvoware,
     DeleteGoogle,
     Fingerprint,
     GoogleEvent,
     MarkUntranslatable,
+    NormalisedEvent,
     Pair,
     SoftDelete,
     is_anonymised_hash,
@@ -57,14 +59,15 @@ class Deletions:
         await self._delete_row(action, before=pair.google)
 
     async def delete_advoware(self, action: DeleteAdvoware) -> None:
-        """Delete the Termin, and the pair; unless the Termin is all that knows the text of a hidden event."""
+        """Delete the Termin, and the pair; unless the event is in a colleague's calendar and needs the Termin."""
         pair = action.pair
         termin = action.termin
         await self._ensure_row(action)
         with suppress(NotFound):  # an earlier attempt got that far
             await self._current.unchanged(termin)
-            if await self._knows_the_only_text(pair):
-                await self._leave_alone(pair)
+            reason = await self._reason_to_keep(pair)
+            if reason is not None:
+                await self._leave_alone(pair, reason)
                 return
             await self._advoware.delete_termin(termin.fr_nr)
         await self._delete_row(action, before=pair.advoware)
@@ -86,38 +89,46 @@ class Deletions:
         line = self._rows.line(action, action.pair, before=before)
         await self._rows.delete(action.pair, line)
 
-    async def _leave_alone(self, pair: Pair) -> None:
-        if pair.untranslatable != TEXT_ONLY_HERE:
-            await self._rows.mark_untranslatable(
-                MarkUntranslatable(TEXT_ONLY_HERE, pair)
-            )
+    async def _leave_alone(self, pair: Pair, reason: str) -> None:
+        if pair.untranslatable != reason:
+            await self._rows.mark_untranslatable(MarkUntranslatable(reason, pair))
 
-    # -- the text of a hidden event -------------------------------------------------------------------------------
+    # -- events that were moved to a colleague --------------------------------------------------------------------
 
-    async def _knows_the_only_text(self, pair: Pair) -> bool:
-        """Whether the Termin is all that knows the text of a hidden event, which is in a colleague's calendar.
+    async def _reason_to_keep(self, pair: Pair) -> str | None:
+        """Why a Termin must stay although its event is gone from this calendar; None: it need not.
 
-        There the sync leaves the event alone, because Advoware cannot hold it.
+        A person has moved the event to a colleague. That becomes the colleague's Termin, but not outside of the window
+        and not if Advoware cannot hold it; if its text is hidden, only this Termin knows it.
 
         Raises:
-            Conflict: it is in another calendar of the sync, whose sync has not claimed it yet.
+            Conflict: it is hidden, and the colleague's sync has not claimed it yet.
         """
-        # Of a pair that is left alone the row may not know what Google showed last.
-        is_known = pair.untranslatable is None
-        if is_known and _was_shown(pair.google):
-            return False
-        was_hidden = is_known and is_anonymised_hash(pair.google.content_hash)
+        event = await self._moved_event(pair)
+        if event is None:
+            return None
+        if self._is_outside_window(event):
+            return MOVED_OUTSIDE_WINDOW
+        if not _may_be_hidden(pair, event):
+            return None
+        if await self._is_left_alone(event.id):
+            return TEXT_ONLY_HERE
+        raise Conflict(SYSTEM, "the event was moved to a colleague's calendar")
+
+    async def _moved_event(self, pair: Pair) -> GoogleEvent | None:
+        """The event as it is in a colleague's calendar, if it still carries the pair's marks or none."""
         event_id = str(pair.google_event_id)
         for calendar_id in await self._other_calendars():
             event = await self._find_event(calendar_id, event_id)
-            if event is None or not _is_still_event_of(pair, event):
-                continue
-            if not was_hidden and _has_own_text(event):
-                continue
-            if await self._is_left_alone(event_id):
-                return True
-            raise Conflict(SYSTEM, "the event was moved to a colleague's calendar")
-        return False
+            if event is not None and _is_still_event_of(pair, event):
+                return event
+        return None
+
+    def _is_outside_window(self, event: GoogleEvent) -> bool:
+        content = event.event
+        if not isinstance(content, NormalisedEvent):
+            return False
+        return not self._settings.covers(content.first_day, content.last_day)
 
     async def _other_calendars(self) -> list[str]:
         own = self._settings.calendar_id
@@ -141,6 +152,16 @@ class Deletions:
             if row.untranslatable is not None and row.advoware_frnr is None:
                 return True
         return False
+
+
+def _may_be_hidden(pair: Pair, event: GoogleEvent) -> bool:
+    """Whether the event may not show the text that its Termin knows."""
+    # Of a pair that is left alone the row may not know what Google showed last.
+    is_known = pair.untranslatable is None
+    if is_known and _was_shown(pair.google):
+        return False
+    was_hidden = is_known and is_anonymised_hash(pair.google.content_hash)
+    return was_hidden or not _has_own_text(event)
 
 
 def _was_shown(google: Fingerprint) -> bool:

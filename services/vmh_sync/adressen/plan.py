@@ -265,7 +265,7 @@ def _settle_pair(
     state = _state(observed, row, adresse)
     fields = _of_fields(state.rejected)
     if is_active(row):
-        activity = _activity(observed, state, is_active_now=True)
+        activity = _activity(observed, state, was_active=True, is_active_now=True)
         state = replace(state, rejected={**fields, **activity})
         return _settle_fields(
             observed,
@@ -284,7 +284,9 @@ def _settle_pair(
             state,
         )
     # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
-    activity = _activity(observed, state, is_active_now=False)
+    # The mark is written by a create alone, and what is created is in use.
+    was_created = observed.marked_row(adresse) == row["id"]
+    activity = _activity(observed, state, was_active=was_created, is_active_now=False)
     status = "clean"
     if activity_problems(observed, row, adresse, activity):
         status = "conflict"
@@ -304,11 +306,18 @@ def _of_whole(rejected: Rejected) -> dict[str, Mapping[str, Any]]:
 
 
 def _activity(
-    observed: Observation, state: SyncState, *, is_active_now: bool
+    observed: Observation,
+    state: SyncState,
+    *,
+    was_active: bool,
+    is_active_now: bool,
 ) -> dict[str, Mapping[str, Any]]:
-    """What waits because EspoCRM does not use an address that Advoware shows, or uses it again."""
+    """What waits because EspoCRM does not use an address that Advoware shows, or uses it again.
+
+    ``was_active``: whether it was in use before, if the state does not know it.
+    """
     known = state.rejected.get("isActive")
-    has_changed = state.base.get("isActive", is_active_now) != is_active_now
+    has_changed = state.base.get("isActive", was_active) != is_active_now
     # What was deactivated while Advoware did not show it has to be reported once it does.
     if has_changed or (known is not None and not is_active_now):
         item = _waiting(

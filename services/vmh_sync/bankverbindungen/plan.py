@@ -327,6 +327,14 @@ def _erased_problem(
     )
 
 
+def state_of_created(observed: Observation, row: Record, konto: Record) -> SyncState:
+    """The link of an account whose CBankverbindungen was deleted before its create was known to have succeeded."""
+    label = _mapper.label(_mapper.comparable_from_advoware(konto))
+    base = {**_place(observed, observed.betnr), "label": label}
+    link = observed.link_of(konto)
+    return SyncState(ENTITY_TYPE, row["id"], advoware_id=link, base=base)
+
+
 def settle_gone(observed: Observation, row: Record) -> Settle:
     """What to do about a linked CBankverbindungen whose Bankverbindung is not in Advoware any more."""
     link = f"{observed.betnr}/{row.get('advowareKontoId')}"

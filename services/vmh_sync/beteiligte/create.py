@@ -25,7 +25,7 @@ from services.espocrm_mapper import BeteiligteMapper
 from services.values.advoware_protocol import parse_change_time
 from services.values.merge import Values
 from services.vmh_sync.beteiligte.master_data import named_field
-from services.vmh_sync.create_once import create_once
+from services.vmh_sync.create_once import create_once, left_by_create
 from services.vmh_sync.store import CreateIntent, SyncStore
 
 ENTITY_TYPE = "CBeteiligte"
@@ -89,6 +89,18 @@ class BeteiligteCreator:
             created_at = parse_change_time(created.answer.get("angelegtAm"))
             await self._store.created(*key, created.betnr, created_at)
         return created
+
+    async def left_by_create(self, entity_id: str) -> str | None:
+        """The betNr of what the create of a record has left that is gone; see `create_once.left_by_create`."""
+        created = await left_by_create(
+            self._store,
+            (ENTITY_TYPE, entity_id),
+            find=partial(self._find_created, entity_id),
+            resources=self._resources,
+        )
+        if created is None:
+            return None
+        return created.betnr
 
     async def _find_created(
         self, entity_id: str, intent: CreateIntent
