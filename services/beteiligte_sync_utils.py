@@ -399,6 +399,7 @@ class BeteiligteSync:
         except Conflict as error:
             if error.system != espocrm_query.SYSTEM:
                 raise
+            self._writes.forget()  # the next round collects it again
             if rounds <= 1:
                 return await self._leave_to_next_event(espo, error)
             outcome = Outcome("no_change", betnr_of(espo))

@@ -79,7 +79,7 @@ GUARDS = (
         "services/calendar_sync/view.py",
         "is_hidden = self.hides_all or (event.privat and not persons_private)",
         "is_hidden = self.hides_all",
-        12,
+        20,
     ),
     Guard(
         "A status is true",
@@ -151,7 +151,6 @@ GUARDS = (
         "services/beteiligte_check.py",
         'Category("modified", [equals("syncStatus", "dirty")], "modifiedAt"),',
         "",
-        2,
     ),
     Guard(
         "Write protection is never passed",

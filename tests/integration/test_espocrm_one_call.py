@@ -372,6 +372,30 @@ async def test_a_person_who_edits_an_address_before_it_is_written_keeps_the_edit
     assert any("Advoweg 3" in task["description"] for task in await office.tasks())
 
 
+async def test_a_round_that_is_begun_again_writes_no_address_twice(firm: Firm) -> None:
+    """The record was edited when all was collected: seed 207 of the simulation."""
+    office = firm.office
+    url = f"{office.espocrm.url}/__sandbox__/settings"
+    await office._request("POST", url, json={"optimistic_concurrency": []})
+    adresse = {"strasse": "Neuweg 7", "plz": "10115", "ort": "Berlin"}
+    await office.edit_advoware(firm.betnr, vorname="Anna", adressen=[adresse])
+    await office.fault(
+        office.espocrm, method="GET", path="CBankverbindungen", latency_ms=300, count=1
+    )
+    office.espocrm.journal.clear()
+    running = asyncio.create_task(office.sync(firm.id))
+    await until(
+        lambda: any("CBank" in entry["path"] for entry in office.espocrm.journal)
+    )
+    await office.edit_espocrm(firm.id, lastName="Berta")
+    await running
+    await firm.recover()
+
+    rows = office.espocrm._store.records("CAdressen")
+    streets = [office.espocrm._store.full(row)["adresseStreet"] for row in rows]
+    assert streets.count("Neuweg 7") == 1
+
+
 # -- tasks ----------------------------------------------------------------------------------------------------------
 
 
