@@ -7,8 +7,6 @@ CBeteiligte record itself is written in one final PUT together with its status.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -93,7 +91,13 @@ from services.vmh_sync.notification.texts import (
     problem_sentence,
     words_for_people,
 )
-from services.vmh_sync.result import Details, FieldLine, PartResult, Problem
+from services.vmh_sync.result import (
+    Details,
+    FieldLine,
+    PartResult,
+    Problem,
+    digest_of_lines,
+)
 from services.vmh_sync.sending import sending, with_sent
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
@@ -910,10 +914,7 @@ class BeteiligteSync:
         details = Details(
             "conflict", advo.get("betNr"), espo.get("name"), fields=tuple(fields)
         )
-        lines = [line.as_json() for line in fields]
-        values = json.dumps(lines, sort_keys=True, default=str)
-        digest = hashlib.sha256(values.encode()).hexdigest()[:16]
-        key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{digest}"
+        key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{digest_of_lines(fields)}"
         await self._notifications.notify(
             Problem(
                 "general_manual_action",

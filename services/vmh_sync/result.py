@@ -6,7 +6,9 @@ what concerns the CBeteiligte record goes back to the caller, who writes it in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -62,6 +64,13 @@ class FieldLine:
             stored.get("why") or "",
             stored.get("reason") or "",
         )
+
+
+def digest_of_lines(lines: Iterable[FieldLine]) -> str:
+    """What distinguishes a set of lines from another, for the key of a problem that is one task for each set."""
+    stored = [line.as_json() for line in lines]
+    text = json.dumps(stored, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

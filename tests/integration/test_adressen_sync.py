@@ -350,6 +350,26 @@ async def test_changes_of_different_fields_on_both_sides_are_merged(
     await assert_settled(office, sync)
 
 
+async def test_a_second_conflict_leaves_the_task_about_the_first(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    number = adressen(office)[0]["id"]
+    for name, column, there, here in (
+        ("adresseCity", "ort", "Peine", "Celle"),
+        ("adresseStreet", "strasse", "Am Wall 1", "Am Wall 2"),
+        ("adresseCity", "ort", "Ulm", "Jena"),
+    ):
+        await office.edit("CAdressen", entity_id, **{name: here})
+        office.edit_beteiligter(adressen=[{"id": number, column: there}])
+        await sync()
+    tasks = str(office.records("Task"))
+    assert [value in tasks for value in ("Peine", "Am Wall 1", "Ulm")] == [True] * 3
+    assert len(office.records("Task")) == 3
+    await assert_settled(office, sync)
+    assert len(office.records("Task")) == 3
+
+
 async def test_the_same_field_changed_on_both_sides_is_won_by_espocrm_and_told(
     office: Office, sync: Any
 ) -> None:

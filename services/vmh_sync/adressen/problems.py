@@ -23,7 +23,13 @@ from services.values.merge import text_of, value_from_json
 from services.vmh_sync.adressen.fields import FieldPlan, is_field
 from services.vmh_sync.adressen.match import ENTITY_TYPE, MAIN, Observation, Record
 from services.vmh_sync.notification.texts import LABELS, problem_sentence
-from services.vmh_sync.result import ActionType, Details, FieldLine, Problem
+from services.vmh_sync.result import (
+    ActionType,
+    Details,
+    FieldLine,
+    Problem,
+    digest_of_lines,
+)
 
 _mapper = AdressenMapper()
 
@@ -189,7 +195,10 @@ _INTO_ESPOCRM = frozenset(
 def conflict_problems(
     observed: Observation, row: Record, fields: FieldPlan, now: str
 ) -> tuple[Problem, ...]:
-    """EspoCRM won over an edit in Advoware: a user should know what was replaced there."""
+    """EspoCRM won over an edit in Advoware: a user should know what was replaced there.
+
+    One task for each set of values, so that the next ones do not take the place of those that no one has looked at.
+    """
     lost = []
     for item in fields.plan.conflicts:
         if item.field in fields.to_advoware:
@@ -206,7 +215,7 @@ def conflict_problems(
         fields=tuple(lost),
         since=now,
     )
-    return (found,)
+    return (replace(found, key=f"{found.key}:{digest_of_lines(lost)}"),)
 
 
 def sentences(problems: Iterable[Problem]) -> list[str]:
