@@ -116,10 +116,16 @@ Record = dict[str, Any]
 
 @dataclass
 class _Run:
-    """One sync of one record, over all its rounds. ``changes`` are those that were made, for the audit."""
+    """One sync of one record, over all its rounds.
+
+    Attributes:
+        changes: those that were made, for the audit.
+        created_betnr: the number of the Beteiligter that was created.
+    """
 
     store: SyncStore
     changes: list[Mapping[str, Any]] = field(default_factory=list)
+    created_betnr: str | None = None
 
 
 @dataclass(frozen=True)
@@ -262,7 +268,11 @@ class BeteiligteSync:
         self._writes.forget()
 
         async def record(outcome: Outcome) -> Outcome:
-            outcome = replace(outcome, changes=tuple(run.changes))
+            outcome = replace(
+                outcome,
+                advoware_id=outcome.advoware_id or run.created_betnr,
+                changes=tuple(run.changes),
+            )
             await record_outcome(
                 store,
                 self._context,
@@ -526,6 +536,7 @@ class BeteiligteSync:
             espo = await self._show_syncing(espo)
         creator = BeteiligteCreator(self._advoware, run.store, self._resources)
         created = await creator.create(espo)
+        run.created_betnr = created.betnr
         advo = await self._advoware.get_beteiligter(created.betnr)
         agreed, standing = self._compare_created(created, advo)
         state = await self._finisher.remember(

@@ -9,7 +9,7 @@ import pytest
 from beteiligte_office import MAILS, PHONES, WRITES, Office, office
 from waiting import held
 
-from services.core.errors import Unavailable
+from services.core.errors import RateLimited, Unavailable
 from services.core.locks import beteiligte_lock_key
 
 __all__ = ["office"]
@@ -299,6 +299,26 @@ async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_told(
     assert str(betnr) in task["name"]
     await office.sync(entity_id, "delete")
     assert len(await office.tasks()) == 1
+
+
+async def test_the_audit_names_all_that_was_created_although_espocrm_takes_no_answer(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person(phoneNumberData=PHONES)
+    await office.enter(
+        "CBankverbindungen", beteiligteId=entity_id, iban="DE89370400440532013000"
+    )
+    await office.fault(
+        office.espocrm, method="POST|PUT", path="/api/v1/", status=429, skip=1, count=9
+    )
+    with pytest.raises(RateLimited):
+        await office.sync(entity_id, "create")
+
+    (line,) = await office.audit(entity_id)
+    created = max(row["betNr"] for row in office.advoware.state()["beteiligte"])
+    assert (line["result"], line["advoware_id"]) == ("failed", str(created))
+    fields = {change["field"] for change in line["changes"]}
+    assert fields == {"kommunikation.phone", "bankverbindung"}
 
 
 #: What may become of the answer to a POST that Advoware has carried out.

@@ -240,11 +240,13 @@ def settle(
         shown = problems
     attributes = shown_status(row, status, shown)
     result = attributes.get("syncStatus") or "no_change"
+    changes = _changes(row, waiting, state)
     if row.get("advowareKontoId") != konto["id"]:
         attributes["advowareKontoId"] = konto["id"]
         result = "adopted"
     if created:
         result = "created"
+        changes = (_line_of_create(row, advoware), *changes)
     return Settle(
         row,
         replace(
@@ -256,8 +258,18 @@ def settle(
         attributes,
         result,
         problems,
-        _changes(row, waiting, state),
+        changes,
     )
+
+
+def _line_of_create(row: Record, advoware: Mapping[str, Value]) -> Mapping[str, Any]:
+    return {
+        "record": f"{ENTITY_TYPE}/{row['id']}",
+        "field": "bankverbindung",
+        "side": "advoware",
+        "old": None,
+        "new": _mapper.label(advoware),
+    }
 
 
 def _waiting_of(
