@@ -39,7 +39,7 @@ from services.core.errors import (
 from services.core.log import log
 from services.core.metrics import UNREACHABLE, count_call
 from services.core.operation.foreign_calls import require_writable
-from services.core.rate_limit import acquire
+from services.core.rate_limit import GOOGLE_CALENDAR, acquire
 from services.core.resources import Resources, current_resources
 from services.core.retry import retry_throttled
 from services.core.write_guard import READS
@@ -47,7 +47,6 @@ from services.core.write_guard import READS
 SYSTEM = "Google Calendar"
 SCOPE = "https://www.googleapis.com/auth/calendar"
 TIME_ZONE = "Europe/Berlin"
-RATE_LIMIT = "google_calendar"
 
 THREADS = 4
 SOCKET_SECONDS = 15.0  #: longest silence on a connection
@@ -356,7 +355,7 @@ class GoogleCalendarAPI:
         limit = self._call_seconds
 
         async def attempt() -> Any:
-            await acquire(self._resources, RATE_LIMIT)
+            await acquire(self._resources, GOOGLE_CALENDAR)
             settings = self._resources.settings.google_calendar
             if not is_read:
                 await require_writable(self._resources)

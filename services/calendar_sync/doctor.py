@@ -19,10 +19,14 @@ from services.calendar_sync.audit.survey import (
 )
 from services.calendar_sync.employees import active_employees
 from services.core.errors import BitByLawError, ConfigurationError, ForeignSystemError
-from services.core.rate_limit import DEFAULT_RATE, calls_of_last_minute
+from services.core.rate_limit import (
+    DEFAULT_RATE,
+    GOOGLE_CALENDAR,
+    calls_of_last_minute,
+)
 from services.core.resources import Clock, Resources, system_clock
 from services.espocrm_setup.webhooks import Check, Status
-from services.google_calendar import RATE_LIMIT, SYSTEM
+from services.google_calendar import SYSTEM
 
 #: Google accepts a login that was signed a few minutes ago or ahead, and no more (RFC 7523 asks for "a few minutes").
 LARGEST_SKEW = timedelta(minutes=3)
@@ -224,7 +228,7 @@ def _check_writers(survey: Survey, settings: Settings) -> Check:
 async def _check_quota(resources: Resources) -> Check:
     """Our own share of the quota, as all workers book it; what Google itself counts, only its console shows."""
     try:
-        used = await calls_of_last_minute(resources, RATE_LIMIT)
+        used = await calls_of_last_minute(resources, GOOGLE_CALENDAR)
     except ForeignSystemError as error:
         return Check(
             "google quota",

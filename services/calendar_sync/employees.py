@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from services.advoware_service import AdvowareService, TermineAnswer
 from services.calendar_sync.calendars import calendar_name
-from services.calendar_sync.model import normalise_text
+from services.calendar_sync.model import LAST_SUCCESS, normalise_text
 from services.core.database import database_errors
 from services.core.errors import EntityBusy, ForeignSystemError
 from services.core.locks import record_lock
@@ -30,8 +30,6 @@ from services.values.advoware_protocol import BERLIN
 LOCK_SECONDS = 60.0
 #: Longer ones are no Kürzel.
 MAX_KUERZEL = 50
-#: In Redis: when each employee's sync last succeeded.
-LAST_SUCCESS = "calendar_sync:last_success"
 #: Who was listed as active in the last days before the latest list may appear there under another Kürzel. Later it is
 #: another person of that name. So long an unclear case is reported as well.
 RENAME_DAYS = 7

@@ -27,6 +27,9 @@ SyncStatus = Literal["pending", "synced", "failed"]
 FOR_EVER_YEAR = 2037
 FOR_EVER = date(FOR_EVER_YEAR, 12, 31)
 
+#: In Redis: when each employee's sync last succeeded.
+LAST_SUCCESS = "calendar_sync:last_success"
+
 #: Reasons that the plan itself knows; others come from the mapping.
 TERMIN_PREFIX = (
     "Termin: "  #: begins the reasons that lie in the Termin rather than in the event

@@ -17,7 +17,6 @@ from redis.exceptions import RedisError
 
 from services.calendar_sync.apply import Clients
 from services.calendar_sync.employees import (
-    LAST_SUCCESS,
     LOCK_SECONDS,
     EmployeeRegister,
     EmployeesAdvoware,
@@ -26,6 +25,7 @@ from services.calendar_sync.employees import (
     usable_kuerzel,
 )
 from services.calendar_sync.model import (
+    LAST_SUCCESS,
     QUESTIONS,
     Action,
     ConfirmAdvoware,

@@ -29,8 +29,9 @@ class Rate:
 
 
 DEFAULT_RATE = Rate()  #: below Google's 600 calls a minute
+GOOGLE_CALENDAR = "google_calendar"
 #: The limits that there are, for those who look at them.
-LIMITS: Mapping[str, Rate] = {"google_calendar": DEFAULT_RATE}
+LIMITS: Mapping[str, Rate] = {GOOGLE_CALENDAR: DEFAULT_RATE}
 
 # Times are microseconds of Redis's own clock. The bucket is kept as the moment at which it will be full again (known as
 # "generic cell rate algorithm"); the log holds the latest moments booked, the newest first. Returns the microseconds to

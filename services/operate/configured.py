@@ -13,9 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from config import Settings
-from services.calendar_sync.doctor import diagnose_google
 from services.core.database import MIGRATIONS, database_errors
-from services.espocrm_setup.doctor import diagnose
 from services.operate.parts import Part, part
 from services.operate.sources import Sources
 
@@ -161,6 +159,10 @@ async def _migrations(sources: Sources) -> list[Migration]:
 
 
 async def _doctor(settings: Settings) -> list[DoctorLine]:
+    # Here, because they bring the sync and Google's client (9 MB), and the board is seldom asked.
+    from services.calendar_sync.doctor import diagnose_google
+    from services.espocrm_setup.doctor import diagnose
+
     espocrm = await diagnose(settings)
     google = await diagnose_google(settings)
     return [DoctorLine(check.name, check.status) for check in (*espocrm, *google)]

@@ -14,8 +14,11 @@ from services.api.health import health_of
 from services.core.operation.cron_runs import cron_runs
 from services.core.operation.engine import WORKER_NAME
 from services.core.operation.pause import CRONS, RESUME_CRON, Pause, known_pauses
-from services.core.rate_limit import DEFAULT_RATE, calls_of_last_minute
-from services.google_calendar import RATE_LIMIT
+from services.core.rate_limit import (
+    DEFAULT_RATE,
+    GOOGLE_CALENDAR,
+    calls_of_last_minute,
+)
 from services.operate.beteiligte import Unsynced, counts_by_status, oldest_unsynced
 from services.operate.calendars import counts_by_state
 from services.operate.growth import Growing, growing
@@ -351,7 +354,7 @@ def _schedule(expression: str, moment: datetime) -> croniter:
 
 
 async def _budgets(sources: Sources) -> list[Budget]:
-    used = await calls_of_last_minute(sources.resources, RATE_LIMIT)
+    used = await calls_of_last_minute(sources.resources, GOOGLE_CALENDAR)
     return [Budget("Google Calendar", used, DEFAULT_RATE.per_minute)]
 
 

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from services.api.record_actions import enqueue_sync_now, rehearsed_preview
-from services.calendar_sync.audit.decisions import CalendarDecisions
 from services.calendar_sync.store import CalendarStore
 from services.calendar_sync.waiting import enqueue_employees
 from services.core.errors import InvalidInput, NotFound, failure_code
@@ -236,6 +234,9 @@ async def _sync(sources: Sources, repair: Repair) -> int:
     for entity_id in repair.ids:
         if not is_entity_id(entity_id):
             raise InvalidInput("not an id")
+    # Here, as in the others below: it brings the sync (9 MB), and the board seldom repairs.
+    from services.api.record_actions import enqueue_sync_now
+
     new = await enqueue_sync_now(sources.resources, sources.engine.enqueue, repair.ids)
     return len(new)
 
@@ -261,6 +262,8 @@ async def _enqueue_employees(sources: Sources, kuerzel: list[str]) -> int:
 
 
 async def _release(sources: Sources, repair: Repair) -> int:
+    from services.calendar_sync.audit.decisions import CalendarDecisions
+
     decisions = CalendarDecisions(sources.resources)
     report = await decisions.release_held(
         [repair.target], apply=True, at_most=repair.count
@@ -345,6 +348,8 @@ async def preview(sources: Sources, entity_id: str) -> Preview:
     """
     if not is_entity_id(entity_id):
         raise InvalidInput("not an id")
+    from services.api.record_actions import rehearsed_preview
+
     shown = await rehearsed_preview(sources.resources, entity_id)
     return Preview(
         result=shown["result"],

@@ -16,7 +16,7 @@ import asyncpg
 from redis.asyncio import Redis
 
 from config import Settings
-from services.calendar_sync.employees import LAST_SUCCESS
+from services.calendar_sync.model import LAST_SUCCESS
 from services.core.database import (
     OLD_SYSTEM,
     UNFINISHED_TAKEOVER,

@@ -34,7 +34,8 @@ from services.calendar_sync.audit.survey import (
     read_survey,
     survey_findings,
 )
-from services.calendar_sync.employees import LAST_SUCCESS, active_employees
+from services.calendar_sync.employees import active_employees
+from services.calendar_sync.model import LAST_SUCCESS
 from services.calendar_sync.store import (
     AuditLine,
     Cursor,
