@@ -66,9 +66,13 @@ class Outside:
     async def _request(self, method: str, url: str, **options: Any) -> tuple[int, Any]:
         async with self.session.request(method, url, **options) as response:
             try:
-                return response.status, await response.json(content_type=None)
+                body = await response.json(content_type=None)
             except ValueError:
-                return response.status, None
+                body = None
+            if response.status == 413:
+                # The rest of the refused body may still be on its way: this connection is not used again.
+                response.close()
+            return response.status, body
 
     async def person(self, **attributes: Any) -> str:
         """A new CBeteiligte that no webhook tells of; its id."""
