@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 from local_engine.logs import log_event
@@ -127,7 +127,7 @@ class LimitedServer(web.Server):
 class _Connection(RequestHandler):
     """One connection, and how long its client may keep the engine waiting."""
 
-    __slots__ = ("_head_bytes", "_in_head", "_request", "_server", "_timer")
+    __slots__ = ("_head_bytes", "_in_head", "_request", "_server", "_timer", "_unread")
 
     def __init__(self, server: LimitedServer, **options: Any) -> None:
         super().__init__(server, **options)
@@ -135,6 +135,8 @@ class _Connection(RequestHandler):
         self._request: web.BaseRequest | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._in_head, self._head_bytes = True, 0
+        #: The body of a request that had its answer before all of it had come.
+        self._unread: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
@@ -150,6 +152,9 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; what belongs to headers is counted."""
+        if self._unread is not None and self._unread.is_eof():
+            self._unread = None
+            self._await_head()
         if self._in_head and self._head_bytes == 0:
             self._limit(self._server.limits.head_seconds)
         complete = self._request_count
@@ -174,9 +179,16 @@ class _Connection(RequestHandler):
 
     def end(self) -> None:
         """The request has its answer, which the client has to take now."""
+        request = self._request
         self._request = None
-        self._in_head, self._head_bytes = not self._messages, 0
+        if request is not None and not request.content.is_eof():
+            self._unread = request.content
+        else:
+            self._await_head()
         self._limit(self._server.limits.idle_seconds)
+
+    def _await_head(self) -> None:
+        self._in_head, self._head_bytes = not self._messages, 0
 
     def is_waiting(self) -> bool:
         """Whether the engine waits for the client: for a request or the rest of its body."""

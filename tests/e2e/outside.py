@@ -66,13 +66,9 @@ class Outside:
     async def _request(self, method: str, url: str, **options: Any) -> tuple[int, Any]:
         async with self.session.request(method, url, **options) as response:
             try:
-                body = await response.json(content_type=None)
+                return response.status, await response.json(content_type=None)
             except ValueError:
-                body = None
-            if response.status == 413:
-                # The rest of the refused body may still be on its way: this connection is not used again.
-                response.close()
-            return response.status, body
+                return response.status, None
 
     async def person(self, **attributes: Any) -> str:
         """A new CBeteiligte that no webhook tells of; its id."""

@@ -135,6 +135,57 @@ async def test_a_connection_may_be_used_again_and_not_kept_for_ever(
     writer.close()
 
 
+JSON_HEAD = "Host: x\r\nContent-Type: application/json\r\n"
+#: Requests that are answered before their bodies have come, and those answers.
+EARLY = [
+    (f"POST /f HTTP/1.1\r\n{JSON_HEAD}Content-Length: {{}}", 2_000_000, b"413"),
+    ("POST /f HTTP/1.1\r\nHost: x\r\nContent-Length: {}", 17_000_000, b"413"),
+    ("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: {}", 70_000, b"404"),
+    ("PUT /f HTTP/1.1\r\nHost: x\r\nContent-Length: {}", 900_000, b"405"),
+    (f"PUT /f HTTP/1.1\r\n{JSON_HEAD}Content-Length: {{}}", 300_000, b"405"),
+    ("OPTIONS /f HTTP/1.1\r\nHost: x\r\nContent-Length: {}", 200_000, b"200"),
+]
+
+
+@pytest.mark.parametrize(("head", "length", "status"), EARLY)
+async def test_the_rest_of_a_body_is_no_head_when_its_request_has_its_answer(
+    impatient: Engine, new_worker: NewWorker, head: str, length: int, status: bytes
+) -> None:
+    await offer(impatient, new_worker)
+    reader, writer = await opened(impatient)
+    for _ in range(2):
+        writer.write(f"{head.format(length)}\r\n\r\n".encode())
+        async with asyncio.timeout(LATE):
+            early = await _head_and_body(reader)
+            writer.write(b"x" * length)
+            await writer.drain()
+            writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            after = await _head_and_body(reader)
+        assert (early.split()[1], after.split()[1]) == (status, b"200")
+    writer.close()
+
+
+async def _head_and_body(reader: asyncio.StreamReader) -> bytes:
+    """The head of an answer; its body is read as well."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    for line in head.lower().splitlines():
+        if line.startswith(b"content-length:"):
+            await reader.readexactly(int(line.partition(b":")[2]))
+    return head
+
+
+async def test_a_head_after_the_rest_of_a_body_is_limited_again(short: Engine) -> None:
+    reader, writer = await opened(short)
+    writer.write(b"POST /f HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+    async with asyncio.timeout(LATE):
+        await _head_and_body(reader)
+    writer.write(b"x" * 100_000)
+    await writer.drain()
+    writer.write(b"GET /health HTTP/1.1\r\n")
+    assert await said(reader, 1.0 + LATE) == b""
+    writer.close()
+
+
 async def test_a_second_request_that_stops_is_let_go_as_the_first_one_is(
     short: Engine, new_worker: NewWorker
 ) -> None:
