@@ -512,6 +512,8 @@ class BankverbindungenSync:
         self, observed: Observation, row: Record, store: SyncStore, report: _Report
     ) -> str | None:
         """The link of a row whose Bankverbindung is still at another Beteiligter, see `home_of`."""
+        if row["id"] not in observed.states:
+            await self._add_left_elsewhere(observed, row, store)
         home = home_of(observed, row)
         if home is None:
             return None
@@ -528,6 +530,20 @@ class BankverbindungenSync:
             if str(konto["id"]) == konto_id:
                 return home
         return None
+
+    async def _add_left_elsewhere(
+        self, observed: Observation, row: Record, store: SyncStore
+    ) -> None:
+        """Add the state of a row that was moved here before its create was known to have succeeded."""
+        intent = await store.open_create(ENTITY_TYPE, row["id"])
+        if intent is None:
+            return
+        owner = intent.posted.get("beteiligteId")
+        if not isinstance(owner, str) or owner == observed.beteiligte_id:
+            return
+        state = await self._left_by_create(row["id"], store)
+        if state is not None:
+            observed.states[row["id"]] = state
 
     async def _konten_of_number(self, betnr: str) -> Konten | None:
         """The Bankverbindungen of a Beteiligter; None if Advoware does not know the number."""

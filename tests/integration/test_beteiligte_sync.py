@@ -347,6 +347,96 @@ async def test_a_record_deleted_before_its_create_was_known_to_have_succeeded_is
     assert len(await office.tasks()) == 1
 
 
+async def lose_create(office: Office, path: str, **rule: Any) -> None:
+    """Advoware creates it, and its answer is lost."""
+    await office.fault(
+        office.advoware, method="POST", path=path, when="after", reset=True, **rule
+    )
+
+
+async def test_a_record_deleted_before_its_create_was_known_waits_for_advoware(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person()
+    await lose_create(office, "Beteiligte$", count=1)
+    await office.sync(entity_id)
+    await office.delete_in_espocrm(entity_id)
+    office.clock.advance(minutes=2)
+    await office.fault(office.advoware, method="GET", path="Beteiligte", status=500)
+    with pytest.raises(Unavailable):
+        await office.sync(entity_id, "delete")
+    assert await office.tasks() == []
+    await office.no_faults()
+
+    await office.sync(entity_id, "delete")
+
+    (task,) = await office.tasks()
+    assert "gelöscht" in task["name"]
+
+
+async def test_a_record_merged_before_its_create_was_known_is_reported_as_merged(
+    office: Office,
+) -> None:
+    survivor, _ = await office.linked_person(lastName="Rest")
+    entity_id = await office.new_person()
+    await lose_create(office, "Beteiligte$", count=1)
+    await office.sync(entity_id)
+    await office.act(
+        office.espocrm,
+        action="merge",
+        entity="CBeteiligte",
+        id=survivor,
+        sources=[entity_id],
+    )
+    office.clock.advance(minutes=2)
+
+    await office.sync(entity_id, "delete")
+
+    (task,) = await office.tasks()
+    assert "zusammengeführt" in task["name"]
+
+
+async def test_an_older_namesake_is_not_what_a_deleted_records_create_has_left(
+    office: Office,
+) -> None:
+    await office.linked_person()
+    entity_id = await office.new_person()
+    await office.fault(office.advoware, method="POST", path="Beteiligte$", reset=True)
+    await office.sync(entity_id)
+    await office.delete_in_espocrm(entity_id)
+    office.clock.advance(minutes=10)
+
+    await office.sync(entity_id, "delete")
+
+    assert await office.tasks() == []
+
+
+@pytest.mark.parametrize("is_new_first", [True, False])
+async def test_an_account_moved_before_its_create_was_known_is_not_created_again(
+    office: Office, is_new_first: bool
+) -> None:
+    old, old_betnr = await office.linked_person()
+    new, new_betnr = await office.linked_person(lastName="Zwei")
+    account = await office.enter(
+        "CBankverbindungen", beteiligteId=old, iban="DE89370400440532013000"
+    )
+    await lose_create(office, "Bankverbindungen", count=1)
+    await office.sync(old)
+    await office.edit("CBankverbindungen", account["id"], beteiligteId=new)
+    office.clock.advance(minutes=2)
+
+    for entity_id in (new, old) if is_new_first else (old, new):
+        await office.sync(entity_id)
+
+    accounts = [
+        len(office.in_advoware(betnr)["bankkverbindungen"])
+        for betnr in (old_betnr, new_betnr)
+    ]
+    assert accounts == [1, 0]
+    (task,) = await office.tasks()
+    assert "beim richtigen Beteiligten" in task["name"]
+
+
 async def test_a_record_deleted_after_a_create_that_has_left_nothing_is_forgotten(
     office: Office,
 ) -> None:
