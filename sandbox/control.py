@@ -195,7 +195,6 @@ class ActiveFault:
         self._words = json.dumps(altering, sort_keys=True)
         self.matched = 0
         self.struck = 0
-        self.removed = False
 
     def meets(self, request: web.Request) -> list[int]:
         """The places of the plain requests in this one that the rule is for; counts those that match.
@@ -450,7 +449,7 @@ class Twin(ABC):
         fault = active.rule
         entry["fault"] = fault.model_dump(exclude_defaults=True)
         await request.read()
-        await _delay(active)
+        await self._delay(active)
         if fault.revoke_tokens:
             self.revoke_tokens()
         if fault.replaces_answer and fault.when == "before":
@@ -459,6 +458,13 @@ class Twin(ABC):
         if fault.replaces_answer:
             return await self._spoil(request, fault, place)
         return _spoiled(response, fault)
+
+    async def _delay(self, active: ActiveFault) -> None:
+        """Let a request wait as long as its rule says, also if its caller has given it up meanwhile."""
+        if active.rule.latency_ms:
+            await asyncio.sleep(active.rule.latency_ms / 1000)
+        while active.rule.hold and active in self.faults:  # noqa: ASYNC110 - no event reports it
+            await asyncio.sleep(0.01)
 
     def _striking(self, request: web.Request) -> tuple[ActiveFault | None, int]:
         """The first rule that spoils this request, and in which of its parts; those behind it do not count it."""
@@ -587,7 +593,7 @@ class Twin(ABC):
         self.seed = int(requested.get("seed", self.seed))
         self.empty = bool(requested.get("empty", self.empty))
         self.dice = random.Random(self.seed)  # noqa: S311 - seeded
-        self._keep_faults([])
+        self.faults.clear()
         self._clock_offset = timedelta()
         self.load_seed()
         self.journal.clear()
@@ -636,15 +642,8 @@ class Twin(ABC):
         kept = []
         if name is not None:
             kept = [active for active in self.faults if active.rule.name != name]
-        self._keep_faults(kept)
-        return await self._list_faults(request)
-
-    def _keep_faults(self, kept: list[ActiveFault]) -> None:
-        """Remove all other rules, and release what they hold."""
-        for active in self.faults:
-            if active not in kept:
-                active.removed = True
         self.faults = kept
+        return await self._list_faults(request)
 
     async def _set_clock(self, request: web.Request) -> web.Response:
         requested = await request.json()
@@ -679,6 +678,12 @@ class _Unpickler(pickle.Unpickler):
         if pid == "twin":
             return self._twin
         return asyncio.Lock()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A twin that ran as a program of its own has written ``__main__`` for its module."""
+        if module == "__main__":
+            module = type(self._twin).__module__
+        return super().find_class(module, name)
 
 
 async def _keep_saved(twin: Twin, path: Path) -> None:
@@ -731,17 +736,6 @@ def _route_of(request: web.Request) -> str:
     if resource is None:
         return "(no route)"
     return resource.canonical
-
-
-async def _delay(active: ActiveFault) -> None:
-    """Let a request wait as long as its rule says, also if its caller has given it up meanwhile."""
-    fault = active.rule
-    if fault.latency_ms:
-        await asyncio.sleep(fault.latency_ms / 1000)
-    if not fault.hold:
-        return
-    while not active.removed:  # noqa: ASYNC110 - no event reports it
-        await asyncio.sleep(0.01)
 
 
 def _note(
@@ -967,7 +961,7 @@ async def kept(
             yield url
     except OSError as error:
         problem = f"Port {port} ({twin.name} twin) cannot be used: {error.strerror}"
-        raise SystemExit(f"{problem}; choose another with --port") from error
+        raise SystemExit(f"{problem}; choose another port") from error
 
 
 @asynccontextmanager

@@ -50,6 +50,7 @@ class Grouped(Generic[Item, Result]):
         answers = [answer for _, answer in group]
         try:
             results = await self._write([item for item, _ in group])
+            _give(answers, results)
         except psycopg.DataError as error:
             if len(group) == 1:
                 _fail(answers, error)
@@ -62,8 +63,6 @@ class Grouped(Generic[Item, Result]):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait for this write have to learn it
             _fail(answers, error)
-        else:
-            _give(answers, results)
 
 
 def _give(answers: list[asyncio.Future[Result]], results: list[Result]) -> None:

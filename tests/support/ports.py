@@ -18,8 +18,8 @@ def unused_ports(count: int) -> list[int]:
         if _can_be_taken(port):
             found.append(port)
         if len(found) == count:
-            break
-    return found
+            return found
+    raise RuntimeError(f"fewer than {count} free ports between 20000 and 32000")
 
 
 def unused_port() -> int:

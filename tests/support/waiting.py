@@ -48,6 +48,5 @@ async def held(
             raise AssertionError("the work came to its end without such a request")
         yield running
     finally:
-        active.removed = True
         if active in twin.faults:
             twin.faults.remove(active)

@@ -10,6 +10,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
+
+from sandbox.advoware.app import AdvowareTwin
+from sandbox.advoware.credentials import Credentials
 
 PROJECT_ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
@@ -55,3 +59,22 @@ async def test_twins_in_one_program_keep_their_data_apart_and_over_a_restart(
     ):
         termine = (await answer.json())["termine"]
     assert number in [termin["frNr"] for termin in termine]
+
+
+async def test_data_of_a_twin_that_was_a_program_of_its_own_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then its module was called ``__main__``, and its login's class was in it."""
+    monkeypatch.setattr(Credentials, "__module__", "__main__")
+    monkeypatch.setattr(
+        sys.modules["__main__"], "Credentials", Credentials, raising=False
+    )
+    twin = AdvowareTwin()
+    (tmp_path / "advoware.state").write_bytes(twin.dump())
+    assert b"__main__" in (tmp_path / "advoware.state").read_bytes()
+    async with (
+        program(tmp_path) as urls,
+        aiohttp.ClientSession(urls["advoware"]) as session,
+        session.get("/__sandbox__/state") as answer,
+    ):
+        assert (await answer.json())["termine"] == twin.state()["termine"]

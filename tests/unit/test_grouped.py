@@ -113,6 +113,18 @@ async def test_no_one_waits_for_ever_for_a_write_that_fails_as_no_one_has_forese
         assert await grouped(3) == 3
 
 
+async def test_no_one_waits_for_ever_for_a_write_that_answers_too_little() -> None:
+    async def write(items: list[int]) -> list[int]:
+        return items[:1]
+
+    grouped = Grouped(write)
+    async with asyncio.timeout(60):
+        results = await asyncio.gather(
+            grouped(1), grouped(2), grouped(3), return_exceptions=True
+        )
+    assert [type(result) for result in results] == [int, ValueError, ValueError]
+
+
 async def test_a_writer_that_is_ended_ends_those_who_wait_for_it() -> None:
     store = Store()
     grouped = Grouped(store.write)
