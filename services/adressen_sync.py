@@ -719,10 +719,13 @@ class AdressenSync:
 
     async def _is_still_unedited(self, ending: _Ending) -> bool:
         """Asked right before a collected write: other requests may have come since it was collected."""
-        if await self._was_edited(ending.action.row):
+        try:
+            was_edited = await self._was_edited(ending.action.row)
+        except NotFound:  # its write is refused then, and fails alone
+            return True
+        if was_edited:
             ending.leave_to_next_round()
-            return False
-        return True
+        return not was_edited
 
     async def _is_collected(self) -> bool:
         """Whether the writes of CAdressen are collected."""

@@ -46,6 +46,7 @@ from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import ERASED
 from services.notification_utils import NotificationManager
 from services.values.espocrm_query import RecordWrite, equals, format_date_time
+from services.values.sealed import has_sealed
 from services.vmh_sync.bankverbindungen.plan import (
     ENTITY_TYPE,
     HINT,
@@ -536,10 +537,9 @@ class BankverbindungenSync:
     ) -> None:
         """Add the state of a row that was moved here before its create was known to have succeeded."""
         intent = await store.open_create(ENTITY_TYPE, row["id"])
-        if intent is None:
+        if intent is None or has_sealed(intent.posted):  # `begin_create` says so
             return
-        owner = intent.posted.get("beteiligteId")
-        if not isinstance(owner, str) or owner == observed.beteiligte_id:
+        if intent.posted.get("beteiligteId") in {None, observed.beteiligte_id}:
             return
         state = await self._left_by_create(row["id"], store)
         if state is not None:
@@ -806,6 +806,8 @@ class BankverbindungenSync:
                 report.waits.append(error.moment)
                 continue
             except BitByLawError as error:  # it is tried again with every sync
+                if is_no_records_fault(error):
+                    raise
                 self._log_row_failure({"id": entity_id}, error)
                 continue
             if state is not None:
@@ -817,7 +819,10 @@ class BankverbindungenSync:
         """The link of an account that was deleted before its create in Advoware was known to have succeeded."""
 
         async def find(intent: CreateIntent) -> SyncState | None:
-            owner = await self._owner(str(intent.posted.get("beteiligteId") or ""))
+            owner_id = intent.posted.get("beteiligteId")
+            if not owner_id:  # begun by a version that did not note it
+                return None
+            owner = await self._owner(owner_id)
             if owner is None or not owner.get("betnr"):
                 return None
             betnr = str(owner["betnr"])

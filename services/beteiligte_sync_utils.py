@@ -397,12 +397,30 @@ class BeteiligteSync:
     ) -> SyncState | None:
         """The link of a record that was deleted before its create in Advoware was known to have succeeded."""
         creator = BeteiligteCreator(self._advoware, store, self._resources)
-        betnr = await creator.left_by_create(entity_id)
+        try:
+            betnr = await creator.left_by_create(entity_id)
+        except NeedsPerson:
+            await self._notify_left(entity_id)
+            await store.end_create(ENTITY_TYPE, entity_id)
+            return None
         if betnr is None:
             return None
         state = SyncState(ENTITY_TYPE, entity_id, advoware_id=betnr)
         await store.save(state)
         return state
+
+    async def _notify_left(self, entity_id: str) -> None:
+        """Notify a person that what a create has left cannot be distinguished from other records; the record itself is gone."""
+        name = await self._notifications.remembered_name(ENTITY_TYPE, entity_id)
+        await self._notifications.notify(
+            Problem(
+                "general_manual_action",
+                ENTITY_TYPE,
+                entity_id,
+                f"left_unclear:{ENTITY_TYPE}:{entity_id}",
+                Details("left_unclear", name=name),
+            )
+        )
 
     # -- one record -----------------------------------------------------------------------------------------------
 

@@ -9,8 +9,12 @@ import pytest
 from beteiligte_office import MAILS, PHONES, WRITES, Office, office
 from waiting import held
 
+from services.bankverbindungen_sync import BankverbindungenSync
 from services.core.errors import RateLimited, Unavailable
 from services.core.locks import beteiligte_lock_key
+from services.values.sealed import seal
+from services.vmh_sync.job import SyncEvent
+from services.vmh_sync.store import SyncStore
 
 __all__ = ["office"]
 
@@ -374,6 +378,26 @@ async def test_a_record_deleted_before_its_create_was_known_waits_for_advoware(
     assert "gelöscht" in task["name"]
 
 
+async def test_what_a_deleted_records_create_has_left_and_cannot_be_told_from_others_is_a_task(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person()
+    await lose_create(office, "Beteiligte$", count=1)
+    await office.sync(entity_id)
+    await office.delete_in_espocrm(entity_id)
+    office.clock.advance(minutes=2)
+    undated = {"field": "[].angelegtAm", "how": "missing"}
+    await office.fault(office.advoware, path="Beteiligte$", answer=[undated])
+
+    for _ in range(2):
+        assert (await office.sync(entity_id, "delete")).result == "deleted"
+
+    (task,) = await office.tasks()
+    assert "übrig" in task["name"]
+    store = SyncStore(await office.resources.database())
+    assert await store.live_entities("CBeteiligte", "", 9) == []
+
+
 async def test_a_record_merged_before_its_create_was_known_is_reported_as_merged(
     office: Office,
 ) -> None:
@@ -409,6 +433,57 @@ async def test_an_older_namesake_is_not_what_a_deleted_records_create_has_left(
     await office.sync(entity_id, "delete")
 
     assert await office.tasks() == []
+
+
+async def test_an_account_moved_after_what_was_sent_is_erased_is_not_created_again(
+    office: Office,
+) -> None:
+    old, old_betnr = await office.linked_person()
+    new, new_betnr = await office.linked_person(lastName="Zwei")
+    account = await office.enter(
+        "CBankverbindungen", beteiligteId=old, iban="DE89370400440532013000"
+    )
+    await lose_create(office, "Bankverbindungen", count=1)
+    await office.sync(old)
+    await office.edit("CBankverbindungen", account["id"], beteiligteId=new)
+    office.clock.advance(minutes=2)
+    pool = await office.resources.database()
+    (row,) = await pool.fetch("SELECT posted FROM create_intent")
+    sealed = seal(row["posted"], b"1" * 32)
+    await pool.execute("UPDATE create_intent SET posted = $1", sealed)
+
+    await office.sync(new)
+
+    accounts = [
+        len(office.in_advoware(betnr)["bankkverbindungen"])
+        for betnr in (old_betnr, new_betnr)
+    ]
+    assert accounts == [1, 0]
+
+
+async def test_a_deleted_account_of_a_create_without_its_beteiligter_is_forgotten(
+    office: Office,
+) -> None:
+    """A version before this one did not note it."""
+    entity_id, _ = await office.linked_person()
+    account = await office.enter(
+        "CBankverbindungen", beteiligteId=entity_id, iban="DE89370400440532013000"
+    )
+    await lose_create(office, "Bankverbindungen", count=1)
+    await office.sync(entity_id)
+    pool = await office.resources.database()
+    await pool.execute("UPDATE create_intent SET posted = posted - 'beteiligteId'")
+    await office.delete("CBankverbindungen", account["id"])
+    office.clock.advance(minutes=2)
+    event = SyncEvent(
+        entity_id=account["id"],
+        action="delete",
+        source="webhook",
+    )
+
+    handled = await BankverbindungenSync(resources=office.resources).handle(event)
+
+    assert handled.result == "deleted"
 
 
 @pytest.mark.parametrize("is_new_first", [True, False])

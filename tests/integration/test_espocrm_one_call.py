@@ -372,6 +372,22 @@ async def test_a_person_who_edits_an_address_before_it_is_written_keeps_the_edit
     assert any("Advoweg 3" in task["description"] for task in await office.tasks())
 
 
+async def test_an_address_deleted_before_it_is_written_fails_alone(firm: Firm) -> None:
+    office = firm.office
+    url = f"{office.espocrm.url}/__sandbox__/settings"
+    await office._request("POST", url, json={"optimistic_concurrency": []})
+    (adresse,) = office.in_advoware(firm.betnr)["adressen"]
+    await office.edit_advoware(
+        firm.betnr, vorname="Anna", adressen=[{**adresse, "strasse": "Advoweg 3"}]
+    )
+    work = office.sync(firm.id)
+    async with held(office.espocrm, work, method="GET", path="CBank") as running:
+        await office.delete("CAdressen", firm.address)
+    await running
+
+    assert (await office.in_espocrm(firm.id))["firstName"] == "Anna"
+
+
 async def test_a_round_that_is_begun_again_writes_no_address_twice(firm: Firm) -> None:
     """The record was edited when all was collected: seed 207 of the simulation."""
     office = firm.office

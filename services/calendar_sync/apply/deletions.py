@@ -45,6 +45,7 @@ class Deletions:
         self._store = clients.store
         self._rows = rows
         self._current = current
+        self._others: list[str] | None = None
 
     async def delete_google(self, action: DeleteGoogle) -> None:
         """Delete the event, and the pair."""
@@ -104,9 +105,17 @@ class Deletions:
         Raises:
             Conflict: it is hidden, and the colleague's sync has not claimed it yet.
         """
-        event = await self._moved_event(pair)
-        if event is None:
-            return None
+        event_id = str(pair.google_event_id)
+        for calendar_id in await self._other_calendars():
+            event = await self._find_event(calendar_id, event_id)
+            if event is None or not _is_still_event_of(pair, event):
+                continue
+            reason = await self._reason_of_moved(pair, event)
+            if reason is not None:
+                return reason
+        return None
+
+    async def _reason_of_moved(self, pair: Pair, event: GoogleEvent) -> str | None:
         if self._is_outside_window(event):
             return MOVED_OUTSIDE_WINDOW
         if not _may_be_hidden(pair, event):
@@ -115,15 +124,6 @@ class Deletions:
             return TEXT_ONLY_HERE
         raise Conflict(SYSTEM, "the event was moved to a colleague's calendar")
 
-    async def _moved_event(self, pair: Pair) -> GoogleEvent | None:
-        """The event as it is in a colleague's calendar, if it still carries the pair's marks or none."""
-        event_id = str(pair.google_event_id)
-        for calendar_id in await self._other_calendars():
-            event = await self._find_event(calendar_id, event_id)
-            if event is not None and _is_still_event_of(pair, event):
-                return event
-        return None
-
     def _is_outside_window(self, event: GoogleEvent) -> bool:
         content = event.event
         if not isinstance(content, NormalisedEvent):
@@ -131,12 +131,12 @@ class Deletions:
         return not self._settings.covers(content.first_day, content.last_day)
 
     async def _other_calendars(self) -> list[str]:
-        others = []
-        for cursor in await self._store.load_cursors():
-            calendar_id = cursor.calendar_id
-            if calendar_id and calendar_id != self._settings.calendar_id:
-                others.append(calendar_id)
-        return others
+        """The colleagues' calendars, read once for all deletions of a run."""
+        if self._others is None:
+            cursors = await self._store.load_cursors()
+            known = {cursor.calendar_id for cursor in cursors if cursor.calendar_id}
+            self._others = sorted(known - {self._settings.calendar_id})
+        return self._others
 
     async def _find_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
         try:

@@ -181,6 +181,17 @@ TEXTS: Mapping[str, Text] = {
         ),
         "Unklar, ob der Beteiligte in Advoware schon angelegt ist",
     ),
+    "left_unclear": Text(
+        "BET-22",
+        "Bitte prüfen, ob in Advoware ein Beteiligter übrig ist: {subject}",
+        "Der Eintrag wurde in EspoCRM gelöscht, während er in Advoware angelegt wurde. Ob er dort angelegt ist, lässt "
+        "sich nicht feststellen.",
+        (
+            "In Advoware nach dem Namen suchen.",
+            "Ist der Beteiligte dort vorhanden und wird er nicht gebraucht: ihn dort löschen.",
+        ),
+        outlives_record=True,
+    ),
     "deleted": Text(
         "BET-17",
         "Beteiligter {betnr} wurde in EspoCRM gelöscht: {name}",
