@@ -31,7 +31,7 @@ async def measure(bench: Bench) -> None:
         ids = await firm.people(system, bench.count(RECORDS))
         numbers = await calendar.enter(system, bench.count(APPOINTMENTS))
         await calendar.runs(system, 1)
-        before = await _syncs(system)
+        before = await firm.syncs(system)
         memory = Memory(system)
         webhooks = 0
         for number in range(3 if bench.small else ROUNDS):
@@ -39,7 +39,7 @@ async def measure(bench: Bench) -> None:
             memory.sample()
             megabytes = memory.rounds["worker"][-1]
             bench.say(f"round {number + 1}: worker {megabytes:.1f} MB")
-        syncs = await _syncs(system) - before
+        syncs = await firm.syncs(system) - before
         bench.add("day: webhooks", SUBJECT, "", [webhooks])
         bench.add("day: syncs of Beteiligte", SUBJECT, "", [syncs])
         runs = len(memory.rounds["worker"]) * CALENDAR_RUNS
@@ -61,7 +61,7 @@ class Memory:
             self.rounds[name].append(megabytes)
 
     def show(self, bench: Bench) -> None:
-        """First, middle and last round of each part, and how much the second half has added."""
+        """Each part before the first round, after the first, in the middle, at the end, and at most."""
         for name, values in self.rounds.items():
             moments = {
                 "before": self._start[name],
@@ -132,10 +132,6 @@ async def _until_quiet(system: Stack) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(SECONDS):
             earlier = -1
-            while (now := await _syncs(system)) != earlier:
+            while (now := await firm.syncs(system)) != earlier:
                 earlier = now
                 await asyncio.sleep(1.0)
-
-
-async def _syncs(system: Stack) -> int:
-    return int(await system.audit.fetchval("SELECT count(*) FROM sync_audit"))

@@ -44,9 +44,14 @@ def termin(number: int, kuerzel: str) -> dict[str, Any]:
     }
 
 
+async def syncs(system: Stack) -> int:
+    """How many lines the audit of the syncs has."""
+    return int(await system.audit.fetchval("SELECT count(*) FROM sync_audit"))
+
+
 async def people(system: Stack, count: int) -> list[str]:
     """The ids of so many new CBeteiligte, each synced once, so that nothing is left to do."""
-    total = await system.audit.fetchval("SELECT count(*) FROM sync_audit")
+    total = await syncs(system)
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def make(number: int) -> str:

@@ -521,7 +521,7 @@ class AdressenSync:
     ) -> tuple[Record, LeftOut] | None:
         """The Adresse that an earlier attempt has left."""
         for adresse in await self._read_adressen(run.observed):
-            if run.observed.marked_row(adresse) == action.row["id"]:
+            if run.observed.is_marked_as(adresse, action.row["id"]):
                 return adresse, {}
         return None
 
@@ -647,7 +647,7 @@ class AdressenSync:
 
     def _parts_of(self, observed: Observation, action: CreateCAdressen) -> _NewRow:
         """The attributes of a new CAdressen, by what becomes of them if EspoCRM refuses the record."""
-        attributes = dict(action.attributes)
+        attributes = action.attributes
         owner = only(attributes, OWNER)
         fixed = {
             "beteiligteId": observed.beteiligte_id,

@@ -410,7 +410,7 @@ class BeteiligteSync:
         return state
 
     async def _notify_left(self, entity_id: str) -> None:
-        """Notify a person that what a create has left cannot be distinguished from other records; the record itself is gone."""
+        """Notify a person that it cannot be known what the create of a record has left that is gone."""
         name = await self._notifications.remembered_name(ENTITY_TYPE, entity_id)
         await self._notifications.notify(
             Problem(

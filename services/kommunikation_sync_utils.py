@@ -891,14 +891,11 @@ def _final_memory(run: _Run) -> Memory:
 
 def _refused_values(run: _Run) -> frozenset[Key]:
     """The values that Advoware does not create, as long as EspoCRM holds them and Advoware does not."""
-    refused = set(run.before.refused | run.applied.refused_values)
-    held = {entry.key for entry in run.observed.espocrm.entries}
-    refused &= held
     links = planned_links(run.plan, run.before, run.applied)
-    for link in links.values():
-        if link.espocrm is not None:
-            refused.discard(link.espocrm)
-    return frozenset(refused)
+    in_advoware = {link.espocrm for link in links.values()}
+    held = {entry.key for entry in run.observed.espocrm.entries}
+    refused = run.before.refused | run.applied.refused_values
+    return frozenset(refused & (held - in_advoware))
 
 
 def _not_taken(run: _Run) -> dict[Family, NotTaken]:

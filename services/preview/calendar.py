@@ -58,10 +58,10 @@ class RehearsedTermine:
         """
         if request.is_write:
             written = self._write(request)
-            return _answer(written)
+            return json_answer(written)
         fr_nr = _asked_number(request)
         if fr_nr is not None and fr_nr in self.written:
-            return _answer([self.written[fr_nr]])
+            return json_answer([self.written[fr_nr]])
         answer = await send()
         return self._with_what_would_be(answer)
 
@@ -85,7 +85,7 @@ class RehearsedTermine:
                 shown.append(row)
         if not is_altered:
             return answer
-        return _answer(shown)
+        return json_answer(shown)
 
     def _write(self, request: ForeignRequest) -> Any:
         match request.method:
@@ -148,7 +148,8 @@ def _termin_change(fr_nr: int, before: Record | None, after: Record) -> Change:
     )
 
 
-def _answer(value: Any) -> HttpAnswer:
+def json_answer(value: Any) -> HttpAnswer:
+    """An answer as a foreign system gives it."""
     headers = {"Content-Type": "application/json"}
     body = json.dumps(value).encode()
     return HttpAnswer(200, headers, body)

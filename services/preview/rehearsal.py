@@ -10,7 +10,6 @@ PostgreSQL's statements run in one transaction, which is rolled back.
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,7 +23,11 @@ from services.core.errors import InvalidInput
 from services.core.http import HttpAnswer
 from services.core.resources import Resources
 from services.core.write_guard import ForeignRequest, Send
-from services.preview.calendar import RehearsedCalendar, RehearsedTermine
+from services.preview.calendar import (
+    RehearsedCalendar,
+    RehearsedTermine,
+    json_answer,
+)
 from services.preview.changes import Change, Record
 from services.preview.undone import Undone, undone
 from services.values import advoware_protocol, espocrm_query
@@ -102,12 +105,6 @@ def _unknown(request: ForeignRequest) -> InvalidInput:
     )
 
 
-def _answer(value: Any) -> HttpAnswer:
-    headers = {"Content-Type": "application/json"}
-    body = json.dumps(value).encode()
-    return HttpAnswer(200, headers, body)
-
-
 # -- EspoCRM --------------------------------------------------------------------------------------------------------
 
 
@@ -149,10 +146,10 @@ class _EspoCRM:
         entity_id = unquote(path_id)
         if request.is_write:
             written = self._write(request, entity_type, entity_id)
-            return _answer(written)
+            return json_answer(written)
         key = (entity_type, entity_id)
         if key in self.created:
-            return _answer(self._now(key))
+            return json_answer(self._now(key))
         answer = await send()
         value = answer.json(espocrm_query.SYSTEM)
         if not isinstance(value, dict):
@@ -161,7 +158,7 @@ class _EspoCRM:
             return self._listed(request, entity_type, value, answer)
         if value.get("id") == entity_id:
             record = self._observed(entity_type, value)
-            return _answer(record)
+            return json_answer(record)
         return answer
 
     def _listed(
@@ -177,7 +174,7 @@ class _EspoCRM:
             return answer
         rows = [self._observed(entity_type, row) for row in listed]
         rows += self._new_rows(entity_type, request.params)
-        return _answer({**value, "list": rows})
+        return json_answer({**value, "list": rows})
 
     def _observed(self, entity_type: str, row: Record) -> Record:
         """Remember what was read first, also of a row that shows less; the row as it would be."""
@@ -287,7 +284,7 @@ class _Advoware:
             if match is None:
                 raise _unknown(request)
             written = self._write(request, *match.groups())
-            return _answer(written)
+            return json_answer(written)
         if match is None:
             return await send()
         number, path, _ = match.groups()
@@ -296,12 +293,12 @@ class _Advoware:
         if not number:
             answer = await send()
             rows = record_list(answer.json(advoware_protocol.SYSTEM))
-            return _answer(rows)
+            return json_answer(rows)
         return await self._get(int(number), send)
 
     async def _get(self, betnr: int, send: Send) -> HttpAnswer:
         if betnr in self.written:
-            return _answer(self.written[betnr])
+            return json_answer(self.written[betnr])
         answer = await send()
         value = answer.json(advoware_protocol.SYSTEM)
         self.read[betnr] = single_record(value)

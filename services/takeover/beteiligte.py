@@ -41,7 +41,7 @@ from services.kommunikation_sync_utils import KommunikationSyncManager
 from services.notification_utils import NotificationManager
 from services.takeover.report import Difference, Finding
 from services.values import espocrm_query
-from services.values.merge import Merge, Pair
+from services.values.merge import Merge, Pair, without
 from services.vmh_sync.adressen import plan as adressen
 from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSEN
 from services.vmh_sync.adressen.match import Observation as AdressenObservation
@@ -194,9 +194,7 @@ class BeteiligteReader:
         differing = {*plan.to_espocrm, *plan.to_advoware}
         for held in plan.held:
             differing.add(held.field)
-        settled = dict(plan.settled)
-        for name in differing:
-            settled.pop(name, None)
+        settled = without(plan.settled, differing)
         parts = _Parts(espo, advo, self._now())
         states = [
             *parts.kommunikation(),

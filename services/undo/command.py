@@ -45,7 +45,13 @@ from services.undo.plan import (
 from services.values import espocrm_query
 from services.values.address_block import BLOCK
 from services.values.kind import kind_of_espocrm
-from services.values.merge import Pair, Values, base_from_json, base_to_json
+from services.values.merge import (
+    Pair,
+    Values,
+    base_from_json,
+    base_to_json,
+    only,
+)
 from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
 from services.vmh_sync.adressen.match import shown_values as shown_addresses
 from services.vmh_sync.beteiligte.master_data import MasterDataWriter
@@ -532,6 +538,4 @@ def _by_record(lines: Sequence[Line]) -> dict[str, Record]:
 
 
 def _rechtsform(values: Record) -> Record:
-    if "rechtsform" not in values:
-        return {}
-    return {"rechtsform": values["rechtsform"]}
+    return only(values, ("rechtsform",))

@@ -85,9 +85,8 @@ async def record_outcome(
     if outcome.error:
         level = "error"
         error = without_quotes(outcome.error)
-        error_class, _, _ = outcome.error.partition(
-            ":"
-        )  # foreign words may name people
+        # The class alone: foreign words may name people.
+        error_class, _, _ = outcome.error.partition(":")
     if _is_news(event, outcome):
         entry = AuditEntry(
             entity_type=entity_type,

@@ -12,11 +12,9 @@ from uuid import uuid4
 
 import pytest
 from board_browser import Browser, Dead, form_of
+from operator_desk import called
 from test_pages import ENTITY, TOPIC, in_espocrm, plant
-from typer.testing import CliRunner, Result
 
-from cli.main import app
-from config import get_settings
 from services.api.record_actions import TOPIC as SYNC_NOW
 from services.calendar_sync.model import Pair
 from services.calendar_sync.store import AuditLine, CalendarStore
@@ -52,17 +50,7 @@ async def depth(sources: Sources, topic: str) -> int | None:
 
 async def bitbylaw(sources: Sources, *arguments: str) -> tuple[int, str]:
     """Run the command with the settings of the test; exit status and what it prints, without errors."""
-    environment = {**sources.settings.environment(), "BITBYLAW_ENV_FILE": ""}
-
-    def invoke() -> Result:
-        get_settings.cache_clear()
-        try:
-            return CliRunner().invoke(app, list(arguments), env=environment)
-        finally:
-            get_settings.cache_clear()
-
-    result = await asyncio.to_thread(invoke)
-    assert not isinstance(result.exception, Exception), result.exc_info
+    result = await called(sources.settings, *arguments)
     return result.exit_code, result.stdout
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
-from waiting import held
+from waiting import held, until
 
 from services.calendar_sync.model import HoldDeletions, Pair
 from services.calendar_sync.run import CalendarSync, RunSummary, lock_key
@@ -289,12 +289,6 @@ async def test_a_run_that_ends_before_its_cursor_is_saved_is_repeated(
 
 async def has_row(connection: Any, query: str) -> bool:
     return bool(await connection.fetchval(query))
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(200):
-        while not await condition():
-            await asyncio.sleep(0.1)
 
 
 @in_haste

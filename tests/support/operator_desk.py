@@ -11,17 +11,15 @@ import asyncpg
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from config import get_settings
+from config import Settings, get_settings
 from local_engine.database import Database
 from services.core.resources import Resources
 
 
-async def command(
-    resources: Resources, *arguments: str, **variables: str
-) -> tuple[int, str]:
-    """``bitbylaw ...`` in this process: exit status, and output with errors; ``variables`` override the settings."""
+async def called(settings: Settings, *arguments: str, **variables: str) -> Result:
+    """What ``bitbylaw ...`` comes to in this process; ``variables`` override the settings."""
     environment: Mapping[str, str] = {
-        **resources.settings.environment(),
+        **settings.environment(),
         "BITBYLAW_ENV_FILE": "",
         "COLUMNS": "200",
         **variables,
@@ -36,6 +34,14 @@ async def command(
 
     result = await asyncio.to_thread(invoke)
     assert not isinstance(result.exception, Exception), result.exc_info
+    return result
+
+
+async def command(
+    resources: Resources, *arguments: str, **variables: str
+) -> tuple[int, str]:
+    """The same: exit status, and output with errors."""
+    result = await called(resources.settings, *arguments, **variables)
     return result.exit_code, result.output
 
 

@@ -35,6 +35,7 @@ from services.calendar_sync.recurrence import (
     has_berlins_clock,
     time_zone,
 )
+from services.values.merge import only
 
 
 def google_body(
@@ -126,10 +127,8 @@ def texts_body(
     if event.anonymised or fr_nr is None:
         return hide_body(fr_nr, sync_id)
     whole = google_body(event, fr_nr, sync_id, is_own=is_own)
-    body = {}
-    for name in (*GOOGLE_NAMES.values(), "visibility", "extendedProperties"):
-        if name in whole:
-            body[name] = whole[name]
+    names = (*GOOGLE_NAMES.values(), "visibility", "extendedProperties")
+    body = only(whole, names)
     if not is_own:
         body["visibility"] = "default"
     return body

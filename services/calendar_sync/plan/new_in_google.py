@@ -109,13 +109,14 @@ def _plan_readable(
     event: NormalisedEvent,
     pair: Pair | None,
 ) -> Iterator[Action]:
-    if view.may_post() and _may_lack_its_title(view, google, event):
+    if not view.may_post():
+        if pair is None or pair.untranslatable:
+            yield RememberPending(google, pair)
+    elif _may_lack_its_title(view, google, event):
         yield ConfirmGoogle(pair or view.row_of_marked(google))
-    elif view.may_post():
+    else:
         shown = view.settings.shown(event, persons_private=google.is_private)
         yield PostAdvoware(google, event, shown, pair)
-    elif pair is None or pair.untranslatable:
-        yield RememberPending(google, pair)
 
 
 def _may_lack_its_title(

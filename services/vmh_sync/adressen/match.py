@@ -75,6 +75,10 @@ class Observation:
             return True
         return replace(state, deleted_at=None).belongs_to(self.betnr)
 
+    def is_marked_as(self, adresse: Mapping[str, Any], entity_id: str) -> bool:
+        """Whether the Adresse carries the mark of this CAdressen."""
+        return self.marked_row(adresse) == entity_id
+
     def marked_row(self, adresse: Mapping[str, Any]) -> str | None:
         """The CAdressen that the mark in ``bemerkung`` names, unless that was released with its CBeteiligte."""
         mark = espocrm_id_of(adresse.get("bemerkung"))

@@ -286,7 +286,7 @@ def _settle_pair(
         )
     # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
     # The mark is written by a create alone, and what is created is in use.
-    was_created = observed.marked_row(adresse) == row["id"]
+    was_created = observed.is_marked_as(adresse, row["id"])
     activity = _activity(observed, state, was_active=was_created, is_active_now=False)
     status = "clean"
     if activity_problems(observed, row, adresse, activity):
@@ -691,7 +691,7 @@ def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncSt
     if state is None:
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
     elif state.advoware_id != link:
-        is_copy = observed.marked_row(adresse) == row["id"]
+        is_copy = observed.is_marked_as(adresse, row["id"])
         base = state.base if is_copy else {}
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link, base=base)
     return replace(state, advoware_row_id=adresse.get("rowId"))
