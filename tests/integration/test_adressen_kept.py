@@ -553,20 +553,58 @@ async def test_after_the_migration_what_waited_still_waits_and_nothing_is_sent_a
     assert row(office, entity_id)["syncStatus"] == "clean"
 
 
+def replace_by_copies(office: Office, number: int, *streets: str) -> None:
+    """A person copies an Adresse in Advoware, remark included, changes the copies, and removes the original."""
+    changes: list[dict[str, Any]] = [{"id": number, "delete": True}]
+    for street in streets:
+        office.advoware.beteiligte.copy_address(office.betnr, number, office.betnr)
+        copy = max(adresse["id"] for adresse in adressen(office))
+        changes.append({"id": copy, "strasse": street})
+    office.edit_beteiligter(adressen=changes)
+
+
+async def test_of_two_copies_that_replace_their_original_one_is_the_pair_and_one_new(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    replace_by_copies(office, adressen(office)[0]["id"], "Am Wall 1", "Am Wall 2")
+    await sync()
+    streets = {r["id"]: r["adresseStreet"] for r in office.records("CAdressen")}
+    assert streets.pop(entity_id) == "Am Wall 1"
+    assert list(streets.values()) == ["Am Wall 2"]
+    await assert_settled(office, sync)
+
+
+async def test_edits_of_both_sides_meet_in_a_copy_that_replaces_its_original(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    replace_by_copies(office, adressen(office)[0]["id"], "Am Wall 1")
+    await office.edit("CAdressen", entity_id, adresseCity="Celle")
+    await sync()
+    shown, (adresse,) = row(office, entity_id), adressen(office)
+    assert (shown["adresseStreet"], shown["adresseCity"]) == ("Am Wall 1", "Celle")
+    assert (adresse["strasse"], adresse["ort"]) == ("Am Wall 1", "Celle")
+    await assert_settled(office, sync)
+
+
+async def test_a_copy_that_replaces_what_is_deactivated_meanwhile_waits_for_a_person(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    replace_by_copies(office, adressen(office)[0]["id"], "Am Wall 1")
+    await office.edit("CAdressen", entity_id, isActive=False)
+    assert reasons(await sync()) == ["address_delete_required"]
+    assert adressen(office)[0]["strasse"] == "Am Wall 1"
+
+
 @pytest.mark.parametrize("is_edited", [True, False])
 async def test_what_a_person_has_changed_in_a_copy_that_replaces_its_original_is_an_edit(
     office: Office, sync: Any, is_edited: bool
 ) -> None:
     entity_id = await linked(office, sync)
     first = adressen(office)[0]
-    office.advoware.beteiligte.copy_address(office.betnr, first["id"], office.betnr)
-    copy = adressen(office)[1]
-    office.edit_beteiligter(
-        adressen=[
-            {"id": copy["id"], "strasse": "Am Wall 1"},
-            {"id": first["id"], "delete": True},
-        ]
-    )
+    replace_by_copies(office, first["id"], "Am Wall 1")
     street = "Am Wall 1"
     if is_edited:
         street = "Neue Straße 7"
