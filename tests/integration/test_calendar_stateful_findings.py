@@ -805,3 +805,28 @@ def test_an_event_that_waited_outside_the_window_becomes_its_colleagues_termin_w
         Act("AI", 0, "move to colleague", When(500)),
     )
     run(world, configuration, *entered, *moved, SyncAll(), Jump(24 * 300), SyncAll())
+
+
+#: What may happen to an event that waits outside of the window in a colleague's calendar.
+AFTERWARDS: list[tuple[Step, ...]] = [
+    (DropEvent("SB", 0), SyncAll()),
+    (Act("SB", 0, "move to colleague", When(500)), EditEvent("AI", 0, "move", When(9))),
+    (EditTermin(0, "text", When(6)), SyncAll(), EditTermin(0, "move", When(8))),
+    (EditTermin(0, "privat", When(6)), SyncAll(), Jump(24 * 300)),
+    (EditTermin(0, "anwalt", When(6), to=""),),
+]
+
+
+@pytest.mark.parametrize("configuration", [LAST_CHANGE, HIDDEN])
+@pytest.mark.parametrize("afterwards", AFTERWARDS)
+def test_whatever_happens_to_an_event_that_waits_outside_the_window_nothing_is_lost(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    afterwards: tuple[Step, ...],
+) -> None:
+    moved = (
+        EditEvent("AI", 0, "move", When(500)),
+        Act("AI", 0, "move to colleague", When(500)),
+    )
+    entered = EnterTermin("AI", When(6)), SyncAll(), *moved, SyncAll()
+    run(world, configuration, *entered, *afterwards, SyncAll())
