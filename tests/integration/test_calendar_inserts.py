@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from calendar_office import CalendarOffice, in_haste, office
+import pytest
+from calendar_office import CalendarOffice, clock_times, in_haste, office, timed
 from waiting import held, until
 from watched_journal import WatchedJournal
 
@@ -71,3 +72,41 @@ async def test_while_google_is_away_it_is_asked_for_one_event_at_a_time_and_for_
 
     assert max(unanswered) == 1
     assert len(_inserts(office)) == 3 * tries_of_one
+
+
+@in_haste
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"extendedProperties": None},
+        {"extendedProperties": None, "summary": "mein Titel"},
+        {"extendedProperties": None, **timed("2026-03-12", "07:00", "07:30")},
+        {"summary": "mein Titel", "location": "Café"},
+        {"extendedProperties": None, "visibility": "private"},
+    ],
+)
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_an_event_whose_insert_was_not_answered_is_the_termins_whatever_its_owner_made_of_it(
+    office: CalendarOffice, edited: dict[str, Any], is_listed: bool
+) -> None:
+    await office.sync()
+    office.strike("google", method="POST", path="/events$", when="after", reset=True)
+    office.strike("google", method="POST", path="/events$", status=503, count=20)
+    fr_nr = office.termin("Besprechung")
+    await office.try_sync()
+    office.recover()
+    (inserted,) = office.events("SB")
+    office.change_event(inserted["id"], **edited)
+    if not is_listed:
+        lacks = [{"field": "items[]", "how": "missing"}]
+        office.strike("google", method="GET", path="/events$", answer=lacks)
+
+    await office.sync()
+    await office.sync_until_calm()
+
+    (event,) = office.events("SB")
+    assert (event["id"], event["summary"]) == (inserted["id"], "Besprechung")
+    assert clock_times(event) == clock_times(inserted)
+    assert (await office.pair()).advoware_frnr == fr_nr
+    kept = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
+    assert bool(kept) == bool({"summary", "start"} & set(edited))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -117,6 +118,8 @@ def _frames(coroutine: Any) -> list[str]:
 
 def _report(firm: Firm, error: BaseException) -> str:
     lines = [line[:240] for line in firm.trace[-40:]]
+    if not isinstance(error, AssertionError):
+        lines += traceback.format_tb(error.__traceback__)[-6:]
     return "\n".join([f"{type(error).__name__}: {error}"[:4000], *lines])
 
 

@@ -96,7 +96,7 @@ class GoogleSide:
         termin = action.termin
         body = {**self._body(action.event, termin.fr_nr, pair), **kept}
         for candidate in self._ids_from(event_id, termin.fr_nr):
-            written = await self._insert_as(candidate, body, termin.fr_nr)
+            written = await self._insert_as(candidate, body, action, pair)
             if written is not None:
                 pair = replace(pair, google_event_id=candidate)
                 event = read_google_event(written)
@@ -112,8 +112,14 @@ class GoogleSide:
         for further in FURTHER_IDS:
             yield google_event_id(fr_nr, self._calendar_id, generation + further)
 
-    async def _insert_as(self, event_id: str, body: Json, fr_nr: int) -> Json | None:
-        """The event that now exists under this id; None if the id cannot be used for it."""
+    async def _insert_as(
+        self, event_id: str, body: Json, action: _Making, pair: Pair
+    ) -> Json | None:
+        """The event that now exists under this id; None if the id cannot be used for it.
+
+        One that is there already is that of the Termin even if it names none: its id says so, and its owner or a
+        program may have dropped our properties.
+        """
         new = {**body, "id": event_id}
         try:
             return await self._google.insert_event(self._calendar_id, new)
@@ -125,8 +131,12 @@ class GoogleSide:
                 return await self._revive(event_id, body, present)
         except (Forbidden, NotFound):  # Google does not give back every deleted event
             return None
-        if read_google_event(present).fr_nr != fr_nr:
+        found = read_google_event(present)
+        if found.fr_nr not in {None, action.termin.fr_nr}:
             return None
+        if not shows(found, action.event):
+            owned = replace(pair, google_event_id=event_id)
+            await self._rows.keep_overwritten(owned, [found])
         return await self._google.patch_event(
             self._calendar_id, event_id, body, if_match=present.get("etag")
         )
@@ -225,6 +235,8 @@ class GoogleSide:
         )
         shown = google
         if action.write:
+            if not shows(google, action.event):
+                await self._rows.keep_overwritten(pair, [google])
             shown = await self.patch(
                 pair, action.event, termin.fr_nr, google.etag, google
             )
