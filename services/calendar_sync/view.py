@@ -11,6 +11,7 @@ from uuid import NAMESPACE_OID, uuid5
 from services.calendar_sync.mapping import generation_of, original_start
 from services.calendar_sync.model import (
     HAS_EXCEPTIONS,
+    MOVED_AWAY,
     GoogleEvent,
     NormalisedEvent,
     Pair,
@@ -353,6 +354,11 @@ class CalendarView:
         return google.shows_text or any(
             item.shows_text for item in self.occurrences.get(google.id, ())
         )
+
+    def is_moved_away(self, pair: Pair) -> bool:
+        """Whether a person has moved the pair's event to a colleague; an incremental list is silent about it."""
+        is_here = pair.google_event_id in self.events
+        return pair.untranslatable in MOVED_AWAY and not is_here
 
     # -- what may be done -----------------------------------------------------------------------------------------
 
