@@ -867,3 +867,18 @@ def test_whatever_happens_to_an_event_that_waits_outside_the_window_nothing_is_l
     )
     entered = EnterTermin("AI", When(6)), SyncAll(), *moved, SyncAll()
     run(world, configuration, *entered, *afterwards, SyncAll())
+
+
+@pytest.mark.parametrize("at", range(4, 10))
+@pytest.mark.parametrize("what", ["text", "move"])
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE])
+def test_an_event_under_a_further_id_is_its_termins_also_without_our_marks(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    what: Any,
+    at: int,
+) -> None:
+    entered = EnterTermin("SB", When(3, series="weekly")), SyncAll()
+    dropped = DropEvent("SB", 0), Sync("SB", at=at, meanwhile=Cancel())
+    edited = EditEvent("SB", 0, "strip", When(3)), EditEvent("SB", 0, what, When(5))
+    run(world, configuration, *entered, *dropped, *edited, SyncAll())
