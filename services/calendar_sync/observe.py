@@ -359,8 +359,8 @@ def _without_termin(listing: GoogleListing, pairs: Sequence[Pair]) -> list[Googl
 
 
 def _is_marked(event: GoogleEvent, paired: set[str | None]) -> bool:
-    is_ours = event.fr_nr is not None or is_inserted_by_sync(event.id)
-    return is_ours and event.id not in paired
+    is_advowares = event.fr_nr is not None or is_inserted_by_sync(event.id)
+    return is_advowares and event.id not in paired
 
 
 def _may_be_hidden_elsewhere(event: GoogleEvent) -> bool:

@@ -741,6 +741,20 @@ def test_a_create_of_unknown_fate_is_not_repeated_while_the_list_lacks_termine_t
     run(world, WRITING, *entered, SyncAll(), *lost, Sync("SB"), lacking, SyncAll())
 
 
+@pytest.mark.parametrize("probability", [1.0, 0.5])
+@pytest.mark.parametrize("trouble", ["cut_after", "error_after", "half"])
+def test_a_create_of_unknown_fate_is_not_forgotten_while_the_list_lacks_termine_that_exist(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    trouble: str,
+    probability: float,
+) -> None:
+    entered = [EnterTermin("SB", When(day)) for day in range(1, 7)]
+    lost = EnterEvent("SB", When(9)), Trouble("advoware", trouble, "POST", count=1)
+    lacking = Surprise("advoware", "lacks some", probability=probability)
+    steps = (*entered, SyncAll(), *lost, Sync("SB"), lacking, Jump(26), SyncAll())
+    run(world, WRITING, *steps, SyncAll())
+
+
 @pytest.mark.parametrize("kind", ["changed", "refused", "unavailable"])
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_a_hidden_event_without_marks_is_one_also_where_its_termin_could_not_be_created(
