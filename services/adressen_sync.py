@@ -62,6 +62,7 @@ from services.vmh_sync.adressen.match import (
     is_active,
     left_behind,
     match_addresses,
+    regained,
     shown_values,
     states_with_sent,
     with_whereabouts,
@@ -400,6 +401,8 @@ class AdressenSync:
         states = await store.load_parts(ENTITY_TYPE, betnr, sorted(ids))
         states = await store.all_opened(states, *shown_values(known, listing.adressen))
         unstored = interrupted(states)
+        back = regained(states, known, betnr)
+        states = {**states, **back}
         return Observation(
             espo["id"],
             advo,
@@ -409,7 +412,7 @@ class AdressenSync:
             states=states_with_sent(states, known, listing.adressen),
             direction=direction,
             now=self._resources.now(),
-            interrupted=unstored,
+            unstored=unstored | back.keys(),
         )
 
     async def _look_for(self, run: _Run, found: Match) -> dict[str, Whereabouts]:
@@ -921,7 +924,7 @@ class AdressenSync:
         observed = run.observed
         entity_id = state.entity_id
         known = observed.states.get(entity_id)
-        if state == known and entity_id not in observed.interrupted:
+        if state == known and entity_id not in observed.unstored:
             return
         if known is not None and _is_linked_elsewhere(known, observed):
             left = left_behind(known, observed.now)

@@ -37,7 +37,8 @@ class Observation:
         rows: all CAdressen of the CBeteiligte.
         adressen: all Adressen of the Beteiligter that are readable, in the order of their ids.
         states: by CAdressen id; also those of deleted CAdressen, and what `left_behind` has kept.
-        interrupted: ids of the CAdressen of which a run could not store what it had written (`states_with_sent`).
+        unstored: ids of the CAdressen whose state is another one here than in the store (`states_with_sent`,
+            `regained`).
         direction: with ``to_advoware`` nothing is brought over to EspoCRM in this run.
         now: the present, aware.
     """
@@ -50,7 +51,7 @@ class Observation:
     states: Mapping[str, SyncState]
     direction: Direction
     now: datetime
-    interrupted: frozenset[str] = frozenset()
+    unstored: frozenset[str] = frozenset()
 
     @property
     def betnr(self) -> str:
@@ -104,6 +105,25 @@ def shown_values(
         values = _mapper.comparable_from_advoware(adresse)
         compared.append(values_to_json(values))
     return [rows, adressen, compared]
+
+
+def regained(
+    states: Mapping[str, SyncState], rows: Sequence[Record], betnr: str
+) -> dict[str, SyncState]:
+    """The states of CAdressen whose CBeteiligte was deleted and is there again, with the links that they had.
+
+    Without what both sides agreed on then, an edit on either side would give way to the other one's old value.
+    """
+    found: dict[str, SyncState] = {}
+    for row in rows:
+        state = states.get(row["id"])
+        adresse_id = row.get("advowareId")
+        if state is None or not state.is_released or not isinstance(adresse_id, int):
+            continue
+        if state.released_from == betnr:
+            link = f"{betnr}/{adresse_id}"
+            found[row["id"]] = replace(state, advoware_id=link, deleted_at=None)
+    return found
 
 
 def interrupted(states: Mapping[str, SyncState]) -> frozenset[str]:
