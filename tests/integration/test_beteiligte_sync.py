@@ -11,6 +11,7 @@ from beteiligte_office import MAILS, PHONES, WRITES, Office, office
 from waiting import held
 
 from services.bankverbindungen_sync import BankverbindungenSync
+from services.beteiligte_check import BeteiligteCheck
 from services.core.errors import RateLimited, Unavailable, UnexpectedAnswer
 from services.core.locks import beteiligte_lock_key
 from services.values.sealed import seal
@@ -423,6 +424,61 @@ async def test_a_record_merged_before_its_create_was_known_is_reported_as_merged
 
     (task,) = await office.tasks()
     assert "zusammengeführt" in task["name"]
+
+
+async def replaced_number(office: Office, first_name: str, **fault: Any) -> str:
+    """The id of a person whose number was edited on both sides, and EspoCRM's was sent, with that answer."""
+    entity_id, betnr = await office.linked_person(
+        firstName=first_name, phoneNumberData=PHONES
+    )
+    number = office.in_advoware(betnr)["kommunikation"][0]["id"]
+    kept = {**PHONES[0], "phoneNumber": "+4951166666"}
+    await office.edit_espocrm(entity_id, phoneNumberData=[kept])
+    contact = {"id": number, "tlf": "0511 77777"}
+    await office.edit_advoware(betnr, kommunikation=[contact])
+    await office.fault(
+        office.advoware, method="PUT", path="Kommunikationen", count=1, **fault
+    )
+    assert (await office.sync(entity_id)).result == "failed"
+    return entity_id
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_what_was_replaced_in_advoware_is_reported_although_the_record_is_deleted_then(
+    office: Office, is_done: bool
+) -> None:
+    when = "after" if is_done else "before"
+    entity_id = await replaced_number(office, "Anna", status=500, when=when)
+    await office.delete_in_espocrm(entity_id)
+    office.clock.advance(minutes=2)
+
+    for _ in range(2):
+        assert (await office.sync(entity_id, "delete")).result == "deleted"
+
+    reported = [task for task in await office.tasks() if "0511 77777" in str(task)]
+    assert len(reported) == is_done
+    assert ("0511 77777" in str(await office.audit(entity_id))) == is_done
+
+
+async def test_what_was_replaced_in_advoware_is_reported_when_many_records_are_deleted(
+    office: Office,
+) -> None:
+    entity_id = await replaced_number(office, "Anna", status=500, when="after")
+    others = [(await office.linked_person(firstName=name))[0] for name in ("B", "C")]
+    for gone in (entity_id, *others):
+        await office.delete_in_espocrm(gone)
+    office.clock.advance(minutes=2)
+    found: list[str] = []
+
+    async def enqueue(message: dict[str, Any]) -> None:
+        found.append(message["data"]["entity_id"])
+
+    await BeteiligteCheck(resources=office.resources).run(enqueue)
+    for gone in found:
+        await office.sync(gone, "sync_check", "cron")
+
+    assert found == [entity_id]
+    assert [task for task in await office.tasks() if "0511 77777" in str(task)]
 
 
 async def test_an_older_namesake_is_not_what_a_deleted_records_create_has_left(
