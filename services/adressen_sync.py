@@ -64,7 +64,9 @@ from services.vmh_sync.adressen.match import (
     match_addresses,
     regained,
     shown_values,
+    state_of_unanswered,
     states_with_sent,
+    unanswered,
     with_whereabouts,
 )
 from services.vmh_sync.adressen.plan import (
@@ -402,6 +404,9 @@ class AdressenSync:
         states = await store.all_opened(states, *shown_values(known, listing.adressen))
         unstored = interrupted(states)
         back = regained(states, known, betnr)
+        made = unanswered(states, known, listing.adressen)
+        if made:
+            back |= await self._states_of_unanswered(betnr, made, store)
         states = {**states, **back}
         return Observation(
             espo["id"],
@@ -414,6 +419,17 @@ class AdressenSync:
             now=self._resources.now(),
             unstored=unstored | back.keys(),
         )
+
+    async def _states_of_unanswered(
+        self, betnr: str, adressen: Mapping[str, Record], store: SyncStore
+    ) -> dict[str, SyncState]:
+        sent = await store.sent_by_creates(ENTITY_TYPE, adressen)
+        states = {}
+        for entity_id, values in sent.items():
+            adresse = adressen[entity_id]
+            link = f"{betnr}/{adresse['id']}"
+            states[entity_id] = state_of_unanswered(entity_id, link, adresse, values)
+        return states
 
     async def _look_for(self, run: _Run, found: Match) -> dict[str, Whereabouts]:
         """Where the CAdressen are that EspoCRM's list lacks."""

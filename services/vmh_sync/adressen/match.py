@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import Any, Literal
 
 from services.adressen_mapper import AdressenMapper, espocrm_id_of, has_content
-from services.values.merge import SENDING, Value, text_of, values_to_json
+from services.values.merge import (
+    SENDING,
+    Pair,
+    Value,
+    base_to_json,
+    text_of,
+    values_to_json,
+)
 from services.vmh_sync.result import Direction
 from services.vmh_sync.sending import with_sent
 from services.vmh_sync.store import SyncState
@@ -124,6 +131,47 @@ def regained(
             link = f"{betnr}/{adresse_id}"
             found[row["id"]] = replace(state, advoware_id=link, deleted_at=None)
     return found
+
+
+def unanswered(
+    states: Mapping[str, SyncState],
+    rows: Sequence[Record],
+    adressen: Sequence[Record],
+) -> dict[str, Record]:
+    """The Adressen whose mark names a CAdressen of which nothing is known, by its id: their create was not answered."""
+    ids = [str(row["id"]) for row in rows]
+    found: dict[str, Record] = {}
+    for adresse in adressen:
+        mark = espocrm_id_of(adresse.get("bemerkung"))
+        if mark is None:
+            continue
+        entity_id = _named_id(mark, ids)
+        if entity_id in ids and entity_id not in states:
+            found.setdefault(entity_id, adresse)
+    return found
+
+
+def state_of_unanswered(
+    entity_id: str, link: str, adresse: Record, sent: Mapping[str, Any]
+) -> SyncState:
+    """What is known of such an Adresse: both sides held what was sent, so what differs from that is an edit.
+
+    Not where Advoware shows the same in other letters, cut off or not at all: it may have stored it like that.
+    """
+    shown = _mapper.comparable_from_advoware(adresse)
+    pairs = {
+        name: Pair(value, value)
+        for name, value in sent.items()
+        if name in shown and not _may_be_stored_form(value, shown[name])
+    }
+    return SyncState(ENTITY_TYPE, entity_id, advoware_id=link, base=base_to_json(pairs))
+
+
+def _may_be_stored_form(sent: Value, shown: Value) -> bool:
+    """Whether Advoware may have made the one of the other when it stored it."""
+    one = str(text_of(sent) or "").casefold()
+    other = str(text_of(shown) or "").casefold()
+    return sent != shown and one.startswith(other)
 
 
 def interrupted(states: Mapping[str, SyncState]) -> frozenset[str]:
