@@ -396,8 +396,8 @@ class BeteiligteSync:
     async def _notify_late_losses(
         self, entity_id: str, betnr: str, store: SyncStore
     ) -> None:
-        """Notify of what its last sync has replaced in Advoware: no further run of the record will."""
-        lost = await self._kommunikation.losses_of_deleted(entity_id, betnr, store)
+        """Notify of what its last sync has replaced at a Beteiligter whom no further run of the record will read."""
+        lost = await self._kommunikation.losses_left_at(entity_id, betnr, store)
         if not lost:
             return
         entry = AuditEntry(
@@ -551,6 +551,8 @@ class BeteiligteSync:
         await self._gone.end_tasks(espo["id"], betnr, store)
         if state is not None and state.advoware_id == betnr:
             return state
+        if state is not None and state.advoware_id and state.deleted_at is None:
+            await self._notify_late_losses(espo["id"], state.advoware_id, store)
         return await inherit_state(espo, betnr, store) or state
 
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:

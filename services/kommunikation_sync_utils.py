@@ -248,10 +248,12 @@ class KommunikationSyncManager:
         )
         return await self._apply(run)
 
-    async def losses_of_deleted(
+    async def losses_left_at(
         self, entity_id: str, betnr: str, store: SyncStore
     ) -> list[Record]:
-        """The audit's lines of what the last sync of a record that is gone has replaced in Advoware, and not reported.
+        """The audit's lines of what a record's last sync with a Beteiligter has replaced there, and not reported.
+
+        For one that is not synced with him any more: it is deleted, or has another number.
 
         Raises:
             NotBefore: a request of that sync may still be under way.

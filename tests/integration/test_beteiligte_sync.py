@@ -460,6 +460,23 @@ async def test_what_was_replaced_in_advoware_is_reported_although_the_record_is_
     assert ("0511 77777" in str(await office.audit(entity_id))) == is_done
 
 
+async def test_what_was_replaced_in_advoware_is_reported_although_the_number_is_another_then(
+    office: Office,
+) -> None:
+    entity_id = await replaced_number(office, "Anna", status=500, when="after")
+    namesake = {"rechtsform": "Frau", "vorname": "Anna", "name": "Muster"}
+    other = office.advoware.beteiligte.create(namesake, "SB")["betNr"]
+    await office.edit_espocrm(entity_id, betnr=other)
+    office.clock.advance(minutes=2)
+
+    await office.sync(entity_id)
+    await office.sync(entity_id)
+
+    reported = [task for task in await office.tasks() if "0511 77777" in str(task)]
+    assert len(reported) == 1
+    assert "0511 77777" in str(await office.audit(entity_id))
+
+
 async def test_what_was_replaced_in_advoware_is_reported_when_many_records_are_deleted(
     office: Office,
 ) -> None:
