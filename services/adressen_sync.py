@@ -62,8 +62,11 @@ from services.vmh_sync.adressen.match import (
     is_active,
     left_behind,
     match_addresses,
+    regained,
     shown_values,
+    state_of_unanswered,
     states_with_sent,
+    unanswered,
     with_whereabouts,
 )
 from services.vmh_sync.adressen.plan import (
@@ -400,6 +403,11 @@ class AdressenSync:
         states = await store.load_parts(ENTITY_TYPE, betnr, sorted(ids))
         states = await store.all_opened(states, *shown_values(known, listing.adressen))
         unstored = interrupted(states)
+        back = regained(states, known, betnr)
+        made = unanswered(states, known, listing.adressen)
+        if made:
+            back |= await self._states_of_unanswered(betnr, made, store)
+        states = {**states, **back}
         return Observation(
             espo["id"],
             advo,
@@ -409,8 +417,19 @@ class AdressenSync:
             states=states_with_sent(states, known, listing.adressen),
             direction=direction,
             now=self._resources.now(),
-            interrupted=unstored,
+            unstored=unstored | back.keys(),
         )
+
+    async def _states_of_unanswered(
+        self, betnr: str, adressen: Mapping[str, Record], store: SyncStore
+    ) -> dict[str, SyncState]:
+        sent = await store.sent_by_creates(ENTITY_TYPE, adressen)
+        states = {}
+        for entity_id, values in sent.items():
+            adresse = adressen[entity_id]
+            link = f"{betnr}/{adresse['id']}"
+            states[entity_id] = state_of_unanswered(entity_id, link, adresse, values)
+        return states
 
     async def _look_for(self, run: _Run, found: Match) -> dict[str, Whereabouts]:
         """Where the CAdressen are that EspoCRM's list lacks."""
@@ -921,7 +940,7 @@ class AdressenSync:
         observed = run.observed
         entity_id = state.entity_id
         known = observed.states.get(entity_id)
-        if state == known and entity_id not in observed.interrupted:
+        if state == known and entity_id not in observed.unstored:
             return
         if known is not None and _is_linked_elsewhere(known, observed):
             left = left_behind(known, observed.now)

@@ -44,10 +44,9 @@ class TermineAnswer:
         """The items, cleaned; what is no record is among them. Takes a while for thousands of them.
 
         Raises:
-            UnexpectedAnswer: the answer is no list.
+            UnexpectedAnswer: the answer is no list, or has no body.
         """
-        answer = self._answer.json(SYSTEM)
-        return rows_of(clean_value(answer))
+        return _rows(self._answer)
 
 
 def require_request_over(resources: Resources, started_at: datetime) -> None:
@@ -114,8 +113,8 @@ class AdvowareService:
 
     async def find_beteiligte(self, **filters: str) -> list[dict[str, Any]]:
         """The Beteiligte whose fields equal the given ones, such as ``name`` and ``vorname`` [A]."""
-        answer = await self._call(BETEILIGTE, params=filters)
-        return record_list(answer)
+        answer = await self.api.request(BETEILIGTE, params=filters)
+        return record_list(_rows(answer))
 
     async def create_beteiligter(self, record: dict[str, Any]) -> dict[str, Any]:
         """Create a Beteiligter; the answer contains at least ``betNr``."""
@@ -172,8 +171,8 @@ class AdvowareService:
 
     async def list_mitarbeiter(self) -> list[Any]:
         """The active employees, rows with ``kuerzel`` and ``name``; what is no record is among them."""
-        answer = await self._call(MITARBEITER, params={"aktiv": "true"})
-        return rows_of(answer)
+        answer = await self.api.request(MITARBEITER, params={"aktiv": "true"})
+        return _rows(answer)
 
     async def list_termine(self, kuerzel: str, first: date, last: date) -> list[Any]:
         """An employee's Termine with a day from ``first`` to ``last`` (both included), and those of all employees.
@@ -198,11 +197,11 @@ class AdvowareService:
         """
         number = int(frnr)
         try:
-            answer = await self._call(TERMINE, params=_frnr(number))
+            answer = await self.api.request(TERMINE, params=_frnr(number))
         except NotFound:
             await self._require_that_it_answers()
             raise
-        rows = record_list(answer)
+        rows = record_list(_rows(answer))
         if not rows:
             raise NotFound(SYSTEM, f"no Termin has the frNr {number}")
         record = single_record(rows)
@@ -250,6 +249,11 @@ class AdvowareService:
             return single_record(clean_value(answer.json(SYSTEM)))
         except UnexpectedAnswer:
             return None
+
+
+def _rows(answer: HttpAnswer) -> list[Any]:
+    """The items of a list, cleaned. An answer that broke off before its body does not say that there are none."""
+    return rows_of(clean_value(answer.json_of_list(SYSTEM)))
 
 
 def _frnr(frnr: int) -> dict[str, str]:

@@ -30,6 +30,7 @@ from services.core.log import log
 from services.core.operation.cron_runs import note_oldest_unsynced
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
+from services.kommunikation_sync_utils import ENTITY_TYPE as KOMMUNIKATION
 from services.notification_utils import NotificationManager
 from services.values.espocrm_query import (
     PAGE_SIZE,
@@ -45,6 +46,7 @@ from services.values.espocrm_query import (
 from services.values.merge import base_from_json, text_of
 from services.vmh_sync.beteiligte.create import ENTITY_TYPE
 from services.vmh_sync.beteiligte.status import STALE_HOURS
+from services.vmh_sync.kommunikation.memory import has_unreported
 from services.vmh_sync.store import SyncState, SyncStore
 
 TOPIC = "vmh.beteiligte.sync_check"
@@ -246,7 +248,7 @@ class BeteiligteCheck:
         others: list[str] = []
         for entity_id in missing:
             state = await store.load(ENTITY_TYPE, entity_id)
-            if state is not None and await self._is_deleted(entity_id, state):
+            if state is not None and await self._is_deleted(entity_id, state, store):
                 deleted[entity_id] = state
             else:
                 others.append(entity_id)
@@ -267,13 +269,18 @@ class BeteiligteCheck:
         )
         return others
 
-    async def _is_deleted(self, entity_id: str, state: SyncState) -> bool:
+    async def _is_deleted(
+        self, entity_id: str, state: SyncState, store: SyncStore
+    ) -> bool:
         """Whether a record is gone and Advoware still has it; what else has become of it its own sync finds out.
 
         Raises:
             ForeignSystemError: EspoCRM or Advoware does not answer, and will not for the next one.
         """
         if state.advoware_id is None or not await self._is_gone(entity_id):
+            return False
+        contacts = await store.load(KOMMUNIKATION, entity_id)
+        if contacts is not None and has_unreported(contacts, state.advoware_id):
             return False
         return (
             await self._gone.fate_of(entity_id, state.advoware_id)

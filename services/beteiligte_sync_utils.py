@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -387,10 +387,34 @@ class BeteiligteSync:
     async def _notify_deleted(
         self, entity_id: str, betnr: str, store: SyncStore
     ) -> None:
+        await self._notify_late_losses(entity_id, betnr, store)
         fate = await self._gone.fate_of(entity_id, betnr)
         await self._gone.notify(entity_id, betnr, fate)
         if not fate.took_parts_of(entity_id):
             await store.release_parts(betnr, self._resources.now())
+
+    async def _notify_late_losses(
+        self, entity_id: str, betnr: str, store: SyncStore
+    ) -> None:
+        """Notify of what its last sync has replaced at a Beteiligter whom no further run of the record will read."""
+        lost = await self._kommunikation.losses_left_at(entity_id, betnr, store)
+        if not lost:
+            return
+        entry = AuditEntry(
+            ENTITY_TYPE,
+            entity_id,
+            TOPIC_PREFIX,
+            "sync",
+            "conflict_found",
+            0.0,
+            betnr,
+            lost,
+        )
+        await store.append_audit(entry, self._resources.now())
+        name = await self._notifications.remembered_name(ENTITY_TYPE, entity_id)
+        await self.resolve_conflict_espocrm_wins(
+            {"id": entity_id, "name": name}, {"betNr": betnr}, _conflict_fields(lost)
+        )
 
     async def _left_by_create(
         self, entity_id: str, store: SyncStore
@@ -527,6 +551,8 @@ class BeteiligteSync:
         await self._gone.end_tasks(espo["id"], betnr, store)
         if state is not None and state.advoware_id == betnr:
             return state
+        if state is not None and state.advoware_id and state.deleted_at is None:
+            await self._notify_late_losses(espo["id"], state.advoware_id, store)
         return await inherit_state(espo, betnr, store) or state
 
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:
@@ -718,10 +744,7 @@ class BeteiligteSync:
 
     async def _notify_lost_contacts(self, observed: Observation, parts: Parts) -> None:
         """Notify of conflicts in the Kommunikation; the other parts do so themselves."""
-        fields = []
-        for line in parts.kommunikation.changes:
-            if line.get("conflict"):
-                fields.append(FieldLine(line["field"], line["old"], line["new"]))
+        fields = _conflict_fields(parts.kommunikation.changes)
         if fields:
             await self.resolve_conflict_espocrm_wins(
                 observed.espo, observed.advo, fields
@@ -973,6 +996,15 @@ class BeteiligteSync:
             await self._espocrm.update_entity(
                 ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
             )
+
+
+def _conflict_fields(lines: Iterable[Mapping[str, Any]]) -> list[FieldLine]:
+    """What gave way, by the audit's lines."""
+    return [
+        FieldLine(line["field"], line["old"], line["new"])
+        for line in lines
+        if line.get("conflict")
+    ]
 
 
 def _backs_off(espo: Record, requested: frozenset[str], now: datetime) -> bool:

@@ -31,6 +31,7 @@ from services.core.errors import (
     AuthenticationFailed,
     ForeignSystemError,
     NotBefore,
+    NotFound,
     RateLimited,
     Unavailable,
     ValidationFailed,
@@ -56,10 +57,12 @@ from services.kommunikation_mapper import (
 )
 from services.values.espocrm_query import any_of, equals, parse_date_time
 from services.values.kommunikation import Family
+from services.values.sealed import has_sealed
 from services.vmh_sync.kommunikation.memory import (
     Memory,
     NotTaken,
     fingerprint_after,
+    has_unreported,
     read_memory,
     shown_values,
 )
@@ -244,6 +247,29 @@ class KommunikationSyncManager:
             kept,
         )
         return await self._apply(run)
+
+    async def losses_left_at(
+        self, entity_id: str, betnr: str, store: SyncStore
+    ) -> list[Record]:
+        """The audit's lines of what a record's last sync with a Beteiligter has replaced there, and not reported.
+
+        For one that is not synced with him any more: it is deleted, or has another number.
+
+        Raises:
+            NotBefore: a request of that sync may still be under way.
+            ForeignSystemError: Advoware or PostgreSQL does not answer.
+        """
+        stored = await store.load(ENTITY_TYPE, entity_id)
+        if stored is None or not has_unreported(stored, betnr):
+            return []
+        if stored.synced_at is not None:
+            require_request_over(self._resources, stored.synced_at)
+        try:
+            advo = await self._advoware.get_beteiligter(betnr)
+        except NotFound:
+            return []
+        known = [line for line in stored.base["lost"] if not has_sealed(line)]
+        return list(_unreported(known, advo))
 
     async def _plan(
         self, espo: Record, advo: Record, memory: Memory, options: Mapping[str, bool]
@@ -503,7 +529,7 @@ class KommunikationSyncManager:
     def _look_ahead(self, run: _Run) -> None:
         """What has to be stored before the first request: what may be lost, created or written."""
         memory = run.before
-        run.unreported = _unreported(memory, run.advo)
+        run.unreported = _unreported(memory.lost, run.advo)
         lost = (*run.unreported, *map(_line, _losses(run.plan)))
         new = posts(run.plan)
         posted_at = memory.posted_at
@@ -722,11 +748,11 @@ def _is_edited(espo: Record) -> bool:
     return espo.get("syncStatus") not in _UNEDITED
 
 
-def _unreported(memory: Memory, advo: Record) -> tuple[Record, ...]:
+def _unreported(lost: Iterable[Record], advo: Record) -> tuple[Record, ...]:
     """Losses of a run that broke off; not those that it did not get to."""
     values = {entry.id: entry.written for entry in advoware_entries(advo)}
     unreported = []
-    for line in memory.lost:
+    for line in lost:
         if values.get(line["id"]) != line["old"]:
             unreported.append(line)
     return tuple(unreported)

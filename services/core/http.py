@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -72,6 +73,17 @@ class HttpAnswer:
         raise UnexpectedAnswer(
             system, "the answer is not valid JSON", status=self.status
         )
+
+    def json_of_list(self, system: str) -> Any:
+        """The decoded body of a list. Without a body, only "204 No Content" says that it has no items: then None.
+
+        Raises:
+            UnexpectedAnswer: there is no body, or as `json`.
+        """
+        is_silent = not self.missing and not self.body.strip()
+        if is_silent and self.status != HTTPStatus.NO_CONTENT:
+            raise UnexpectedAnswer(system, "the answer has no body", status=self.status)
+        return self.json(system)
 
     def _charsets(self) -> list[str]:
         if self.body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

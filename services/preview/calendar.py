@@ -67,7 +67,7 @@ class RehearsedTermine:
 
     def _with_what_would_be(self, answer: HttpAnswer) -> HttpAnswer:
         """The list with the records as they would be; the same answer if it holds none of them."""
-        rows = record_list(answer.json(advoware_protocol.SYSTEM))
+        rows = record_list(answer.json_of_list(advoware_protocol.SYSTEM))
         shown = []
         is_altered = False
         for row in rows:

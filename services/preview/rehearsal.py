@@ -292,7 +292,7 @@ class _Advoware:
             return await send()
         if not number:
             answer = await send()
-            rows = record_list(answer.json(advoware_protocol.SYSTEM))
+            rows = record_list(answer.json_of_list(advoware_protocol.SYSTEM))
             return json_answer(rows)
         return await self._get(int(number), send)
 

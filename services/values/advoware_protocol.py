@@ -289,6 +289,13 @@ def parse_change_time(text: Any) -> datetime | None:
     return moment
 
 
+def readings_of(moment: datetime) -> tuple[datetime, datetime]:
+    """The earliest and the latest time (UTC) that a parsed one may mean: a local time occurs twice as summer ends."""
+    first = moment.replace(fold=0).astimezone(UTC)
+    second = moment.replace(fold=1).astimezone(UTC)
+    return min(first, second), max(first, second)
+
+
 def single_record(answer: Any) -> dict[str, Any]:
     """The record of a GET by id, which may come as an object or as a list of one [A].
 

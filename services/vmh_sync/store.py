@@ -5,7 +5,7 @@ All times are aware. All functions raise `Unavailable` if PostgreSQL does not an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -411,6 +411,22 @@ class SyncStore:
                 value,
             )
         return [row["entity_id"] for row in rows]
+
+    async def sent_by_creates(
+        self, entity_type: str, entity_ids: Collection[str]
+    ) -> dict[str, Mapping[str, Any]]:
+        """What the creates of these records have sent that have not ended, by their ids; not what was erased."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                "SELECT entity_id, posted FROM create_intent WHERE entity_type = $1 AND entity_id = ANY($2)",
+                entity_type,
+                list(entity_ids),
+            )
+        return {
+            row["entity_id"]: row["posted"]
+            for row in rows
+            if not has_sealed(row["posted"])
+        }
 
     async def repeat_create(
         self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime

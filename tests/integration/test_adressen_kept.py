@@ -616,3 +616,93 @@ async def test_what_a_person_has_changed_in_a_copy_that_replaces_its_original_is
     assert [adresse["strasse"] for adresse in adressen(office)] == [street]
     assert ("conflict" in str(result.changes)) == is_edited
     await assert_settled(office, sync)
+
+
+async def delete_and_restore(office: Office) -> None:
+    """A person deletes the CBeteiligte; after a sync has seen that, an administrator brings it back."""
+    await office.sync(BETEILIGTE_ID)
+    await office.delete_in_espocrm(BETEILIGTE_ID)
+    assert (await office.sync(BETEILIGTE_ID, "delete")).result == "deleted"
+    await office.act(
+        office.espocrm, action="restore", entity="CBeteiligte", id=BETEILIGTE_ID
+    )
+
+
+@pytest.mark.parametrize(
+    ("in_espocrm", "in_advoware", "settled", "is_conflict"),
+    [
+        ({}, {"strasse": "Am Wall 1"}, ("Am Wall 1", "Hannover"), False),
+        ({"adresseCity": "Celle"}, {}, ("Lange Straße 5", "Celle"), False),
+        (
+            {"adresseCity": "Celle"},
+            {"strasse": "Am Wall 1"},
+            ("Am Wall 1", "Celle"),
+            False,
+        ),
+        (
+            {"adresseStreet": "Neue Straße 7"},
+            {"strasse": "Am Wall 1"},
+            ("Neue Straße 7", "Hannover"),
+            True,
+        ),
+    ],
+)
+async def test_edits_of_a_beteiligter_that_was_deleted_and_restored_are_edits(
+    office: Office,
+    sync: Any,
+    in_espocrm: dict[str, Any],
+    in_advoware: dict[str, Any],
+    settled: tuple[str, str],
+    is_conflict: bool,
+) -> None:
+    entity_id = await linked(office, sync)
+    await delete_and_restore(office)
+    if in_espocrm:
+        await office.edit("CAdressen", entity_id, **in_espocrm)
+    change(office, **in_advoware)
+
+    await office.sync(BETEILIGTE_ID)
+
+    shown, (adresse,) = row(office, entity_id), adressen(office)
+    assert (shown["adresseStreet"], shown["adresseCity"]) == settled
+    assert (adresse["strasse"], adresse["ort"]) == settled
+    found = [task for task in await office.tasks() if "Am Wall 1" in str(task)]
+    assert bool(found) == is_conflict
+
+
+async def test_a_beteiligter_may_be_deleted_and_restored_again_and_again(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    for street in ("Am Wall 1", "Am Wall 2"):
+        await delete_and_restore(office)
+        await office.sync(BETEILIGTE_ID)
+        assert office.store is not None
+        state = await office.store.load("CAdressen", entity_id)
+        assert state is not None
+        assert state.deleted_at is None
+        assert state.advoware_id == f"{office.betnr}/{adressen(office)[0]['id']}"
+        change(office, strasse=street)
+        await office.sync(BETEILIGTE_ID)
+        assert row(office, entity_id)["adresseStreet"] == street
+        await assert_settled(office, sync)
+
+
+async def test_a_restored_beteiligter_keeps_the_main_address_that_advoware_has_chosen(
+    office: Office, sync: Any
+) -> None:
+    first = await linked(office, sync)
+    second = await linked(office, sync, adresseStreet="Am Wall 1", istStandard=False)
+    await delete_and_restore(office)
+    one, other = adressen(office)
+    office.edit_beteiligter(
+        adressen=[
+            {"id": one["id"], "standardAnschrift": False},
+            {"id": other["id"], "standardAnschrift": True},
+        ]
+    )
+
+    await office.sync(BETEILIGTE_ID)
+
+    assert row(office, second)["istStandard"]
+    assert not row(office, first)["istStandard"]

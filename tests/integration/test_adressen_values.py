@@ -795,6 +795,55 @@ async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
     assert adresse(office)["strasse"] == "Am Wall 3"
 
 
+@pytest.mark.parametrize(
+    ("in_espocrm", "in_advoware", "city"),
+    [
+        ({}, {"ort": "Celle"}, "Celle"),
+        ({"adresseCity": "Peine"}, {}, "Peine"),
+        ({"adresseCity": "Peine"}, {"ort": "Celle"}, "Peine"),
+        ({}, {"ort": "HANNOVER"}, "Hannover"),
+        ({}, {"ort": "Hann"}, "Hannover"),
+        ({}, {"ort": ""}, "Hannover"),
+    ],
+)
+async def test_an_edit_in_advoware_after_a_create_there_whose_answer_was_lost_is_kept(
+    office: Office,
+    sync: Any,
+    in_espocrm: dict[str, Any],
+    in_advoware: dict[str, Any],
+    city: str,
+) -> None:
+    record = await office.enter("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
+    strike(office.advoware, "POST", "/Adressen", when="after", reset=True)
+    assert (await sync()).errors
+    if in_espocrm:
+        await office.edit("CAdressen", record["id"], **in_espocrm)
+    change(office, **in_advoware)
+
+    result = await sync()
+
+    assert row(office, record["id"])["adresseCity"] == city
+    assert adresse(office)["ort"] == city
+    is_conflict = bool(in_espocrm) and bool(in_advoware)
+    assert ("conflict" in str(result.changes)) == is_conflict
+    assert is_conflict == ("Celle" in str(result.problems))
+    assert len(office.records("CAdressen")) == 1
+    await assert_settled(sync)
+
+
+async def test_what_a_create_has_sent_that_nobody_has_edited_since_is_no_edit(
+    office: Office, sync: Any
+) -> None:
+    record = await office.enter("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
+    strike(office.advoware, "POST", "/Adressen", when="after", reset=True)
+    assert (await sync()).errors
+
+    await sync()
+
+    assert office.write_requests() == [f"EspoCRM PUT /api/v1/CAdressen/{record['id']}"]
+    await assert_settled(sync)
+
+
 async def test_an_address_that_the_sync_creates_takes_over_the_assignee(
     office: Office, sync: Any
 ) -> None:

@@ -150,6 +150,33 @@ async def test_an_absence_is_only_believed_when_advoware_works(
         await service.get_termin(1)
 
 
+async def test_an_answer_without_a_body_is_no_absence(
+    writing: AdvowareService,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+) -> None:
+    frnr = (await writing.create_termin({**TERMIN, "anwalt": "SB"}))["frNr"]
+    await fault(control, advoware, method="GET", path="Termine|Mitarbeiter", text="")
+
+    with pytest.raises(UnexpectedAnswer):
+        await writing.get_termin(frnr)
+    with pytest.raises(UnexpectedAnswer):
+        await writing.list_termine("SB", FIRST, LAST)
+    with pytest.raises(UnexpectedAnswer):
+        await writing.list_mitarbeiter()
+
+
+async def test_no_content_says_that_there_is_none(
+    writing: AdvowareService,
+    advoware: AdvowareTwin,
+    control: aiohttp.ClientSession,
+) -> None:
+    await writing.create_termin({**TERMIN, "anwalt": "SB"})
+    await fault(control, advoware, method="GET", path="Termine", status=204)
+
+    assert await writing.list_termine("SB", FIRST, LAST) == []
+
+
 async def test_an_answer_for_another_termin_is_refused(
     writing: AdvowareService, control: aiohttp.ClientSession, advoware: AdvowareTwin
 ) -> None:

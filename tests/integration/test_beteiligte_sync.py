@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from beteiligte_office import MAILS, PHONES, WRITES, Office, office
 from waiting import held
 
 from services.bankverbindungen_sync import BankverbindungenSync
-from services.core.errors import RateLimited, Unavailable
+from services.beteiligte_check import BeteiligteCheck
+from services.core.errors import RateLimited, Unavailable, UnexpectedAnswer
 from services.core.locks import beteiligte_lock_key
 from services.values.sealed import seal
 from services.vmh_sync.job import SyncEvent
@@ -358,16 +360,20 @@ async def lose_create(office: Office, path: str, **rule: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [({"status": 500}, Unavailable), ({"text": ""}, UnexpectedAnswer)],
+)
 async def test_a_record_deleted_before_its_create_was_known_waits_for_advoware(
-    office: Office,
+    office: Office, answer: dict[str, Any], error: type[Exception]
 ) -> None:
     entity_id = await office.new_person()
     await lose_create(office, "Beteiligte$", count=1)
     await office.sync(entity_id)
     await office.delete_in_espocrm(entity_id)
     office.clock.advance(minutes=2)
-    await office.fault(office.advoware, method="GET", path="Beteiligte", status=500)
-    with pytest.raises(Unavailable):
+    await office.fault(office.advoware, method="GET", path="Beteiligte", **answer)
+    with pytest.raises(error):
         await office.sync(entity_id, "delete")
     assert await office.tasks() == []
     await office.no_faults()
@@ -418,6 +424,78 @@ async def test_a_record_merged_before_its_create_was_known_is_reported_as_merged
 
     (task,) = await office.tasks()
     assert "zusammengeführt" in task["name"]
+
+
+async def replaced_number(office: Office, first_name: str, **fault: Any) -> str:
+    """The id of a person whose number was edited on both sides, and EspoCRM's was sent, with that answer."""
+    entity_id, betnr = await office.linked_person(
+        firstName=first_name, phoneNumberData=PHONES
+    )
+    number = office.in_advoware(betnr)["kommunikation"][0]["id"]
+    kept = {**PHONES[0], "phoneNumber": "+4951166666"}
+    await office.edit_espocrm(entity_id, phoneNumberData=[kept])
+    contact = {"id": number, "tlf": "0511 77777"}
+    await office.edit_advoware(betnr, kommunikation=[contact])
+    await office.fault(
+        office.advoware, method="PUT", path="Kommunikationen", count=1, **fault
+    )
+    assert (await office.sync(entity_id)).result == "failed"
+    return entity_id
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+async def test_what_was_replaced_in_advoware_is_reported_although_the_record_is_deleted_then(
+    office: Office, is_done: bool
+) -> None:
+    when = "after" if is_done else "before"
+    entity_id = await replaced_number(office, "Anna", status=500, when=when)
+    await office.delete_in_espocrm(entity_id)
+    office.clock.advance(minutes=2)
+
+    for _ in range(2):
+        assert (await office.sync(entity_id, "delete")).result == "deleted"
+
+    reported = [task for task in await office.tasks() if "0511 77777" in str(task)]
+    assert len(reported) == is_done
+    assert ("0511 77777" in str(await office.audit(entity_id))) == is_done
+
+
+async def test_what_was_replaced_in_advoware_is_reported_although_the_number_is_another_then(
+    office: Office,
+) -> None:
+    entity_id = await replaced_number(office, "Anna", status=500, when="after")
+    namesake = {"rechtsform": "Frau", "vorname": "Anna", "name": "Muster"}
+    other = office.advoware.beteiligte.create(namesake, "SB")["betNr"]
+    await office.edit_espocrm(entity_id, betnr=other)
+    office.clock.advance(minutes=2)
+
+    await office.sync(entity_id)
+    await office.sync(entity_id)
+
+    reported = [task for task in await office.tasks() if "0511 77777" in str(task)]
+    assert len(reported) == 1
+    assert "0511 77777" in str(await office.audit(entity_id))
+
+
+async def test_what_was_replaced_in_advoware_is_reported_when_many_records_are_deleted(
+    office: Office,
+) -> None:
+    entity_id = await replaced_number(office, "Anna", status=500, when="after")
+    others = [(await office.linked_person(firstName=name))[0] for name in ("B", "C")]
+    for gone in (entity_id, *others):
+        await office.delete_in_espocrm(gone)
+    office.clock.advance(minutes=2)
+    found: list[str] = []
+
+    async def enqueue(message: dict[str, Any]) -> None:
+        found.append(message["data"]["entity_id"])
+
+    await BeteiligteCheck(resources=office.resources).run(enqueue)
+    for gone in found:
+        await office.sync(gone, "sync_check", "cron")
+
+    assert found == [entity_id]
+    assert [task for task in await office.tasks() if "0511 77777" in str(task)]
 
 
 async def test_an_older_namesake_is_not_what_a_deleted_records_create_has_left(
@@ -681,6 +759,70 @@ async def test_a_404_that_does_not_speak_of_the_record_deletes_nothing(
     assert (await office.sync(entity_id)).result == "no_change"
     assert (await office.in_espocrm(entity_id))["betnr"] == betnr
     assert await office.tasks() == []
+
+
+@pytest.mark.parametrize("skip", [0, 1])
+async def test_an_answer_without_a_body_does_not_say_that_a_create_has_left_nothing(
+    office: Office, skip: int
+) -> None:
+    entity_id = await office.new_person()
+    await lose_create(office, "Beteiligte$", count=1)
+    assert (await office.sync(entity_id, "create")).result == "failed"
+    (created,) = office.advoware.state()["beteiligte"]
+    if skip:  # then he is looked for once more, by the first name alone
+        await office.edit_advoware(created["betNr"], name="Mus-ter")
+    office.clock.advance(minutes=2)
+    await office.fault(
+        office.advoware, method="GET", path="Beteiligte$", text="", skip=skip, count=1
+    )
+
+    assert (await office.sync(entity_id, "create")).result == "failed"
+    await office.sync(entity_id, "create")
+
+    assert len(office.advoware.state()["beteiligte"]) == 1
+
+
+#: Both are half past two in Berlin, before and after the clocks were set back.
+HALF_PAST_TWO = [
+    datetime(2026, 10, 25, 0, 30, tzinfo=UTC),
+    datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
+]
+
+
+@pytest.mark.parametrize("moment", HALF_PAST_TWO)
+async def test_a_create_whose_answer_was_lost_is_found_again_in_the_hour_that_comes_twice(
+    office: Office, moment: datetime
+) -> None:
+    office.clock.now = moment
+    entity_id = await office.new_person()
+    await lose_create(office, "Beteiligte$", count=1)
+    assert (await office.sync(entity_id, "create")).result == "failed"
+    office.clock.advance(minutes=2)
+
+    assert (await office.sync(entity_id, "create")).result == "adopted"
+
+    assert len(office.advoware.state()["beteiligte"]) == 1
+
+
+@pytest.mark.parametrize(("minutes", "winner"), [(-90, "Neu"), (0, None), (90, "Alt")])
+async def test_what_was_edited_in_the_hour_that_comes_twice_is_newer_only_if_that_is_sure(
+    office: Office, minutes: int, winner: str | None
+) -> None:
+    office.clock.now = HALF_PAST_TWO[1] - timedelta(days=1)
+    entity_id, betnr = await office.linked_person()
+    await (await office.resources.database()).execute("TRUNCATE sync_state")
+    office.clock.now = HALF_PAST_TWO[1] + timedelta(minutes=minutes)
+    await office.edit_espocrm(entity_id, lastName="Alt")
+    office.clock.now = HALF_PAST_TWO[1]
+    await office.edit_advoware(betnr, name="Neu")
+
+    await office.sync(entity_id)
+
+    shown = (
+        (await office.in_espocrm(entity_id))["lastName"],
+        office.in_advoware(betnr)["name"],
+    )
+    assert shown == (winner or "Alt", winner or "Neu")
 
 
 async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(

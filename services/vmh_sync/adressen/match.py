@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import Any, Literal
 
 from services.adressen_mapper import AdressenMapper, espocrm_id_of, has_content
-from services.values.merge import SENDING, Value, text_of, values_to_json
+from services.values.merge import (
+    SENDING,
+    Pair,
+    Value,
+    base_to_json,
+    text_of,
+    values_to_json,
+)
 from services.vmh_sync.result import Direction
 from services.vmh_sync.sending import with_sent
 from services.vmh_sync.store import SyncState
@@ -37,7 +44,8 @@ class Observation:
         rows: all CAdressen of the CBeteiligte.
         adressen: all Adressen of the Beteiligter that are readable, in the order of their ids.
         states: by CAdressen id; also those of deleted CAdressen, and what `left_behind` has kept.
-        interrupted: ids of the CAdressen of which a run could not store what it had written (`states_with_sent`).
+        unstored: ids of the CAdressen whose state is another one here than in the store (`states_with_sent`,
+            `regained`).
         direction: with ``to_advoware`` nothing is brought over to EspoCRM in this run.
         now: the present, aware.
     """
@@ -50,7 +58,7 @@ class Observation:
     states: Mapping[str, SyncState]
     direction: Direction
     now: datetime
-    interrupted: frozenset[str] = frozenset()
+    unstored: frozenset[str] = frozenset()
 
     @property
     def betnr(self) -> str:
@@ -104,6 +112,66 @@ def shown_values(
         values = _mapper.comparable_from_advoware(adresse)
         compared.append(values_to_json(values))
     return [rows, adressen, compared]
+
+
+def regained(
+    states: Mapping[str, SyncState], rows: Sequence[Record], betnr: str
+) -> dict[str, SyncState]:
+    """The states of CAdressen whose CBeteiligte was deleted and is there again, with the links that they had.
+
+    Without what both sides agreed on then, an edit on either side would give way to the other one's old value.
+    """
+    found: dict[str, SyncState] = {}
+    for row in rows:
+        state = states.get(row["id"])
+        adresse_id = row.get("advowareId")
+        if state is None or not state.is_released or not isinstance(adresse_id, int):
+            continue
+        if state.released_from == betnr:
+            link = f"{betnr}/{adresse_id}"
+            found[row["id"]] = replace(state, advoware_id=link, deleted_at=None)
+    return found
+
+
+def unanswered(
+    states: Mapping[str, SyncState],
+    rows: Sequence[Record],
+    adressen: Sequence[Record],
+) -> dict[str, Record]:
+    """The Adressen whose mark names a CAdressen of which nothing is known, by its id: their create was not answered."""
+    ids = [str(row["id"]) for row in rows]
+    found: dict[str, Record] = {}
+    for adresse in adressen:
+        mark = espocrm_id_of(adresse.get("bemerkung"))
+        if mark is None:
+            continue
+        entity_id = _named_id(mark, ids)
+        if entity_id in ids and entity_id not in states:
+            found.setdefault(entity_id, adresse)
+    return found
+
+
+def state_of_unanswered(
+    entity_id: str, link: str, adresse: Record, sent: Mapping[str, Any]
+) -> SyncState:
+    """What is known of such an Adresse: both sides held what was sent, so what differs from that is an edit.
+
+    Not where Advoware shows the same in other letters, cut off or not at all: it may have stored it like that.
+    """
+    shown = _mapper.comparable_from_advoware(adresse)
+    pairs = {
+        name: Pair(value, value)
+        for name, value in sent.items()
+        if name in shown and not _may_be_stored_form(value, shown[name])
+    }
+    return SyncState(ENTITY_TYPE, entity_id, advoware_id=link, base=base_to_json(pairs))
+
+
+def _may_be_stored_form(sent: Value, shown: Value) -> bool:
+    """Whether Advoware may have made the one of the other when it stored it."""
+    one = str(text_of(sent) or "").casefold()
+    other = str(text_of(shown) or "").casefold()
+    return sent != shown and one.startswith(other)
 
 
 def interrupted(states: Mapping[str, SyncState]) -> frozenset[str]:

@@ -22,7 +22,7 @@ from services.core.errors import (
 )
 from services.core.resources import Resources
 from services.espocrm_mapper import BeteiligteMapper
-from services.values.advoware_protocol import parse_change_time
+from services.values.advoware_protocol import parse_change_time, readings_of
 from services.values.merge import Values, without
 from services.vmh_sync.beteiligte.master_data import named_field
 from services.vmh_sync.create_once import create_once, left_by_create
@@ -185,7 +185,7 @@ class BeteiligteCreator:
                 continue
             if created_at is None:
                 doubtful.append(int(row["betNr"]))
-            elif created_at >= since - CLOCK_TOLERANCE:
+            elif readings_of(created_at)[1] >= since - CLOCK_TOLERANCE:
                 certain.append(int(row["betNr"]))
         certain = await self._unlinked(certain)
         if certain:

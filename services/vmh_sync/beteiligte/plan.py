@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -18,7 +18,7 @@ from services.espocrm_mapper import (
     shown_by_advoware,
     shown_by_espocrm,
 )
-from services.values.advoware_protocol import parse_change_time
+from services.values.advoware_protocol import parse_change_time, readings_of
 from services.values.espocrm_query import parse_date_time as parse_espocrm_time
 from services.values.kind import Kind, kind_of_advoware, kind_of_espocrm
 from services.values.merge import (
@@ -409,6 +409,7 @@ def base_of(observed: Observation) -> dict[str, Pair]:
 
 
 def _newer_side(observed: Observation) -> Side | None:
+    """The side that was changed last; None if the times do not show that."""
     espocrm = parse_espocrm_time(observed.espo.get("modifiedAt"))
     advoware = parse_change_time(observed.advo.get("geaendertAm"))
     if advoware is None:
@@ -416,12 +417,12 @@ def _newer_side(observed: Observation) -> Side | None:
     if espocrm is None:
         return "advoware"
     espocrm = espocrm.replace(microsecond=0)
-    advoware = advoware.astimezone(UTC).replace(microsecond=0)
-    if espocrm == advoware:
-        return None
-    if espocrm > advoware:
+    earliest, latest = readings_of(advoware.replace(microsecond=0))
+    if espocrm > latest:
         return "espocrm"
-    return "advoware"
+    if espocrm < earliest:
+        return "advoware"
+    return None
 
 
 def kept_standing(observed: Observation, plan: Merge) -> dict[str, Standing]:

@@ -141,6 +141,11 @@ def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
     return _memory_from_json(betnr, {**base, "links": links})
 
 
+def has_unreported(stored: SyncState, betnr: str) -> bool:
+    """Whether a sync with this Beteiligter may have replaced a value there that no run has reported yet."""
+    return str(stored.base.get("betNr")) == betnr and bool(stored.base.get("lost"))
+
+
 def _memory_from_json(betnr: int, base: Record) -> Memory:
     stored_not_taken = base.get("notTaken", {})
     not_taken = {}
