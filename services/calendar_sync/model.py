@@ -40,6 +40,9 @@ TEXT_ONLY_HERE = "the hidden event was moved to a colleague's calendar, and Advo
 MOVED_OUTSIDE_WINDOW = (
     "the event was moved to a colleague's calendar, where it lies outside of the window"
 )
+MOVED_UNREADABLE = "the event was moved to a colleague's calendar, and Advoware cannot hold what it says there"
+#: Why a Termin stays whose event a person has moved to a colleague's calendar.
+MOVED_AWAY = frozenset({TEXT_ONLY_HERE, MOVED_OUTSIDE_WINDOW, MOVED_UNREADABLE})
 TEXT_UNKNOWN = (
     "the Google event is anonymised, so its text cannot be written to Advoware"
 )

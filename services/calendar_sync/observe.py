@@ -20,7 +20,11 @@ from services.calendar_sync.apply import (
     may_be_created_by,
 )
 from services.calendar_sync.calendars import CalendarKeeper, ensure_calendar
-from services.calendar_sync.mapping import read_google_events, read_termine
+from services.calendar_sync.mapping import (
+    is_inserted_by_sync,
+    read_google_events,
+    read_termine,
+)
 from services.calendar_sync.model import GoogleEvent, Pair, Termin, is_anonymised_hash
 from services.calendar_sync.store import CalendarStore, Cursor, Hold, Intent
 from services.calendar_sync.view import (
@@ -355,7 +359,8 @@ def _without_termin(listing: GoogleListing, pairs: Sequence[Pair]) -> list[Googl
 
 
 def _is_marked(event: GoogleEvent, paired: set[str | None]) -> bool:
-    return event.fr_nr is not None and event.id not in paired
+    is_advowares = event.fr_nr is not None or is_inserted_by_sync(event.id)
+    return is_advowares and event.id not in paired
 
 
 def _may_be_hidden_elsewhere(event: GoogleEvent) -> bool:

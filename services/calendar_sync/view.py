@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Literal
 from uuid import NAMESPACE_OID, uuid5
 
-from services.calendar_sync.mapping import generation_of, original_start
+from services.calendar_sync.mapping import (
+    generation_of,
+    is_inserted_by_sync,
+    original_start,
+    termine_by_event_id,
+)
 from services.calendar_sync.model import (
     HAS_EXCEPTIONS,
+    MOVED_AWAY,
     GoogleEvent,
     NormalisedEvent,
     Pair,
@@ -200,8 +207,24 @@ class CalendarView:
             if event.cancelled:
                 self.cancelled.add(event.id)
             else:
-                self.events[event.id] = self._with_exceptions(event)
+                self.events[event.id] = self._named(self._with_exceptions(event))
         self._index_marked()
+
+    def _named(self, event: GoogleEvent) -> GoogleEvent:
+        """The event, with the Termin that its id names; some program may have dropped our properties."""
+        if event.fr_nr is not None or event.id in self.by_event:
+            return event
+        return replace(event, fr_nr=self.termin_of_id(event.id))
+
+    def termin_of_id(self, event_id: str) -> int | None:
+        """The employee's Termin for whose event we have made this id; None: for none that is listed."""
+        if not is_inserted_by_sync(event_id):
+            return None
+        return self._by_own_id.get(event_id)
+
+    @cached_property
+    def _by_own_id(self) -> dict[str, int]:
+        return termine_by_event_id(self.termine, self.settings.calendar_id)
 
     def _index_marked(self) -> None:
         self.marked: list[GoogleEvent] = []
@@ -353,6 +376,11 @@ class CalendarView:
         return google.shows_text or any(
             item.shows_text for item in self.occurrences.get(google.id, ())
         )
+
+    def is_moved_away(self, pair: Pair) -> bool:
+        """Whether a person has moved the pair's event to a colleague; an incremental list is silent about it."""
+        is_here = pair.google_event_id in self.events
+        return pair.untranslatable in MOVED_AWAY and not is_here
 
     # -- what may be done -----------------------------------------------------------------------------------------
 

@@ -741,6 +741,20 @@ def test_a_create_of_unknown_fate_is_not_repeated_while_the_list_lacks_termine_t
     run(world, WRITING, *entered, SyncAll(), *lost, Sync("SB"), lacking, SyncAll())
 
 
+@pytest.mark.parametrize("probability", [1.0, 0.5])
+@pytest.mark.parametrize("trouble", ["cut_after", "error_after", "half"])
+def test_a_create_of_unknown_fate_is_not_forgotten_while_the_list_lacks_termine_that_exist(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    trouble: str,
+    probability: float,
+) -> None:
+    entered = [EnterTermin("SB", When(day)) for day in range(1, 7)]
+    lost = EnterEvent("SB", When(9)), Trouble("advoware", trouble, "POST", count=1)
+    lacking = Surprise("advoware", "lacks some", probability=probability)
+    steps = (*entered, SyncAll(), *lost, Sync("SB"), lacking, Jump(26), SyncAll())
+    run(world, WRITING, *steps, SyncAll())
+
+
 @pytest.mark.parametrize("kind", ["changed", "refused", "unavailable"])
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_a_hidden_event_without_marks_is_one_also_where_its_termin_could_not_be_created(
@@ -807,11 +821,48 @@ def test_an_event_that_waited_outside_the_window_becomes_its_colleagues_termin_w
     run(world, configuration, *entered, *moved, SyncAll(), Jump(24 * 300), SyncAll())
 
 
+#: What Advoware cannot hold: a series in another time zone, and with rules that it does not know.
+UNREADABLE: list[Act] = [
+    Act("SB", 0, "other zone", When(9, series="daily"), variant=4),
+    Act("SB", 0, "other zone", When(800, series="weekly"), variant=1),
+    *(Act("SB", 0, "other rule", When(9), variant=variant) for variant in range(6)),
+]
+
+
+@pytest.mark.parametrize("configuration", [LAST_CHANGE, HIDDEN])
+@pytest.mark.parametrize("act", UNREADABLE)
+@pytest.mark.parametrize("keeps_marks", [True, False])
+def test_a_termin_stays_whose_event_says_in_a_colleagues_calendar_what_advoware_cannot_hold(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    act: Act,
+    keeps_marks: bool,
+) -> None:
+    entered = EnterTermin("AI", When(6)), SyncAll()
+    moved = Act("AI", 0, "move to colleague", When(6)), act, SyncAll()
+    edited = EditTermin(0, "text", When(6)), SyncAll(), Jump(30)
+    readings = {"move_keeps_properties": keeps_marks}
+    run(world, configuration, *entered, *moved, *edited, readings=readings)
+
+
+@pytest.mark.parametrize("configuration", [LAST_CHANGE, HIDDEN])
+def test_an_event_that_waited_unreadable_becomes_its_colleagues_termin_once_it_is_plain(
+    world: tuple[asyncio.Runner, CalendarWorld], configuration: Configure
+) -> None:
+    entered = EnterTermin("AI", When(6)), SyncAll()
+    moved = Act("AI", 0, "move to colleague", When(6)), UNREADABLE[0], SyncAll()
+    plain = EditEvent("SB", 0, "move", When(5)), SyncAll()
+    run(world, configuration, *entered, *moved, *plain)
+
+
 #: What may happen to an event that waits outside of the window in a colleague's calendar.
 AFTERWARDS: list[tuple[Step, ...]] = [
     (DropEvent("SB", 0), SyncAll()),
     (Act("SB", 0, "move to colleague", When(500)), EditEvent("AI", 0, "move", When(9))),
     (EditTermin(0, "text", When(6)), SyncAll(), EditTermin(0, "move", When(8))),
+    (EditTermin(0, "text", When(6)), SyncAll()),
+    (SyncAll(), Act("SB", 0, "move to colleague", When(500)), SyncAll()),
+    (DropTermin(0), SyncAll(), Jump(24 * 300)),
     (EditTermin(0, "privat", When(6)), SyncAll(), Jump(24 * 300)),
     (EditTermin(0, "anwalt", When(6), to=""),),
 ]
@@ -830,3 +881,18 @@ def test_whatever_happens_to_an_event_that_waits_outside_the_window_nothing_is_l
     )
     entered = EnterTermin("AI", When(6)), SyncAll(), *moved, SyncAll()
     run(world, configuration, *entered, *afterwards, SyncAll())
+
+
+@pytest.mark.parametrize("at", range(4, 10))
+@pytest.mark.parametrize("what", ["text", "move"])
+@pytest.mark.parametrize("configuration", [WRITING, LAST_CHANGE])
+def test_an_event_under_a_further_id_is_its_termins_also_without_our_marks(
+    world: tuple[asyncio.Runner, CalendarWorld],
+    configuration: Configure,
+    what: Any,
+    at: int,
+) -> None:
+    entered = EnterTermin("SB", When(3, series="weekly")), SyncAll()
+    dropped = DropEvent("SB", 0), Sync("SB", at=at, meanwhile=Cancel())
+    edited = EditEvent("SB", 0, "strip", When(3)), EditEvent("SB", 0, what, When(5))
+    run(world, configuration, *entered, *dropped, *edited, SyncAll())

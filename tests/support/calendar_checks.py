@@ -17,8 +17,7 @@ from services.calendar_sync.mapping import (
     read_termin,
 )
 from services.calendar_sync.model import (
-    MOVED_OUTSIDE_WINDOW,
-    TEXT_ONLY_HERE,
+    MOVED_AWAY,
     NormalisedEvent,
     Pair,
     Termin,
@@ -60,7 +59,7 @@ async def play(world: CalendarWorld, scenario: Scenario) -> None:
     world.forget_journals()
     for kuerzel in KUERZEL:
         await world.run(kuerzel)
-    assert world.writes() == [], "the sync does not come to rest"
+    assert world.writes() == [], f"the sync does not come to rest: {world.writes()}"
 
 
 # -- privacy --------------------------------------------------------------------------------------------------------
@@ -338,7 +337,7 @@ class _Agreement:
         if pair is None and token in self.unclear:
             return
         assert pair is not None, f"{self.kuerzel} has nothing of Termin {termin.fr_nr}"
-        if pair.untranslatable in {TEXT_ONLY_HERE, MOVED_OUTSIDE_WINDOW}:
+        if pair.untranslatable in MOVED_AWAY:
             return
         resource = self.events.get(pair.google_event_id or "")
         assert resource is not None, (

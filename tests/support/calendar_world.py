@@ -518,14 +518,13 @@ class CalendarWorld:
             None,
         )
         own = self.ledger.events.get((kuerzel, resource["id"]))
-        token = (
-            own
-            or token_of(resource.get("summary"))
-            or token_of(termin["text"] if termin else None)
-        )
+        of_termin = token_of(termin["text"] if termin else None)
+        token = own or token_of(resource.get("summary")) or of_termin
+        # A copy that says something of its own may keep the marks of its original.
+        is_persons_copy = own is not None and own != of_termin
         if token is None:  # our marks are gone and so is the text: it may be any
             self.ledger.dropped.update(self.ledger.origin)
-        elif termin is not None and not termin["anwalt"]:
+        elif termin is not None and not termin["anwalt"] and not is_persons_copy:
             self.ledger.copies_dropped.add(token)
         else:
             self.ledger.dropped.add(token)

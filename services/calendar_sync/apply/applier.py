@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -151,4 +152,10 @@ class Applier:
         for intent in await self._store.open_intents(self._kuerzel):
             led_to_nothing = intent.advoware_frnr is None and intent not in unknown
             if led_to_nothing and intent.started_at < oldest:
-                await self._store.end_intent(self._kuerzel, intent.google_event_id)
+                await self._forget(intent)
+
+    async def _forget(self, intent: Intent) -> None:
+        """Forget a create that has led to nothing; while that is uncertain it is remembered."""
+        with suppress(*_UNKNOWN):
+            await self._creates.require_left_nothing(intent)
+            await self._store.end_intent(self._kuerzel, intent.google_event_id)

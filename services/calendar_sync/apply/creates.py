@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from services.advoware_service import require_request_over
 from services.calendar_sync.apply.clients import Clients, Json, one_event, one_termin
@@ -82,21 +83,13 @@ class Creates:
         if intent.advoware_frnr is not None:
             return intent.advoware_frnr, None
         if intent.is_repeated:
-            await self._repeat(intent, requested)
+            # Looking for it before the plan was made may have failed; nothing is created before it has succeeded.
+            await self.require_left_nothing(intent)
+            await self._store.repeat_intent(requested)
         created = await self._request(new_termin(event, kuerzel), google)
         fr_nr = int(created["frNr"])
         await self._store.record_created(kuerzel, google.id, fr_nr)
         return fr_nr, created
-
-    async def _repeat(self, intent: Intent, requested: Intent) -> None:
-        # Looking for it before the plan was made may have failed; nothing is created before it has succeeded.
-        if await self._find_created(intent) is not None:
-            raise Conflict(
-                "Advoware",
-                "what an interrupted attempt has created is taken up first",
-            )
-        await self._require_whole_list()
-        await self._store.repeat_intent(requested)
 
     async def _request(self, body: Json, google: GoogleEvent) -> Json:
         """Send the request; an intent that has certainly led to nothing is forgotten."""
@@ -163,9 +156,11 @@ class Creates:
             CreateUnclear: it may be one that cannot be read at the moment.
         """
         require_request_over(self._resources, intent.started_at)
-        rows = await self._advoware.list_termine(
-            intent.employee_kuerzel, intent.first_day, intent.first_day
-        )
+        day = intent.first_day
+        rows = await self._advoware.list_termine(intent.employee_kuerzel, day, day)
+        return await self._find_among(rows, intent)
+
+    async def _find_among(self, rows: Sequence[Any], intent: Intent) -> int | None:
         read = read_termine(rows)
         new = await self._without_pair(intent, read.items)
         owned = [termin for termin in new if termin.anwalt == intent.employee_kuerzel]
@@ -180,25 +175,39 @@ class Creates:
             )
         return None
 
-    async def _require_whole_list(self) -> None:
-        """Before it is believed that Advoware lists no such Termin: its list lacks none that a direct read shows.
+    async def require_left_nothing(self, intent: Intent) -> None:
+        """Before an interrupted create is repeated, or forgotten: one list lacks what it sent, and nothing that exists.
 
         Raises:
-            CreateUnclear: it does.
+            NotBefore: its request may still be under way.
+            CreateUnclear: the list lacks Termine that a direct read shows, or one of them cannot be read.
+            Conflict: it has created a Termin, which is claimed first.
         """
-        lacking = await self._unlisted_termine()
+        require_request_over(self._resources, intent.started_at)
+        settings = self._settings
+        rows = await self._advoware.list_termine(
+            intent.employee_kuerzel,
+            min(settings.first_day, intent.first_day),
+            max(settings.last_day, intent.first_day),
+        )
+        await self._require_whole(rows)
+        if await self._find_among(rows, intent) is not None:
+            raise Conflict(
+                "Advoware",
+                "what an interrupted attempt has created is claimed first",
+            )
+
+    async def _require_whole(self, rows: Sequence[Any]) -> None:
+        lacking = await self._unlisted_termine(rows)
         for fr_nr in lacking[:MAX_ASKED]:
             if await self._is_there(fr_nr):
                 raise CreateUnclear(
                     "Advoware's list lacks Termine that exist, so an interrupted attempt may have created one"
                 )
 
-    async def _unlisted_termine(self) -> list[int]:
+    async def _unlisted_termine(self, rows: Sequence[Any]) -> list[int]:
         """The Termine of pairs that Advoware's list of the window should have, and has not."""
         settings = self._settings
-        rows = await self._advoware.list_termine(
-            settings.kuerzel, settings.first_day, settings.last_day
-        )
         listed = {termin.fr_nr for termin in read_termine(rows).items}
         lacking: list[int] = []
         for pair in await self._store.load_pairs(settings.kuerzel):

@@ -10,6 +10,7 @@ from services.calendar_sync.apply.clients import Clients, one_event
 from services.calendar_sync.apply.rows import Rows
 from services.calendar_sync.model import (
     MOVED_OUTSIDE_WINDOW,
+    MOVED_UNREADABLE,
     TEXT_ONLY_HERE,
     DeleteAdvoware,
     DeleteGoogle,
@@ -116,19 +117,16 @@ class Deletions:
         return None
 
     async def _reason_of_moved(self, pair: Pair, event: GoogleEvent) -> str | None:
-        if self._is_outside_window(event):
+        content = event.event
+        if not isinstance(content, NormalisedEvent):
+            return MOVED_UNREADABLE
+        if not self._settings.covers(content.first_day, content.last_day):
             return MOVED_OUTSIDE_WINDOW
         if not _may_be_hidden(pair, event):
             return None
         if await self._is_left_alone(event.id):
             return TEXT_ONLY_HERE
         raise Conflict(SYSTEM, "the event was moved to a colleague's calendar")
-
-    def _is_outside_window(self, event: GoogleEvent) -> bool:
-        content = event.event
-        if not isinstance(content, NormalisedEvent):
-            return False
-        return not self._settings.covers(content.first_day, content.last_day)
 
     async def _other_calendars(self) -> list[str]:
         """The colleagues' calendars, read once for all deletions of a run."""

@@ -9,6 +9,7 @@ from services.calendar_sync.mapping.event_ids import (
     generation_of,
     google_event_id,
     is_inserted_by_sync,
+    termine_by_event_id,
 )
 from services.calendar_sync.mapping.from_advoware import (
     TERMIN_FIELDS,
@@ -65,6 +66,7 @@ __all__ = [
     "read_termin",
     "read_termine",
     "termin_to_event",
+    "termine_by_event_id",
     "texts_body",
     "unmark_body",
 ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 
 #: Of the ids that we give events: those of other origin are distinguished at once.
 _ID_LENGTH = 52
+#: A Termin's event seldom needs a further id more than a few times.
+USUAL_GENERATIONS = 8
 
 
 def google_event_id(fr_nr: int, calendar_id: str, generation: int = 0) -> str:
@@ -36,3 +39,12 @@ def generation_of(
         if google_event_id(fr_nr, calendar_id, generation) == event_id:
             return generation
     return None
+
+
+def termine_by_event_id(fr_nrs: Iterable[int], calendar_id: str) -> dict[str, int]:
+    """Which Termin an event's id names, for the ids that the events of these Termine may usually have."""
+    named: dict[str, int] = {}
+    for fr_nr in fr_nrs:
+        for generation in range(USUAL_GENERATIONS):
+            named[google_event_id(fr_nr, calendar_id, generation)] = fr_nr
+    return named

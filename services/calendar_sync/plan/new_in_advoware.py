@@ -94,15 +94,13 @@ def _candidates(
     view: CalendarView, unpaired: dict[int, Termin], claimed: set[str]
 ) -> _Candidates:
     candidates = _Candidates()
-    # Its id says whose copy an event is, even if some program has dropped our properties.
-    by_id: dict[str, int] = {}
-    for fr_nr in unpaired:
-        by_id[google_event_id(fr_nr, view.settings.calendar_id)] = fr_nr
     for event in sorted(view.events.values(), key=lambda event: event.id):
         if event.id in claimed or view.has_termin(event):
             continue
-        if event.id in by_id:
-            candidates.by_fr_nr[by_id[event.id]] = event
+        # Its id says whose event it is, also if a row waits with it as with a person's.
+        named = view.termin_of_id(event.id)
+        if named in unpaired:
+            candidates.by_fr_nr[named] = event
         elif event.fr_nr in unpaired and event.id not in view.by_event:
             _add_marked(view, candidates, event.fr_nr, event)
         else:
@@ -147,8 +145,7 @@ def _adopt(
 
 def _source(view: CalendarView, termin: Termin, google: GoogleEvent) -> SourceSystem:
     """Where the event comes from: the sync's own shows the Termin, a person's is the Termin's original."""
-    own_id = google_event_id(termin.fr_nr, view.settings.calendar_id)
-    is_own_copy = google.fr_nr is not None or google.id == own_id
+    is_own_copy = google.fr_nr is not None or view.termin_of_id(google.id) is not None
     if is_own_copy or termin.is_for_all_employees or not view.may_post():
         return "advoware"
     return "google"
@@ -161,5 +158,6 @@ def _has_to_be_written(
     if google.id in view.occurrences:
         return False
     has_same_content = content_hash(shown) == content_hash(google.event)
-    is_equal = google.fr_nr == termin.fr_nr and has_same_content
+    is_marked = google.fr_nr == termin.fr_nr and google.sync_id is not None
+    is_equal = is_marked and has_same_content
     return not is_equal or google.has_foreign_text

@@ -63,7 +63,7 @@ def plan_updates(view: CalendarView) -> Iterator[Action]:
 
 def plan_update(view: CalendarView, pair: Pair) -> Iterator[Action]:
     """What one pair needs whose event is there."""
-    if pair.advoware_frnr is None:
+    if pair.advoware_frnr is None or view.is_moved_away(pair):
         return
     termin = view.termine.get(pair.advoware_frnr)
     if view.has_unseen_series(pair):
