@@ -59,6 +59,7 @@ from services.core.log import log
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
 from services.values.espocrm_query import RecordWrite
+from services.values.merge import without
 from services.vmh_sync.espocrm_writes import Collected, EspoWrites
 from services.vmh_sync.notification.store import (
     NotificationStore,
@@ -518,7 +519,7 @@ class NotificationManager:
 
         async def alone(_refusal: ForeignSystemError | None) -> None:
             with suppress(NotFound):
-                await self._espocrm.update_entity("Task", task_id, changes)
+                await self._update_task(task_id, changes)
             await done()
 
         if self._writes is None:
@@ -603,6 +604,16 @@ class NotificationManager:
             )
         )
         return task_id
+
+    async def _update_task(self, task_id: str, changes: Record) -> None:
+        """Change a Task; without parent if EspoCRM refuses that one."""
+        try:
+            await self._espocrm.update_entity("Task", task_id, changes)
+        except (ValidationFailed, Forbidden) as error:
+            if "parentId" not in changes or not _is_about_parent(error):
+                raise
+            rest = without(changes, {"parentType", "parentId"})
+            await self._espocrm.update_entity("Task", task_id, rest)
 
     def _task_body(
         self, problem: Problem, mark: str, responsible: Responsible
@@ -710,6 +721,12 @@ class NotificationManager:
                 await then()
 
         changes = {"name": task_title(named), "description": _with_mark(text, mark)}
+        if task.get("parentId") and task["parentId"] != problem.entity_id:
+            # What it was about is gone: it is found at the record that the problem is reported at now.
+            changes |= {
+                "parentType": problem.entity_type,
+                "parentId": problem.entity_id,
+            }
         await self._change_task(
             task_id,
             changes,

@@ -706,3 +706,26 @@ async def test_a_restored_beteiligter_keeps_the_main_address_that_advoware_has_c
 
     assert row(office, second)["istStandard"]
     assert not row(office, first)["istStandard"]
+
+
+@pytest.mark.parametrize("parent", ["CBeteiligte", "CAdressen"])
+async def test_the_task_about_an_address_that_is_deleted_then_is_found_at_its_beteiligter(
+    office: Office, sync: Any, parent: str
+) -> None:
+    await office.change_settings(task_parents=["CAdressen", parent])
+    entity_id = await linked(office, sync)
+    await office.edit("CAdressen", entity_id, isActive=False)
+    await office.sync(BETEILIGTE_ID)
+    (before,) = await office.tasks()
+    assert before["parentId"] == entity_id
+    office.clock.advance(days=1)
+    await office.delete("CAdressen", entity_id)
+
+    await office.sync(BETEILIGTE_ID)
+    await office.sync(BETEILIGTE_ID)
+
+    (task,) = await office.tasks()
+    assert task["parentType"] == parent
+    assert task["description"] != before["description"]
+    assert task["status"] == "Not Started"
+    assert "Lange Straße 5" in task["name"]

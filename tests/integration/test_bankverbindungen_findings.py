@@ -618,3 +618,43 @@ async def test_an_account_that_reads_show_otherwise_than_answers_to_writes_was_n
     strike(office.espocrm, "GET", "/CBankverbindungen", count=None, answer=both)
     result = await sync()
     assert (office.write_requests() != [], result.was_edited) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("in_espocrm", "in_advoware", "is_reported"),
+    [
+        ({"bankname": "Postbank"}, {}, True),
+        ({}, {"kontoinhaber": ""}, True),
+        ({}, {}, False),
+    ],
+)
+async def test_edits_of_an_account_whose_beteiligter_was_deleted_and_restored_are_edits(
+    office: Office,
+    handle: Any,
+    in_espocrm: dict[str, Any],
+    in_advoware: dict[str, Any],
+    is_reported: bool,
+) -> None:
+    entity_id = await linked(office, handle)
+    await office.sync(BETEILIGTE_ID)
+    await office.delete_in_espocrm(BETEILIGTE_ID)
+    assert (await office.sync(BETEILIGTE_ID, "delete")).result == "deleted"
+    await office.act(
+        office.espocrm, action="restore", entity="CBeteiligte", id=BETEILIGTE_ID
+    )
+    if in_espocrm:
+        await office.edit("CBankverbindungen", entity_id, **in_espocrm)
+    konto = {"id": konten(office)[0]["id"], **in_advoware}
+    office.edit_beteiligter(bankkverbindungen=[konto])
+
+    for _ in range(2):
+        await office.sync(BETEILIGTE_ID)
+
+    named = [name for name, _ in tasks(office)]
+    found = [name for name in named if name.startswith("Bankverbindung stimmt")]
+    assert len(found) == is_reported
+    assert office.store is not None
+    state = await office.store.load("CBankverbindungen", entity_id)
+    assert state is not None
+    assert state.advoware_id == f"{office.betnr}/{konto['id']}"
+    assert state.deleted_at is None

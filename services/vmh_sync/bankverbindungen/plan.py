@@ -213,7 +213,7 @@ def settle(
     espocrm = _mapper.comparable_from_espocrm(row)
     advoware = _mapper.comparable_from_advoware(konto)
     link = observed.link_of(konto)
-    state = observed.state_of(row["id"])
+    state = observed.state_of(row["id"]) or _regained(observed, row)
     if state is None or state.advoware_id != link:
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
         last: Mapping[str, Pair] = _harmless(espocrm, advoware, created=created)
@@ -260,6 +260,15 @@ def settle(
         problems,
         changes,
     )
+
+
+def _regained(observed: Observation, row: Record) -> SyncState | None:
+    """The state of a row whose CBeteiligte was deleted and is there again, with the link that it had."""
+    state = observed.states.get(row["id"])
+    if state is None or not state.is_released or state.released_from != observed.betnr:
+        return None
+    link = f"{observed.betnr}/{row.get('advowareKontoId')}"
+    return replace(state, advoware_id=link, deleted_at=None)
 
 
 def _line_of_create(row: Record, advoware: Mapping[str, Value]) -> Mapping[str, Any]:
