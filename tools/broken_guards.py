@@ -138,6 +138,14 @@ GUARDS = (
         111,
     ),
     Guard(
+        "Many deletions at once wait for an operator",
+        "plan/deletions._held",
+        "services/calendar_sync/plan/deletions.py",
+        "    if number > max(settings.max_deletions, MAX_DELETED_SHARE * live_pairs):",
+        "    if number > live_pairs + settings.max_deletions:",
+        1000,
+    ),
+    Guard(
         "A record that failed is tried again",
         "categories has the failed ones",
         "services/beteiligte_check.py",

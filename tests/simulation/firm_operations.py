@@ -91,4 +91,11 @@ class Work:
     meanwhile: tuple[Meanwhile, ...] = ()
 
 
-Operation = InOffice | InCalendar | Misbehave | Pass | Store | Mail | Cron | Work
+@dataclass(frozen=True)
+class Release:
+    """An operator has looked at all deletions that a guard holds back, and lets them happen."""
+
+
+Operation = (
+    InOffice | InCalendar | Misbehave | Pass | Store | Mail | Cron | Work | Release
+)
