@@ -146,6 +146,22 @@ GUARDS = (
         1000,
     ),
     Guard(
+        "Nothing of one person gets to another",
+        "require_same_person: a number that Advoware has given again",
+        "services/vmh_sync/beteiligte/identity.py",
+        "    if different and _was_created_again(advo, state):",
+        "    if different and _was_created_again(advo, state) and not base:",
+        1005,
+    ),
+    Guard(
+        "Nothing of one person gets to another",
+        "BankverbindungenSync._require_same_person, for the event of an account",
+        "services/bankverbindungen_sync.py",
+        "        await self._require_same_person(espo, advo, store)",
+        "        pass",
+        1015,
+    ),
+    Guard(
         "A record that failed is tried again",
         "categories has the failed ones",
         "services/beteiligte_check.py",

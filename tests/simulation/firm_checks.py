@@ -23,6 +23,7 @@ from calendar_scenario import KUERZEL, checks_to_make
 from firm_engine import Job
 from firm_operations import Cron, Operation, Work
 from firm_story import Story
+from firm_strangers import assert_nothing_of_another, share_nothing
 from firm_world import Firm
 
 #: A story that takes longer (seconds on the wall) waits for something that never comes.
@@ -283,6 +284,12 @@ async def _check_office(firm: Firm, story: Story) -> None:
     office, steps = firm.office, story.office_steps
     told = strict.Said(office, await office.fetch("SELECT * FROM sync_audit"))
     surprised = [s for s in steps if isinstance(s, Surprise) and _alters(s)]
+    if share_nothing(steps):
+        assert_nothing_of_another(office, firm.strangers)
+    if firm.strangers:
+        await hostile.assert_a_further_sync_writes_nothing(office)
+        assert_nothing_of_another(office, firm.strangers)
+        return
     if not surprised:
         _check_no_beteiligter_is_there_twice(firm)
     if surprised or _is_hostile(steps):

@@ -9,10 +9,15 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from beteiligte_scenario import EditAddress, EditBank, EditContact, EditMaster, Enter
 from calendar_scenario import DropEvent, DropTermin, EnterEvent, EnterTermin, When
+from firm_episodes import FIELDS
 from firm_operations import (
     Cron,
+    GiveNumberAgain,
     InCalendar,
+    InOffice,
+    Mail,
     Operation,
     Pass,
     Release,
@@ -36,6 +41,10 @@ def trial(seed: int, dice: random.Random) -> list[Operation]:
 
 def _sync_calendars() -> list[Operation]:
     return [Pass(6), Cron("calendar"), Work(9)]
+
+
+def _sync_office() -> list[Operation]:
+    return [Mail(), Pass(20), Cron("beteiligte"), Work(9)]
 
 
 def _many_deletions(dice: random.Random) -> list[Operation]:
@@ -66,4 +75,29 @@ def _many_deletions(dice: random.Random) -> list[Operation]:
     ]
 
 
-TRIALS: tuple[Callable[[random.Random], list[Operation]], ...] = (_many_deletions,)
+def _number_given_again(dice: random.Random) -> list[Operation]:
+    """Advoware loses its last person, and his number is given to another one; work with his record goes on."""
+    deeds = [
+        InOffice(EditMaster("espocrm", 1, dice.randrange(FIELDS))),
+        InOffice(EditContact("espocrm", 1, "add")),
+        InOffice(EditAddress("espocrm", 1, "add")),
+        InOffice(EditBank("espocrm", 1, "add")),
+    ]
+    return [
+        InOffice(Enter()),
+        *_sync_office(),
+        InOffice(Enter()),
+        *_sync_office(),
+        *_sync_office(),
+        GiveNumberAgain(),
+        *dice.choice([[], [dice.choice(deeds)], [dice.choice(deeds)]]),
+        *_sync_office(),
+        Pass(26 * 60),
+        *_sync_office(),
+    ]
+
+
+TRIALS: tuple[Callable[[random.Random], list[Operation]], ...] = (
+    _many_deletions,
+    _number_given_again,
+)

@@ -28,6 +28,7 @@ from firm_loop import FirmLoop
 from firm_operations import (
     Cron,
     Death,
+    GiveNumberAgain,
     InCalendar,
     InOffice,
     Mail,
@@ -40,6 +41,7 @@ from firm_operations import (
     Work,
 )
 from firm_story import Story
+from firm_strangers import give_last_number_again
 from firm_workers import WORKER, Mortal, MortalResources, Worker, workers_by_task
 from hasty_loop import HASTE
 from motia import ApiRequest
@@ -207,6 +209,8 @@ class Firm:
         #: Whether in this story PostgreSQL has refused something, or a worker has died: lines of the audit may lack.
         self.was_hit = False
         self._due: list[tuple[int, Meanwhile]] = []
+        #: Numbers of Beteiligte who are other people now.
+        self.strangers: set[str] = set()
         #: Of the latest run of each calendar, by Kürzel.
         self._brakes: dict[str, Brake] = {}
         self._known_settings: dict[Configure, Settings] = {}
@@ -284,7 +288,7 @@ class Firm:
         self.queue = Queue(lambda: self.clock.now)
         self.mail, self.requests, self.log = [], [], []
         self.trace, self.defects, self._due = [], [], []
-        self._brakes = {}
+        self._brakes, self.strangers = {}, set()
         self.was_hit = False
         self.office.espocrm._initial_settings = EspoCRMSettings(
             optimistic_concurrency=frozenset(
@@ -363,6 +367,9 @@ class Firm:
                 await self._work(operation)
             case Release():
                 await self.release()
+            case GiveNumberAgain():
+                betnr = give_last_number_again(self.office)
+                self.strangers |= {betnr} if betnr else set()
             case _:
                 self._do(operation)
 
