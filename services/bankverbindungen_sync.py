@@ -43,7 +43,7 @@ from services.core.locks import beteiligte_lock_key, record_lock
 from services.core.log import log
 from services.core.resources import Resources, current_resources
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import ERASED
+from services.espocrm_mapper import ERASED, BeteiligteMapper
 from services.notification_utils import NotificationManager
 from services.values.espocrm_query import RecordWrite, equals, format_date_time
 from services.values.sealed import has_sealed
@@ -70,6 +70,8 @@ from services.vmh_sync.bankverbindungen.plan import (
     state_of_created,
     unusable_problem,
 )
+from services.vmh_sync.beteiligte.identity import require_same_person
+from services.vmh_sync.beteiligte.plan import shown_values as shown_of_beteiligter
 from services.vmh_sync.create_once import create_once, left_by_create
 from services.vmh_sync.espocrm_writes import Collected, EspoWrites
 from services.vmh_sync.job import Outcome, SyncEvent, record_outcome
@@ -376,7 +378,9 @@ class BankverbindungenSync:
         work.betnr = espo.get("betnr")
         if not work.betnr:
             return await self._wait(row)
-        konten = _required_konten(await self._advoware.get_beteiligter(work.betnr))
+        advo = await self._advoware.get_beteiligter(work.betnr)
+        await self._require_same_person(espo, advo, store)
+        konten = _required_konten(advo)
         observed = await self._observe(
             espo["id"], str(work.betnr), konten, store, [row]
         )
@@ -393,6 +397,20 @@ class BankverbindungenSync:
         if state is not None:
             link = state.advoware_id
         return Outcome(result, link, tuple(report.changes))
+
+    async def _require_same_person(
+        self, espo: Record, advo: Record, store: SyncStore
+    ) -> None:
+        """Refuse a number that Advoware has given to another person: the account would be his.
+
+        Raises:
+            DifferentPerson: see `require_same_person`.
+        """
+        mapper = BeteiligteMapper()
+        state = await store.load("CBeteiligte", espo["id"])
+        if state is not None:
+            state = await store.opened(state, *shown_of_beteiligter(espo, advo, mapper))
+        require_same_person(espo, advo, state, mapper)
 
     async def _owner(self, beteiligte_id: str) -> Record | None:
         try:

@@ -79,7 +79,7 @@ GUARDS = (
         "services/calendar_sync/view.py",
         "is_hidden = self.hides_all or (event.privat and not persons_private)",
         "is_hidden = self.hides_all",
-        20,
+        1025,
     ),
     Guard(
         "A status is true",
@@ -138,6 +138,30 @@ GUARDS = (
         111,
     ),
     Guard(
+        "Many deletions at once wait for an operator",
+        "plan/deletions._held",
+        "services/calendar_sync/plan/deletions.py",
+        "    if number > max(settings.max_deletions, MAX_DELETED_SHARE * live_pairs):",
+        "    if number > live_pairs + settings.max_deletions:",
+        1000,
+    ),
+    Guard(
+        "Nothing of one person gets to another",
+        "require_same_person: a number that Advoware has given again",
+        "services/vmh_sync/beteiligte/identity.py",
+        "    if different and _was_created_again(advo, state):",
+        "    if different and _was_created_again(advo, state) and not base:",
+        1005,
+    ),
+    Guard(
+        "Nothing of one person gets to another",
+        "BankverbindungenSync._require_same_person, for the event of an account",
+        "services/bankverbindungen_sync.py",
+        "        await self._require_same_person(espo, advo, store)",
+        "        pass",
+        1095,
+    ),
+    Guard(
         "A record that failed is tried again",
         "categories has the failed ones",
         "services/beteiligte_check.py",
@@ -151,6 +175,7 @@ GUARDS = (
         "services/beteiligte_check.py",
         'Category("modified", [equals("syncStatus", "dirty")], "modifiedAt"),',
         "",
+        1015,
     ),
     Guard(
         "Write protection is never passed",
@@ -175,11 +200,16 @@ GUARDS = (
     ),
     Guard(
         "Two workers never work on one record at a time",
-        "beteiligte_lock_key is the same in every run, in PostgreSQL and in Redis",
+        "beteiligte_lock_key is the same in every run, and require_request_over behind it",
         "services/core/locks.py",
         'return f"sync_lock:cbeteiligte:{entity_id}"',
         'return f"sync_lock:cbeteiligte:{entity_id}:{object()!r}"',
-        132,
+        seed=1010,
+        behind=(
+            "services/advoware_service.py",
+            "    if latest > resources.now():",
+            "    if latest > resources.now() and not started_at:",
+        ),
     ),
     Guard(
         "What has failed is left alone until it is due",
@@ -222,8 +252,9 @@ GUARDS = (
         "An edit that meets a collected write is kept",
         "AdressenSync._is_still_unedited",
         "services/adressen_sync.py",
-        "            None if is_guarded else partial(self._is_still_unedited, ending),",
-        "            None,",
+        "            partial(self._show_failure, run.report, action),\n            still,\n",
+        "            partial(self._show_failure, run.report, action),\n            None,\n",
+        1020,
     ),
 )
 

@@ -168,10 +168,10 @@ def _play_for(given: argparse.Namespace, number: int, news: Any) -> None:
     deadline = time.monotonic() + given.hours * 3600
     with simulation() as played:
         reported = time.monotonic()
-        seed = given.first + number
+        seed = given.first + number * given.every
         while time.monotonic() < deadline:
             found = played.play(seed)
-            seed += given.jobs
+            seed += given.jobs * given.every
             if found is not None and given.until_found:
                 break
             if time.monotonic() - reported > REPORT_SECONDS:
@@ -228,6 +228,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--first", type=int, default=1, help="the first story's number")
     parser.add_argument("--jobs", type=int, default=1, help="so many processes")
+    parser.add_argument("--every", type=int, default=1, help="play each n-th story")
     parser.add_argument("--until-found", action="store_true")
     parser.add_argument("--seed", type=int, help="play this story only")
     parser.add_argument("--trace", action="store_true")

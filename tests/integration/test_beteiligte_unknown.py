@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from beteiligte_office import Office, office
 
+from services.bankverbindungen_sync import BankverbindungenSync
 from services.core.database import MIGRATIONS
 from services.vmh_sync.beteiligte.status import shows_message
+from services.vmh_sync.job import SyncEvent
 
 __all__ = ["office"]
 
@@ -454,6 +456,27 @@ async def test_numbers_that_a_backup_does_not_know_are_not_called_deleted(
     assert [task["name"] for task in await office.tasks()] == [
         "Advoware zeigt einen älteren Stand: bitte die Verwaltung verständigen"
     ]
+
+
+async def test_a_new_account_does_not_go_to_the_person_who_has_the_number_now(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    office.clock.advance(minutes=50)
+    await office.act(office.advoware, action="restore", seconds=2 * 3600)
+    person = {"name": "Anders", "vorname": "Toni"}
+    assert office.advoware.beteiligte.create(person, "SB")["betNr"] == betnr
+    account = await office.enter(
+        "CBankverbindungen", beteiligteId=entity_id, iban="DE89370400440532013000"
+    )
+    event = SyncEvent(entity_id=account["id"], action="create", source="webhook")
+
+    outcome = await BankverbindungenSync(resources=office.resources).handle(event)
+
+    assert outcome.result == "failed"
+    assert office.in_advoware(betnr)["bankkverbindungen"] == []
+    (row,) = office.records("CBankverbindungen")
+    assert "BET-12" in row["syncErrorMessage"]
 
 
 async def test_an_erase_in_espocrm_empties_nothing_in_advoware(office: Office) -> None:

@@ -21,8 +21,9 @@ import test_hostile_simulation as hostile
 from beteiligte_scenario import Surprise
 from calendar_scenario import KUERZEL, checks_to_make
 from firm_engine import Job
-from firm_operations import Cron, Operation, Work
+from firm_operations import Cron, Mail, Operation, Work
 from firm_story import Story
+from firm_strangers import assert_nothing_of_another, share_nothing
 from firm_world import Firm
 
 #: A story that takes longer (seconds on the wall) waits for something that never comes.
@@ -135,6 +136,8 @@ async def _perform(firm: Firm, operation: Operation) -> None:
     if isinstance(operation, Cron):
         new = [job for job in firm.queue.waiting if job not in waiting]
         _check_pauses(firm, new)
+        if operation.what == "beteiligte" and _is_calm(operation) and not disturbed:
+            _check_edited(firm)
     _check_log(firm.log[before:], is_calm=not disturbed and _is_calm(operation))
     is_plain = isinstance(operation, Work) and _is_calm(operation)
     if is_plain and not disturbed:
@@ -142,6 +145,8 @@ async def _perform(firm: Firm, operation: Operation) -> None:
 
 
 def _is_calm(operation: Operation) -> bool:
+    if isinstance(operation, Mail | Cron):
+        return operation.death is None
     if not isinstance(operation, Work):
         return True
     return operation.death is None and not operation.meanwhile and operation.lanes == 1
@@ -172,6 +177,19 @@ def _check_pauses(firm: Firm, jobs: list[Job]) -> None:
             is_paused = row["syncStatus"] == "failed" and next_try > now
             is_wanted = not is_paused or row["id"] in edited
             assert is_wanted, f"{row['id']} is checked before {next_try}"
+
+
+def _check_edited(firm: Firm) -> None:
+    """After a check, each edited record waits in the queue, whether an event has told of the edit or not.
+
+    Not where a worker has died or a store was emptied: a lock or a key of the queue may be left until it ends.
+    """
+    answers_change = bool(firm.faults(spoiling=False))
+    if firm.was_hit or answers_change:
+        return
+    waiting = {job.data.get("entity_id") for job in firm.queue.waiting}
+    for row in firm.office.rows("CBeteiligte", syncStatus="dirty"):
+        assert row["id"] in waiting, f"{row['id']} is edited, and the check leaves it"
 
 
 def _check_log(lines: list[tuple[str, dict[str, Any]]], *, is_calm: bool) -> None:
@@ -283,6 +301,12 @@ async def _check_office(firm: Firm, story: Story) -> None:
     office, steps = firm.office, story.office_steps
     told = strict.Said(office, await office.fetch("SELECT * FROM sync_audit"))
     surprised = [s for s in steps if isinstance(s, Surprise) and _alters(s)]
+    if share_nothing(steps):
+        assert_nothing_of_another(office, firm.strangers)
+    if firm.strangers:
+        await hostile.assert_a_further_sync_writes_nothing(office)
+        assert_nothing_of_another(office, firm.strangers)
+        return
     if not surprised:
         _check_no_beteiligter_is_there_twice(firm)
     if surprised or _is_hostile(steps):

@@ -91,4 +91,25 @@ class Work:
     meanwhile: tuple[Meanwhile, ...] = ()
 
 
-Operation = InOffice | InCalendar | Misbehave | Pass | Store | Mail | Cron | Work
+@dataclass(frozen=True)
+class Release:
+    """An operator has looked at all deletions that a guard holds back, and lets them happen."""
+
+
+@dataclass(frozen=True)
+class GiveNumberAgain:
+    """Advoware puts back a backup from before its last Beteiligter; the next person who is entered gets his number."""
+
+
+Operation = (
+    InOffice
+    | InCalendar
+    | Misbehave
+    | Pass
+    | Store
+    | Mail
+    | Cron
+    | Work
+    | Release
+    | GiveNumberAgain
+)

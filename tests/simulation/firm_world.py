@@ -22,12 +22,13 @@ from beteiligte_world import LATE_MS, WRITES, BeteiligteWorld, Ledger, _guarded
 from calendar_scenario import KUERZEL, Configure
 from calendar_world import CalendarWorld
 from calendar_world import Ledger as CalendarLedger
-from firm_deletions import wrong_deletion
+from firm_deletions import Brake, wrong_deletion, wrong_holds
 from firm_engine import Context, Job, Queue, steps
 from firm_loop import FirmLoop
 from firm_operations import (
     Cron,
     Death,
+    GiveNumberAgain,
     InCalendar,
     InOffice,
     Mail,
@@ -35,10 +36,12 @@ from firm_operations import (
     Misbehave,
     Operation,
     Pass,
+    Release,
     Store,
     Work,
 )
 from firm_story import Story
+from firm_strangers import give_last_number_again
 from firm_workers import WORKER, Mortal, MortalResources, Worker, workers_by_task
 from hasty_loop import HASTE
 from motia import ApiRequest
@@ -61,6 +64,7 @@ from sandbox.espocrm.store import Change
 from sandbox.google.app import DEFAULT_ACCOUNT
 from sandbox.google.protocol.tokens import make_service_account
 from sandbox.google.readings import Readings
+from services.calendar_sync.audit.decisions import CalendarDecisions
 from services.calendar_sync.waiting import TOPIC_EMPLOYEE
 from services.core.errors import BitByLawError
 from services.core.resources import Resources
@@ -205,6 +209,10 @@ class Firm:
         #: Whether in this story PostgreSQL has refused something, or a worker has died: lines of the audit may lack.
         self.was_hit = False
         self._due: list[tuple[int, Meanwhile]] = []
+        #: Numbers of Beteiligte who are other people now.
+        self.strangers: set[str] = set()
+        #: Of the latest run of each calendar, by Kürzel.
+        self._brakes: dict[str, Brake] = {}
         self._known_settings: dict[Configure, Settings] = {}
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -280,6 +288,7 @@ class Firm:
         self.queue = Queue(lambda: self.clock.now)
         self.mail, self.requests, self.log = [], [], []
         self.trace, self.defects, self._due = [], [], []
+        self._brakes, self.strangers = {}, set()
         self.was_hit = False
         self.office.espocrm._initial_settings = EspoCRMSettings(
             optimistic_concurrency=frozenset(
@@ -356,6 +365,11 @@ class Firm:
                 await self._start_cron(what, worker, death)
             case Work():
                 await self._work(operation)
+            case Release():
+                await self.release()
+            case GiveNumberAgain():
+                betnr = give_last_number_again(self.office)
+                self.strangers |= {betnr} if betnr else set()
             case _:
                 self._do(operation)
 
@@ -482,6 +496,7 @@ class Firm:
     async def _deliver(self, job: Job, worker: int, death: Death | None) -> None:
         if job.topic == TOPIC_EMPLOYEE:
             self._free_the_rate()
+            self._brakes[job.data["kuerzel"]] = Brake(self.rows, job.data["kuerzel"])
         answer = await self._run(job.topic, job.data, worker, death)
         if isinstance(answer, _Dead):
             self.queue.interrupted(job)
@@ -548,6 +563,7 @@ class Firm:
         wrong = wrong_deletion(self.diary, self.rows, entry)
         if wrong is not None:
             self.defects.append(wrong)
+        self._check_brakes(entry)
         for due in list(self._due):
             at, meanwhile = due
             if len(self.requests) < at or self._is_last_moment(meanwhile, entry):
@@ -555,6 +571,12 @@ class Firm:
             self._due.remove(due)
             self.operations += 1
             self._do(meanwhile.what)
+
+    def _check_brakes(self, entry: dict[str, Any]) -> None:
+        for brake in self._brakes.values():
+            too_many = brake.too_many(self.diary, entry)
+            if too_many is not None:
+                self.defects.append(too_many)
 
     @staticmethod
     def _is_last_moment(meanwhile: Meanwhile, entry: dict[str, Any]) -> bool:
@@ -597,10 +619,23 @@ class Firm:
         await self._new_workers()
         for _ in range(ROUNDS):
             self._pass(timedelta(hours=26))
+            await self.release()
             await self._send(Mail())
             for cron in CRONS:
                 await self._start_cron(cron, 0, None)
             await self.drain()
+
+    async def release(self) -> None:
+        """An operator lets happen what the calendars' guards hold back."""
+        if not self.rows("SELECT 1 FROM calendar_sync_hold WHERE released_at IS NULL"):
+            return
+        wrong = wrong_holds(self.rows, is_audit_whole=not self.was_hit)
+        if wrong is not None:
+            self.defects.append(wrong)
+        resources = self.workers[0].resources
+        decisions = CalendarDecisions(resources)
+        report = await self.as_worker(lambda: decisions.release_held(apply=True))
+        self.trace += [f"  released: {change}" for change in report.changes]
 
     async def drain(self) -> None:
         """Deliver until nothing waits; time passes as the pauses between tries do."""
