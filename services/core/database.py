@@ -68,7 +68,7 @@ async def open_database(
             await migrate(pool)
             await require_whole_takeover(pool)
     except BaseException:
-        await pool.close()
+        pool.terminate()
         raise
     return pool
 

@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from config import RedisSettings, Settings, get_settings
 from services.core.database import open_database, open_lock_connections
 from services.core.http import new_session
+from services.core.store_errors import CONNECTION_ERRORS
 from services.core.write_guard import WriteGuard
 
 Shared = TypeVar("Shared")
@@ -165,7 +166,7 @@ class _Pool:
         try:
             async with asyncio.timeout(SHUTDOWN_SECONDS / 2):
                 await pool.close()
-        except TimeoutError:
+        except CONNECTION_ERRORS:  # the server has ended some of them, or is busy
             pool.terminate()
 
 

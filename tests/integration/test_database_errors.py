@@ -241,17 +241,42 @@ async def test_a_full_disk_uses_up_no_try_of_the_record(
     assert len(office.advoware.state()["beteiligte"]) == 2
 
 
-async def test_waiting_connections_that_the_server_has_ended_are_worth_another_try(
-    resources: Resources, stores: Stores, database: str
-) -> None:
-    pool = await resources.database()
-    await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.05)") for _ in range(4)))
-    # Without a wait in between: the pool does not know of it yet.
+def end_connections(stores: Stores, database: str) -> None:
+    """Let the server end all connections, without a wait in between: their pools do not know of it yet."""
     with psycopg.connect(stores.postgres.url(database), autocommit=True) as operator:
         operator.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+@pytest.mark.parametrize("rounds", range(1, 5))
+async def test_a_worker_stops_also_when_the_server_ends_its_connections(
+    make_settings: Callable[..., Settings], stores: Stores, database: str, rounds: int
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def end_after(more: int) -> None:
+        if more:
+            loop.call_soon(end_after, more - 1)
+        else:
+            end_connections(stores, database)
+
+    async with Resources(make_settings()) as resources:
+        pools = (await resources.database(), await resources.lock_connections())
+        for pool in pools:
+            await pool.fetchval("SELECT 1")
+        end_after(rounds)
+
+    assert all(pool.is_closing() for pool in pools)
+
+
+async def test_waiting_connections_that_the_server_has_ended_are_worth_another_try(
+    resources: Resources, stores: Stores, database: str
+) -> None:
+    pool = await resources.database()
+    await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.05)") for _ in range(4)))
+    end_connections(stores, database)
 
     refusals = 0
     for _ in range(2 * POOL_SIZE):
