@@ -70,8 +70,6 @@ from services.vmh_sync.notification.store import (
     responsible_of,
 )
 from services.vmh_sync.notification.texts import (
-    NO_LONGER,
-    lines_no_longer_named,
     task_description,
     task_title,
     text_of_problem,
@@ -712,9 +710,6 @@ class NotificationManager:
             if task.get("status") in CLOSED:
                 return False
             text = task_description(named)
-            earlier = lines_no_longer_named(task.get("description") or "", named)
-            if earlier:
-                text = "\n".join([text, "", NO_LONGER, *earlier])
             if not task.get("parentId") and not _is_list(problem):
                 text = f"{text}\n\nDatensatz: {self._link(problem)}"
         except NotFound:

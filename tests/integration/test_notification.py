@@ -16,7 +16,6 @@ from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.notification_utils import NotificationManager
 from services.vmh_sync.espocrm_writes import EspoWrites
-from services.vmh_sync.notification.texts import NO_LONGER
 from services.vmh_sync.result import Details, FieldLine, Problem
 
 __all__ = ["office"]
@@ -118,28 +117,6 @@ async def test_a_new_occurrence_brings_an_open_task_up_to_date(
     assert "Am Wall 1, 28195 Bremen" in task["name"]
     assert "Am Wall 1, 28195 Bremen" in task["description"]
     assert len(office.records("Note")) == 1
-
-
-async def test_what_a_task_has_asked_for_is_not_lost_from_it(
-    office: Office, manager: NotificationManager
-) -> None:
-    def about(*fields: FieldLine) -> Problem:
-        details = replace(PROBLEM.details, fields=fields)
-        return replace(PROBLEM, details=details)
-
-    country = FieldLine("land", old="Deutschland", new="Österreich")
-    valid = FieldLine("gueltigVon", old=None, new="2026-01-01")
-    await manager.notify(PROBLEM)
-    for problem in (about(country), about(country), about(valid), about(valid)):
-        await manager.notify(problem)
-
-    (task,) = office.records("Task")
-    current, _, earlier = task["description"].partition(NO_LONGER)
-    assert "01.01.2026" in current
-    assert "31.12.2030" in earlier
-    assert "neu ja" in earlier
-    assert earlier.count("Land: alt „Deutschland“, neu „Österreich“") == 1
-    assert "Schweiz" not in earlier  # replaced by a person while it was asked for
 
 
 @pytest.mark.parametrize("closed_by", ["Completed", "Canceled", "deleted"])

@@ -44,10 +44,6 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _YES_OR_NO = {True: "ja", False: "nein"}
 
 DONE = "Diese Aufgabe auf „Abgeschlossen“ setzen."
-FIELDS = "Felder:"
-#: What an earlier text of the same Task has named. Of many only the first are kept.
-NO_LONGER = "Vorher gemeldet, inzwischen erledigt oder anders geändert:"
-MAX_NO_LONGER = 10
 
 
 def task_title(problem: Problem) -> str:
@@ -91,7 +87,7 @@ def task_description(problem: Problem) -> str:
     for number, step in enumerate([*steps, DONE], start=1):
         lines.append(f"{number}. {step}")
     if details.fields:
-        lines += ["", FIELDS, *map(_field_line, details.fields)]
+        lines += ["", "Felder:", *map(_field_line, details.fields)]
     if details.records:
         lines += ["", "Betroffen:", *map(_record_line, details.records)]
     further = _further_lines(details)
@@ -102,19 +98,6 @@ def task_description(problem: Problem) -> str:
         lines.append(f"Festgestellt: {since}")
     lines.append(f"Meldung {text.code}")
     return "\n".join(lines)
-
-
-def lines_no_longer_named(description: str, problem: Problem) -> list[str]:
-    """The lines about fields in the text of a Task that its new text would lack: no one may have read them yet."""
-    named = {_label(item.field) for item in problem.details.fields}
-    lines: list[str] = []
-    is_about_fields = False
-    for line in description.splitlines():
-        if not line.startswith("- "):
-            is_about_fields = line in {FIELDS, NO_LONGER}
-        elif is_about_fields and line[2:].partition(":")[0] not in named:
-            lines.append(line)
-    return lines[:MAX_NO_LONGER]
 
 
 def _further_lines(details: Details) -> list[str]:
