@@ -27,6 +27,9 @@ from services.values.advoware_protocol import (
     single_record,
 )
 
+#: So long after we have given up may Advoware still apply a request.
+LATE_SECONDS = 10
+
 
 class TermineAnswer:
     """Advoware's answer with a list of Termine, not read yet: an unchanged one need not be."""
@@ -50,15 +53,15 @@ class TermineAnswer:
 
 
 def require_request_over(resources: Resources, started_at: datetime) -> None:
-    """Refuse to repeat a request, or to look for what it has left, while it may still reach Advoware.
+    """Refuse to repeat a request, or to look for what it has left, while Advoware may still apply it.
 
-    ``started_at`` is aware.
+    ``started_at`` is aware. A slow Advoware goes on with a request that no one waits for any more.
 
     Raises:
-        NotBefore: until Advoware's timeout has passed.
+        NotBefore: until our timeout and `LATE_SECONDS` have passed.
     """
     timeout = timedelta(seconds=resources.settings.advoware.api_timeout_seconds)
-    latest = started_at + timeout
+    latest = started_at + timeout + timedelta(seconds=LATE_SECONDS)
     if latest > resources.now():
         raise NotBefore("an interrupted request", latest)
 

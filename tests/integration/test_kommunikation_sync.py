@@ -18,6 +18,7 @@ from kommunikation_firm import (
     linked,
     marked,
 )
+from waiting import held, until
 
 from services.advoware_service import AdvowareService
 from services.core.errors import Forbidden, UpstreamTimeout
@@ -602,6 +603,30 @@ async def test_a_crash_right_after_creating_an_entry_leads_to_no_second_one(
 
     assert firm.values() == ["+495111111"]
     assert await firm.phones() == ["+495111111"]
+    await firm.assert_settled()
+
+
+async def test_a_number_that_advoware_enters_after_we_have_given_up_is_entered_once(
+    firm: Firm,
+) -> None:
+    await firm.espo_phones("+495111111")
+    timeout = firm.resources.settings.advoware.api_timeout_seconds
+    clock: Any = firm.resources.clock
+    request = {"method": "POST", "path": KOMMUNIKATIONEN}
+    async with held(firm.advoware, firm.sync(), **request) as given_up:
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        clock.advance(seconds=timeout + 1)
+        manager = KommunikationSyncManager(resources=firm.resources)
+        meanwhile = await manager.sync_bidirectional(ID, firm.betnr)
+        assert meanwhile.not_before is not None
+        assert meanwhile.not_before > clock.now
+        assert firm.values() == []
+    await until(firm.values)
+
+    await firm.sync()
+
+    assert firm.values() == ["+495111111"]
     await firm.assert_settled()
 
 

@@ -209,6 +209,7 @@ class Firm:
         #: Whether in this story PostgreSQL has refused something, or a worker has died: lines of the audit may lack.
         self.was_hit = False
         self._due: list[tuple[int, Meanwhile]] = []
+        self._delivering = 0
         #: Numbers of Beteiligte who are other people now.
         self.strangers: set[str] = set()
         #: Of the latest run of each calendar, by Kürzel.
@@ -497,13 +498,16 @@ class Firm:
         if job.topic == TOPIC_EMPLOYEE:
             self._free_the_rate()
             self._brakes[job.data["kuerzel"]] = Brake(self.rows, job.data["kuerzel"])
+        self._delivering += 1
         answer = await self._run(job.topic, job.data, worker, death)
+        self._delivering -= 1
         if isinstance(answer, _Dead):
             self.queue.interrupted(job)
         elif isinstance(answer, Exception):
             self._note_error(job.topic, answer)
             self.queue.failed(job, _reason(answer))
-        if self._was_slow():
+        # Not while the other worker is in a request, which has its own clock.
+        if self._was_slow() and not self._delivering:
             await self.quiet()  # the next run comes at the earliest after a pause
             self._pass(timedelta(minutes=1))
 

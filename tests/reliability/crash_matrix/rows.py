@@ -260,7 +260,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "an address is opened again, plain requests": (
         "services/adressen_sync.py write: update_entity",
-        "services/notification_utils.py alone: update_entity",
+        "services/notification_utils.py _update_task: update_entity",
         "services/notification_utils.py _create_task: create_entity",
         "services/notification_utils.py _write_note: create_entity",
         "services/vmh_sync/espocrm_writes.py write: update_entity",
