@@ -58,6 +58,7 @@ NOT_FOREIGN = {
     "vmh_sync.result.FieldLine.from_json": "reads what we stored",
     "vmh_sync.result.RecordLine.from_json": "reads what we stored",
     "calendar_sync.mapping.shared.new_event": "takes what the readers have read",
+    "calendar_sync.mapping.event_ids.termine_by_event_id": "takes numbers that were read",
     "calendar_sync.fields.at": "takes what `moment` and `clock` have read",
     "values.advoware_protocol.is_calendar_path": "takes what `endpoint_url` has checked",
 }
