@@ -266,12 +266,25 @@ async def titles_of_unclear_creates(world: CalendarWorld, kuerzel: str) -> set[s
     if not any("CreateUnclear" in error for error in summary.errors):
         return set()
     waiting = {intent.google_event_id for intent in intents}
-    titles = [
-        event.get("summary")
-        for event in world.events(kuerzel)
-        if event["id"] in waiting
-    ]
-    return {token for title in titles if (token := token_of(title)) is not None}
+    unclear: set[str | None] = set()
+    for resource in world.events(kuerzel):
+        if resource["id"] in waiting:
+            unclear.add(token_of(resource.get("summary")))
+            unclear |= _at_the_time_of(world, resource)
+    return {token for token in unclear if token is not None}
+
+
+def _at_the_time_of(world: CalendarWorld, resource: dict[str, Any]) -> set[str | None]:
+    """The Termine that may be what was created of this event, with another text by now."""
+    event = read_google_event(resource).event
+    tokens: set[str | None] = set()
+    if not isinstance(event, NormalisedEvent):
+        return tokens
+    for record in world.termine():
+        content = read_termin(record).event
+        if isinstance(content, NormalisedEvent) and content.timing == event.timing:
+            tokens.add(token_of(record["text"]))
+    return tokens
 
 
 class _Agreement:
