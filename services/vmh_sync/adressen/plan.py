@@ -275,7 +275,10 @@ def _settle_pair(
             adresse,
             state,
         )
-    if "gone" in state.rejected and observed.direction == "both":
+    if "gone" in state.rejected:
+        if observed.direction != "both":
+            # It is back, and the next run shows so in EspoCRM; no person has deactivated it.
+            return Settle(row, adresse, state, status=SHOWN_GONE)
         state = replace(state, rejected=fields)
         return _settle_returned(
             observed,
