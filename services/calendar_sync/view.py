@@ -202,6 +202,8 @@ class CalendarView:
             else:
                 single.append(event)
         self.cancelled: set[str] = set()
+        #: Events that only their id gives to a Termin.
+        self.unmarked: set[str] = set()
         self.events: dict[str, GoogleEvent] = {}
         for event in single:
             if event.cancelled:
@@ -214,7 +216,10 @@ class CalendarView:
         """The event, with the Termin that its id names; some program may have dropped our properties."""
         if event.fr_nr is not None or event.id in self.by_event:
             return event
-        return replace(event, fr_nr=self.termin_of_id(event.id))
+        fr_nr = self.termin_of_id(event.id)
+        if fr_nr is not None:
+            self.unmarked.add(event.id)
+        return replace(event, fr_nr=fr_nr)
 
     def termin_of_id(self, event_id: str) -> int | None:
         """The employee's Termin for whose event we have made this id; None: for none that is listed."""

@@ -158,6 +158,6 @@ def _has_to_be_written(
     if google.id in view.occurrences:
         return False
     has_same_content = content_hash(shown) == content_hash(google.event)
-    is_marked = google.fr_nr == termin.fr_nr and google.sync_id is not None
+    is_marked = google.fr_nr == termin.fr_nr and google.id not in view.unmarked
     is_equal = is_marked and has_same_content
     return not is_equal or google.has_foreign_text
