@@ -217,8 +217,9 @@ class CalendarView:
         if event.fr_nr is not None or event.id in self.by_event:
             return event
         fr_nr = self.termin_of_id(event.id)
-        if fr_nr is not None:
-            self.unmarked.add(event.id)
+        if fr_nr is None:
+            return event
+        self.unmarked.add(event.id)
         return replace(event, fr_nr=fr_nr)
 
     def termin_of_id(self, event_id: str) -> int | None:
