@@ -134,12 +134,18 @@ class GoogleSide:
         found = read_google_event(present)
         if found.fr_nr not in {None, action.termin.fr_nr}:
             return None
-        if not shows(found, action.event):
-            owned = replace(pair, google_event_id=event_id)
-            await self._rows.keep_overwritten(owned, [found])
+        owned = replace(pair, google_event_id=event_id)
+        await self._keep_what_differs(owned, found, action.event)
         return await self._google.patch_event(
             self._calendar_id, event_id, body, if_match=present.get("etag")
         )
+
+    async def _keep_what_differs(
+        self, pair: Pair, google: GoogleEvent, event: NormalisedEvent
+    ) -> None:
+        """Keep an event that is written over, unless it says the same: who has changed it is not known."""
+        if not shows(google, event):
+            await self._rows.keep_overwritten(pair, [google])
 
     async def _revive(self, event_id: str, body: Json, present: Json) -> Json | None:
         """Bring a deleted event back with all that a person has set for it; a series would bring its exceptions."""
@@ -235,8 +241,7 @@ class GoogleSide:
         )
         shown = google
         if action.write:
-            if not shows(google, action.event):
-                await self._rows.keep_overwritten(pair, [google])
+            await self._keep_what_differs(pair, google, action.event)
             shown = await self.patch(
                 pair, action.event, termin.fr_nr, google.etag, google
             )
