@@ -513,11 +513,10 @@ async def test_an_older_namesake_is_not_what_a_deleted_records_create_has_left(
     assert await office.tasks() == []
 
 
-async def test_an_account_moved_after_what_was_sent_is_erased_is_not_created_again(
-    office: Office,
-) -> None:
-    old, old_betnr = await office.linked_person()
-    new, new_betnr = await office.linked_person(lastName="Zwei")
+async def move_account_of_lost_create(office: Office) -> tuple[str, str]:
+    """Advoware creates an account, the answer is lost, and a person moves it; the ids of its two owners."""
+    old, _ = await office.linked_person()
+    new, _ = await office.linked_person(lastName="Zwei")
     account = await office.enter(
         "CBankverbindungen", beteiligteId=old, iban="DE89370400440532013000"
     )
@@ -525,6 +524,22 @@ async def test_an_account_moved_after_what_was_sent_is_erased_is_not_created_aga
     await office.sync(old)
     await office.edit("CBankverbindungen", account["id"], beteiligteId=new)
     office.clock.advance(minutes=2)
+    return old, new
+
+
+async def accounts_of(office: Office, *ids: str) -> list[int]:
+    """How many accounts each of these has in Advoware."""
+    numbers: list[int] = []
+    for entity_id in ids:
+        betnr = (await office.in_espocrm(entity_id))["betnr"]
+        numbers.append(len(office.in_advoware(betnr)["bankkverbindungen"]))
+    return numbers
+
+
+async def test_an_account_moved_after_what_was_sent_is_erased_is_not_created_again(
+    office: Office,
+) -> None:
+    old, new = await move_account_of_lost_create(office)
     pool = await office.resources.database()
     (row,) = await pool.fetch("SELECT posted FROM create_intent")
     sealed = seal(row["posted"], b"1" * 32)
@@ -532,11 +547,7 @@ async def test_an_account_moved_after_what_was_sent_is_erased_is_not_created_aga
 
     await office.sync(new)
 
-    accounts = [
-        len(office.in_advoware(betnr)["bankkverbindungen"])
-        for betnr in (old_betnr, new_betnr)
-    ]
-    assert accounts == [1, 0]
+    assert await accounts_of(office, old, new) == [1, 0]
 
 
 async def test_a_deleted_account_of_a_create_without_its_beteiligter_is_forgotten(
@@ -568,24 +579,12 @@ async def test_a_deleted_account_of_a_create_without_its_beteiligter_is_forgotte
 async def test_an_account_moved_before_its_create_was_known_is_not_created_again(
     office: Office, is_new_first: bool
 ) -> None:
-    old, old_betnr = await office.linked_person()
-    new, new_betnr = await office.linked_person(lastName="Zwei")
-    account = await office.enter(
-        "CBankverbindungen", beteiligteId=old, iban="DE89370400440532013000"
-    )
-    await lose_create(office, "Bankverbindungen", count=1)
-    await office.sync(old)
-    await office.edit("CBankverbindungen", account["id"], beteiligteId=new)
-    office.clock.advance(minutes=2)
+    old, new = await move_account_of_lost_create(office)
 
     for entity_id in (new, old) if is_new_first else (old, new):
         await office.sync(entity_id)
 
-    accounts = [
-        len(office.in_advoware(betnr)["bankkverbindungen"])
-        for betnr in (old_betnr, new_betnr)
-    ]
-    assert accounts == [1, 0]
+    assert await accounts_of(office, old, new) == [1, 0]
     (task,) = await office.tasks()
     assert "beim richtigen Beteiligten" in task["name"]
 
