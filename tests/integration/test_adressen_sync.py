@@ -534,6 +534,40 @@ async def test_another_main_address_in_advoware_is_the_only_one_in_espocrm(
     await assert_settled(office, sync)
 
 
+async def test_another_main_address_in_advoware_waits_for_a_run_in_both_directions(
+    office: Office, sync: Any
+) -> None:
+    first = await linked(office, sync)
+    second = await linked(office, sync, adresseStreet="Am Wall 1", istStandard=False)
+    ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
+    office.edit_beteiligter(
+        adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}]
+    )
+    await sync("to_advoware")
+    assert row(office, first)["istStandard"] is True
+    assert (await sync()).problems == ()
+    assert row(office, first)["istStandard"] is False
+    assert row(office, second)["istStandard"] is True
+    await assert_settled(office, sync)
+
+
+async def test_another_printed_block_waits_for_a_run_in_both_directions(
+    office: Office, sync: Any
+) -> None:
+    office.edit_beteiligter(adressen=[{"anschrift": "Stadtwerke\n30159 Hannover"}])
+    await sync()
+    (record,) = office.records("CAdressen")
+    (adresse,) = adressen(office)
+    block = "Stadtwerke\nAm Wall 1\n28195 Bremen"
+    office.edit_beteiligter(adressen=[{"id": adresse["id"], "anschrift": block}])
+    await sync("to_advoware")
+    assert row(office, record["id"])["bezeichnung"] == "Stadtwerke, 30159 Hannover"
+    await sync()
+    label = row(office, record["id"])["bezeichnung"]
+    assert label == "Stadtwerke, Am Wall 1, 28195 Bremen"
+    await assert_settled(office, sync)
+
+
 async def test_a_new_main_address_from_advoware_replaces_the_present_one(
     office: Office, sync: Any
 ) -> None:

@@ -397,7 +397,10 @@ def _settle_fields(
             advoware=False,
         )
         rejected[MAIN] = item
-    base: Record = {"isActive": True, BLOCK: observed_block(adresse, state)}
+    base: Record = {
+        "isActive": True,
+        BLOCK: _known_block(observed, row, adresse, state),
+    }
     if main.agreed is not None:
         base[MAIN] = main.agreed == row["id"]
     state_after = replace(state, base=base, rejected=rejected)
@@ -449,6 +452,15 @@ def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
     rejected = {**_of_whole(state.rejected), **fields.waiting}
     settled = replace(state, base=base, rejected=rejected)
     return replace(action, fields=fields, state=settled)
+
+
+def _known_block(
+    observed: Observation, row: Record, adresse: Record, state: SyncState
+) -> str:
+    """The printed block as it is remembered: the old one as long as a label that shows it has to follow."""
+    if observed.direction != "both" and _new_block_label(row, adresse, state):
+        return str(state.base[BLOCK])
+    return observed_block(adresse, state)
 
 
 def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
