@@ -198,6 +198,10 @@ class People:
             event = self._world.google.world.people.restore(
                 PERSON, calendar, in_bin[step.number % len(in_bin)].id
             )
+            properties = event.content.fields.get("extendedProperties") or {}
+            termin = properties.get("private", {}).get("advoware_frnr")
+            if termin in self._world.ledger.termine_dropped:
+                return  # if no run has heard of the absence of the event, it still goes with its Termin
             self._note_back(step.kuerzel, event)
 
     def _note_back(self, kuerzel: str, event: Event) -> None:

@@ -84,6 +84,8 @@ class Ledger:
     copies_dropped: set[str] = field(
         default_factory=set
     )  #: one employee's copy of everybody's Termin
+    #: The numbers of the Termine that people deleted in Advoware.
+    termine_dropped: set[str] = field(default_factory=set)
     #: Changed in Advoware before the run that had created it there could hear of it: nothing tells whose it was.
     untraceable: set[str] = field(default_factory=set)
     doubles: set[str] = field(default_factory=set)  #: what people have made several of
@@ -370,6 +372,7 @@ class CalendarWorld:
         match step:
             case DropTermin():
                 self.advoware.termine.remove(record["frNr"])
+                self.ledger.termine_dropped.add(str(record["frNr"]))
                 self.ledger.dropped.add(token or "")
                 return
             case EditTermin(_, "text"):
