@@ -68,6 +68,7 @@ from services.vmh_sync.kommunikation.memory import (
 )
 from services.vmh_sync.kommunikation.outcome import (
     Applied,
+    note_row_id,
     planned_links,
     posts,
     refuse,
@@ -639,21 +640,28 @@ class KommunikationSyncManager:
             ValidationFailed: it is the value that Advoware refuses, or there is nothing to send but the marker.
         """
         try:
-            return write, await self._request(write, run.before.betnr)
+            return write, await self._request(write, run)
         except ValidationFailed:
             bare = write.without_marker
             if write.change is None or bare == write:
                 raise
-        entry_id = await self._request(bare, run.before.betnr)
+        entry_id = await self._request(bare, run)
         run.applied.unmarked.add(entry_id)
         return write, entry_id
 
-    async def _request(self, write: Write, betnr: int) -> int:
-        if write.entry_id is None:
-            created = await self._advoware.create_kommunikation(betnr, write.record)
-            return int(created["id"])
-        await self._advoware.update_kommunikation(betnr, write.entry_id, write.record)
-        return write.entry_id
+    async def _request(self, write: Write, run: _Run) -> int:
+        betnr = run.before.betnr
+        entry_id = write.entry_id
+        answer: Record | None
+        if entry_id is None:
+            answer = await self._advoware.create_kommunikation(betnr, write.record)
+            entry_id = int(answer["id"])
+        else:
+            answer = await self._advoware.update_kommunikation(
+                betnr, entry_id, write.record
+            )
+        note_row_id(run.applied, entry_id, answer)
+        return entry_id
 
     def _require_answered(self, memory: Memory) -> None:
         """Make sure that no request of an earlier run can reach Advoware any more.

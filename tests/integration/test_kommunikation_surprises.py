@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, linked
+from watched_journal import WatchedJournal
 
 from services.advoware_service import AdvowareService
 from services.core.errors import ValidationFailed
@@ -407,6 +408,36 @@ async def test_a_value_that_advoware_alters_is_told_once_and_neither_sent_again_
     await linked.sync()
     assert sorted(await linked.phones()) == sorted([*kept, "+495112222", "+495119999"])
     await linked.assert_settled()
+
+
+@pytest.mark.parametrize("typed", ["0511 9999", "0511 1111", "", "abc"])
+@pytest.mark.parametrize("case", ["new", "changed"])
+async def test_an_edit_in_advoware_right_after_our_request_is_an_edit(
+    linked: Firm, case: str, typed: str
+) -> None:
+    kept = ["+495111111"] if case == "new" else []
+    await linked.espo_phones(*kept, "+495112222", "+4951188887777")
+
+    def edit_before_we_look(entry: dict[str, Any]) -> None:
+        rows = [row for row in linked.entries() if row["tlf"] == "+4951188887777"]
+        if entry["method"] == "GET" and rows:
+            changes = {"kommunikation": [{"id": rows[0]["id"], "tlf": typed}]}
+            linked.advoware.beteiligte.edit(linked.betnr, changes, "SB")
+
+    linked.advoware.journal = WatchedJournal(edit_before_we_look)
+
+    result = await linked.sync()
+
+    assert reasons(result) == []
+    assert typed in linked.values()
+    again = await linked.sync()
+    others = {*kept, "+495112222"}
+    if typed == "abc":
+        assert typed in [problem.details.value for problem in again.problems]
+        return
+    brought = {"0511 9999": {"+495119999"}, "0511 1111": {"+495111111"}, "": set()}
+    assert set(await linked.phones()) == others | brought[typed]
+    assert "+4951188887777" not in linked.values()
 
 
 @pytest.mark.parametrize("how", ["upper", "blanks", "trim"])

@@ -29,6 +29,7 @@ class Applied:
 
     Attributes:
         done: those that were done, with the id of their entry.
+        row_ids: the rowId of each entry as the last request to it was answered, if the answer shows one.
         refused: those that Advoware answered with a refusal of the value.
         ineffective: those that were accepted without changing anything.
         links: what entries are linked with instead of what was planned.
@@ -39,6 +40,7 @@ class Applied:
     """
 
     done: list[tuple[Write, int]] = field(default_factory=list)
+    row_ids: dict[int, str] = field(default_factory=dict)
     refused: set[Write] = field(default_factory=set)
     ineffective: set[Write] = field(default_factory=set)
     links: dict[int, Link] = field(default_factory=dict)
@@ -184,6 +186,14 @@ def refuse(applied: Applied, write: Write) -> None:
     _stand(applied, write, "kom_refused_by_advoware", write.change.old)
 
 
+def note_row_id(applied: Applied, entry_id: int, answer: Record | None) -> None:
+    """Note which version of an entry a request has left, as Advoware answers it."""
+    applied.row_ids.pop(entry_id, None)
+    row_id = (answer or {}).get("rowId")
+    if isinstance(row_id, str) and row_id:
+        applied.row_ids[entry_id] = row_id
+
+
 def verify(applied: Applied, advo: Record) -> list[Repair]:
     """Compare what was sent with what Advoware stores; returns the notes that have to be repaired."""
     entries = entries_by_id(advo)
@@ -219,6 +229,8 @@ def _verify_value(applied: Applied, write: Write, entry: AdvowareEntry) -> None:
     """What became of a value; it can change although only the note was to be written."""
     if entry.key == key_of(entry.key.family, write.tlf):
         return
+    if _is_edited_since(applied, entry):
+        return  # what differs is the user's, and the next run brings it over
     if _is_as_before(write, entry):
         applied.ineffective.add(write)
         _verify_refused(applied, write, entry)
@@ -246,6 +258,12 @@ def _verify_value(applied: Applied, write: Write, entry: AdvowareEntry) -> None:
         "kom_altered",
         entry.written,
     )
+
+
+def _is_edited_since(applied: Applied, entry: AdvowareEntry) -> bool:
+    """Whether a user has edited an entry since our request: its rowId changes with each edit (specification 05)."""
+    answered = applied.row_ids.get(entry.id)
+    return answered is not None and answered != entry.row_id
 
 
 def _is_as_before(write: Write, entry: AdvowareEntry) -> bool:
