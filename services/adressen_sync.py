@@ -563,6 +563,7 @@ class AdressenSync:
         fields = action.fields
         adresse = action.adresse
         if adresse is None or fields is None or not fields.to_advoware:
+            await self._notify_all(action.lost)
             await self._finish(_Ending(run, action))
             return
         report = run.report
@@ -884,9 +885,12 @@ class AdressenSync:
                 lines,
             )
             await run.store.append_audit(entry, run.observed.now)
-        for problem in action.lost:
-            await self._notifications.notify(problem)
+        await self._notify_all(action.lost)
         return bool(lost)
+
+    async def _notify_all(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            await self._notifications.notify(problem)
 
     async def _show_failure(
         self, report: _Report, action: Action, error: Exception

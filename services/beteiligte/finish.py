@@ -41,6 +41,7 @@ from services.vmh_sync.beteiligte.plan import (
     fields_of_other_kind,
     kept_standing,
     kind_problems,
+    replaced_problems,
     shown_pair,
     standing_from_json,
     standing_lines,
@@ -184,7 +185,8 @@ class BeteiligteFinisher:
             parts,
         )
         await self._notify(ending, {**_over(observed, standing), **new})
-        for problem in [*self._kind_problems(ending), *parts.problems]:
+        replaced = replaced_problems(observed, plan, standing)
+        for problem in [*replaced, *self._kind_problems(ending), *parts.problems]:
             await self._notifications.notify(problem)
         await self._write_all(ending)
         await self._remember_all(ending, store)

@@ -436,6 +436,32 @@ async def test_a_change_that_advoware_cannot_take_becomes_one_task_and_stays_in_
     assert again.problems == (problem,)
 
 
+async def test_a_value_that_waits_and_gives_way_has_a_task_of_its_own_while_the_first_goes_on(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    await office.edit("CAdressen", entity_id, postfach="77", gueltigBis="2030-12-31")
+    await sync()
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "postfach": "78"}]
+    )
+    problem, replaced = (await sync()).problems
+    assert [line.field for line in problem.details.fields] == ["gueltigBis"]
+    assert replaced.details.reason == "value_replaced"
+    assert row(office, entity_id)["postfach"] == "78"
+    (task,) = office.records("Task")
+    assert "Postfach: alt „77“, neu „78“" in task["description"]
+    again = await assert_settled(office, sync)
+    assert again.problems == (problem,)
+    # Alone in its task, the value needs no other one.
+    office.edit_beteiligter(
+        adressen=[{"id": adressen(office)[0]["id"], "gueltigBis": "2031-12-31"}]
+    )
+    assert (await sync()).problems == ()
+    assert row(office, entity_id)["gueltigBis"] == "2031-12-31"
+    assert office.records("Task") == [task]
+
+
 async def test_the_task_is_over_when_a_person_has_done_it_in_advoware(
     office: Office, sync: Any
 ) -> None:

@@ -283,6 +283,30 @@ async def test_two_values_that_wait_stand_in_one_task_that_stays_true(
     assert "neu (leer)" not in task
 
 
+async def test_a_value_that_waits_and_gives_way_stays_readable_although_its_task_goes_on(
+    office: Office,
+) -> None:
+    await office.without_form_rules()
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, dateOfBirth="1000-01-01")
+    await settled(office, entity_id)
+    await office.edit_espocrm(entity_id, lastName="")
+    await settled(office, entity_id)
+
+    await office.edit_advoware(betnr, geburtsdatum="1980-05-06T00:00:00")
+    espo, _ = await settled(office, entity_id)
+
+    assert espo["dateOfBirth"] == "1980-05-06"
+    waiting, replaced = sorted(await open_tasks(office), key=lambda t: "BET-23" in t)
+    assert "Name: alt „Muster“, neu (leer)" in waiting
+    assert "01.01.1000" not in waiting
+    assert "Geburtsdatum: alt „01.01.1000“, neu „06.05.1980“" in replaced
+    # What people correct themselves is no news to them.
+    await office.edit_espocrm(entity_id, lastName="Muster")
+    await settled(office, entity_id)
+    assert await open_tasks(office) == [replaced]
+
+
 @pytest.mark.parametrize("value", [[], ["x"], {"a": 1}, True])
 async def test_what_is_no_text_is_not_taken_for_one(office: Office, value: Any) -> None:
     entity_id, betnr = await office.linked_person(registergericht="Celle")

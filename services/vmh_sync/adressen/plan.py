@@ -47,6 +47,7 @@ from services.vmh_sync.adressen.problems import (
     field_problems,
     name_of,
     rejection_lines,
+    replaced_problems,
 )
 from services.vmh_sync.result import Problem
 from services.vmh_sync.store import SyncState
@@ -90,7 +91,7 @@ class Settle:
         status: the ``syncStatus`` that the CAdressen shall show; empty: by what waits.
         changes: for the audit, besides those of ``fields``.
         left_out: the fields that a receiver has refused.
-        lost: what is reported before it is overwritten in Advoware.
+        lost: what is reported before it is overwritten.
     """
 
     row: Record
@@ -420,10 +421,13 @@ def _settle_fields(
     )
     action = _with_fields(action, fields)
     now = observed.now.isoformat(timespec="seconds")
+    after = action.state.rejected
+    lost = conflict_problems(observed, row, fields, now)
+    replaced = replaced_problems(observed, row, fields, before, after)
     return replace(
         action,
-        lost=conflict_problems(observed, row, fields, now),
-        changes=tuple(rejection_lines(row, before, action.state.rejected)),
+        lost=(*lost, *replaced),
+        changes=tuple(rejection_lines(row, before, after)),
     )
 
 

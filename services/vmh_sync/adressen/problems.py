@@ -117,13 +117,21 @@ def field_problems(
     """The problems of the fields that wait, one for each reason."""
     by_reason: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, item in sorted(rejected.items()):
-        if is_field(name) or name == MAIN:
-            reason = item.get("reason", "read_only")
-            by_reason[reason][name] = item
+        if _is_listed(name):
+            by_reason[_reason_of(item)][name] = item
     problems = []
     for reason, items in by_reason.items():
         problems.append(_field_problem(observed, row, reason, items))
     return tuple(problems)
+
+
+def _is_listed(name: str) -> bool:
+    """Whether an entry of ``rejected`` is a line of a task about fields."""
+    return is_field(name) or name == MAIN
+
+
+def _reason_of(item: Mapping[str, Any]) -> str:
+    return str(item.get("reason", "read_only"))
 
 
 def _field_problem(
@@ -218,6 +226,46 @@ def conflict_problems(
     return (replace(found, key=f"{found.key}:{digest_of_lines(lost)}"),)
 
 
+def replaced_problems(
+    observed: Observation,
+    row: Record,
+    fields: FieldPlan,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> tuple[Problem, ...]:
+    """What waited for a user and gives way to another value, where its task goes on about other fields.
+
+    ``before`` and ``after`` are what waited and what waits from now on. A task of which nothing waits any more ends and
+    keeps its text.
+    """
+    reasons = {_reason_of(item) for name, item in after.items() if _is_listed(name)}
+    lines = []
+    for name, item in sorted(before.items()):
+        reason = _reason_of(item)
+        if is_field(name) and reason in reasons and reason != "erased":
+            lines += _replaced_line(name, item, fields)
+    if not lines:
+        return ()
+    found = _manual_problem(
+        observed, row, "value_replaced", "value_replaced", fields=tuple(lines)
+    )
+    return (replace(found, key=f"{found.key}:{digest_of_lines(lines)}"),)
+
+
+def _replaced_line(
+    name: str, item: Mapping[str, Any], fields: FieldPlan
+) -> list[FieldLine]:
+    """The value that did not arrive, if the other side's takes its place."""
+    side = "espocrm"
+    written = fields.to_espocrm
+    if item.get("reason") in _INTO_ESPOCRM:
+        side = "advoware"
+        written = fields.to_advoware
+    if name not in written or name in {found.field for found in fields.plan.conflicts}:
+        return []
+    return [FieldLine(name, shown(name, item[side]), shown(name, written[name]))]
+
+
 def sentences(problems: Iterable[Problem]) -> list[str]:
     """What the CBeteiligte shows of the problems that wait; what is settled or needs nothing is not among them."""
     return [problem_sentence(item) for item in problems if _waits(item)]
@@ -226,7 +274,7 @@ def sentences(problems: Iterable[Problem]) -> list[str]:
 def _waits(item: Problem) -> bool:
     if item.action_type in {"missing_in_advoware", "address_reactivate_required"}:
         return False
-    return item.details.reason not in {"conflict", "address_erased"}
+    return item.details.reason not in {"conflict", "address_erased", "value_replaced"}
 
 
 def failure_sentence(reason: str, *, adresse: str = "", value: str = "") -> str:
@@ -318,7 +366,7 @@ def rejection_lines(
     """One line for each difference that waits from now on."""
     lines: list[Mapping[str, Any]] = []
     for name, item in sorted(after.items()):
-        if not is_field(name) and name != MAIN:
+        if not _is_listed(name):
             continue
         if before.get(name) != item:
             head = {"record": name_of(row), "field": name, "side": "advoware"}

@@ -50,6 +50,7 @@ from services.vmh_sync.result import (
     FieldLine,
     PartResult,
     Problem,
+    digest_of_lines,
 )
 from services.vmh_sync.store import SyncState
 
@@ -550,6 +551,45 @@ def _with_label(item: Standing) -> str:
     if isinstance(text, str) and len(text) > SHOWN_LENGTH:
         text = f"{text[:SHOWN_LENGTH]}…"
     return f"{_label_of(item)} {shown_value(text)}"
+
+
+def replaced_problems(
+    observed: Observation, plan: Merge, standing: Mapping[str, Standing]
+) -> list[Problem]:
+    """What waited for a user and gives way to another value, where its task goes on about other fields.
+
+    ``standing`` is what waits from now on. A task of which nothing waits any more ends and keeps its text.
+    """
+    words = {item.word for item in standing.values()}
+    lines = []
+    for name, item in sorted(_known_standing(observed).items()):
+        if item.word in words and item.reason != "erased":
+            lines += _replaced_line(name, item, plan)
+    if not lines:
+        return []
+    espo = observed.espo
+    details = Details("value_replaced", observed.advo.get("betNr"), fields=tuple(lines))
+    key = f"value_replaced:{ENTITY_TYPE}:{espo['id']}:{digest_of_lines(lines)}"
+    return [
+        Problem(
+            "general_manual_action",
+            ENTITY_TYPE,
+            espo["id"],
+            key,
+            details,
+        )
+    ]
+
+
+def _replaced_line(name: str, item: Standing, plan: Merge) -> list[FieldLine]:
+    """The value that did not arrive, if the other side's takes its place."""
+    written = plan.to_advoware
+    if item.side == "espocrm":
+        written = plan.to_espocrm
+    if name not in written or name in {found.field for found in plan.conflicts}:
+        return []
+    old = text_of(getattr(item.pair, item.side))
+    return [FieldLine(name, old, text_of(written[name]))]
 
 
 def standing_sentences(

@@ -88,6 +88,16 @@ TEXTS: Mapping[str, Text] = {
         ),
         "In EspoCRM anders gespeichert: {value}",
     ),
+    "value_replaced": Text(
+        "BET-23",
+        "Ersetzten Wert prüfen: {subject}",
+        "Eine Angabe hat das andere Programm bisher nicht erreicht, wie in einer Aufgabe stand. Inzwischen wurde dort "
+        "eine andere eingetragen, die jetzt in beiden Programmen gilt. Die ersetzte steht unten als alter Wert.",
+        (
+            "Prüfen, welcher Wert richtig ist.",
+            "War der alte richtig: ihn wieder eintragen, wenn nötig in beiden Programmen.",
+        ),
+    ),
     "undecided": Text(
         "BET-09",
         "Verschiedene Angaben in EspoCRM und Advoware: {subject}",
