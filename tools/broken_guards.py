@@ -159,7 +159,7 @@ GUARDS = (
         "services/bankverbindungen_sync.py",
         "        await self._require_same_person(espo, advo, store)",
         "        pass",
-        1095,
+        1600,
     ),
     Guard(
         "A record that failed is tried again",
@@ -246,7 +246,7 @@ GUARDS = (
         "services/notification_utils.py",
         "        task_id = await self._find(_mark(row))\n        if task_id is not None:\n",
         "        task_id = None\n        if task_id is not None:\n",
-        2,
+        1030,
     ),
     Guard(
         "An edit that meets a collected write is kept",

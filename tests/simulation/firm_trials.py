@@ -10,7 +10,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from beteiligte_scenario import EditAddress, EditBank, EditContact, EditMaster, Enter
+from beteiligte_scenario import (
+    EditAddress,
+    EditBank,
+    EditContact,
+    EditMaster,
+    EditOdd,
+    Enter,
+)
 from calendar_scenario import (
     DropEvent,
     DropTermin,
@@ -19,7 +26,7 @@ from calendar_scenario import (
     EnterTermin,
     When,
 )
-from firm_episodes import FIELDS
+from firm_episodes import FIELDS, HANGS
 from firm_operations import (
     Cron,
     GiveNumberAgain,
@@ -192,6 +199,42 @@ def _private(dice: random.Random) -> list[Operation]:
     ]
 
 
+def _lost_tasks(dice: random.Random) -> list[Operation]:
+    """Tasks are created whose answer is lost, and later runs have to find them.
+
+    EspoCRM has done what it was asked, which a program that answers with an error has not.
+    """
+    entry = dice.randint(0, 1)
+    deeds = [
+        InOffice(EditOdd("espocrm", 0, "land", entry)),
+        InOffice(EditContact("advoware", 0, "odd", entry)),
+        InOffice(EditAddress("espocrm", 0, "remove", entry)),
+        InOffice(EditAddress("advoware", 0, "remove", entry)),
+    ]
+    lost = {
+        **dice.choice([HANGS, {"reset": True}]),
+        "when": "after",
+        "method": "POST",
+        "path": "/Task$|/BitByLaw",
+    }
+    rounds: list[Operation] = []
+    for deed in dice.sample(deeds, 3):
+        rounds += [
+            deed,
+            Misbehave("espocrm", {**lost, "count": 1}),
+            *_sync_office(),
+            Pass(26 * 60),
+            *_sync_office(),
+        ]
+    return [
+        InOffice(Enter()),
+        InOffice(EditAddress("espocrm", 0, "add")),
+        *_sync_office(),
+        *_sync_office(),
+        *rounds,
+    ]
+
+
 TRIALS: tuple[Callable[[random.Random], list[Operation]], ...] = (
     _many_deletions,
     _number_given_again,
@@ -199,4 +242,5 @@ TRIALS: tuple[Callable[[random.Random], list[Operation]], ...] = (
     _lost_events,
     _collected_write,
     _private,
+    _lost_tasks,
 )
