@@ -486,7 +486,7 @@ async def assert_clean_means_equal(world: BeteiligteWorld, told: Said) -> None:
 def assert_clean_is_equal(
     mapper: Any, espo: dict[str, Any], advo: dict[str, Any]
 ) -> None:
-    """What is empty in Advoware empties nothing in a record that was erased, which is clean all the same."""
+    """What is empty on one side empties nothing on the other if the record was erased, which is clean all the same."""
     if espo["syncStatus"] != "clean":
         return
     ours, theirs = (
@@ -497,7 +497,7 @@ def assert_clean_is_equal(
         name
         for name in mapper.get_changed_fields(espo, advo)
         if not isinstance(theirs.get(name, ours.get(name)), Unknown)
-        and not (is_erased(espo) and theirs.get(name) is None)
+        and not (is_erased(espo) and None in (ours.get(name), theirs.get(name)))
     ]
     assert not differing, (differing, espo, advo)
 

@@ -335,7 +335,14 @@ def _check_no_beteiligter_is_there_twice(firm: Firm) -> None:
 
 
 def _alters(step: Surprise) -> bool:
-    return bool(step.rule.get("answer") or step.rule.get("stored"))
+    """Whether a system shows or stores something else than it got, or answers a write without what it has stored.
+
+    Without its answer nothing tells a person's edit right after our write from another form of our value.
+    """
+    rule = step.rule
+    is_write = step.system == "advoware" and rule.get("method") in {"PUT", "POST"}
+    hides = "text" in rule and is_write
+    return bool(rule.get("answer") or rule.get("stored")) or hides
 
 
 def _is_hostile(steps: list[Any]) -> bool:
