@@ -121,11 +121,13 @@ class _Run:
     Attributes:
         changes: those that were made, for the audit.
         created_betnr: the number of the Beteiligter that was created.
+        shows_failure: the record may show that it has failed, also if the answer to that write never came.
     """
 
     store: SyncStore
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     created_betnr: str | None = None
+    shows_failure: bool = False
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,8 @@ class BeteiligteSync:
                 await record(Outcome("waiting"))
             raise
         except BitByLawError as error:
-            if run.changes:  # what was done is done, although the job comes again
+            # What was done is done, although the job comes again.
+            if run.changes or run.shows_failure:
                 await record(Outcome("failed", error=shown_text(error)))
             raise
         return await record(outcome)
@@ -332,10 +335,10 @@ class BeteiligteSync:
         except BitByLawError as error:
             if is_no_records_fault(error):
                 raise
-            return await self._fail(espo, error)
+            return await self._fail(espo, error, run)
         except Exception as error:  # noqa: BLE001 - a defect of the sync must not leave the record without a trace
             self._log_defect("beteiligte.defect", event.entity_id, error)
-            return await self._fail(espo, error)
+            return await self._fail(espo, error, run)
 
     async def _write_the_rest(self, entity_id: str) -> None:
         """Write what was collected and could not go with a status; what fails is left to the next sync, or the cron."""
@@ -977,12 +980,13 @@ class BeteiligteSync:
             )
         )
 
-    async def _fail(self, espo: Record, error: Exception) -> Outcome:
+    async def _fail(self, espo: Record, error: Exception, run: _Run) -> Outcome:
         """Write a failure into the record's status; after the fifth, notify a person."""
         failure = beteiligte_status.failure(
             espo, _failure_message(error), self._resources.now()
         )
         await self._finisher.notify_given_up(espo, failure)
+        run.shows_failure = True
         await self._write_status_beside_edits(espo, failure)
         text = f"{type(error).__name__}: unexpected; see the log"
         if isinstance(error, BitByLawError):

@@ -12,7 +12,12 @@ from waiting import held
 
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_check import BeteiligteCheck
-from services.core.errors import RateLimited, Unavailable, UnexpectedAnswer
+from services.core.errors import (
+    ForeignSystemError,
+    RateLimited,
+    Unavailable,
+    UnexpectedAnswer,
+)
 from services.core.locks import beteiligte_lock_key
 from services.values.sealed import seal
 from services.vmh_sync.job import SyncEvent
@@ -325,6 +330,24 @@ async def test_the_audit_names_all_that_was_created_although_espocrm_takes_no_an
     assert (line["result"], line["advoware_id"]) == ("failed", str(created))
     fields = {change["field"] for change in line["changes"]}
     assert fields == {"kommunikation.phone", "bankverbindung"}
+
+
+@pytest.mark.parametrize("answer", [{"reset": True}, {"status": 502}, {"status": 403}])
+async def test_a_failure_that_a_record_shows_is_in_the_audit_although_its_write_was_not_answered(
+    office: Office, answer: dict[str, Any]
+) -> None:
+    entity_id, _ = await office.linked_person()
+    await office.edit_espocrm(entity_id, firstName="Eva")
+    await office.fault(office.advoware, method="PUT", status=500, count=9)
+    answer = {**answer, "when": "after", "count": 9, "skip": 1}
+    await office.fault(office.espocrm, method="PUT", path="/CBeteiligte/", **answer)
+
+    with pytest.raises(ForeignSystemError):
+        await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert espo["syncStatus"] == "failed"
+    assert [line["result"] for line in await office.audit(entity_id)][-1] == "failed"
 
 
 #: What may become of the answer to a POST that Advoware has carried out.
