@@ -10,6 +10,7 @@ import pytest
 from beteiligte_office import MAILS, PHONES, Office, office
 from waiting import held, until
 
+from services import advoware_service
 from services.beteiligte_check import BeteiligteCheck
 from services.core.errors import BitByLawError
 from services.core.jobs.look_again import Notes, beteiligter
@@ -519,8 +520,9 @@ async def test_a_number_edited_in_advoware_while_others_who_share_it_are_searche
     [("Adressen", "adressen"), ("Kommunikationen", "kommunikation")],
 )
 async def test_a_request_that_arrives_after_we_have_given_it_up_doubles_nothing(
-    office: Office, part: str, stored: str
+    office: Office, part: str, stored: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(advoware_service, "LATE_SECONDS", 0)
     entity_id, betnr = await office.linked_person()
     if part == "Adressen":
         await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)

@@ -25,6 +25,7 @@ from services.calendar_sync.model import untranslatable_error
 from services.calendar_sync.run import LAST_SUCCESS, CalendarSync
 from services.calendar_sync.sharing import OwnRule, SharingStore
 from services.calendar_sync.store import Hold, Intent
+from services.core import retry
 from services.core.locks import record_lock
 from services.values.advoware_protocol import BERLIN
 
@@ -1017,8 +1018,12 @@ async def test_each_answer_can_be_read_by_people(
     ],
 )
 async def test_an_error_names_what_to_mend_and_no_secret(
-    office: AuditOffice, variables: dict[str, str], named: str
+    office: AuditOffice,
+    variables: dict[str, str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(retry, "THROTTLED_ATTEMPTS", 2)
     await office.resources.redis.flushall()  # no token of an earlier login
 
     as_json = await office.audit("verify-sync", "--kuerzel", "SB", variables=variables)

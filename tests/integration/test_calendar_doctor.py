@@ -16,6 +16,7 @@ from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
 from sandbox.google.app import GoogleTwin
 from services.calendar_sync.doctor import diagnose_google
+from services.core import retry
 from services.core.rate_limit import acquire
 from services.espocrm_setup.webhooks import Check
 
@@ -100,8 +101,9 @@ async def test_a_key_that_cannot_be_read_or_is_refused_is_a_failure(
 
 
 async def test_a_google_or_an_advoware_that_does_not_answer_is_unchecked(
-    office: AuditOffice,
+    office: AuditOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retry, "THROTTLED_ATTEMPTS", 2)
     nobody = "http://127.0.0.1:9"
 
     assert await problems(office, GOOGLE_CALENDAR_API_ENDPOINT=nobody) == [

@@ -12,6 +12,7 @@ from beteiligte_office import Office, office
 from waiting import held, until
 
 from config import Settings
+from services import advoware_service
 from services.beteiligte_check import TOPIC, BeteiligteCheck
 from services.core.database import LOCK_CONNECTIONS
 from services.core.errors import BitByLawError, EntityBusy, NotBefore, Unavailable
@@ -405,8 +406,9 @@ async def test_a_postgresql_that_is_away_is_not_called_busy(
 
 
 async def test_an_unanswered_create_is_waited_for_without_a_lock_and_by_one_job(
-    office: Office,
+    office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(advoware_service, "LATE_SECONDS", 0)
     entity_id = await office.new_person()
     store = SyncStore(await office.resources.database())
     await store.begin_create(
