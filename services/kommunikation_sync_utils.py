@@ -660,7 +660,7 @@ class KommunikationSyncManager:
             answer = await self._advoware.update_kommunikation(
                 betnr, entry_id, write.record
             )
-        note_row_id(run.applied, entry_id, answer)
+        note_row_id(run.applied, entry_id, answer, _row_id_before(run, entry_id))
         return entry_id
 
     def _require_answered(self, memory: Memory) -> None:
@@ -746,6 +746,12 @@ def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
         refused_by_espocrm=memory.refused_by_espocrm(espocrm),
         blocked=memory.blocked(espocrm),
     )
+
+
+def _row_id_before(run: _Run, entry_id: int) -> str:
+    """The version of an entry that was read before the first request; empty if it is new."""
+    entry = entries_by_id(run.advo).get(entry_id)
+    return entry.row_id if entry else ""
 
 
 def _is_edited(espo: Record) -> bool:

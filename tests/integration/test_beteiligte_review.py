@@ -283,6 +283,23 @@ async def test_two_values_that_wait_stand_in_one_task_that_stays_true(
     assert "neu (leer)" not in task
 
 
+async def test_an_answer_that_shows_the_version_before_says_nothing_of_the_write(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    old = office.in_advoware(betnr)
+    stale = [
+        {"field": name, "how": "value", "to": old[name]} for name in ("rowId", "name")
+    ]
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte/", answer=stale)
+    await office.edit_espocrm(entity_id, lastName="Neu")
+
+    espo, advo = await settled(office, entity_id)
+
+    assert (espo["lastName"], advo["name"]) == ("Neu", "Neu")
+    assert (espo["syncStatus"], await open_tasks(office)) == ("clean", [])
+
+
 async def test_a_value_that_waits_and_gives_way_stays_readable_although_its_task_goes_on(
     office: Office,
 ) -> None:

@@ -440,6 +440,25 @@ async def test_an_edit_in_advoware_right_after_our_request_is_an_edit(
     assert "+4951188887777" not in linked.values()
 
 
+async def test_an_answer_that_shows_the_version_before_proves_no_edit(
+    linked: Firm,
+) -> None:
+    await linked.espo_phones("+495112222", "+4951188887777")
+    linked.stores(field="tlf", how="cut", to=10, match="8888")
+    for row in linked.entries():
+        of_row = {"id": row["id"]}
+        old = [
+            {"field": "rowId", "how": "value", "to": row["rowId"], "where": of_row},
+            {"field": "tlf", "how": "value", "to": row["tlf"], "where": of_row},
+        ]
+        fault(linked.advoware, method="PUT", path=KOMMUNIKATIONEN, answer=old)
+
+    result = await linked.sync()
+
+    assert reasons(result) == [("kom_altered", "+4951188887777")]
+    await linked.assert_settled(standing=result.standing)
+
+
 @pytest.mark.parametrize("how", ["upper", "blanks", "trim"])
 async def test_another_spelling_of_the_same_value_is_agreed(
     firm: Firm, how: str

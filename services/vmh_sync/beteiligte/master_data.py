@@ -140,11 +140,12 @@ class MasterDataWriter:
 
         async def send(fields: Record) -> None:
             nonlocal latest
-            last = comparable(latest)
-            body = {**latest, **self._mapper.to_advoware(fields)}
+            before = latest
+            last = comparable(before)
+            body = {**before, **self._mapper.to_advoware(fields)}
             answer = await self._advoware.update_beteiligter(betnr, body)
             latest = await self._advoware.get_beteiligter(betnr)
-            shown = comparable(shown_by(answer, latest))
+            shown = comparable(shown_by(answer, latest, before))
             for name in fields:
                 if name in shown:
                     stored[name] = shown[name]

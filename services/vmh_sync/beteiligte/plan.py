@@ -807,12 +807,18 @@ def beside_pairs(
     return pairs
 
 
-def shown_by(answer: Mapping[str, Any] | None, read: Record) -> Record:
+def shown_by(
+    answer: Mapping[str, Any] | None, read: Record, before: Record | None = None
+) -> Record:
     """A Beteiligter as it was stored by a write: as it was read afterwards, unless a user has edited it in between.
 
-    Only another ``rowId`` than that of the answer proves an edit. The answer may repeat what was sent (G2).
+    Only another ``rowId`` than that of the answer proves an edit. The answer may repeat what was sent (G2), or show the
+    version ``before`` the write, and then says nothing of it.
     """
-    if answer is None or answer.get("rowId") in (None, read.get("rowId")):
+    if answer is None:
+        return read
+    silent = {None, read.get("rowId"), (before or {}).get("rowId")}
+    if answer.get("rowId") in silent:
         return read
     return {**read, **answer}
 

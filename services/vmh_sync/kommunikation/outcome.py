@@ -186,11 +186,16 @@ def refuse(applied: Applied, write: Write) -> None:
     _stand(applied, write, "kom_refused_by_advoware", write.change.old)
 
 
-def note_row_id(applied: Applied, entry_id: int, answer: Record | None) -> None:
-    """Note which version of an entry a request has left, as Advoware answers it."""
+def note_row_id(
+    applied: Applied, entry_id: int, answer: Record | None, before: str
+) -> None:
+    """Note which version of an entry a request has left, as Advoware answers it.
+
+    An answer that shows the version ``before`` the request says nothing of it.
+    """
     applied.row_ids.pop(entry_id, None)
     row_id = (answer or {}).get("rowId")
-    if isinstance(row_id, str) and row_id:
+    if isinstance(row_id, str) and row_id not in ("", before):
         applied.row_ids[entry_id] = row_id
 
 
