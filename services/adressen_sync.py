@@ -45,6 +45,7 @@ from services.espocrm_mapper import ERASED
 from services.notification_utils import NotificationManager
 from services.values.address_block import BLOCK
 from services.values.advoware_protocol import SYSTEM as ADVOWARE
+from services.values.advoware_protocol import shows_version
 from services.values.espocrm_query import RecordWrite, equals, format_date_time
 from services.values.merge import SENDING, only, without
 from services.vmh_sync.adressen.fields import (
@@ -599,7 +600,9 @@ class AdressenSync:
         try:
             _, left_out = await update_fitting(write, names, idle=idle)
             if answers:
-                stored = await self._complete(observed, adresse_id, answers[-1])
+                stored = await self._complete(
+                    observed, adresse_id, answers[-1], adresse
+                )
         except BitByLawError:
             run.report.wrote_advoware |= bool(answers)
             raise
@@ -615,11 +618,18 @@ class AdressenSync:
         return action.adresse in await self._read_adressen(observed)
 
     async def _complete(
-        self, observed: Observation, adresse_id: int, answer: Mapping[str, Any] | None
+        self,
+        observed: Observation,
+        adresse_id: int,
+        answer: Mapping[str, Any] | None,
+        before: Record | None = None,
     ) -> Record:
-        """An Adresse as Advoware has it after a write: the answer, or a new read if that does not say."""
+        """An Adresse as Advoware has it after a write: the answer, or a new read if that does not say.
+
+        An answer that shows the version ``before`` the write says nothing of it.
+        """
         known = canonical_adresse(answer or {})
-        if known.keys() >= _WRITABLE:
+        if known.keys() >= _WRITABLE and not shows_version(known, before):
             return {**known, "id": adresse_id}
         for adresse in await self._read_adressen(observed):
             if adresse["id"] == adresse_id:

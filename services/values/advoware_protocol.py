@@ -13,6 +13,7 @@ import hmac
 import re
 import unicodedata
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -350,3 +351,11 @@ def reason_of(body: Any, text: str) -> str:
         if isinstance(reason, str):
             return reason[:MAX_REASON_LENGTH]
     return ""
+
+
+def shows_version(answer: Any, version: Any) -> bool:
+    """Whether an answer shows this version of a record: ``rowId`` changes with every change (specification 05)."""
+    if not isinstance(answer, Mapping) or not isinstance(version, Mapping):
+        return False
+    row_id = answer.get("rowId")
+    return row_id is not None and bool(row_id == version.get("rowId"))

@@ -511,6 +511,22 @@ async def test_a_field_that_advoware_silently_does_not_take_is_reported_and_not_
     assert row(office, entity_id)["adresseStreet"] == "Neue Straße 7"
 
 
+async def test_an_answer_that_shows_the_version_before_says_nothing_of_the_write(
+    office: Office, sync: Any
+) -> None:
+    entity_id = await linked(office, sync)
+    old = adressen(office)[0]
+    await office.edit("CAdressen", entity_id, adresseStreet="Neue Straße 7")
+    stale = [{"field": name, "how": "value", "to": old[name]} for name in old]
+    strike(office.advoware, "PUT", "/Adressen/", answer=stale)
+
+    assert (await sync()).problems == ()
+
+    assert adressen(office)[0]["strasse"] == "Neue Straße 7"
+    assert row(office, entity_id)["syncStatus"] == "clean"
+    await assert_settled(office, sync)
+
+
 # -- main address ---------------------------------------------------------------------------------------------------
 
 

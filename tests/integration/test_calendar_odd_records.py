@@ -142,6 +142,25 @@ async def test_a_note_reads_the_same_after_any_number_of_runs(
 
 
 @in_haste
+async def test_an_answer_of_advoware_that_shows_the_version_before_is_looked_behind(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("alt")
+    await office.sync()
+    old = office.record("alt")
+    stale = [
+        {"field": name, "how": "value", "to": old[name]} for name in ("rowId", "text")
+    ]
+    office.strike("advoware", method="PUT", answer=stale)
+    office.change_event(office.copy(fr_nr)["id"], summary="neu")
+    await office.sync()
+
+    assert office.termin_texts() == ["neu"]
+    await assert_settled(office)
+
+
+@in_haste
 async def test_the_second_of_two_equal_hours_stays_when_the_termin_is_renamed(
     office: CalendarOffice,
 ) -> None:

@@ -18,7 +18,11 @@ from services.espocrm_mapper import (
     shown_by_advoware,
     shown_by_espocrm,
 )
-from services.values.advoware_protocol import parse_change_time, readings_of
+from services.values.advoware_protocol import (
+    parse_change_time,
+    readings_of,
+    shows_version,
+)
 from services.values.espocrm_query import parse_date_time as parse_espocrm_time
 from services.values.kind import Kind, kind_of_advoware, kind_of_espocrm
 from services.values.merge import (
@@ -815,10 +819,9 @@ def shown_by(
     Only another ``rowId`` than that of the answer proves an edit. The answer may repeat what was sent (G2), or show the
     version ``before`` the write, and then says nothing of it.
     """
-    if answer is None:
+    if answer is None or answer.get("rowId") is None:
         return read
-    silent = {None, read.get("rowId"), (before or {}).get("rowId")}
-    if answer.get("rowId") in silent:
+    if shows_version(answer, read) or shows_version(answer, before):
         return read
     return {**read, **answer}
 
