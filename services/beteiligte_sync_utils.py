@@ -706,7 +706,7 @@ class BeteiligteSync:
         )
         parts = replace(parts, master_data=PartResult(wrote_advoware=written.wrote))
         run.changes += on_side("advoware", parts.changes)
-        await self._notify_lost_contacts(observed, parts)
+        await self._keep_lost_contacts(observed, parts, run.store)
         return parts
 
     def _ended(
@@ -745,13 +745,21 @@ class BeteiligteSync:
         run.changes += on_side("espocrm", [*espocrm_lines, *changes])
         run.changes += ending.changes
 
-    async def _notify_lost_contacts(self, observed: Observation, parts: Parts) -> None:
-        """Notify of conflicts in the Kommunikation; the other parts do so themselves."""
-        fields = _conflict_fields(parts.kommunikation.changes)
-        if fields:
-            await self.resolve_conflict_espocrm_wins(
-                observed.espo, observed.advo, fields
-            )
+    async def _keep_lost_contacts(
+        self, observed: Observation, parts: Parts, store: SyncStore
+    ) -> None:
+        """Put what gave way in the Kommunikation into the audit and notify of it; the other parts do so themselves.
+
+        Before it is remembered as reported: the worker may die between that and the audit of the whole sync.
+        """
+        lines = parts.kommunikation.changes
+        lost = [line for line in lines if line.get("conflict")]
+        if not lost:
+            return
+        await self._append_lost(observed, "conflict_found", lost, store)
+        await self.resolve_conflict_espocrm_wins(
+            observed.espo, observed.advo, _conflict_fields(lost)
+        )
 
     async def _prepare(
         self, observed: Observation, store: SyncStore
@@ -766,7 +774,7 @@ class BeteiligteSync:
                 advo=await self._advoware.get_beteiligter(observed.advo["betNr"]),
             )
             plan = self.compare_entities(observed)
-        kept: list[dict[str, Any]] = []
+        kept: list[Mapping[str, Any]] = []
         for _ in range(MAX_ROUNDS):
             lost = self._lost_lines(observed, plan)
             if lost == kept:
@@ -784,7 +792,9 @@ class BeteiligteSync:
             await self._keep_what_will_be_lost(observed, plan, lost, store)
         return observed, plan
 
-    def _lost_lines(self, observed: Observation, plan: Merge) -> list[dict[str, Any]]:
+    def _lost_lines(
+        self, observed: Observation, plan: Merge
+    ) -> list[Mapping[str, Any]]:
         """The audit's lines of values that give way to another one."""
         lines = change_lines(observed, plan, self._mapper)
         return [line for line in lines if line.get("conflict") or line.get("unsynced")]
@@ -798,18 +808,14 @@ class BeteiligteSync:
             and state.synced_at < restored_at
         )
 
-    async def _keep_what_will_be_lost(
+    async def _append_lost(
         self,
         observed: Observation,
-        plan: Merge,
-        lost: list[dict[str, Any]],
+        word: str,
+        lost: list[Mapping[str, Any]],
         store: SyncStore,
     ) -> None:
-        """Put the values that give way into the audit and notify of a conflict, before they are overwritten."""
-        betnr = str(observed.advo["betNr"])
-        word = "unsynced_found"
-        if plan.conflicts:
-            word = "conflict_found"
+        """Put values that give way into the audit."""
         entry = AuditEntry(
             ENTITY_TYPE,
             observed.espo["id"],
@@ -817,10 +823,23 @@ class BeteiligteSync:
             "sync",
             word,
             0.0,
-            betnr,
+            str(observed.advo["betNr"]),
             lost,
         )
         await store.append_audit(entry, self._resources.now())
+
+    async def _keep_what_will_be_lost(
+        self,
+        observed: Observation,
+        plan: Merge,
+        lost: list[Mapping[str, Any]],
+        store: SyncStore,
+    ) -> None:
+        """Put the values that give way into the audit and notify of a conflict, before they are overwritten."""
+        word = "unsynced_found"
+        if plan.conflicts:
+            word = "conflict_found"
+        await self._append_lost(observed, word, lost, store)
         if plan.conflicts:
             fields = []
             for item in plan.conflicts:

@@ -500,6 +500,32 @@ async def test_what_was_replaced_in_advoware_is_reported_although_the_number_is_
     assert "0511 77777" in str(await office.audit(entity_id))
 
 
+async def test_what_was_replaced_in_advoware_is_in_the_audit_although_the_worker_stops_before_its_end(
+    office: Office,
+) -> None:
+    entity_id = await replaced_number(office, "Anna", status=500, when="before")
+    office.clock.advance(minutes=2)
+    # Everything is stored but the last line of the audit.
+    pool = await office.resources.database()
+    await pool.execute("""
+        CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.result <> 'conflict_found' THEN
+                RAISE EXCEPTION 'full' USING ERRCODE = '53100';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER stop BEFORE INSERT ON sync_audit FOR EACH ROW EXECUTE FUNCTION stop();
+    """)
+    with pytest.raises(Unavailable):
+        await office.sync(entity_id)
+    await pool.execute("DROP FUNCTION stop CASCADE")
+
+    await office.sync(entity_id)
+
+    assert [task for task in await office.tasks() if "0511 77777" in str(task)]
+    assert "0511 77777" in str(await office.audit(entity_id))
+
+
 async def test_what_was_replaced_in_advoware_is_reported_when_many_records_are_deleted(
     office: Office,
 ) -> None:
