@@ -721,8 +721,8 @@ class NotificationManager:
                 await then()
 
         changes = {"name": task_title(named), "description": _with_mark(text, mark)}
-        if task.get("parentId") and task["parentId"] != problem.entity_id:
-            # What it was about is gone: it is found at the record that the problem is reported at now.
+        if not _is_list(problem) and task.get("parentId") != problem.entity_id:
+            # What it was about is gone, or was refused: it is found at the record that the problem is reported at now.
             changes |= {
                 "parentType": problem.entity_type,
                 "parentId": problem.entity_id,

@@ -553,6 +553,24 @@ async def test_after_the_migration_what_waited_still_waits_and_nothing_is_sent_a
     assert row(office, entity_id)["syncStatus"] == "clean"
 
 
+async def test_a_task_that_was_refused_its_address_is_found_at_the_beteiligter_once_it_is_about_him(
+    office: Office, sync: Any
+) -> None:
+    await office.change_settings(task_parents=["CBeteiligte"])
+    entity_id = await linked(office, sync)
+    await office.edit("CAdressen", entity_id, isActive=False)
+    await office.sync(BETEILIGTE_ID)
+    (before,) = await office.tasks()
+    assert before["parentId"] is None
+    office.clock.advance(days=1)
+    await office.delete("CAdressen", entity_id)
+
+    await office.sync(BETEILIGTE_ID)
+
+    (task,) = await office.tasks()
+    assert task["parentId"] == BETEILIGTE_ID
+
+
 def replace_by_copies(office: Office, number: int, *streets: str) -> None:
     """A person copies an Adresse in Advoware, remark included, changes the copies, and removes the original."""
     changes: list[dict[str, Any]] = [{"id": number, "delete": True}]
