@@ -741,10 +741,15 @@ async def test_a_value_that_is_back_to_what_the_other_side_showed_last_is_no_edi
     "how",
     [{"how": "cut", "to": 4}, {"how": "upper"}, {"how": "value", "to": "Sonstiges"}],
 )
+@pytest.mark.parametrize("answer", [None, "", "<html>gespeichert</html>"])
 async def test_what_advoware_alters_beside_the_change_is_told_and_not_copied_back(
-    office: Office, how: dict[str, Any]
+    office: Office, how: dict[str, Any], answer: str | None
 ) -> None:
     entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    if answer is not None:
+        await office.fault(
+            office.advoware, method="PUT", path="/Beteiligte", text=answer
+        )
     await office.fault(
         office.advoware,
         method="PUT",

@@ -26,6 +26,7 @@ from services.values.merge import (
 from services.vmh_sync.beteiligte.plan import (
     Observation,
     Standing,
+    proves_edit,
     shown_by,
     shown_pair,
     standing_of_pairs,
@@ -127,7 +128,8 @@ class MasterDataWriter:
     ) -> Written:
         """PUT the full object as read, overlaid with the values, and read it back.
 
-        What the answer shows of the fields that were only sent along is Advoware's doing as well, and no user's edit.
+        What changes in the fields that were only sent along is Advoware's doing as well, unless the answer proves that
+        a user has edited them.
 
         Raises:
             ForeignSystemError: Advoware cannot be reached, or refuses the object whatever is in it.
@@ -149,8 +151,10 @@ class MasterDataWriter:
             for name in fields:
                 if name in shown:
                     stored[name] = shown[name]
-            answered = shown.keys() & (answer or {}).keys() & last.keys()
-            for name in answered - values.keys():
+            comparable_names = shown.keys() & last.keys()
+            if answer is not None and proves_edit(answer, latest, before):
+                comparable_names &= answer.keys()
+            for name in comparable_names - values.keys():
                 if not is_same(shown[name], last[name]):
                     beside[name] = shown[name]
 

@@ -814,16 +814,23 @@ def beside_pairs(
 def shown_by(
     answer: Mapping[str, Any] | None, read: Record, before: Record | None = None
 ) -> Record:
-    """A Beteiligter as it was stored by a write: as it was read afterwards, unless a user has edited it in between.
+    """A Beteiligter as it was stored by a write: as it was read afterwards, unless a user has edited it in between."""
+    if answer is None or not proves_edit(answer, read, before):
+        return read
+    return {**read, **answer}
 
-    Only another ``rowId`` than that of the answer proves an edit. The answer may repeat what was sent (G2), or show the
+
+def proves_edit(
+    answer: Mapping[str, Any] | None, read: Record, before: Record | None = None
+) -> bool:
+    """Whether a user has edited a Beteiligter between our write, with this answer, and the read that followed.
+
+    Only another ``rowId`` than that of the answer proves it. The answer may repeat what was sent (G2), or show the
     version ``before`` the write, and then says nothing of it.
     """
     if answer is None or answer.get("rowId") is None:
-        return read
-    if shows_version(answer, read) or shows_version(answer, before):
-        return read
-    return {**read, **answer}
+        return False
+    return not shows_version(answer, read) and not shows_version(answer, before)
 
 
 def shown_pair(
