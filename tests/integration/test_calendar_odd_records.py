@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from calendar_office import DAY, CalendarOffice, clock_times, in_haste, office
+from calendar_office import (
+    DAY,
+    CalendarOffice,
+    clock_times,
+    in_haste,
+    office,
+    timed,
+)
 
 __all__ = ["office"]
 
@@ -158,6 +165,37 @@ async def test_an_answer_of_advoware_that_shows_the_version_before_is_looked_beh
 
     assert office.termin_texts() == ["neu"]
     await assert_settled(office)
+
+
+@pytest.mark.parametrize("privat", [None, "?", [], {}])
+@in_haste
+async def test_a_termin_that_does_not_say_whether_it_is_private_is_not_written(
+    office: CalendarOffice, privat: Any
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    odd = {
+        "datum": DAY,
+        "datumBis": DAY,
+        "uhrzeitVon": "10:00:00",
+        "uhrzeitBis": "11:00:00",
+        "text": "Verhandlung",
+        "anwalt": "SB",
+        "privat": privat,
+    }
+    fr_nr = office.advoware.termine.leave_behind(odd)["frNr"]
+    await office.sync()
+    office.change_event(office.copy(fr_nr)["id"], **timed(DAY, "14:00", "15:00"))
+
+    for _ in range(3):
+        summary = await office.sync()
+
+    assert [write for write in office.writes() if "Termine" in write] == []
+    assert len(summary.errors) == 1
+    assert office.record("Verhandlung")["privat"] == privat
+    # Somebody says it, and the move arrives.
+    office.change_termin(fr_nr, privat=0)
+    await office.sync_until_calm()
+    assert office.record("Verhandlung")["uhrzeitVon"] == "14:00:00"
 
 
 @in_haste

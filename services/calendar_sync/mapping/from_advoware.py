@@ -124,6 +124,12 @@ def _is_privat(record: Record) -> bool:
     return value is None or fields.flag(value) is not False
 
 
+def shows_privat(record: Record) -> bool:
+    """Whether a Termin says if it is private, so that the whole of it can be written back."""
+    value = record.get("privat")
+    return value is not None and fields.flag(value) is not None
+
+
 def _read_content(record: Record) -> Content:
     """The content, and whether its end had to be guessed. A text that is missing, or is none, is unknown."""
     event, is_guessed = _read_whole(record)
