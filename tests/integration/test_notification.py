@@ -425,6 +425,30 @@ async def test_a_problem_whose_record_is_gone_is_not_told_any_more(
     assert office.records("Task") == []
 
 
+@pytest.mark.parametrize("reason", ["conflict", "value_replaced"])
+async def test_what_gave_way_is_reported_although_its_record_is_gone(
+    office: Office, manager: NotificationManager, clock: Any, reason: str
+) -> None:
+    address = await office.enter(
+        "CAdressen", beteiligteId=BETEILIGTE_ID, adresseCity="Celle"
+    )
+    lost = FieldLine("ort", "Hannover", "Celle")
+    problem = Problem(
+        "general_manual_action",
+        "CAdressen",
+        address["id"],
+        f"{reason}:{address['id']}",
+        Details(reason, "1001", fields=(lost,)),
+    )
+    strike(office.espocrm, "POST", "/Task$", status=503)
+    assert await manager.notify(problem) is None
+    await office.delete("CAdressen", address["id"])
+    clock.advance(minutes=1)
+    assert await manager.retry_unfinished() == 1
+    (task,) = office.records("Task")
+    assert "Hannover" in task["description"]
+
+
 # -- many at once ---------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,7 @@ TEXTS: Mapping[str, Text] = {
             "Prüfen, welcher Wert richtig ist.",
             "War der alte richtig: ihn in EspoCRM eintragen; Advoware folgt von selbst.",
         ),
+        outlives_record=True,
     ),
     "field_not_in_advoware": Text(
         "BET-05",
@@ -97,6 +98,7 @@ TEXTS: Mapping[str, Text] = {
             "Prüfen, welcher Wert richtig ist.",
             "War der alte richtig: ihn wieder eintragen, wenn nötig in beiden Programmen.",
         ),
+        outlives_record=True,
     ),
     "undecided": Text(
         "BET-09",
