@@ -425,7 +425,7 @@ async def test_a_problem_whose_record_is_gone_is_not_told_any_more(
     assert office.records("Task") == []
 
 
-@pytest.mark.parametrize("reason", ["conflict", "value_replaced"])
+@pytest.mark.parametrize("reason", ["conflict", "value_replaced", "kom_reverted"])
 async def test_what_gave_way_is_reported_although_its_record_is_gone(
     office: Office, manager: NotificationManager, clock: Any, reason: str
 ) -> None:

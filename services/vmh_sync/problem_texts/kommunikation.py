@@ -145,6 +145,7 @@ TEXTS: Mapping[str, Text] = {
         (
             "Wird der Wert gebraucht: ihn in EspoCRM eintragen; Advoware folgt von selbst.",
         ),
+        outlives_record=True,
     ),
     "kom_not_taken": Text(
         "KOM-15",
