@@ -304,7 +304,7 @@ class NotificationManager:
         if is_same_occurrence(problem, row):
             return task_id
         if row["list_key"] is None and await self._update_open_task(
-            row["task_id"], problem, _mark(row), store
+            row["task_id"], problem, row, store
         ):
             return task_id
         return await self._create_again(problem, store)
@@ -327,7 +327,7 @@ class NotificationManager:
         if row["task_id"] is None:
             await store.not_over(problem.key)
             return await self._notify(problem, store)
-        if await self._update_open_task(row["task_id"], problem, _mark(row), store):
+        if await self._update_open_task(row["task_id"], problem, row, store):
             await store.not_over(problem.key)
             return str(row["task_id"])
         return await self._create_again(problem, store)
@@ -460,11 +460,10 @@ class NotificationManager:
             await store.note_attempt(shorter, self._resources.now())
             await done()
             return
-        mark = _mark(list_row)
         if not await self._update_open_task(
             task_id,
             shorter,
-            mark,
+            list_row,
             store,
             done,
         ):
@@ -697,7 +696,7 @@ class NotificationManager:
         self,
         task_id: str,
         problem: Problem,
-        mark: str,
+        row: asyncpg.Record,
         store: NotificationStore,
         then: Callable[[], Awaitable[None]] | None = None,
     ) -> bool:
@@ -720,9 +719,13 @@ class NotificationManager:
             if then is not None:
                 await then()
 
-        changes = {"name": task_title(named), "description": _with_mark(text, mark)}
-        if not _is_list(problem) and task.get("parentId") != problem.entity_id:
-            # What it was about is gone, or was refused: it is found at the record that the problem is reported at now.
+        changes = {
+            "name": task_title(named),
+            "description": _with_mark(text, _mark(row)),
+        }
+        has_other_parent = task.get("parentId") not in (None, "", problem.entity_id)
+        if has_other_parent or row["entity_id"] != problem.entity_id:
+            # What it was about is gone: it is found at the record that the problem is reported at now.
             changes |= {
                 "parentType": problem.entity_type,
                 "parentId": problem.entity_id,
