@@ -375,8 +375,12 @@ class EspoCRMAPI:
             json_data,
         )
         may_repeat = method != "POST" if repeatable is None else repeatable
+        begun_at = self._resources.clock()
 
         async def send_once() -> HttpAnswer:
+            # A worker that was frozen between two tries repeats nothing: the record may have been edited since.
+            if self._resources.clock() - begun_at > timedelta(seconds=limit):
+                raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s")
             return await self._send(method, path, params, json_data, headers)
 
         try:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
+from watched_journal import WatchedJournal
 
 from config import Settings
 from sandbox.espocrm.app import EspoCRMTwin
@@ -194,6 +195,24 @@ async def test_a_create_of_unknown_fate_is_not_repeated_and_a_change_is(
     assert (await api.list_entities("CBeteiligte", [equals("lastName", "Einmal")]))[
         1
     ] == 1
+
+
+async def test_a_worker_that_was_frozen_between_two_tries_repeats_nothing(
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    clock: Any,
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    (entity_id,) = await people(api, 1)
+    await fault(control, espocrm, method="PUT", status=503, count=1)
+    journal = WatchedJournal(lambda entry: clock.advance(hours=26))
+    espocrm.journal = journal
+
+    with pytest.raises(UpstreamTimeout):
+        await api.update_entity("CBeteiligte", entity_id, {"firstName": "Neu"})
+
+    assert [entry["method"] for entry in journal] == ["PUT"]
 
 
 # -- the write action -------------------------------------------------------------------------------------------------

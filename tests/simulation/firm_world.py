@@ -584,8 +584,13 @@ class Firm:
 
     @staticmethod
     def _is_last_moment(meanwhile: Meanwhile, entry: dict[str, Any]) -> bool:
-        """Whether an edit would fall between our last look and our write: neither system lets us guard that."""
+        """Whether an edit would fall between our last look and our write: neither system lets us guard that.
+
+        Nor do hours pass during a write: it would have been given up.
+        """
         what = meanwhile.what
+        if isinstance(what, Pass):
+            return what.minutes > 60 and entry["method"] in WRITES
         if not isinstance(what, InOffice) or entry["method"] not in WRITES:
             return False
         guarded = _guarded(what.step)
