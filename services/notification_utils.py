@@ -80,6 +80,8 @@ from services.vmh_sync.result import ActionType, Details, Problem, RecordLine
 
 CLOSED = frozenset({"Completed", "Canceled"})
 RETRIES_PER_RUN = 50
+#: EspoCRM may still do what it was asked for so long after we have given the request up.
+LATE = timedelta(seconds=10)
 #: Problems that may become a list cost no request each.
 LISTED_PER_RUN = 500
 #: So many new problems of one reason get Tasks of their own; more become a list.
@@ -356,9 +358,8 @@ class NotificationManager:
 
     def _settled_before(self) -> datetime:
         """Attempts made before this moment have certainly come to an end."""
-        return self._resources.now() - timedelta(
-            seconds=self._resources.settings.espocrm.api_timeout_seconds
-        )
+        timeout = self._resources.settings.espocrm.api_timeout_seconds
+        return self._resources.now() - timedelta(seconds=timeout) - LATE
 
     # -- many at once ---------------------------------------------------------------------------------------------
 

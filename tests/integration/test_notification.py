@@ -425,6 +425,19 @@ async def test_a_problem_whose_record_is_gone_is_not_told_any_more(
     assert office.records("Task") == []
 
 
+async def test_a_request_that_was_given_up_is_not_repeated_while_espocrm_may_work_on_it(
+    office: Office, manager: NotificationManager, clock: Any
+) -> None:
+    strike(office.espocrm, "POST", "/Task$", status=503)
+    assert await manager.notify(PROBLEM) is None
+    timeout = office.resources.settings.espocrm.api_timeout_seconds
+    clock.advance(seconds=timeout + 9)
+    assert await manager.notify(PROBLEM) is None
+    assert office.records("Task") == []
+    clock.advance(seconds=2)
+    assert await manager.notify(PROBLEM) is not None
+
+
 @pytest.mark.parametrize("reason", ["conflict", "value_replaced", "kom_reverted"])
 async def test_what_gave_way_is_reported_although_its_record_is_gone(
     office: Office, manager: NotificationManager, clock: Any, reason: str

@@ -358,6 +358,7 @@ class Firm:
         """Carry out one operation; what cannot be done (nothing is there, or the system refuses) is left undone."""
         self.operations += 1
         self._pass(timedelta(seconds=30))
+        await self._go_on_with_late_requests(30)
         self.trace.append(str(operation))
         match operation:
             case Mail():
@@ -371,8 +372,16 @@ class Firm:
             case GiveNumberAgain():
                 betnr = give_last_number_again(self.office)
                 self.strangers |= {betnr} if betnr else set()
+            case Pass(minutes, _):
+                self._do(operation)
+                await self._go_on_with_late_requests(60 * minutes or 600)
             case _:
                 self._do(operation)
+
+    async def _go_on_with_late_requests(self, seconds: float) -> None:
+        """The loop's clock does not follow the firm's: what a system still works on would stand still."""
+        if any(entry["ms"] is None for entry in self.requests[-50:]):
+            await asyncio.sleep(min(max(seconds, 0), 600))
 
     def _do(self, operation: InOffice | InCalendar | Misbehave | Pass | Store) -> None:
         """What needs no waiting, so that it can happen between two requests of a run."""
