@@ -781,6 +781,20 @@ async def test_an_edit_in_advoware_after_a_create_in_espocrm_whose_answer_was_lo
     assert adresse(office)["strasse"] == "Am Wall 2"
 
 
+async def test_an_address_that_is_deactivated_since_it_was_created_unanswered_is_reported(
+    office: Office, sync: Any
+) -> None:
+    await make_unanswered(office, sync)
+    (record,) = office.records("CAdressen")
+    await office.edit("CAdressen", record["id"], isActive=False)
+
+    (problem,) = (await sync()).problems
+
+    assert problem.action_type == "address_delete_required"
+    (record,) = office.records("CAdressen")
+    assert (record["isActive"], record["syncStatus"]) == (False, "conflict")
+
+
 async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
     office: Office, sync: Any
 ) -> None:

@@ -289,15 +289,26 @@ def _settle_pair(
             state,
         )
     # Deactivated: a person deletes it in Advoware; until then nothing is brought over to either side.
-    # The mark is written by a create alone, and what is created is in use.
-    was_created = observed.is_marked_as(adresse, row["id"])
-    activity = _activity(observed, state, was_active=was_created, is_active_now=False)
+    was_active = _was_in_use(observed, row, adresse)
+    activity = _activity(observed, state, was_active=was_active, is_active_now=False)
     status = "clean"
     if activity_problems(observed, row, adresse, activity):
         status = "conflict"
     base = {**state.base, "isActive": False}
     state = replace(state, base=base, rejected={**fields, **activity})
     return Settle(row, adresse, state, status=status)
+
+
+def _was_in_use(observed: Observation, row: Record, adresse: Record) -> bool:
+    """Whether a CAdressen of which no state is known was in use: what is created is, on either side.
+
+    The mark is written by a create in Advoware alone. One that the sync has created in EspoCRM is linked from the
+    beginning; if the answer was lost it has no state, and a user's edit shows in its status.
+    """
+    if observed.is_marked_as(adresse, row["id"]):
+        return True
+    is_linked = row.get("advowareId") == adresse["id"]
+    return is_linked and row.get("syncStatus") in {"dirty", "conflict"}
 
 
 def _of_fields(rejected: Rejected) -> dict[str, Mapping[str, Any]]:
