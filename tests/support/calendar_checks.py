@@ -270,19 +270,22 @@ async def titles_of_unclear_creates(world: CalendarWorld, kuerzel: str) -> set[s
     for resource in world.events(kuerzel):
         if resource["id"] in waiting:
             unclear.add(token_of(resource.get("summary")))
-            unclear |= _at_the_time_of(world, resource)
+            unclear |= _on_the_day_of(world, resource)
     return {token for token in unclear if token is not None}
 
 
-def _at_the_time_of(world: CalendarWorld, resource: dict[str, Any]) -> set[str | None]:
-    """The Termine that may be what was created of this event, with another text by now."""
+def _on_the_day_of(world: CalendarWorld, resource: dict[str, Any]) -> set[str | None]:
+    """The Termine that may be what was created of this event, with another text or at another time by now."""
     event = read_google_event(resource).event
     tokens: set[str | None] = set()
     if not isinstance(event, NormalisedEvent):
         return tokens
     for record in world.termine():
         content = read_termin(record).event
-        if isinstance(content, NormalisedEvent) and content.timing == event.timing:
+        if (
+            isinstance(content, NormalisedEvent)
+            and content.first_day == event.first_day
+        ):
             tokens.add(token_of(record["text"]))
     return tokens
 
