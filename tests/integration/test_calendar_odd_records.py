@@ -167,6 +167,35 @@ async def test_an_answer_of_advoware_that_shows_the_version_before_is_looked_beh
     await assert_settled(office)
 
 
+@pytest.mark.parametrize("how", ["null", "missing"])
+@pytest.mark.parametrize("field", ["text", "notiz"])
+@in_haste
+async def test_what_a_person_types_where_advoware_showed_no_text_takes_no_texts_place(
+    office: CalendarOffice, field: str, how: str
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    hidden = [{"field": f"[].{field}", "how": how}]
+    office.strike("advoware", method="GET", answer=hidden, count=None)
+    fr_nr = office.termin("Verhandlung")
+    await office.sync()
+    office.advoware.faults.clear()
+    before = office.record("Verhandlung")
+    event_id = office.copy(fr_nr)["id"]
+    typed = {"text": "summary", "notiz": "description"}[field]
+    changes = {typed: "eigener Text", **timed(DAY, "14:00", "15:00")}
+    office.change_event(event_id, **changes)
+
+    await office.sync_until_calm()
+
+    after = office.record("Verhandlung")
+    assert (after["text"], after["notiz"]) == (before["text"], before["notiz"])
+    assert after["uhrzeitVon"] == "14:00:00"
+    assert "eigener Text" not in str(office.copy(fr_nr))
+    pool = await office.resources.database()
+    kept = await pool.fetch("SELECT * FROM calendar_sync_overwritten")
+    assert "eigener Text" in str(kept)
+
+
 @pytest.mark.parametrize("privat", [None, "?", [], {}])
 @in_haste
 async def test_a_termin_that_does_not_say_whether_it_is_private_is_not_written(

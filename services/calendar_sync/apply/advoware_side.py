@@ -17,6 +17,7 @@ from services.calendar_sync.mapping import (
     read_termine,
 )
 from services.calendar_sync.model import (
+    TEXTS,
     GoogleEvent,
     NormalisedEvent,
     Pair,
@@ -157,6 +158,8 @@ class AdvowareSide:
         written = await self._as_answered(termin.fr_nr, answer)
         shown = google
         if action.shown is not None:
+            if _gives_up_text(google, action.event):
+                await self._rows.keep_overwritten(pair, [google])
             shown = await self._google_side.patch(
                 pair, action.shown, termin.fr_nr, google.etag, google
             )
@@ -172,3 +175,15 @@ class AdvowareSide:
         if answer.get("frNr") != fr_nr:
             return await self._current.read(fr_nr)
         return read_termin(answer)
+
+
+def _gives_up_text(google: GoogleEvent, written: NormalisedEvent) -> bool:
+    """Whether an event shows a text that is not what is written to Advoware."""
+    event = google.event
+    if not isinstance(event, NormalisedEvent):
+        return False
+    for name in TEXTS:
+        text = getattr(event, name)
+        if text is not None and text != getattr(written, name):
+            return True
+    return False

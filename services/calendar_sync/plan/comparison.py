@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
 from services.calendar_sync.model import (
     TEXTS,
     GoogleEvent,
@@ -15,6 +19,7 @@ from services.calendar_sync.model import (
     content_hash,
     is_anonymised_hash,
     is_earlier_reading,
+    is_partial_hash,
     is_same_content,
     is_uncompared,
     without_texts,
@@ -82,12 +87,17 @@ class Comparison:
 
     def _hash_of_advoware(self) -> str:
         # A text that is null although Advoware says that the Termin was not touched is unknown, not cleared.
-        remembered = self.pair.advoware
-        changed_at = self.termin.changed_at
-        is_touched = changed_at is None or changed_at != remembered.changed_at
-        if not is_touched and _lacks_a_text(self.termin) and remembered.content_hash:
-            return remembered.content_hash
+        remembered = self.pair.advoware.content_hash
+        is_same_version = not self._is_touched_in_advoware
+        if is_same_version and _lacks_a_text(self.termin) and remembered:
+            return remembered
         return content_hash(self.advoware)
+
+    @property
+    def _is_touched_in_advoware(self) -> bool:
+        """Whether the Termin may have been changed since it was last compared, by what Advoware says."""
+        changed_at = self.termin.changed_at
+        return changed_at is None or changed_at != self.pair.advoware.changed_at
 
     @property
     def is_cut_short(self) -> bool:
@@ -114,6 +124,24 @@ class Comparison:
         if is_earlier_reading(remembered):
             return False
         return not _lacks_a_text_of(self.google, self.advoware)
+
+    @property
+    def unseen_texts(self) -> frozenset[str]:
+        """The texts of the Termin that no one could see in its event, because Advoware did not show them until now.
+
+        What a person has typed there meanwhile replaces nothing that he knew.
+        """
+        was_known = not is_partial_hash(self.pair.advoware.content_hash)
+        if was_known and self._is_touched_in_advoware:
+            return frozenset()
+        known = [name for name in TEXTS if getattr(self.advoware, name) is not None]
+        for number in range(1, len(known) + 1):
+            for names in combinations(known, number):
+                gaps: dict[str, Any] = dict.fromkeys(names)
+                without = replace(self.advoware, **gaps)
+                if content_hash(without) == self.pair.google.content_hash:
+                    return frozenset(names)
+        return frozenset()
 
     @property
     def is_persons_edit(self) -> bool:

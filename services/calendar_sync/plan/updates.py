@@ -192,6 +192,7 @@ def _follow_winner(
     pair = found.pair
     event = found.event
     winner = found.winner(may_write=view.may_write(pair))
+    unseen = found.unseen_texts
     if winner == "advoware":
         yield from _put_back(view, found)
     elif winner is None:
@@ -202,8 +203,12 @@ def _follow_winner(
         yield ConfirmGoogle(pair)
     elif found.is_cut_short:
         yield ConfirmAdvoware(pair)
+    elif unseen:
+        texts = {name: getattr(found.advoware, name) for name in unseen}
+        yield from _update_but_texts(view, found, event, replace(google, **texts))
     elif _lacks_title(google, found.advoware):
-        yield from _update_but_title(view, found, event, google)
+        known = _with_title(google, found.advoware)
+        yield from _update_but_texts(view, found, event, known)
     else:
         # An incremental listing would not show the text again.
         shown = google if found.has_foreign_text else None
@@ -221,14 +226,13 @@ def _with_title(google: NormalisedEvent, advoware: NormalisedEvent) -> Normalise
     return google
 
 
-def _update_but_title(
+def _update_but_texts(
     view: CalendarView,
     found: Comparison,
     event: GoogleEvent,
-    google: NormalisedEvent,
+    known: NormalisedEvent,
 ) -> Iterator[Action]:
-    """Copy the edit, but put the title back."""
-    known = _with_title(google, found.advoware)
+    """Copy the edit, but put texts back; ``known`` is what is right on both sides."""
     if content_hash(known) == found.advoware_hash:
         yield from _put_back(view, found)
         return
