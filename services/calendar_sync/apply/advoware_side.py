@@ -15,6 +15,7 @@ from services.calendar_sync.mapping import (
     changed_termin,
     read_termin,
     read_termine,
+    shows_privat,
 )
 from services.calendar_sync.model import (
     TEXTS,
@@ -27,7 +28,7 @@ from services.calendar_sync.model import (
     UpdateAdvoware,
 )
 from services.calendar_sync.view import PlanSettings
-from services.core.errors import Conflict, NotFound
+from services.core.errors import Conflict, NotFound, UnexpectedAnswer
 
 #: From so many changes on, the Termine are listed once more, and their contents are believed for so long.
 MANY_CHANGES = 2
@@ -148,11 +149,17 @@ class AdvowareSide:
         return copy
 
     async def update(self, action: UpdateAdvoware) -> None:
-        """Write what a person has changed in Google."""
+        """Write what a person has changed in Google.
+
+        Raises:
+            UnexpectedAnswer: the Termin does not say whether it is private, and we do not decide that.
+        """
         pair = action.pair
         termin = action.termin
         google = action.google
         current = await self._current.unchanged(termin)
+        if not shows_privat(current.record):
+            raise UnexpectedAnswer("Advoware", "the Termin shows no value for privat")
         body = changed_termin(action.event, current.record)
         answer = await self._advoware.update_termin(body)
         written = await self._as_answered(termin.fr_nr, answer)

@@ -15,6 +15,7 @@ from services.calendar_sync.mapping.from_advoware import (
     TERMIN_FIELDS,
     read_termin,
     read_termine,
+    shows_privat,
     termin_to_event,
 )
 from services.calendar_sync.mapping.from_google import (
@@ -65,6 +66,7 @@ __all__ = [
     "read_google_events",
     "read_termin",
     "read_termine",
+    "shows_privat",
     "termin_to_event",
     "termine_by_event_id",
     "texts_body",

@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from services.calendar_sync.mapping.from_advoware import (
-    shows_privat,
-    termin_to_event,
-)
+from services.calendar_sync.mapping.from_advoware import termin_to_event
 from services.calendar_sync.mapping.shared import (
     ONE_DAY,
     Record,
@@ -21,7 +18,6 @@ from services.calendar_sync.model import (
     normalise_text,
     series_end,
 )
-from services.core.errors import UnexpectedAnswer
 
 
 def new_termin(event: NormalisedEvent, kuerzel: str) -> dict[str, Any]:
@@ -46,12 +42,7 @@ def changed_termin(event: NormalisedEvent, current: Record) -> dict[str, Any]:
 
     What means the same stays as it is written (a missing time, a time in the skipped hour); ``privat`` and unknown
     texts stay in any case.
-
-    Raises:
-        UnexpectedAnswer: the Termin does not say whether it is private, and we do not decide that.
     """
-    if not shows_privat(current):
-        raise UnexpectedAnswer("Advoware", "the Termin shows no value for privat")
     body = dict(current)
     before = termin_to_event(current)
     if isinstance(before, Untranslatable) or before.timing != event.timing:
