@@ -101,7 +101,7 @@ GUARDS = (
         "An edit is overwritten by nothing but a newer one, and people hear of it",
         "_keep_what_will_be_lost before the PUT",
         "services/beteiligte_sync_utils.py",
-        "        await store.append_audit(entry, self._resources.now())\n        if plan.conflicts:",
+        "        await self._append_lost(observed, word, lost, store)\n        if plan.conflicts:",
         "        if not plan.conflicts:",
         6,
     ),
