@@ -606,6 +606,24 @@ async def test_edits_of_both_sides_meet_in_a_copy_that_replaces_its_original(
     await assert_settled(office, sync)
 
 
+@pytest.mark.parametrize(
+    "edit", [{"adresseCountry": "Niemandsland"}, {"postfach": "77"}]
+)
+async def test_what_waits_at_an_address_still_waits_at_the_copy_that_replaces_it(
+    office: Office, sync: Any, edit: dict[str, str]
+) -> None:
+    entity_id = await linked(office, sync)
+    await office.edit("CAdressen", entity_id, **edit)
+    before = reasons(await sync())
+    assert len(before) == 1
+    replace_by_copies(office, adressen(office)[0]["id"], "Am Wall 1")
+
+    assert reasons(await sync()) == before
+
+    assert row(office, entity_id)["syncStatus"] == "conflict"
+    assert reasons(await assert_settled(office, sync)) == before
+
+
 async def test_a_copy_that_replaces_what_is_deactivated_meanwhile_waits_for_a_person(
     office: Office, sync: Any
 ) -> None:

@@ -710,8 +710,8 @@ def _deleted_states(
 def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncState:
     """The state that a pair starts from; what was agreed on or reported about another Adresse does not count for it.
 
-    Unless it carries the mark: then it is a copy that a person has put into the place of the other, and what differs
-    from that is an edit.
+    Unless it carries the mark: then it is a copy that a person has put into the place of the other, what differs from
+    that is an edit, and what waited still waits.
     """
     state = observed.state_of(row["id"])
     if adresse is None:
@@ -721,9 +721,11 @@ def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncSt
     if state is None:
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
     elif state.advoware_id != link:
-        is_copy = observed.is_marked_as(adresse, row["id"])
-        base = state.base if is_copy else {}
-        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link, base=base)
+        known = state
+        state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
+        if observed.is_marked_as(adresse, row["id"]):
+            waiting = _of_fields(known.rejected)
+            state = replace(state, base=known.base, rejected=waiting)
     return replace(state, advoware_row_id=adresse.get("rowId"))
 
 
