@@ -76,6 +76,7 @@ from services.vmh_sync.beteiligte.plan import (
     change_lines,
     on_side,
     plan_master_data,
+    problem_of_lines,
     result_of,
     shown_by,
     shown_values,
@@ -96,7 +97,6 @@ from services.vmh_sync.result import (
     FieldLine,
     PartResult,
     Problem,
-    digest_of_lines,
 )
 from services.vmh_sync.sending import sending, with_sent
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
@@ -985,19 +985,8 @@ class BeteiligteSync:
         self, espo: Record, advo: Record, fields: list[FieldLine]
     ) -> None:
         """Notify a person of which values of Advoware give way to EspoCRM's, one task for each set of values."""
-        details = Details(
-            "conflict", advo.get("betNr"), espo.get("name"), fields=tuple(fields)
-        )
-        key = f"conflict:{ENTITY_TYPE}:{espo['id']}:{digest_of_lines(fields)}"
-        await self._notifications.notify(
-            Problem(
-                "general_manual_action",
-                ENTITY_TYPE,
-                espo["id"],
-                key,
-                details,
-            )
-        )
+        problem = problem_of_lines("conflict", espo, advo.get("betNr"), fields)
+        await self._notifications.notify(problem)
 
     async def _fail(self, espo: Record, error: Exception, run: _Run) -> Outcome:
         """Write a failure into the record's status; after the fifth, notify a person."""

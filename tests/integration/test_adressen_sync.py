@@ -530,6 +530,12 @@ async def test_an_answer_that_shows_the_version_before_says_nothing_of_the_write
 # -- main address ---------------------------------------------------------------------------------------------------
 
 
+def make_main(office: Office, street: str) -> None:
+    """A person makes the Adresse of that street the main one in Advoware."""
+    ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
+    office.edit_beteiligter(adressen=[{"id": ids[street], "standardAnschrift": True}])
+
+
 async def test_choosing_another_main_address_in_espocrm_is_one_task(
     office: Office, sync: Any
 ) -> None:
@@ -551,10 +557,7 @@ async def test_choosing_another_main_address_in_espocrm_is_one_task(
     assert kinds(await assert_settled(office, sync)) == [
         "address_field_update_required"
     ]
-    ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
-    office.edit_beteiligter(
-        adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}]
-    )
+    make_main(office, "Am Wall 1")
     assert (await sync()).problems == ()
     await assert_settled(office, sync)
 
@@ -564,10 +567,7 @@ async def test_another_main_address_in_advoware_is_the_only_one_in_espocrm(
 ) -> None:
     first = await linked(office, sync)
     second = await linked(office, sync, adresseStreet="Am Wall 1", istStandard=False)
-    ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
-    office.edit_beteiligter(
-        adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}]
-    )
+    make_main(office, "Am Wall 1")
     assert (await sync()).problems == ()
     assert [row(office, entity_id)["istStandard"] for entity_id in (first, second)] == [
         False,
@@ -581,10 +581,7 @@ async def test_another_main_address_in_advoware_waits_for_a_run_in_both_directio
 ) -> None:
     first = await linked(office, sync)
     second = await linked(office, sync, adresseStreet="Am Wall 1", istStandard=False)
-    ids = {adresse["strasse"]: adresse["id"] for adresse in adressen(office)}
-    office.edit_beteiligter(
-        adressen=[{"id": ids["Am Wall 1"], "standardAnschrift": True}]
-    )
+    make_main(office, "Am Wall 1")
     await sync("to_advoware")
     assert row(office, first)["istStandard"] is True
     assert (await sync()).problems == ()

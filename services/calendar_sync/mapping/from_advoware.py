@@ -120,8 +120,7 @@ def termin_to_event(record: Record) -> NormalisedEvent | Untranslatable:
 
 def _is_privat(record: Record) -> bool:
     """Whether it is private. What is missing, null or cannot be read hides the texts rather than showing them."""
-    value = record.get("privat")
-    return value is None or fields.flag(value) is not False
+    return not shows_privat(record) or bool(fields.flag(record["privat"]))
 
 
 def shows_privat(record: Record) -> bool:

@@ -215,15 +215,7 @@ def conflict_problems(
             lost.append(FieldLine(item.field, old, new))
     if not lost:
         return ()
-    found = _manual_problem(
-        observed,
-        row,
-        "conflict",
-        "conflict",
-        fields=tuple(lost),
-        since=now,
-    )
-    return (replace(found, key=f"{found.key}:{digest_of_lines(lost)}"),)
+    return (_problem_of_lines(observed, row, "conflict", lost, since=now),)
 
 
 def replaced_problems(
@@ -246,10 +238,26 @@ def replaced_problems(
             lines += _replaced_line(name, item, fields)
     if not lines:
         return ()
+    return (_problem_of_lines(observed, row, "value_replaced", lines),)
+
+
+def _problem_of_lines(
+    observed: Observation,
+    row: Record,
+    word: str,
+    lines: list[FieldLine],
+    since: str | None = None,
+) -> Problem:
+    """A problem with one task for each set of lines, so that the next ones do not take their place unread."""
     found = _manual_problem(
-        observed, row, "value_replaced", "value_replaced", fields=tuple(lines)
+        observed,
+        row,
+        word,
+        word,
+        fields=tuple(lines),
+        since=since,
     )
-    return (replace(found, key=f"{found.key}:{digest_of_lines(lines)}"),)
+    return replace(found, key=f"{found.key}:{digest_of_lines(lines)}")
 
 
 def _replaced_line(

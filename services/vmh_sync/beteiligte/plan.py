@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
@@ -571,18 +571,23 @@ def replaced_problems(
             lines += _replaced_line(name, item, plan)
     if not lines:
         return []
-    espo = observed.espo
-    details = Details("value_replaced", observed.advo.get("betNr"), fields=tuple(lines))
-    key = f"value_replaced:{ENTITY_TYPE}:{espo['id']}:{digest_of_lines(lines)}"
-    return [
-        Problem(
-            "general_manual_action",
-            ENTITY_TYPE,
-            espo["id"],
-            key,
-            details,
-        )
-    ]
+    betnr = observed.advo.get("betNr")
+    return [problem_of_lines("value_replaced", observed.espo, betnr, lines)]
+
+
+def problem_of_lines(
+    word: str, espo: Record, betnr: Any, lines: Sequence[FieldLine]
+) -> Problem:
+    """A problem with one task for each set of lines, so that the next ones do not take their place unread."""
+    details = Details(word, betnr, espo.get("name"), fields=tuple(lines))
+    key = f"{word}:{ENTITY_TYPE}:{espo['id']}:{digest_of_lines(lines)}"
+    return Problem(
+        "general_manual_action",
+        ENTITY_TYPE,
+        espo["id"],
+        key,
+        details,
+    )
 
 
 def _replaced_line(name: str, item: Standing, plan: Merge) -> list[FieldLine]:
