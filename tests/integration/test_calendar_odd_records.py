@@ -168,7 +168,7 @@ async def test_an_answer_of_advoware_that_shows_the_version_before_is_looked_beh
 
 
 @pytest.mark.parametrize("how", ["null", "missing"])
-@pytest.mark.parametrize("field", ["text", "notiz"])
+@pytest.mark.parametrize("field", ["text", "notiz", "ort"])
 @in_haste
 async def test_what_a_person_types_where_advoware_showed_no_text_takes_no_texts_place(
     office: CalendarOffice, field: str, how: str
@@ -181,7 +181,7 @@ async def test_what_a_person_types_where_advoware_showed_no_text_takes_no_texts_
     office.advoware.faults.clear()
     before = office.record("Verhandlung")
     event_id = office.copy(fr_nr)["id"]
-    typed = {"text": "summary", "notiz": "description"}[field]
+    typed = {"text": "summary", "notiz": "description", "ort": "location"}[field]
     changes = {typed: "eigener Text", **timed(DAY, "14:00", "15:00")}
     office.change_event(event_id, **changes)
 
@@ -189,11 +189,31 @@ async def test_what_a_person_types_where_advoware_showed_no_text_takes_no_texts_
 
     after = office.record("Verhandlung")
     assert (after["text"], after["notiz"]) == (before["text"], before["notiz"])
+    assert after["ort"] == before["ort"]
     assert after["uhrzeitVon"] == "14:00:00"
     assert "eigener Text" not in str(office.copy(fr_nr))
     pool = await office.resources.database()
     kept = await pool.fetch("SELECT * FROM calendar_sync_overwritten")
     assert "eigener Text" in str(kept)
+
+
+@pytest.mark.parametrize("value", ["", "0", False, "nein", 0.0])
+@pytest.mark.parametrize("name", ["privat", "abwesenheit", "dauertermin"])
+@in_haste
+async def test_an_edit_reaches_a_termin_that_shows_what_is_set_in_its_own_way(
+    office: CalendarOffice, name: str, value: Any
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    times = {"uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "datum": DAY}
+    odd = {**times, "text": "Verhandlung", "anwalt": "SB", name: value}
+    fr_nr = office.advoware.termine.leave_behind(odd)["frNr"]
+    await office.sync()
+    office.change_event(office.copy(fr_nr)["id"], summary="Verlegt")
+
+    await office.sync()
+
+    assert office.record("Verlegt")[name] == 0
+    await assert_settled(office)
 
 
 @pytest.mark.parametrize("privat", [None, "?", [], {}])

@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from services.calendar_sync.mapping.from_advoware import termin_to_event
+from services.calendar_sync import fields
+from services.calendar_sync.mapping.from_advoware import (
+    shows_privat,
+    termin_to_event,
+)
 from services.calendar_sync.mapping.shared import (
     ONE_DAY,
     Record,
@@ -41,9 +45,9 @@ def changed_termin(event: NormalisedEvent, current: Record) -> dict[str, Any]:
     """The body of a PUT: the full object, of which only what differs is replaced.
 
     What means the same stays as it is written (a missing time, a time in the skipped hour); ``privat`` and unknown
-    texts stay in any case.
+    texts stay in any case. What is set or not is written as Advoware takes it, 0 or 1, however it shows that.
     """
-    body = dict(current)
+    body = {**current, **_flags(current)}
     before = termin_to_event(current)
     if isinstance(before, Untranslatable) or before.timing != event.timing:
         body.update(_times(event))
@@ -53,6 +57,18 @@ def changed_termin(event: NormalisedEvent, current: Record) -> dict[str, Any]:
         if normalise_text(text) != normalise_text(body.get(name)):
             body[name] = text
     return body
+
+
+def _flags(current: Record) -> dict[str, int]:
+    """What a Termin says of these, as 0 or 1; without those that cannot be read."""
+    flags = {}
+    for name in current.keys() & {"privat", "abwesenheit", "dauertermin"}:
+        is_set = fields.flag(current[name])
+        if is_set is not None:
+            flags[name] = int(is_set)
+    if not shows_privat(current):
+        flags.pop("privat", None)
+    return flags
 
 
 def _texts(event: NormalisedEvent) -> dict[str, Any]:
