@@ -23,7 +23,7 @@ TOPIC = "vmh.beteiligte.create"
 RATE_STEPS = "tests/e2e/steps_rate"
 SETTINGS = {
     "VMH_LOCK_SECONDS": "3",
-    "ADVOWARE_API_TIMEOUT_SECONDS": "3",
+    "ADVOWARE_API_TIMEOUT_SECONDS": "10",
     "CALENDAR_SYNC_DAYS_AHEAD": "7",
     "CALENDAR_SYNC_DAYS_BACK": "0",
 }
