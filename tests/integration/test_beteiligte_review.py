@@ -426,6 +426,71 @@ async def test_a_task_about_another_kind_ends_where_the_kind_comes_back(
     assert (advo["vorname"], await open_tasks(office)) == ("Erika", [])
 
 
+async def test_an_edit_made_before_a_person_became_a_company_arrives_when_it_is_a_person_again(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1931-02-12")
+    await office.edit_advoware(betnr, geburtsdatum="1931-12-02T00:00:00")
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="X GmbH")
+    await settled(office, entity_id)
+
+    await office.edit_espocrm(entity_id, rechtsform="", firmenname="")
+    espo, advo = await settled(office, entity_id)
+
+    assert espo["dateOfBirth"] == "1931-12-02"
+    assert advo["geburtsdatum"].startswith("1931-12-02")
+
+
+async def test_an_edit_of_a_person_waits_in_espocrm_while_it_is_a_company_in_advoware(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1931-02-12")
+    await office.edit_espocrm(entity_id, dateOfBirth="1931-12-02")
+    await office.edit_advoware(betnr, rechtsform="GmbH", name="X GmbH")
+    await settled(office, entity_id)
+
+    await office.edit_advoware(betnr, rechtsform="", name="Muster")
+    espo, advo = await settled(office, entity_id)
+
+    assert espo["dateOfBirth"] == "1931-12-02"
+    assert advo["geburtsdatum"].startswith("1931-12-02")
+
+
+async def test_what_a_company_removed_of_a_person_clears_nothing_when_it_is_a_person_again(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1931-02-12")
+    await office.edit_advoware(betnr, rechtsform="GmbH", name="X GmbH")
+    await settled(office, entity_id)
+    await office.edit_espocrm(entity_id, dateOfBirth=None)
+    await settled(office, entity_id)
+
+    born = "1931-12-02T00:00:00"
+    await office.edit_advoware(betnr, rechtsform="", name="Muster", geburtsdatum=born)
+    espo, advo = await settled(office, entity_id)
+
+    assert espo["dateOfBirth"] == "1931-12-02"
+    assert advo["geburtsdatum"].startswith("1931-12-02")
+
+
+async def test_both_edited_a_person_before_it_became_a_company_and_both_edits_are_shown(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person(dateOfBirth="1931-02-12")
+    await office.edit_advoware(betnr, geburtsdatum="1931-12-02T00:00:00")
+    await office.edit_espocrm(
+        entity_id, rechtsform="GmbH", firmenname="X GmbH", dateOfBirth="1930-01-01"
+    )
+    await settled(office, entity_id)
+
+    await office.edit_espocrm(entity_id, rechtsform="", firmenname="")
+    espo, advo = await settled(office, entity_id)
+
+    assert espo["dateOfBirth"] == "1930-01-01"
+    assert advo["geburtsdatum"].startswith("1930-01-01")
+    assert "02.12.1931" in "".join(await open_tasks(office))
+
+
 async def test_a_task_about_another_kind_ends_when_the_old_values_are_removed(
     office: Office,
 ) -> None:

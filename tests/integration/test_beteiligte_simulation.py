@@ -215,9 +215,13 @@ class Said:
             [row["changes"] for row in audit], ensure_ascii=False, default=str
         )
 
-    def about(self, entity_id: str) -> str:
-        """What the open tasks of a record say."""
-        tasks = [task for task in self.open_tasks if task["parentId"] == entity_id]
+    def about(self, entity_id: str, name: str = "") -> str:
+        """What the open tasks of a record say, or those of one name."""
+        tasks = [
+            task
+            for task in self.open_tasks
+            if task["parentId"] == entity_id and task["name"].startswith(name)
+        ]
         return "\n".join(f"{task['name']}\n{task['description']}" for task in tasks)
 
 
@@ -294,11 +298,11 @@ def assert_kommunikation_agrees(
     espo: Mapping[str, Any], advo: Mapping[str, Any], said: Said
 ) -> None:
     ours = {
-        entry.key
+        entry.key: entry.written
         for family in ("phone", "mail")
         for entry in espocrm_entries(espo, family)
     }
-    theirs = set()
+    theirs = {}
     for entry in advoware_entries(advo):
         if entry.is_empty:
             continue
@@ -307,8 +311,13 @@ def assert_kommunikation_agrees(
                 f"nobody was told that {entry.tlf} stands only in Advoware"
             )
         else:
-            theirs.add(entry.key)
-    assert ours == theirs, (ours - theirs, theirs - ours)
+            theirs[entry.key] = entry.written
+    # The answer to a create was lost, and a person changed the entry before it was looked for: that is not known from
+    # an entry that Advoware stores differently, and an open task names both.
+    told = said.about(espo["id"], "Advoware speichert eine Angabe anders").splitlines()
+    here = [f"Wert: {ours[key]}" for key in ours.keys() - theirs.keys()]
+    there = [f"In Advoware: {theirs[key]}" for key in theirs.keys() - ours.keys()]
+    assert {*here, *there} <= {*told}, (here, there)
 
 
 def assert_adressen_agree(

@@ -36,6 +36,7 @@ from services.values.merge import (
     base_from_json,
     is_same,
     merge,
+    only,
     pair_from_json,
     pair_to_json,
     text_of,
@@ -292,29 +293,40 @@ def _with_fields_of_new_kind(
 ) -> Merge:
     """The plan, where one side becomes a company (or a person), with the other's values of the fields it shows then.
 
-    What stood in these fields is from an earlier time, and would otherwise be taken for an edit. Nothing is emptied.
+    What stood in these fields is from an earlier time, and would otherwise be taken for an edit; what a person has
+    edited in them since the sides were last settled is merged as always. Nothing is emptied.
     What was missing on one side and is shown from now on is compared in the next round.
     """
     espo = espocrm_after(observed.espo, plan.to_espocrm, mapper)
     advo = _after(observed.advo, plan.to_advoware)
     espocrm = mapper.comparable_from_espocrm(observed.espo)
     advoware = mapper.comparable_from_advoware(observed.advo)
+    becomes = _Becomes(
+        espocrm=mapper.comparable_from_espocrm(espo),
+        advoware=mapper.comparable_from_advoware(advo),
+        new_in_espocrm=_new_fields(
+            shown_by_espocrm(espo), shown_by_espocrm(observed.espo)
+        ),
+        new_in_advoware=_new_fields(
+            shown_by_advoware(advo), shown_by_advoware(observed.advo)
+        ),
+    )
+    new_fields = becomes.new_fields
+    edited = becomes.edited(base_of(observed))
+    plan = _together(plan, becomes.merge_of(edited, observed, mapper))
     change = _KindChange(
         unfit=mapper.unfit(espo),
-        compared=espocrm.keys() & advoware.keys(),
+        compared=(espocrm.keys() & advoware.keys()) | edited,
         settled=dict(plan.settled),
     )
     to_espocrm = dict(plan.to_espocrm)
     to_advoware = dict(plan.to_advoware)
     kind = kind_of_espocrm(espo)
     if kind != kind_of_espocrm(observed.espo):
-        shown = mapper.comparable_from_espocrm(espo)
-        to_espocrm |= change.brought("espocrm", kind, advoware, shown)
+        to_espocrm |= change.brought("espocrm", kind, advoware, becomes.espocrm)
     kind = kind_of_advoware(advo)
     if kind != kind_of_advoware(observed.advo):
-        shown = mapper.comparable_from_advoware(advo)
-        to_advoware |= change.brought("advoware", kind, espocrm, shown)
-    new_fields = _fields_shown_from_now_on(observed, espo, advo)
+        to_advoware |= change.brought("advoware", kind, espocrm, becomes.advoware)
     held = [
         item
         for item in plan.held
@@ -326,6 +338,66 @@ def _with_fields_of_new_kind(
         to_advoware=to_advoware,
         settled=change.settled,
         held=tuple(held),
+    )
+
+
+@dataclass(frozen=True)
+class _Becomes:
+    """What the two sides show once they are of their new kinds, and what of it they have not shown before."""
+
+    espocrm: Mapping[str, Value]
+    advoware: Mapping[str, Value]
+    new_in_espocrm: Set[str]
+    new_in_advoware: Set[str]
+
+    @property
+    def new_fields(self) -> Set[str]:
+        """The fields that could not be compared before, and that both show from now on."""
+        new = self.new_in_espocrm | self.new_in_advoware
+        return new & self.espocrm.keys() & self.advoware.keys()
+
+    def edited(self, base: Mapping[str, Pair]) -> Set[str]:
+        """The new fields that a person has edited where they were not shown.
+
+        An empty one is no edit: what does not apply any more is often removed. The name stands elsewhere now.
+        """
+        edited = set()
+        for name in self.new_fields & base.keys() - {"name"}:
+            last = base[name]
+            in_espocrm = name in self.new_in_espocrm and _is_edit(
+                self.espocrm[name], last.espocrm
+            )
+            in_advoware = name in self.new_in_advoware and _is_edit(
+                self.advoware[name], last.advoware
+            )
+            if in_espocrm or in_advoware:
+                edited.add(name)
+        return edited
+
+    def merge_of(
+        self, fields: Set[str], observed: Observation, mapper: BeteiligteMapper
+    ) -> Merge:
+        """The plan for these fields alone."""
+        return merge(
+            only(base_of(observed), fields),
+            only(self.espocrm, fields),
+            only(self.advoware, fields),
+            unfit=mapper.unfit(observed.espo),
+        )
+
+
+def _is_edit(shown: Value, last: Value) -> bool:
+    return shown is not None and not is_same(shown, last)
+
+
+def _together(plan: Merge, further: Merge) -> Merge:
+    """One plan from two that are about different fields."""
+    return Merge(
+        to_espocrm={**plan.to_espocrm, **further.to_espocrm},
+        to_advoware={**plan.to_advoware, **further.to_advoware},
+        settled={**plan.settled, **further.settled},
+        conflicts=(*plan.conflicts, *further.conflicts),
+        held=(*plan.held, *further.held),
     )
 
 
@@ -365,15 +437,9 @@ class _KindChange:
         return new
 
 
-def _fields_shown_from_now_on(
-    observed: Observation, espo: Record, advo: Record
-) -> Set[str]:
-    """The fields that one side has not shown so far, and that both show with their new kinds."""
-    espocrm = shown_by_espocrm(espo).keys()
-    advoware = shown_by_advoware(advo).keys()
-    new_in_espocrm = espocrm - shown_by_espocrm(observed.espo).keys()
-    new_in_advoware = advoware - shown_by_advoware(observed.advo).keys()
-    return (new_in_espocrm | new_in_advoware) & espocrm & advoware
+def _new_fields(shown: Mapping[str, Any], before: Mapping[str, Any]) -> Set[str]:
+    """The fields that one side has not shown so far."""
+    return shown.keys() - before.keys()
 
 
 def espocrm_after(
