@@ -59,7 +59,9 @@ async def open_database(
         Unavailable, DatabaseUnusable: see `database_errors`. Also DatabaseUnusable: the database holds the old system's
             state, or one that was taken over in part.
     """
-    pool = await _open_pool(settings, min_size=1, max_size=POOL_SIZE, init=_use_json)
+    pool = await _open_pool(
+        settings, min_size=1, max_size=POOL_SIZE, init=_use_json, reset=_leave_session
+    )
     if as_it_is:
         return pool
     try:
@@ -103,6 +105,13 @@ async def _use_json(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
         "jsonb", schema="pg_catalog", encoder=_to_json, decoder=json.loads
     )
+
+
+async def _leave_session(connection: asyncpg.Connection) -> None:
+    """Give a connection back without asking PostgreSQL to reset its session.
+
+    What the services set holds for a transaction only (SET LOCAL), and asyncpg has ended that already.
+    """
 
 
 def _to_json(value: Any) -> str:

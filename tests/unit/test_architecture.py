@@ -37,3 +37,21 @@ def test_the_functions_of_the_sequence_diagrams_exist() -> None:
     assert len(DIAGRAMS) == 2
     assert named
     assert named <= defined
+
+
+def test_what_a_service_sets_in_postgresql_ends_with_its_transaction() -> None:
+    """Connections go back to their pool without a reset (`database._leave_session`)."""
+    set_in_sessions = re.compile(
+        r"""["';]\s*(SET (?!LOCAL )\w+ *(=|TO )|LISTEN |DECLARE |CREATE TEMP)"""
+    )
+    sources = [
+        path.read_text("utf-8")
+        for package in ("services", "board", "cli", "steps")
+        for path in (ROOT / package).rglob("*.py")
+    ]
+    assert any("SET LOCAL lock_timeout = " in source for source in sources)
+    assert [
+        found for source in sources if (found := set_in_sessions.findall(source))
+    ] == []
+    for text in ('"SET lock_timeout = 1', "'SET x TO 1", '"LISTEN rows"'):
+        assert set_in_sessions.search(text)
