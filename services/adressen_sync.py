@@ -78,6 +78,7 @@ from services.vmh_sync.adressen.plan import (
     Ignore,
     RememberDeleted,
     Settle,
+    begun_by,
     changes_of,
     link_created,
     make_plan,
@@ -274,7 +275,7 @@ class AdressenSync:
         )
         run = _Run(observed, store, report)
         plan = await self._plan(run)
-        await self._note_sending(run, plan)
+        await self._note_begun(run, plan)
         await self._apply_all(run, plan)
         if direction == "both" and not report.errors and not report.waits:
             await self._end_problems(run)
@@ -336,10 +337,12 @@ class AdressenSync:
             SETTLED,
         )
 
-    async def _note_sending(self, run: _Run, plan: list[Action]) -> None:
+    async def _note_begun(self, run: _Run, plan: list[Action]) -> None:
         """Remember what is about to be written of all addresses, before it is."""
         bases = {}
+        lines: list[Mapping[str, Any]] = []
         for action in plan:
+            lines += begun_by(action)
             if not isinstance(action, Settle) or action.fields is None:
                 continue
             fields = action.fields
@@ -349,6 +352,7 @@ class AdressenSync:
                 bases[known.entity_id] = {**known.base, SENDING: sent}
         if bases:
             await run.store.note_sending(ENTITY_TYPE, bases)
+        await run.store.note_begun(run.observed.beteiligte_id, lines)
 
     async def _apply_all(self, run: _Run, plan: list[Action]) -> None:
         """Apply the actions one after the other; one that fails is recorded and does not stop the others."""

@@ -61,6 +61,7 @@ from services.vmh_sync.bankverbindungen.plan import (
     is_active,
     is_newly_gone,
     keys_of,
+    line_of_create,
     row_problem,
     settle,
     settle_gone,
@@ -102,6 +103,10 @@ MAX_UNAVAILABLE = 3
 MAX_MOVES = 3
 
 
+#: Writes the outcome of a run into the audit.
+Recorder = Callable[[Outcome], Awaitable[None]]
+
+
 @dataclass
 class _Report:
     """What a run has done so far.
@@ -109,6 +114,7 @@ class _Report:
     Attributes:
         failure: why an event's record could not be written, as found out when the collected writes were done.
         judged: the CBankverbindungen of which the run has found out all that there is to report.
+        owner: the CBeteiligte that an event's record belongs to.
         homes: the Bankverbindungen of other Beteiligte that were read, by betNr; None if that is gone.
     """
 
@@ -116,6 +122,7 @@ class _Report:
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     failure: Exception | None = None
+    owner: str | None = None
     judged: set[str] = field(default_factory=set)
     homes: dict[str, Konten | None] = field(default_factory=dict)
     wrote_advoware: bool = False
@@ -205,7 +212,21 @@ class BankverbindungenSync:
         # Before the record is read: an edit made from here on gets an event of its own.
         await claim_pending(self._resources, topic, event.entity_id)
         report = _Report()
-        outcome = await self._handle_current(event.entity_id, store, report)
+
+        async def record(outcome: Outcome) -> None:
+            await record_outcome(
+                store,
+                self._context,
+                event,
+                outcome,
+                ENTITY_TYPE,
+                topic=topic,
+                started=started,
+                now=self._resources.now(),
+                owner=report.owner,
+            )
+
+        outcome = await self._handle_current(event.entity_id, store, report, record)
         await self._notify(report)
         try:
             await writes.flush()
@@ -221,16 +242,6 @@ class BankverbindungenSync:
                 entity_id=event.entity_id,
                 error=name,
             )
-        await record_outcome(
-            store,
-            self._context,
-            event,
-            outcome,
-            ENTITY_TYPE,
-            topic=topic,
-            started=started,
-            now=self._resources.now(),
-        )
         return outcome
 
     async def sync_part(
@@ -280,38 +291,53 @@ class BankverbindungenSync:
     # -- events ---------------------------------------------------------------------------------------------------
 
     async def _handle_current(
-        self, entity_id: str, store: SyncStore, report: _Report
+        self, entity_id: str, store: SyncStore, report: _Report, record: Recorder
     ) -> Outcome:
-        """Sync the record, inside the lock of the Beteiligter it belongs to."""
+        """Sync the record, inside the lock of the Beteiligter it belongs to, and write the audit."""
+        outcome: Outcome | None
         for _ in range(MAX_MOVES):
             try:
                 row = await self._row(entity_id)
                 if not row.get("beteiligteId"):
-                    return await self._handle_ownerless(row, store, report)
-                outcome = await self._in_lock(
-                    row["beteiligteId"], partial(self._handle_row, row, store, report)
-                )
+                    outcome = await self._handle_ownerless(row, store, report)
+                    break
+                report.owner = row["beteiligteId"]
+                work = partial(self._handle_row, row, store, report)
+                outcome = await self._in_lock(row["beteiligteId"], work, record)
             except _RowGone:
-                return await self._handle_deleted(entity_id, store, report)
+                report.owner = None
+                outcome = await self._handle_deleted(entity_id, store, report)
+                break
             if outcome is not None:
                 return outcome
-        log(
-            self._context,
-            "warning",
-            "bankverbindungen.keeps_moving",
-            entity_id=entity_id,
-        )
-        return Outcome("busy")
+        else:
+            log(
+                self._context,
+                "warning",
+                "bankverbindungen.keeps_moving",
+                entity_id=entity_id,
+            )
+            outcome = Outcome("busy")
+        await record(outcome)
+        return outcome
 
     async def _in_lock(
-        self, beteiligte_id: str, work: Callable[[], Awaitable[Outcome | None]]
+        self,
+        beteiligte_id: str,
+        work: Callable[[], Awaitable[Outcome | None]],
+        record: Recorder | None = None,
     ) -> Outcome | None:
-        """Work inside the Beteiligter's lock; ``busy`` if another run holds it, which is asked to look again."""
+        """Work inside the Beteiligter's lock; ``busy`` if another run holds it, which is asked to look again.
+
+        What writes values is recorded inside the lock too: to the next run, what is not recorded was interrupted.
+        """
 
         async def locked() -> tuple[Outcome | None]:
             async with self._lock(beteiligte_id):
                 outcome = await work()
                 await self._flush()
+                if outcome is not None and record is not None:
+                    await record(outcome)
                 return (outcome,)
 
         async def hand_over() -> None:
@@ -327,7 +353,10 @@ class BankverbindungenSync:
         )
         if done is not None:
             return done[0]
-        return Outcome("busy")
+        busy = Outcome("busy")
+        if record is not None:
+            await record(busy)
+        return busy
 
     async def _handle_ownerless(
         self, row: Record, store: SyncStore, report: _Report
@@ -352,6 +381,8 @@ class BankverbindungenSync:
         The record is read again when everything else is known: it may have been edited while we waited.
         """
         work = _RowWork(row)
+        now = self._resources.now()
+        await store.record_interrupted(row["beteiligteId"], TOPIC_PREFIX, now)
         try:
             return await self._sync_single(work, store, report)
         except (_RowGone, EntityBusy):
@@ -687,6 +718,8 @@ class BankverbindungenSync:
                 "Advoware", "the Bankverbindung with this IBAN has no id"
             )
         key = (ENTITY_TYPE, row["id"])
+        line = line_of_create(row, self._mapper.comparable_from_espocrm(row))
+        await store.note_begun(observed.beteiligte_id, [line])
         try:
             konto, is_new = await create_once(
                 store,

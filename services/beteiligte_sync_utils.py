@@ -191,7 +191,7 @@ class BeteiligteSync:
         deleted_in_advoware, skipped, busy, failed, permanently_failed. A failure that the record's status can show is
         not raised: the cron tries again when it is due. ``busy``: another run works on the record, and looks again if
         the event is a user's edit (`core.jobs.look_again`). In the audit also waiting: the rest of the work goes
-        on when what an interrupted run has left does not count any more.
+        on when what an interrupted run has left does not count any more; and interrupted: what that run had begun.
 
         Raises:
             ForeignSystemError, ConfigurationError: not even the status could be written; the queue tries again.
@@ -287,20 +287,21 @@ class BeteiligteSync:
             )
             return outcome
 
-        try:
-            async with self.acquire_sync_lock(event.entity_id):
+        # Inside the lock: to the next run, what is not recorded was interrupted.
+        async with self.acquire_sync_lock(event.entity_id):
+            try:
                 outcome = await self._handle_locked(event, run, requested)
                 await self._write_the_rest(event.entity_id)
-        except (NotBefore, Paused):
-            if run.changes:  # what was done is done, although the rest has to wait
-                await record(Outcome("waiting"))
-            raise
-        except BitByLawError as error:
-            # What was done is done, although the job comes again.
-            if run.changes or run.shows_failure:
-                await record(Outcome("failed", error=shown_text(error)))
-            raise
-        return await record(outcome)
+            except (NotBefore, Paused):
+                if run.changes:  # what was done is done, although the rest has to wait
+                    await record(Outcome("waiting"))
+                raise
+            except BitByLawError as error:
+                # What was done is done, although the job comes again.
+                if run.changes or run.shows_failure:
+                    await record(Outcome("failed", error=shown_text(error)))
+                raise
+            return await record(outcome)
 
     @asynccontextmanager
     async def acquire_sync_lock(self, entity_id: str) -> AsyncIterator[None]:
@@ -314,6 +315,8 @@ class BeteiligteSync:
     async def _handle_locked(
         self, event: SyncEvent, run: _Run, requested: frozenset[str]
     ) -> Outcome:
+        now = self._resources.now()
+        await run.store.record_interrupted(event.entity_id, TOPIC_PREFIX, now)
         try:
             espo = await self._espocrm.get_entity(ENTITY_TYPE, event.entity_id)
         except NotFound:
@@ -666,7 +669,7 @@ class BeteiligteSync:
         now = self._resources.now()
         standing = {**standing, **standing_of_held(observed, plan, now)}
         written = Written(observed.advo)
-        await self._note_sending(observed, plan, run.store)
+        await self._note_begun(observed, plan, run.store)
         if plan.to_advoware:
             written = await self._writer.write(observed, plan.to_advoware, now)
             beside = beside_pairs(observed, plan, written.beside, self._mapper)
@@ -681,15 +684,18 @@ class BeteiligteSync:
         run.changes += standing_lines(found)
         return _Applied(plan, changed, written, standing)
 
-    async def _note_sending(
+    async def _note_begun(
         self, observed: Observation, plan: Merge, store: SyncStore
     ) -> None:
         """Remember what is about to be written, before it is."""
         sent = sending(plan.to_espocrm, plan.to_advoware)
         if not sent or observed.state is None:
             return
+        entity_id = observed.espo["id"]
         base = {**observed.state.base, SENDING: sent}
-        await store.note_sending(ENTITY_TYPE, {observed.espo["id"]: base})
+        await store.note_sending(ENTITY_TYPE, {entity_id: base})
+        lines = change_lines(observed, plan, self._mapper)
+        await store.note_begun(entity_id, lines)
 
     async def _apply_parts(
         self, observed: Observation, applied: _Applied, run: _Run

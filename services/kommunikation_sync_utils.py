@@ -510,6 +510,7 @@ class KommunikationSyncManager:
         self._log_odd_rows(run)
         if plan.writes or plan.espocrm:
             run.kept = await self._keep(run, run.ahead)
+            await run.store.note_begun(run.espo["id"], _begun_lines(plan))
         if plan.writes:
             try:
                 await self._write(run)
@@ -1004,6 +1005,12 @@ def _plain_values(
             if row.get("primary"):
                 values.setdefault(name, row[name])
     return values
+
+
+def _begun_lines(plan: Plan) -> list[dict[str, Any]]:
+    """The audit's lines of everything that a plan writes."""
+    in_advoware = [write.change for write in plan.writes if write.change]
+    return list(map(_line, [*in_advoware, *plan.changes]))
 
 
 def _line(change: Change) -> dict[str, Any]:

@@ -93,9 +93,9 @@ GUARDS = (
         "Each write has a line in the audit",
         "record_outcome appends the line",
         "services/vmh_sync/job.py",
-        "        await store.append_audit(entry, now)",
+        "        await store.append_audit(entry, now, ends=ends, owner=owner)",
         "        pass",
-        0,
+        7,
     ),
     Guard(
         "An edit is overwritten by nothing but a newer one, and people hear of it",

@@ -54,7 +54,7 @@ CALENDAR_SHARE = 0.1
 CRON_SECONDS = 4.0
 LOOK_SECONDS = 0.5
 LOG_SHOWN = 1000
-WRITE_TABLES = ("create_intent", "calendar_sync_intent")
+WRITE_TABLES = ("create_intent", "calendar_sync_intent", "calendar_sync_begun")
 
 
 class Found(Exception):

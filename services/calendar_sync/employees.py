@@ -305,6 +305,7 @@ _TABLES_OF_EMPLOYEES = (
     "calendar_sync",
     "calendar_sync_cursor",
     "calendar_sync_intent",
+    "calendar_sync_begun",
     "calendar_sync_run",
     "calendar_sync_hold",
     "calendar_sync_overwritten",

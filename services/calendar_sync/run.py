@@ -181,6 +181,7 @@ class CalendarSync:
         if await self._advoware.is_former(kuerzel):  # asked for before he was renamed
             return summary
         clients = await self._clients()
+        await clients.store.record_interrupted(kuerzel, self._resources.now())
         reader = SideReader(self._context, clients, summary, full_content=full_content)
         google, interrupted = await reader.prepare()
         listed = await reader.list_both(google, interrupted)

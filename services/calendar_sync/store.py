@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 
@@ -434,6 +434,53 @@ class CalendarStore:
         return [Intent(**row) for row in rows]
 
     # -- audit ------------------------------------------------------------------------------------------------
+
+    async def note_begun(self, line: AuditLine) -> UUID:
+        """Remember what is about to be written, until `end_begun` of what this returns."""
+        begun_id = uuid4()
+        async with database_errors():
+            await self._pool.execute(
+                """
+                INSERT INTO calendar_sync_begun (begun_id, employee_kuerzel, sync_id, advoware_frnr, google_event_id,
+                                                 side, action, reason, trace_id)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                """,
+                begun_id,
+                line.employee_kuerzel,
+                line.sync_id,
+                line.advoware_frnr,
+                line.google_event_id,
+                line.side,
+                line.action,
+                line.reason,
+                line.trace_id,
+            )
+        return begun_id
+
+    async def end_begun(self, begun_id: UUID) -> None:
+        """It is written and has its line in the audit, or has failed."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM calendar_sync_begun WHERE begun_id = $1", begun_id
+            )
+
+    async def record_interrupted(self, kuerzel: str, now: datetime) -> None:
+        """Put into the audit what an earlier run of an employee has begun, and has neither recorded nor failed with.
+
+        Inside the employee's lock. Whether it was written is not known: the run may have died before or after that.
+        """
+        async with database_errors():
+            await self._pool.execute(
+                """
+                WITH begun AS (DELETE FROM calendar_sync_begun WHERE employee_kuerzel = $1 RETURNING *)
+                INSERT INTO calendar_sync_audit (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side,
+                                                 action, reason, trace_id)
+                SELECT $2, employee_kuerzel, sync_id, advoware_frnr, google_event_id, side,
+                       'interrupted', action || ': ' || reason, trace_id FROM begun
+                """,
+                kuerzel,
+                now,
+            )
 
     async def append_audit(self, lines: Sequence[AuditLine], now: datetime) -> None:
         """Add lines to the audit that belong to no change of a pair."""

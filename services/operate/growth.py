@@ -29,6 +29,7 @@ TABLES = {
     "paused_job": "pauses",
     "calendar_sync": "appointments",
     "calendar_sync_intent": "creates under way",
+    "calendar_sync_begun": "writes under way",
 }
 #: Of the embedded engine's queue.
 QUEUE_TABLES = {

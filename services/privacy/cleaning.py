@@ -54,9 +54,10 @@ DELETE FROM calendar_sync_overwritten WHERE overwritten_id IN (
 """
 #: Of records that are gone from EspoCRM for so long: the link stays, for a record that is restored.
 _OLD_STATES = """
-UPDATE sync_state SET base = '{}', rejected = '{}' WHERE (entity_type, entity_id) IN (
+UPDATE sync_state SET base = '{}', rejected = '{}', unrecorded = NULL WHERE (entity_type, entity_id) IN (
     SELECT entity_type, entity_id FROM sync_state
-    WHERE deleted_at < $1 AND (base <> '{}' OR rejected <> '{}') LIMIT $2 FOR UPDATE SKIP LOCKED)
+    WHERE deleted_at < $1 AND (base <> '{}' OR rejected <> '{}' OR unrecorded IS NOT NULL)
+    LIMIT $2 FOR UPDATE SKIP LOCKED)
 """
 _OLD_NAMES = """
 DELETE FROM responsible WHERE (entity_type, entity_id) IN (

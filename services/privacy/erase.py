@@ -152,11 +152,12 @@ class _Eraser:
         rejected = seal(row["rejected"], self._key)
         if row["entity_type"].startswith(f"{ENTITY_TYPE}."):
             base = {**base, "lost": []}
-        if (base, rejected) == (row["base"], row["rejected"]):
+        held = (row["base"], row["rejected"], row["unrecorded"])
+        if (base, rejected, None) == held:
             return False
         await self._connection.execute(
             """
-            UPDATE sync_state SET base = $3, rejected = $4, erased_at = $5
+            UPDATE sync_state SET base = $3, rejected = $4, erased_at = $5, unrecorded = NULL
             WHERE entity_type = $1 AND entity_id = $2
             """,
             row["entity_type"],
@@ -263,6 +264,7 @@ def _values_of(found: Mapping[str, list[Row]]) -> set[str]:
     texts: set[str] = set()
     for row in found["sync_state"]:
         texts.update(texts_in(row["base"]))
+        texts.update(texts_in(row["unrecorded"]))
     for row in chain.from_iterable(found.values()):
         if "entity_id" in row:
             texts.discard(row["entity_id"])

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from services.core.errors import InvalidInput, without_quotes
 from services.core.log import Level, log
 from services.core.metrics import SYNCS
-from services.vmh_sync.store import AuditEntry, SyncStore
+from services.vmh_sync.store import AuditEntry, RunEnd, SyncStore
 
 #: Results of a sync that has neither changed nor failed anything.
 NOTHING_DONE = frozenset({"no_change", "skipped"})
@@ -69,12 +69,14 @@ async def record_outcome(
     topic: str,
     started: float,
     now: datetime,
+    owner: str | None = None,
 ) -> None:
     """Write a sync's line into the audit and into the log (there without values).
 
     A check that found nothing to do leaves no line in the audit, or its size would grow with time instead of changes;
     nor does an event that another run takes care of.
-    ``topic`` is the queue's, such as ``vmh.beteiligte.update``; ``started`` is `time.perf_counter` at the beginning.
+    ``topic`` is the queue's, such as ``vmh.beteiligte.update``; ``started`` is `time.perf_counter` at the beginning;
+    ``owner`` is the CBeteiligte that a part belongs to.
     """
     _, flow, *_ = topic.split(".")
     seconds = time.perf_counter() - started
@@ -100,7 +102,10 @@ async def record_outcome(
             error=error,
             trace_id=getattr(context, "trace_id", None),
         )
-        await store.append_audit(entry, now)
+        ends: RunEnd = "whole"
+        if outcome.error or outcome.result == "waiting":
+            ends = "interrupted"
+        await store.append_audit(entry, now, ends=ends, owner=owner)
     SYNCS.labels(flow, outcome.result).inc()
     log(
         context,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 
@@ -19,7 +19,11 @@ from services.values.sealed import has_sealed, opened, texts_in
 
 @dataclass(frozen=True)
 class SyncState:
-    """The last state of a record that both sides agreed on."""
+    """The last state of a record that both sides agreed on.
+
+    ``unrecorded``: the audit's lines of what a run has begun to write and that is in no line of the audit yet, of the
+    record and its parts; see `SyncStore.note_begun`.
+    """
 
     entity_type: str
     entity_id: str
@@ -34,6 +38,7 @@ class SyncState:
     advoware_changed_at: datetime | None = None
     erased_at: datetime | None = None
     released_from: str | None = None
+    unrecorded: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def is_released(self) -> bool:
@@ -63,6 +68,10 @@ class CreateIntent:
     def is_repeated(self) -> bool:
         """Whether an earlier attempt may have created the record already."""
         return self.attempts > 1
+
+
+#: How a run has ended: ``whole``, or ``interrupted``, when what it has begun and has no line for may be done or not.
+RunEnd = Literal["whole", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -482,11 +491,74 @@ class SyncStore:
 
     # -- audit ------------------------------------------------------------------------------------------------
 
-    async def append_audit(self, entry: AuditEntry, now: datetime) -> None:
-        """Add one line to the audit."""
+    async def note_begun(
+        self, entity_id: str, lines: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Remember what is about to be written for a CBeteiligte or a part of it, until the audit has it.
+
+        ``lines`` are the audit's. Before the first sync there is nothing to remember it at: a create has its intent.
+        """
+        if not lines:
+            return
         async with database_errors():
             await self._pool.execute(
                 """
+                UPDATE sync_state SET unrecorded = coalesce(unrecorded, '[]') || $2::jsonb
+                WHERE entity_type = 'CBeteiligte' AND entity_id = $1
+                """,
+                entity_id,
+                [dict(line) for line in lines],
+            )
+
+    async def record_interrupted(
+        self, entity_id: str, topic: str, now: datetime
+    ) -> None:
+        """Put into the audit what an earlier run of a CBeteiligte, or of a part of it, has begun and not recorded.
+
+        Inside the record's lock. Whether it was written is not known: the run may have died before or after that.
+        """
+        async with database_errors():
+            await self._pool.execute(
+                """
+                WITH found AS (
+                    SELECT advoware_id, unrecorded FROM sync_state
+                    WHERE entity_type = 'CBeteiligte' AND entity_id = $1 AND unrecorded IS NOT NULL FOR UPDATE
+                ), recorded AS (
+                    UPDATE sync_state SET unrecorded = NULL
+                    WHERE entity_type = 'CBeteiligte' AND entity_id = $1 AND EXISTS (SELECT FROM found)
+                )
+                INSERT INTO sync_audit (at, entity_type, entity_id, topic, source, result, duration_ms, advoware_id,
+                                        changes)
+                SELECT $3, 'CBeteiligte', $1, $2, 'sync', 'interrupted', 0, advoware_id, unrecorded FROM found
+                """,
+                entity_id,
+                topic,
+                now,
+            )
+
+    async def append_audit(
+        self,
+        entry: AuditEntry,
+        now: datetime,
+        *,
+        ends: RunEnd | None = None,
+        owner: str | None = None,
+    ) -> None:
+        """Add one line to the audit; with ``ends`` it is that of a run, and what the run had begun is recorded by it.
+
+        ``owner`` is the CBeteiligte that the run was about, if it was about a part of it. One statement does both: a
+        crash between two would record it twice, or never.
+        """
+        async with database_errors():
+            await self._pool.execute(
+                """
+                WITH recorded AS (
+                    UPDATE sync_state SET unrecorded = (
+                        SELECT jsonb_agg(line) FROM jsonb_array_elements(unrecorded) AS line
+                        WHERE $13 = 'interrupted' AND NOT $9::jsonb @> jsonb_build_array(line)
+                    )
+                    WHERE $13 <> '' AND entity_type = 'CBeteiligte' AND entity_id = $14 AND unrecorded IS NOT NULL
+                )
                 INSERT INTO sync_audit (at, entity_type, entity_id, topic, source, result, duration_ms, advoware_id,
                                         changes, error, trace_id, undoes)
                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -503,6 +575,8 @@ class SyncStore:
                 entry.error,
                 entry.trace_id,
                 entry.undoes,
+                ends or "",
+                owner or entry.entity_id,
             )
 
 

@@ -480,7 +480,10 @@ async def test_what_was_replaced_in_advoware_is_reported_although_the_record_is_
 
     reported = [task for task in await office.tasks() if "0511 77777" in str(task)]
     assert len(reported) == is_done
-    assert ("0511 77777" in str(await office.audit(entity_id))) == is_done
+    ended = [
+        row for row in await office.audit(entity_id) if row["result"] != "interrupted"
+    ]
+    assert ("0511 77777" in str(ended)) == is_done
 
 
 async def test_what_was_replaced_in_advoware_is_reported_although_the_number_is_another_then(
@@ -524,6 +527,70 @@ async def test_what_was_replaced_in_advoware_is_in_the_audit_although_the_worker
 
     assert [task for task in await office.tasks() if "0511 77777" in str(task)]
     assert "0511 77777" in str(await office.audit(entity_id))
+
+
+async def test_what_a_run_has_written_that_stopped_before_its_audit_comes_into_it_with_the_next(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Neu")
+    pool = await office.resources.database()
+    await pool.execute("""
+        CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'full' USING ERRCODE = '53100';
+        END $$;
+        CREATE TRIGGER stop BEFORE INSERT ON sync_audit FOR EACH ROW EXECUTE FUNCTION stop();
+    """)
+    with pytest.raises(Unavailable):
+        await office.sync(entity_id)
+    await pool.execute("DROP FUNCTION stop CASCADE")
+    assert office.in_advoware(betnr)["name"] == "Neu"
+    before = len(await office.audit(entity_id))
+
+    await office.sync(entity_id)
+    await office.sync(entity_id)
+
+    first, *later = (await office.audit(entity_id))[before:]
+    (line,) = first["changes"]
+    assert (first["result"], first["advoware_id"]) == ("interrupted", str(betnr))
+    assert (line["field"], line["side"], line["old"], line["new"]) == (
+        "name",
+        "advoware",
+        "Muster",
+        "Neu",
+    )
+    assert [row["changes"] for row in later] == [[], []]
+
+
+async def test_a_write_that_was_not_answered_is_in_the_audit_as_begun(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Neu")
+    await office.fault(
+        office.advoware, method="PUT", path=f"/Beteiligte/{betnr}$", reset=True
+    )
+    assert (await office.sync(entity_id)).result == "failed"
+    await office.no_faults()
+    office.clock.advance(minutes=2)
+
+    await office.sync(entity_id)
+
+    results = [row["result"] for row in await office.audit(entity_id)]
+    assert results[-3:] == ["failed", "interrupted", "espocrm_newer"]
+
+
+async def test_a_run_that_comes_to_its_end_leaves_nothing_unrecorded(
+    office: Office,
+) -> None:
+    entity_id, _ = await office.linked_person()
+    await office.edit_espocrm(entity_id, lastName="Neu")
+
+    await office.sync(entity_id)
+    await office.sync(entity_id)
+
+    results = [row["result"] for row in await office.audit(entity_id)]
+    assert results[-2:] == ["espocrm_newer", "no_change"]
 
 
 async def test_what_was_replaced_in_advoware_is_reported_when_many_records_are_deleted(

@@ -153,6 +153,9 @@ async def test_an_edit_of_the_very_field_that_a_running_sync_brings_over_is_not_
         assert espo["firstName"] == "VonMensch"
     else:
         assert "+4930123456" in str(espo["phoneNumberData"])
+    # A further round of the same run is no interruption.
+    results = [row["result"] for row in await office.audit(entity_id)]
+    assert "interrupted" not in results
 
 
 async def test_an_edit_in_advoware_between_create_and_first_read_is_no_refusal(

@@ -223,6 +223,36 @@ async def assert_all_is_well(office: CalendarOffice) -> None:
     assert (office.texts(), office.termin_texts()) == (EXPECTED, EXPECTED)
     assert len(await office.pairs()) == len(EXPECTED)
     assert await office.fetch("SELECT * FROM calendar_sync_intent") == []
+    assert await office.fetch("SELECT * FROM calendar_sync_begun") == []
+
+
+@in_haste
+async def test_what_an_interrupted_run_had_begun_comes_into_the_audit_once(
+    office: CalendarOffice,
+) -> None:
+    (fr_nr,) = await with_termine(office, 1)
+    office.change_termin(fr_nr, text="Neu")
+    patch = {"method": "PATCH", "path": "/events/"}
+    async with held(office.google, office.try_sync(), **patch) as running:
+        running.cancel()
+        await asyncio.wait([running])
+
+    await office.sync_until_calm()
+    await office.sync_until_calm()
+
+    lines = await office.fetch(
+        "SELECT action, reason, side, advoware_frnr FROM calendar_sync_audit ORDER BY audit_id"
+    )
+    begun = [dict(line) for line in lines if line["action"] == "interrupted"]
+    assert begun == [
+        {
+            "action": "interrupted",
+            "reason": "updated: Google differs from what it shall show",
+            "side": "google",
+            "advoware_frnr": fr_nr,
+        }
+    ]
+    assert office.texts() == ["Neu"]
 
 
 @in_haste

@@ -20,6 +20,7 @@ from services.core.log import write_json_lines
 from services.core.resources import Resources
 from services.privacy.holdings import export
 from services.privacy.person import find_person
+from services.vmh_sync.store import SyncStore
 
 __all__ = ["office"]
 
@@ -106,6 +107,8 @@ async def known(office: Office, queue: QueueStore, logs: Path) -> Known:
     await office.sync(entity_id)
     assert (await office.in_espocrm(entity_id))["syncStatus"] == "conflict"
     assert await office.tasks()
+    line = {"field": "name", "side": "advoware", "old": OLD_NAME, "new": NAME}
+    await SyncStore(await office.resources.database()).note_begun(entity_id, [line])
     payload = {"entity_id": entity_id, "action": "update", "note": "geheimer Zusatz"}
     job_id = await queue.add("vmh.beteiligte.update", payload, Trace())
     (job,) = await queue.take("vmh.beteiligte.update", 1)

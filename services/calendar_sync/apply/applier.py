@@ -107,7 +107,17 @@ class Applier:
         method = self._methods.get(type(action))
         if method is None:
             raise TypeError(f"no action to be applied: {type(action).__name__}")
-        await method(action)
+        line = self.rows.line_of_begun(action)
+        if line is None:
+            await method(action)
+            return
+        begun_id = await self._store.note_begun(line)
+        try:
+            await method(action)
+        except Exception:  # what has failed is remembered with its row
+            await self._store.end_begun(begun_id)
+            raise
+        await self._store.end_begun(begun_id)
 
     async def _insert(self, action: InsertGoogle) -> None:
         await self.rows.save(*await self.insert(action))

@@ -316,6 +316,32 @@ class Rows:
         )
         await self.audit(line)
 
+    def line_of_begun(self, action: Action) -> AuditLine | None:
+        """What the audit would say of an action that was interrupted; None if it writes to neither side.
+
+        What an interrupted insert has left is found by its id, and recorded then.
+        """
+        side, word = AUDIT[type(action)]
+        if side == "none" or isinstance(action, InsertGoogle):
+            return None
+        pair: Pair | None = getattr(action, "pair", None)
+        google: GoogleEvent | None = getattr(action, "google", None)
+        event_id = None
+        if pair is not None:
+            event_id = pair.google_event_id
+        if event_id is None and google is not None:
+            event_id = google.id
+        return AuditLine(
+            employee_kuerzel=self._settings.kuerzel,
+            side=side,
+            action=word,
+            reason=getattr(action, "reason", None) or REASONS.get(type(action), ""),
+            sync_id=pair.sync_id if pair else None,
+            advoware_frnr=pair.advoware_frnr if pair else None,
+            google_event_id=event_id,
+            trace_id=self._clients.trace_id,
+        )
+
     async def audit(self, line: AuditLine) -> None:
         """A line of what has no row to be saved with."""
         await self._store.append_audit([line], self._clients.now())

@@ -575,13 +575,7 @@ def link_created(
         BLOCK: observed_block(adresse, state),
     }
     label = _mapper.label(espocrm) or _mapper.label_of(adresse)
-    change = {
-        "record": name_of(row),
-        "field": "adresse",
-        "side": side,
-        "old": None,
-        "new": label,
-    }
+    change = _line_of_create(side, label, name_of(row))
     attributes = {}
     if was_main != is_main:
         attributes["istStandard"] = is_main
@@ -592,6 +586,16 @@ def link_created(
         attributes=attributes,
         changes=(change, *rejection_lines(row, {}, waiting)),
     )
+
+
+def _line_of_create(side: Side, label: str, record: str | None) -> Record:
+    return {
+        "record": record,
+        "field": "adresse",
+        "side": side,
+        "old": None,
+        "new": label,
+    }
 
 
 # -- one side gone --------------------------------------------------------------------------------------------------
@@ -755,6 +759,20 @@ def problems_of(observed: Observation, action: Settle) -> tuple[Problem, ...]:
     if adresse is None or not is_active(row):
         return activity
     return (*activity, *field_problems(observed, row, rejected), *action.lost)
+
+
+def begun_by(action: Action) -> list[Mapping[str, Any]]:
+    """The audit's lines of what an action is about to write of an address to either side."""
+    match action:
+        case CreateAdresse():
+            label = _mapper.label(_mapper.comparable_from_espocrm(action.row))
+            return [_line_of_create("advoware", label, name_of(action.row))]
+        case CreateCAdressen():
+            label = _mapper.label_of(action.adresse)
+            return [_line_of_create("espocrm", label, None)]
+        case Settle():
+            return changes_of(action)
+    return []
 
 
 def changes_of(action: Settle) -> list[Mapping[str, Any]]:

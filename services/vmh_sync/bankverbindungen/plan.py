@@ -246,7 +246,7 @@ def settle(
         result = "adopted"
     if created:
         result = "created"
-        changes = (_line_of_create(row, advoware), *changes)
+        changes = (line_of_create(row, advoware), *changes)
     return Settle(
         row,
         replace(
@@ -271,13 +271,14 @@ def _regained(observed: Observation, row: Record) -> SyncState | None:
     return replace(state, advoware_id=link, deleted_at=None)
 
 
-def _line_of_create(row: Record, advoware: Mapping[str, Value]) -> Mapping[str, Any]:
+def line_of_create(row: Record, values: Mapping[str, Value]) -> Mapping[str, Any]:
+    """The audit's line of an account with these values that is created in Advoware."""
     return {
         "record": f"{ENTITY_TYPE}/{row['id']}",
         "field": "bankverbindung",
         "side": "advoware",
         "old": None,
-        "new": _mapper.label(advoware),
+        "new": _mapper.label(values),
     }
 
 

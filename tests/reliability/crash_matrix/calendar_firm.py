@@ -112,5 +112,21 @@ class CalendarFirm(CalendarOffice):
 
     async def left_behind(self) -> dict[str, list[Any]]:
         """What waits in our own tables although nothing is left to do."""
-        rows = await self.fetch("SELECT * FROM calendar_sync_intent")
-        return {"calendar_sync_intent": rows} if rows else {}
+        tables = ("calendar_sync_intent", "calendar_sync_begun")
+        found = {
+            name: await self.fetch(f"SELECT * FROM {name}")  # noqa: S608 - the names above
+            for name in tables
+        }
+        return {name: rows for name, rows in found.items() if rows}
+
+    async def recorded(self) -> set[str]:
+        """Whose copies were written to on which side and how often, as the audit has it."""
+        rows = await self.fetch(
+            """
+            SELECT employee_kuerzel, side, row_number() OVER (PARTITION BY employee_kuerzel, side) AS number
+            FROM calendar_sync_audit WHERE side <> 'none'
+            """
+        )
+        return {
+            f"{row['employee_kuerzel']}: {row['side']}, {row['number']}" for row in rows
+        }

@@ -59,12 +59,12 @@ class Matrix:
     firm: Any
     nursery: Nursery
 
-    async def undisturbed(self, flow: Flow) -> tuple[list[str], Seen]:
-        """The writes of the flow's run, and what is there at its end."""
+    async def undisturbed(self, flow: Flow) -> tuple[list[str], Seen, set[str]]:
+        """The writes of the flow's run, what is there at its end, and what the audit has recorded."""
         job = await flow.start(self.firm)
         sites = await self.firm.run_in(self.nursery, job)
         await self._end(flow, job)
-        return sites, self.firm.seen()
+        return sites, self.firm.seen(), await self.firm.recorded()
 
     async def killed(self, flow: Flow, cut: Cut) -> Seen:
         """What is there after a worker has died of the flow's job."""
@@ -83,7 +83,7 @@ class Matrix:
 
     async def play(self, flow: Flow, cuts: list[Cut]) -> None:
         """Compare what is there after each cut with what is there if nobody dies."""
-        sites, wanted = await self.undisturbed(flow)
+        sites, wanted, recorded = await self.undisturbed(flow)
         assert tuple(sites) == ROWS.get(flow.name), f"rows.py: {flow.name}: {sites}"
         problems = []
         for cut in cuts:
@@ -94,6 +94,11 @@ class Matrix:
                 problems.append(f"{place}: {error}")
                 continue
             problems += [f"{place}: {text}" for text in differences(wanted, seen)]
+            unrecorded = recorded - await self.firm.recorded()
+            if (
+                unrecorded and flow.then is None
+            ):  # else a person has made it another course
+                problems.append(f"{place}: no line of the audit: {sorted(unrecorded)}")
         if problems:
             pytest.fail("\n".join(problems), pytrace=False)
 

@@ -144,11 +144,23 @@ class VmhFirm(BeteiligteWorld):
             for name, rows in {**shown, "Beteiligter": self.beteiligte()}.items()
         }
 
+    async def recorded(self) -> set[str]:
+        """The values that were written, as the audit has them: field, side, new value."""
+        rows = await self.fetch("SELECT changes FROM sync_audit")
+        lines = [line for row in rows for line in row["changes"]]
+        shown = [
+            {name: line.get(name) for name in ("field", "side", "new")}
+            for line in lines
+            if not line.get("rejected")
+        ]
+        return set(without_moments(plain(shown)))
+
     async def left_behind(self) -> dict[str, list[Record]]:
         """What waits in our own tables although nothing is left to do."""
         queries = {
             "create_intent": "SELECT * FROM create_intent",
             "look_again": "SELECT * FROM look_again",
+            "sync_state": "SELECT entity_id, unrecorded FROM sync_state WHERE unrecorded IS NOT NULL",
         }
         found = {name: await self.fetch(query) for name, query in queries.items()}
         return {name: rows for name, rows in found.items() if rows}
