@@ -98,6 +98,14 @@ GUARDS = (
         7,
     ),
     Guard(
+        "The audit takes no run that has ended for interrupted",
+        "append_audit ends what a run has begun",
+        "services/vmh_sync/job.py",
+        "append_audit(entry, now, ends=ends, owner=owner)",
+        "append_audit(entry, now, owner=owner)",
+        0,
+    ),
+    Guard(
         "An edit is overwritten by nothing but a newer one, and people hear of it",
         "_keep_what_will_be_lost before the PUT",
         "services/beteiligte_sync_utils.py",

@@ -127,6 +127,7 @@ def _report(firm: Firm, error: BaseException) -> str:
 async def _perform(firm: Firm, operation: Operation) -> None:
     before, written = len(firm.log), len(firm.requests)
     counted, waiting = _count_audit(firm), list(firm.queue.waiting)
+    unrecorded = _unrecorded(firm)
     disturbed = bool(firm.faults(spoiling=True)) or not firm.is_well
     await firm.perform(operation)
     assert not firm.defects, "\n".join(firm.defects)
@@ -142,6 +143,7 @@ async def _perform(firm: Firm, operation: Operation) -> None:
     is_plain = isinstance(operation, Work) and _is_calm(operation)
     if is_plain and not disturbed:
         _check_written(firm, requests, counted)
+        _check_recorded(firm, unrecorded)
 
 
 def _is_calm(operation: Operation) -> bool:
@@ -222,6 +224,26 @@ def _check_written(firm: Firm, requests: list[dict[str, Any]], counted: int) -> 
     ]
     if written:
         assert _count_audit(firm) > counted, f"no audit of {written}"
+
+
+def _unrecorded(firm: Firm) -> set[tuple[str, str]]:
+    """What is begun and not in the audit, with the record or the employee."""
+    rows = firm.rows(
+        "SELECT entity_id AS name, unrecorded::text AS begun FROM sync_state WHERE unrecorded IS NOT NULL"
+        " UNION SELECT employee_kuerzel, begun_id::text FROM calendar_sync_begun"
+    )
+    return {(row["name"], row["begun"]) for row in rows}
+
+
+def _check_recorded(firm: Firm, before: set[tuple[str, str]]) -> None:
+    """Jobs that nothing disturbed leave nothing begun, unless they have failed."""
+    failed = {
+        row["id"]
+        for row in firm.office.rows("CBeteiligte")
+        if row["syncStatus"] in {"failed", "permanently_failed", "syncing"}
+    }
+    left = [name for name, _ in _unrecorded(firm) - before if name not in failed]
+    assert not left, f"begun and not recorded: {left}"
 
 
 def _changes_data(path: str) -> bool:
