@@ -103,8 +103,8 @@ MAX_UNAVAILABLE = 3
 MAX_MOVES = 3
 
 
-#: Writes the outcome of a run into the audit.
-Recorder = Callable[[Outcome], Awaitable[None]]
+#: Writes the outcome of an event into the audit, of a run about a CBeteiligte with its id.
+Recorder = Callable[[Outcome, str | None], Awaitable[None]]
 
 
 @dataclass
@@ -114,7 +114,7 @@ class _Report:
     Attributes:
         failure: why an event's record could not be written, as found out when the collected writes were done.
         judged: the CBankverbindungen of which the run has found out all that there is to report.
-        owner: the CBeteiligte that an event's record belongs to.
+        is_recorded: the audit has the outcome of the event already.
         homes: the Bankverbindungen of other Beteiligte that were read, by betNr; None if that is gone.
     """
 
@@ -122,7 +122,7 @@ class _Report:
     changes: list[Mapping[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     failure: Exception | None = None
-    owner: str | None = None
+    is_recorded: bool = False
     judged: set[str] = field(default_factory=set)
     homes: dict[str, Konten | None] = field(default_factory=dict)
     wrote_advoware: bool = False
@@ -213,7 +213,7 @@ class BankverbindungenSync:
         await claim_pending(self._resources, topic, event.entity_id)
         report = _Report()
 
-        async def record(outcome: Outcome) -> None:
+        async def record(outcome: Outcome, owner: str | None = None) -> None:
             await record_outcome(
                 store,
                 self._context,
@@ -223,7 +223,7 @@ class BankverbindungenSync:
                 topic=topic,
                 started=started,
                 now=self._resources.now(),
-                owner=report.owner,
+                owner=owner,
             )
 
         outcome = await self._handle_current(event.entity_id, store, report, record)
@@ -242,6 +242,8 @@ class BankverbindungenSync:
                 entity_id=event.entity_id,
                 error=name,
             )
+        if not report.is_recorded:
+            await record(outcome)
         return outcome
 
     async def sync_part(
@@ -293,51 +295,37 @@ class BankverbindungenSync:
     async def _handle_current(
         self, entity_id: str, store: SyncStore, report: _Report, record: Recorder
     ) -> Outcome:
-        """Sync the record, inside the lock of the Beteiligter it belongs to, and write the audit."""
-        outcome: Outcome | None
+        """Sync the record, inside the lock of the Beteiligter it belongs to."""
         for _ in range(MAX_MOVES):
             try:
                 row = await self._row(entity_id)
                 if not row.get("beteiligteId"):
-                    outcome = await self._handle_ownerless(row, store, report)
-                    break
-                report.owner = row["beteiligteId"]
-                work = partial(self._handle_row, row, store, report)
-                outcome = await self._in_lock(row["beteiligteId"], work, record)
+                    return await self._handle_ownerless(row, store, report)
+                outcome = await self._in_lock(
+                    row["beteiligteId"],
+                    partial(self._handle_recorded, row, store, report, record),
+                )
             except _RowGone:
-                report.owner = None
-                outcome = await self._handle_deleted(entity_id, store, report)
-                break
+                return await self._handle_deleted(entity_id, store, report)
             if outcome is not None:
                 return outcome
-        else:
-            log(
-                self._context,
-                "warning",
-                "bankverbindungen.keeps_moving",
-                entity_id=entity_id,
-            )
-            outcome = Outcome("busy")
-        await record(outcome)
-        return outcome
+        log(
+            self._context,
+            "warning",
+            "bankverbindungen.keeps_moving",
+            entity_id=entity_id,
+        )
+        return Outcome("busy")
 
     async def _in_lock(
-        self,
-        beteiligte_id: str,
-        work: Callable[[], Awaitable[Outcome | None]],
-        record: Recorder | None = None,
+        self, beteiligte_id: str, work: Callable[[], Awaitable[Outcome | None]]
     ) -> Outcome | None:
-        """Work inside the Beteiligter's lock; ``busy`` if another run holds it, which is asked to look again.
-
-        What writes values is recorded inside the lock too: to the next run, what is not recorded was interrupted.
-        """
+        """Work inside the Beteiligter's lock; ``busy`` if another run holds it, which is asked to look again."""
 
         async def locked() -> tuple[Outcome | None]:
             async with self._lock(beteiligte_id):
                 outcome = await work()
                 await self._flush()
-                if outcome is not None and record is not None:
-                    await record(outcome)
                 return (outcome,)
 
         async def hand_over() -> None:
@@ -353,10 +341,20 @@ class BankverbindungenSync:
         )
         if done is not None:
             return done[0]
-        busy = Outcome("busy")
-        if record is not None:
-            await record(busy)
-        return busy
+        return Outcome("busy")
+
+    async def _handle_recorded(
+        self, row: Record, store: SyncStore, report: _Report, record: Recorder
+    ) -> Outcome | None:
+        """`_handle_row` with the audit, inside the lock: to the next run, what is not recorded was interrupted."""
+        owner = row["beteiligteId"]
+        await store.record_interrupted(owner, TOPIC_PREFIX, self._resources.now())
+        outcome = await self._handle_row(row, store, report)
+        if outcome is not None:
+            await self._flush()
+            await record(outcome, owner)
+            report.is_recorded = True
+        return outcome
 
     async def _handle_ownerless(
         self, row: Record, store: SyncStore, report: _Report
@@ -381,8 +379,6 @@ class BankverbindungenSync:
         The record is read again when everything else is known: it may have been edited while we waited.
         """
         work = _RowWork(row)
-        now = self._resources.now()
-        await store.record_interrupted(row["beteiligteId"], TOPIC_PREFIX, now)
         try:
             return await self._sync_single(work, store, report)
         except (_RowGone, EntityBusy):

@@ -441,6 +441,31 @@ async def test_an_edit_made_before_a_person_became_a_company_arrives_when_it_is_
     assert advo["geburtsdatum"].startswith("1931-12-02")
 
 
+@pytest.mark.parametrize(
+    ("field", "attribute"),
+    [
+        ("registergericht", "registergericht"),
+        ("handelsRegisterNummer", "handelsregisterNummer"),
+    ],
+)
+async def test_an_edit_made_before_a_company_became_a_person_arrives_when_it_is_a_company_again(
+    office: Office, field: str, attribute: str
+) -> None:
+    entity_id, betnr = await office.linked_person(
+        rechtsform="GmbH", firmenname="A GmbH", **{attribute: "Ulm 1"}
+    )
+    await office.edit_advoware(betnr, **{field: "Ulm 2"})
+    await office.edit_espocrm(
+        entity_id, rechtsform="", lastName="Muster", firmenname=""
+    )
+    await settled(office, entity_id)
+
+    await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="A GmbH")
+    espo, advo = await settled(office, entity_id)
+
+    assert (espo[attribute], advo[field]) == ("Ulm 2", "Ulm 2")
+
+
 async def test_an_edit_of_a_person_waits_in_espocrm_while_it_is_a_company_in_advoware(
     office: Office,
 ) -> None:

@@ -305,40 +305,29 @@ class Rows:
 
     async def audit_event(self, action: Action, google: GoogleEvent) -> None:
         """A line of an event without a row."""
-        side, word = AUDIT[type(action)]
-        line = AuditLine(
-            employee_kuerzel=self._settings.kuerzel,
-            side=side,
-            action=word,
-            reason=REASONS[type(action)],
-            google_event_id=google.id,
-            trace_id=self._clients.trace_id,
-        )
-        await self.audit(line)
+        await self.audit(self._line_of_event(action, google))
 
     def line_of_begun(self, action: Action) -> AuditLine | None:
         """What the audit would say of an action that was interrupted; None if it writes to neither side.
 
         What an interrupted insert has left is found by its id, and recorded then.
         """
-        side, word = AUDIT[type(action)]
+        side, _ = AUDIT[type(action)]
         if side == "none" or isinstance(action, InsertGoogle):
             return None
-        pair: Pair | None = getattr(action, "pair", None)
-        google: GoogleEvent | None = getattr(action, "google", None)
-        event_id = None
-        if pair is not None:
-            event_id = pair.google_event_id
-        if event_id is None and google is not None:
-            event_id = google.id
+        pair = getattr(action, "pair", None)
+        if isinstance(pair, Pair):
+            return self.line(action, pair)
+        return self._line_of_event(action, getattr(action, "google", None))
+
+    def _line_of_event(self, action: Action, google: GoogleEvent | None) -> AuditLine:
+        side, word = AUDIT[type(action)]
         return AuditLine(
             employee_kuerzel=self._settings.kuerzel,
             side=side,
             action=word,
-            reason=getattr(action, "reason", None) or REASONS.get(type(action), ""),
-            sync_id=pair.sync_id if pair else None,
-            advoware_frnr=pair.advoware_frnr if pair else None,
-            google_event_id=event_id,
+            reason=REASONS[type(action)],
+            google_event_id=google.id if google else None,
             trace_id=self._clients.trace_id,
         )
 
