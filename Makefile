@@ -3,6 +3,9 @@
 .PHONY: help up check test crash-matrix kill-trial load soak broken-guards soak-calendar takeover-trial coverage mutants metrics-code walk bench curves scaling cluster bench-backup growth audit-dependencies board-pictures lint lint-php test-php phpstan types \
 	format lock clean espocrm-extension espocrm-report
 
+# Where it is set, each of the many processes that the tests start would compile the whole project.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \

@@ -205,10 +205,14 @@ async def test_facts_are_lines_of_json_in_the_worker_s_log(running: Running) -> 
     fact = (await facts())[-1]
     assert fact.keys() == {"time", "level", "event", "fields", "trace_id"}
     assert (fact["level"], fact["event"]) == ("info", "beteiligte.synced")
-    _, found = await running.call(
-        "POST", "/_console/otel/logs", json={"trace_id": fact["trace_id"]}
-    )
-    assert "beteiligte.synced" in {record["body"] for record in found["logs"]}
+
+    async def is_shown() -> bool:
+        _, found = await running.call(
+            "POST", "/_console/otel/logs", json={"trace_id": fact["trace_id"]}
+        )
+        return "beteiligte.synced" in {record["body"] for record in found["logs"]}
+
+    await running.until(is_shown)
 
 
 async def test_the_worker_shows_its_numbers_and_those_of_the_engine_s_queue(

@@ -350,9 +350,10 @@ async def test_large_bodies_in_both_directions_go_through_channels(
         received = b"".join(
             [piece async for piece in reader if isinstance(piece, bytes)]
         )
+        mirrored = received[::-1]
         writer = await open_channel(target.ws, data["response"])
-        for start in range(0, len(received), 65_536):
-            await writer.send(received[::-1][start : start + 65_536])
+        for start in range(0, len(mirrored), 65_536):
+            await writer.send(mirrored[start : start + 65_536])
         await writer.close()
 
     await new_worker(target).http("POST", "f", reverse).start()
@@ -364,6 +365,7 @@ async def test_large_bodies_in_both_directions_go_through_channels(
         data=upload,
         headers={"Content-Type": "application/octet-stream"},
     )
+    assert reply.status == 200
     assert reply.body == upload[::-1]
     assert (await request(target, "POST", "/f")).body == b""
 
