@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import hypothesis
 import pytest
+from patient_loop import PatientLoop
 from servers import Stores, advoware_variables, espocrm_variables
 
 from cli import embedded
@@ -49,6 +50,13 @@ def pytest_configure(config: pytest.Config) -> None:
                 None,
             )
     os.environ["BITBYLAW_ENV_FILE"] = ""
+
+
+def pytest_asyncio_loop_factories() -> Mapping[
+    str, Callable[[], asyncio.AbstractEventLoop]
+]:
+    """The loop of every test that is a coroutine."""
+    return {"patient": PatientLoop}
 
 
 @pytest.fixture(scope="session")

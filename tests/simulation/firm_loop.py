@@ -7,13 +7,13 @@ of Redis and of threads come from outside: while one is due, the clock runs `HAS
 from __future__ import annotations
 
 import asyncio
-import selectors
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from hasty_loop import HASTE
+from patient_loop import PatientLoop, PatientSelector
 
 #: What is under way inside this process (bytes between two of its sockets) gets so many seconds on the wall before the
 #: clock jumps over so many seconds of the loop.
@@ -22,25 +22,17 @@ GRACE = ((20.0, 0.01), (1.0, 0.001))
 READY = b"Z\x00\x00\x00\x05"
 
 
-class _JumpingSelector(selectors.DefaultSelector):
-    """Waits for sockets, or moves the clock."""
+class _JumpingSelector(PatientSelector):
+    """Waits for sockets, or moves the clock: a wait that brings nothing counts in full, however short it was."""
 
-    def __init__(
-        self, waits_for_answers: Callable[[], bool], jump: Callable[[float], None]
-    ) -> None:
-        super().__init__()
-        self._waits_for_answers, self._jump = waits_for_answers, jump
+    def __init__(self, waits_for_answers: Callable[[], bool]) -> None:
+        super().__init__(HASTE)
+        self._waits_for_answers = waits_for_answers
 
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is None or timeout <= 0:
-            return super().select(timeout)
-        on_the_wall = timeout / HASTE
-        if self._waits_for_answers():
-            return super().select(on_the_wall)
-        ready = super().select(min(_grace(timeout), on_the_wall))
-        if not ready:
-            self._jump(timeout)
-        return ready
+    def wait(self, timeout: float | None) -> Any:
+        if timeout is None or timeout <= 0 or self._waits_for_answers():
+            return super().wait(timeout)
+        return super().wait(min(_grace(timeout) * HASTE, timeout))
 
 
 def _grace(jump: float) -> float:
@@ -50,7 +42,7 @@ def _grace(jump: float) -> float:
     return 0.0
 
 
-class FirmLoop(asyncio.SelectorEventLoop):
+class FirmLoop(PatientLoop):
     """See the module's description."""
 
     def __init__(self) -> None:
@@ -61,14 +53,7 @@ class FirmLoop(asyncio.SelectorEventLoop):
         #: Whether somebody outside is at work of whom the loop does not know.
         self.is_awaited: Callable[[], bool] = lambda: False
         self._in_threads = 0
-        self._jumped = 0.0
-        super().__init__(_JumpingSelector(self._waits_for_answers, self._jump))
-
-    def time(self) -> float:
-        return super().time() * HASTE + self._jumped
-
-    def _jump(self, seconds: float) -> None:
-        self._jumped += seconds
+        super().__init__(_JumpingSelector(self._waits_for_answers))
 
     def _waits_for_answers(self) -> bool:
         return bool(self.unanswered) or self._in_threads > 0 or self.is_awaited()
