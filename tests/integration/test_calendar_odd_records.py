@@ -317,3 +317,86 @@ async def test_only_what_is_hidden_is_private_for_readers_of_the_calendar(
         "Verhandlung",
         "default",
     )
+
+
+def shown_as(fr_nr: int, **values: Any) -> dict[str, Any]:
+    """Advoware shows these fields of a Termin so, as long as it holds the end at eleven."""
+    where = {"frNr": fr_nr, "uhrzeitBis": "11:00:00"}
+    return {
+        "method": "GET",
+        "answer": [
+            {"field": name, "how": "value", "to": value, "where": where}
+            for name, value in sorted(values.items(), key=_end_last)
+        ],
+    }
+
+
+def _end_last(item: tuple[str, Any]) -> bool:
+    return item[0] == "uhrzeitBis"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"uhrzeitBis": "24:00:00"},
+        {"uhrzeitBis": "24:00"},
+        {"uhrzeitBis": "11:00"},
+        {"uhrzeitVon": "9:00:00"},
+        {"uhrzeitVon": "10:00:00.000", "uhrzeitBis": "11:00:00.0000000"},
+        {"uhrzeitVon": f"{DAY}T10:00:00", "uhrzeitBis": f"{DAY}T11:00:00Z"},
+        {"uhrzeitBis": "", "datumBis": f"{DAY}T24:00:00"},
+        {"uhrzeitVon": "10:00", "uhrzeitBis": None, "datumBis": None},
+        {"datum": f"{DAY}T10:15:00", "uhrzeitVon": "unbekannt"},
+        {"abwesenheit": "ja", "uhrzeitVon": "0:00", "uhrzeitBis": "24:00"},
+        {"dauertermin": "ja", "turnus": "1", "turnusArt": "2", "uhrzeitVon": "8:00"},
+    ],
+    ids=str,
+)
+@in_haste
+async def test_a_text_arrives_although_advoware_does_not_take_its_times_back_as_it_shows_them(
+    office: CalendarOffice, shown: dict[str, Any]
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Verhandlung")
+    office.strike("advoware", **shown_as(fr_nr, **shown))
+    await office.sync()
+    before = office.copy(fr_nr)
+    office.change_event(before["id"], summary="Verhandlung verlegt")
+
+    summary = await office.sync()
+
+    assert summary.result == "changed"
+    assert office.record("Verhandlung verlegt")["frNr"] == fr_nr
+    after = office.copy(fr_nr)
+    assert (after["start"], after["end"]) == (before["start"], before["end"])
+    await assert_settled(office)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"uhrzeitBis": "25:61"},
+        {"uhrzeitVon": "11:00:00", "uhrzeitBis": "10:00"},
+        {"datumBis": "übermorgen", "uhrzeitBis": "11:00"},
+    ],
+    ids=str,
+)
+@in_haste
+async def test_an_end_that_was_guessed_is_not_written_even_if_advoware_refuses_the_change(
+    office: CalendarOffice, shown: dict[str, Any]
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Verhandlung")
+    usual = office.termin("Besprechung")
+    office.strike("advoware", **shown_as(fr_nr, **shown))
+    await office.sync()
+    before = office.record("Verhandlung")
+    office.change_event(office.copy(fr_nr)["id"], summary="Verhandlung verlegt")
+    office.change_event(office.copy(usual)["id"], summary="Besprechung verlegt")
+
+    summary = await office.sync()
+
+    assert len(summary.errors) == 1
+    assert office.record("Verhandlung") == before
+    assert office.record("Besprechung verlegt")["frNr"] == usual
+    assert office.copy(fr_nr)["summary"] == "Verhandlung verlegt"

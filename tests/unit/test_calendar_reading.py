@@ -10,12 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sandbox.advoware.records import clock_time, parse_moment
 from services.calendar_sync.mapping import (
     changed_termin,
     google_body,
     new_termin,
     read_google_events,
     read_termine,
+    termin_to_event,
+    with_our_times,
 )
 from services.calendar_sync.model import (
     END_GUESSED,
@@ -170,6 +173,31 @@ def test_any_record_of_advoware_is_a_termin_or_has_a_reason(record: Any) -> None
     for entry in read.items:
         assert abs(entry.fr_nr) < 2**31
         use(entry.event, entry.record, None)
+
+
+@given(records)
+@example({**termin(), "uhrzeitBis": "24:00"})
+@example({**termin(), "uhrzeitBis": "25:61"})
+@example({**termin(), "uhrzeitVon": "9:5", "datum": "2026-02-10T10:30:00"})
+@example(
+    {**termin(), "uhrzeitVon": "02:30", "uhrzeitBis": "3:15", "datum": "2026-03-29"}
+)
+@example({**termin(), "uhrzeitVon": None, "uhrzeitBis": None, "datumBis": ""})
+@example({**series(), "turnus": "2", "datumBis": "9999-12-31T23:59:59"})
+def test_times_that_are_written_in_our_way_mean_the_same_and_are_taken(
+    record: Any,
+) -> None:
+    for entry in read_termine([record]).items:
+        ours = with_our_times(entry.record)
+        if ours is None:
+            continue
+        assert termin_to_event(ours) == entry.event
+        assert entry.notes == ()
+        for name in ("uhrzeitVon", "uhrzeitBis"):
+            assert clock_time(ours[name], name) is not None
+        for name in ("datum", "datumBis"):
+            assert parse_moment(ours[name], name) is not None
+        assert with_our_times(ours) is None
 
 
 @given(resources)

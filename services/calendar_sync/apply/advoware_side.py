@@ -16,6 +16,7 @@ from services.calendar_sync.mapping import (
     read_termin,
     read_termine,
     shows_privat,
+    with_our_times,
 )
 from services.calendar_sync.model import (
     TEXTS,
@@ -28,7 +29,12 @@ from services.calendar_sync.model import (
     UpdateAdvoware,
 )
 from services.calendar_sync.view import PlanSettings
-from services.core.errors import Conflict, NotFound, UnexpectedAnswer
+from services.core.errors import (
+    Conflict,
+    NotFound,
+    UnexpectedAnswer,
+    ValidationFailed,
+)
 
 #: From so many changes on, the Termine are listed once more, and their contents are believed for so long.
 MANY_CHANGES = 2
@@ -161,7 +167,7 @@ class AdvowareSide:
         if not shows_privat(current.record):
             raise UnexpectedAnswer("Advoware", "the Termin shows no value for privat")
         body = changed_termin(action.event, current.record)
-        answer = await self._advoware.update_termin(body)
+        answer = await self._put(body)
         written = await self._as_answered(termin.fr_nr, answer)
         shown = google
         if action.shown is not None:
@@ -171,6 +177,20 @@ class AdvowareSide:
                 pair, action.shown, termin.fr_nr, google.etag, google
             )
         await self._rows.remember(action, pair, written, shown)
+
+    async def _put(self, body: Json) -> Json | None:
+        """Replace a Termin; what Advoware answered.
+
+        Advoware may show a time in a form that it does not take back (specification 13, G5: 24:00): after a refusal
+        the times go once more as we write them.
+        """
+        try:
+            return await self._advoware.update_termin(body)
+        except ValidationFailed:
+            rewritten = with_our_times(body)
+            if rewritten is None:
+                raise
+        return await self._advoware.update_termin(rewritten)
 
     async def _as_answered(self, fr_nr: int, answer: Json | None) -> Termin:
         """A Termin as Advoware answered our write: read again, it might be a person's edit by now.

@@ -35,6 +35,7 @@ from services.calendar_sync.mapping.shared import (
 from services.calendar_sync.mapping.to_advoware import (
     changed_termin,
     new_termin,
+    with_our_times,
 )
 from services.calendar_sync.mapping.to_google import (
     google_body,
@@ -71,4 +72,5 @@ __all__ = [
     "termine_by_event_id",
     "texts_body",
     "unmark_body",
+    "with_our_times",
 ]

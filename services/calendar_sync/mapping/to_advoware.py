@@ -7,6 +7,7 @@ from typing import Any
 
 from services.calendar_sync import fields
 from services.calendar_sync.mapping.from_advoware import (
+    read_termin,
     shows_privat,
     termin_to_event,
 )
@@ -15,6 +16,7 @@ from services.calendar_sync.mapping.shared import (
     Record,
 )
 from services.calendar_sync.model import (
+    END_GUESSED,
     FOR_EVER,
     NormalisedEvent,
     Untranslatable,
@@ -57,6 +59,21 @@ def changed_termin(event: NormalisedEvent, current: Record) -> dict[str, Any]:
         if normalise_text(text) != normalise_text(body.get(name)):
             body[name] = text
     return body
+
+
+def with_our_times(body: Record) -> dict[str, Any] | None:
+    """The same Termin with its times as we write them, for one that is not taken back as it was shown.
+
+    None if they are written so already, or if that is not known to mean the same: an end that was guessed stays a
+    guess.
+    """
+    shown = read_termin(body)
+    if isinstance(shown.event, Untranslatable) or END_GUESSED in shown.notes:
+        return None
+    rewritten = {**body, **_times(shown.event)}
+    if rewritten == body or termin_to_event(rewritten) != shown.event:
+        return None
+    return rewritten
 
 
 def _flags(current: Record) -> dict[str, int]:
