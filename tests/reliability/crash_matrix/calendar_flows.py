@@ -12,6 +12,7 @@ from crash_nursery import Work
 
 SHARED = {"GOOGLE_CALENDAR_ACL": "reader:office@example.de,writer:court@example.de"}
 SHARED_OTHERWISE = {"GOOGLE_CALENDAR_ACL": "writer:office@example.de"}
+LAST_CHANGE_WINS = {"CALENDAR_SYNC_STRATEGY": "last_change_wins"}
 PROTECTED = {"ADVOWARE_WRITE_PROTECTION": "true"}
 WEEKLY = {
     "dauertermin": 1,
@@ -147,6 +148,21 @@ async def _series_of_a_person(firm: CalendarFirm) -> None:
     firm.change_event(f"{series}_20260219T090000Z", **moved)
 
 
+def _shown_until_midnight(firm: CalendarFirm) -> None:
+    firm.termin("Verhandlung")
+    shown = {
+        "field": "uhrzeitBis",
+        "how": "value",
+        "to": "24:00:00",
+        "where": {"uhrzeitBis": "11:00:00"},
+    }
+    firm.strike("advoware", method="GET", answer=[shown])
+
+
+def _renamed_event(firm: CalendarFirm) -> None:
+    firm.change_event(_event(firm), summary="Verhandlung verlegt")
+
+
 async def _calendar(firm: CalendarFirm) -> None:
     await firm.sync()
 
@@ -193,5 +209,11 @@ CALENDAR_FLOWS = (
     CalendarFlow("the calendar loses its description", _renamed, _termin),
     CalendarFlow(
         "the calendar is shared with others", _shared_otherwise, _termin, SHARED
+    ),
+    CalendarFlow(
+        "a text is changed while Advoware shows an end that it does not take back",
+        _renamed_event,
+        _shown_until_midnight,
+        LAST_CHANGE_WINS,
     ),
 )

@@ -360,13 +360,13 @@ ROWS: dict[str, tuple[str, ...]] = {
         "services/calendar_sync/apply/google_side.py patch: patch_event",
     ),
     "an event of a person is moved": (
-        "services/calendar_sync/apply/advoware_side.py update: update_termin",
+        "services/calendar_sync/apply/advoware_side.py _put: update_termin",
     ),
     "an event of a person is deleted": (
         "services/calendar_sync/apply/deletions.py delete_advoware: delete_termin",
     ),
     "the Termin of a persons event is moved in Advoware": (
-        "services/calendar_sync/apply/advoware_side.py update: update_termin",
+        "services/calendar_sync/apply/advoware_side.py _put: update_termin",
     ),
     "the Termin of a persons event is deleted in Advoware": (
         "services/calendar_sync/apply/creates.py _request: create_termin",
@@ -384,6 +384,10 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "the calendar loses its description": (
         "services/calendar_sync/calendars.py _keep_itself: patch_calendar",
+    ),
+    "a text is changed while Advoware shows an end that it does not take back": (
+        "services/calendar_sync/apply/advoware_side.py _put: update_termin",
+        "services/calendar_sync/apply/advoware_side.py _put: update_termin",
     ),
     "the calendar is shared with others": (
         "services/calendar_sync/sharing.py _revoke: delete_acl",
