@@ -58,7 +58,8 @@ class PatientSelector(selectors.DefaultSelector):
         """What is ready after so many seconds of the loop at most."""
         if timeout is None or timeout <= 0:
             return super().select(timeout)
-        return super().select(timeout / self._haste)
+        # A process that was stopped meanwhile does not look again by itself when its time is over.
+        return super().select(timeout / self._haste) or super().select(0)
 
 
 class PatientLoop(asyncio.SelectorEventLoop):

@@ -33,16 +33,19 @@ async def test_what_came_while_the_process_stood_still_comes_before_the_timeout(
 ):
     stopper = f"""
 import os, signal, time
+print("ready")
+input()
 os.kill({os.getpid()}, signal.{signal.SIGSTOP.name})
-print("came", flush=True)
+print("came")
 time.sleep(1)
 os.kill({os.getpid()}, signal.{signal.SIGCONT.name})
 """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "input()\n" + stopper, stdin=-1, stdout=subprocess.PIPE
+        sys.executable, "-uc", stopper, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
     async with asyncio.timeout(0.8):
         process.stdin.write(b"\n")
         assert await process.stdout.readline() == b"came\n"
