@@ -45,10 +45,16 @@ from beteiligte_scenario import (
     Work,
 )
 from hasty_loop import HASTE
-from servers import Stores, advoware_variables, espocrm_variables, hasty_variables
+from servers import (
+    Stores,
+    advoware_variables,
+    espocrm_variables,
+    hasty_variables,
+    known_settings,
+)
 from watched_journal import WatchedJournal
 
-from config import RedisSettings, Settings, load_settings
+from config import RedisSettings, Settings
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.advoware.records import RefusedError
 from sandbox.control import ActiveFault, Fault, Twin, running
@@ -220,7 +226,7 @@ class BeteiligteWorld:
         return Resources(self._settings(), clock=lambda: self.now)
 
     def _settings(self) -> Settings:
-        return load_settings(
+        return known_settings(
             {
                 **self._servers.variables(self._database),
                 **advoware_variables(self.advoware),

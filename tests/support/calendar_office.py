@@ -18,9 +18,9 @@ from calendar_people import PERSON
 from calendar_scenario import Configure
 from calendar_world import ZONE, CalendarWorld, property_of
 from hasty_loop import hasty_runner
-from servers import Stores
+from servers import Stores, known_settings
 
-from config import Settings, load_settings
+from config import Settings
 from sandbox.control import ActiveFault, Fault
 from sandbox.google.calendar_store import Calendar
 from services.calendar_sync.model import Pair
@@ -64,7 +64,7 @@ class CalendarOffice(CalendarWorld):
             self._open_resources()
 
     def _settings(self) -> Settings:
-        return load_settings({**super()._settings().environment(), **self._variables})
+        return known_settings({**super()._settings().environment(), **self._variables})
 
     # -- people in Advoware -----------------------------------------------------------------------------------------
 

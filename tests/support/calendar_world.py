@@ -44,10 +44,16 @@ from calendar_scenario import (
     When,
 )
 from hasty_loop import HASTE
-from servers import Stores, advoware_variables, google_variables, hasty_variables
+from servers import (
+    Stores,
+    advoware_variables,
+    google_variables,
+    hasty_variables,
+    known_settings,
+)
 from watched_journal import WatchedJournal
 
-from config import Settings, load_settings
+from config import Settings
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.advoware.records import BERLIN, RefusedError
 from sandbox.control import ActiveFault, Fault, Twin, running
@@ -190,7 +196,7 @@ class CalendarWorld:
         self.resources = Resources(self._settings(), clock=lambda: self.now)
 
     def _settings(self) -> Settings:
-        return load_settings(
+        return known_settings(
             {
                 **self._servers.variables(self._database),
                 **advoware_variables(self.advoware),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,7 @@ from hasty_loop import HASTE
 
 from cli import embedded
 from cli.system import ESPOCRM_TWIN_KEY
-from config import PostgresSettings
+from config import PostgresSettings, Settings, load_settings
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.advoware.credentials import DEFAULT_CREDENTIALS
 from sandbox.espocrm.access import ADMIN_ID
@@ -197,3 +198,13 @@ def google_variables(twin: GoogleTwin, account: Path) -> dict[str, Any]:
 def hasty_variables() -> dict[str, Any]:
     """Limits of time for a loop whose clock runs fast (`hasty_loop`)."""
     return {"POSTGRES_TIMEOUT_SECONDS": 10 * HASTE, "REDIS_TIMEOUT_SECONDS": 5 * HASTE}
+
+
+def known_settings(variables: Mapping[str, Any]) -> Settings:
+    """The settings of these variables; the worlds, whose workers start anew all the time, read them once."""
+    return _read_once(tuple(sorted(variables.items())))
+
+
+@lru_cache(maxsize=64)
+def _read_once(variables: tuple[tuple[str, Any], ...]) -> Settings:
+    return load_settings(dict(variables))
