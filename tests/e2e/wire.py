@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+#: What a running system asks by itself, at its crons.
+BY_ITSELF = "/api/v1/advonet/Mitarbeiter"
+
 
 @dataclass(frozen=True)
 class Wired:
@@ -21,7 +24,7 @@ class Wired:
 
 @dataclass
 class Wire:
-    """What the next requests are answered with; logins belong to the twin."""
+    """What the next requests are answered with, and which came; logins belong to the twin."""
 
     url: str = ""
     answer: bytes = b""
@@ -62,7 +65,8 @@ class Wire:
                 if line
             )
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            self.requests.append(Wired(method, target, headers, body))
+            if not target.startswith(BY_ITSELF):
+                self.requests.append(Wired(method, target, headers, body))
             writer.write(self.answer)
             await writer.drain()
             if self.hold:
