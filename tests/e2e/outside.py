@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ TRIAL = {
     "BITBYLAW_API_KEYS": KEY,
     "ESPOCRM_WEBHOOK_TOKEN": KEY,
 }
+#: What a running system reads in Advoware by itself, at its crons.
+BY_ITSELF = (
+    "GET /api/v1/advonet/Mitarbeiter",
+    "GET /api/v1/advonet/Termine?kuerzel=",
+)
 
 
 class RealEspoCRM(EspoCRMTwin):
@@ -62,6 +68,15 @@ class Outside:
         )
         assert status < 400, (status, body)
         return body
+
+    async def asked(self) -> Counter[str]:
+        """How often Advoware was asked what since its journal was forgotten, but for what crons read by themselves."""
+        journal = await self.twin("advoware", "GET", "/__sandbox__/journal")
+        return Counter(
+            f"{entry['method']} {entry['route']}"
+            for entry in journal
+            if not f"{entry['method']} {entry['path']}".startswith(BY_ITSELF)
+        )
 
     async def _request(self, method: str, url: str, **options: Any) -> tuple[int, Any]:
         async with self.session.request(method, url, **options) as response:

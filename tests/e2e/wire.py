@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-#: What a running system asks by itself, at its crons.
-BY_ITSELF = "/api/v1/advonet/Mitarbeiter"
+from outside import BY_ITSELF
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Wire:
                 if line
             )
             body = await reader.readexactly(int(headers.get("content-length", "0")))
-            if not target.startswith(BY_ITSELF):
+            if not f"{method} {target}".startswith(BY_ITSELF):
                 self.requests.append(Wired(method, target, headers, body))
             writer.write(self.answer)
             await writer.drain()
