@@ -373,18 +373,23 @@ def assert_nothing_is_lost(
         + told.audit
     )
     for entry in world.ledger.entries:
-        if entry.is_given_up or was_shown_as_another_date(entry, steps):
+        if entry.is_given_up or was_shown_as_another(entry, steps):
             continue
         assert any(_letters(form) in held for form in entry.forms), f"{entry} is lost"
 
 
-def was_shown_as_another_date(entry: Entry, steps: list[Step]) -> bool:
-    """Whether a surprise has shown a date as one that is none: what gave way is named as it was shown."""
+def was_shown_as_another(entry: Entry, steps: list[Step]) -> bool:
+    """Whether a surprise has shown that field as something else: what gave way is named as it was shown.
+
+    What was typed meanwhile has been shown to nobody, also not right before it was overwritten.
+    """
     for step in steps:
         if not isinstance(step, Surprise) or step.system != entry.side:
             continue
         for item in step.rule.get("answer", []):
-            if item["how"] == "date" and item["field"].endswith(entry.subject):
+            is_value = item["how"] == "value" and item.get("to") != UNREADABLE
+            is_another = is_value or item["how"] == "date"
+            if is_another and item["field"].endswith(entry.subject):
                 return True
     return False
 
