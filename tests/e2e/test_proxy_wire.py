@@ -77,7 +77,7 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
         outside(
             engine=request.param,
             ADVOWARE_API_BASE_URL=line.url,
-            ADVOWARE_API_TIMEOUT_SECONDS="2",
+            ADVOWARE_API_TIMEOUT_SECONDS="6",
             **TRIAL,
         ) as system,
     ):
