@@ -66,6 +66,9 @@ def with_our_times(body: Record) -> dict[str, Any] | None:
 
     None if they are written so already, or if that is not known to mean the same: an end that was guessed stays a
     guess.
+
+    Raises:
+        ValueError: it has no readable ``frNr``.
     """
     shown = read_termin(body)
     if isinstance(shown.event, Untranslatable) or END_GUESSED in shown.notes:
