@@ -332,6 +332,7 @@ def shown_as(fr_nr: int, **values: Any) -> dict[str, Any]:
 
 
 def _end_last(item: tuple[str, Any]) -> bool:
+    """The rules apply one after the other, and each asks for the end that is held."""
     return item[0] == "uhrzeitBis"
 
 
@@ -349,6 +350,18 @@ def _end_last(item: tuple[str, Any]) -> bool:
         {"datum": f"{DAY}T10:15:00", "uhrzeitVon": "unbekannt"},
         {"abwesenheit": "ja", "uhrzeitVon": "0:00", "uhrzeitBis": "24:00"},
         {"dauertermin": "ja", "turnus": "1", "turnusArt": "2", "uhrzeitVon": "8:00"},
+        {"datum": DAY, "uhrzeitVon": "0:00", "uhrzeitBis": "1:00"},
+        {"uhrzeitVon": " 10:00:00 ", "datum": f"{DAY}T09:00:00Z"},
+        {"uhrzeitBis": "1:00", "datumBis": "2026-02-13T01:00:00"},
+        {"uhrzeitBis": "23:59", "datumBis": "9999-12-31T23:59:59"},
+        {"uhrzeitBis": "11:00", "turnus": "1", "turnusArt": "9", "dauertermin": "nein"},
+        {
+            "dauertermin": 1,
+            "turnus": 1,
+            "turnusArt": 3,
+            "uhrzeitBis": "11:00",
+            "datumBis": "9999-12-31",
+        },
     ],
     ids=str,
 )
