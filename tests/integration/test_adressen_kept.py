@@ -634,6 +634,56 @@ async def test_a_copy_that_replaces_what_is_deactivated_meanwhile_waits_for_a_pe
     assert adressen(office)[0]["strasse"] == "Am Wall 1"
 
 
+def put_back_a_copy(office: Office, kept: dict[str, Any], **changes: Any) -> None:
+    """A person enters again what was removed in Advoware, remark included."""
+    fields = ("strasse", "plz", "ort", "land", "anschrift", "bemerkung")
+    again = {name: kept[name] for name in fields} | changes
+    office.edit_beteiligter(adressen=[again])
+
+
+@pytest.mark.parametrize("edited", [None, "espocrm", "advoware"])
+async def test_an_address_that_was_gone_and_comes_back_as_a_copy_is_in_use_again(
+    office: Office, sync: Any, edited: str | None
+) -> None:
+    entity_id = await linked(office, sync)
+    kept = adressen(office)[0]
+    if edited == "espocrm":
+        await office.edit("CAdressen", entity_id, adresseCity="Celle")
+    office.edit_beteiligter(adressen=[{"id": kept["id"], "delete": True}])
+    assert reasons(await sync()) == ["missing_in_advoware"]
+    assert row(office, entity_id)["isActive"] is False
+
+    put_back_a_copy(office, kept, **({"ort": "Celle"} if edited == "advoware" else {}))
+    await sync()
+
+    city = kept["ort"] if edited is None else "Celle"
+    shown, (adresse,) = row(office, entity_id), adressen(office)
+    assert (shown["isActive"], shown["syncStatus"]) == (True, "clean")
+    assert (shown["adresseCity"], adresse["ort"]) == (city, city)
+    assert adresse["id"] != kept["id"]
+    assert reasons(await assert_settled(office, sync)) == []
+
+
+@pytest.mark.parametrize("is_seen_between", [True, False])
+async def test_what_a_person_has_deactivated_and_comes_back_as_a_copy_waits_for_a_person(
+    office: Office, sync: Any, is_seen_between: bool
+) -> None:
+    entity_id = await linked(office, sync)
+    kept = adressen(office)[0]
+    await office.edit("CAdressen", entity_id, isActive=False)
+    assert reasons(await sync()) == ["address_delete_required"]
+    office.edit_beteiligter(adressen=[{"id": kept["id"], "delete": True}])
+    if is_seen_between:
+        assert reasons(await sync()) == []
+
+    put_back_a_copy(office, kept)
+
+    assert reasons(await sync()) == ["address_delete_required"]
+    shown = row(office, entity_id)
+    assert (shown["isActive"], shown["syncStatus"]) == (False, "conflict")
+    assert reasons(await assert_settled(office, sync)) == ["address_delete_required"]
+
+
 @pytest.mark.parametrize("is_edited", [True, False])
 async def test_what_a_person_has_changed_in_a_copy_that_replaces_its_original_is_an_edit(
     office: Office, sync: Any, is_edited: bool

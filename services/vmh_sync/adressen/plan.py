@@ -728,8 +728,7 @@ def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncSt
         known = state
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
         if observed.is_marked_as(adresse, row["id"]):
-            waiting = _of_fields(known.rejected)
-            state = replace(state, base=known.base, rejected=waiting)
+            state = replace(state, base=known.base, rejected=known.rejected)
     return replace(state, advoware_row_id=adresse.get("rowId"))
 
 
