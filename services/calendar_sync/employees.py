@@ -306,6 +306,7 @@ _TABLES_OF_EMPLOYEES = (
     "calendar_sync_cursor",
     "calendar_sync_intent",
     "calendar_sync_begun",
+    "calendar_sync_refused",
     "calendar_sync_run",
     "calendar_sync_hold",
     "calendar_sync_overwritten",
@@ -316,7 +317,7 @@ async def _move(
     connection: asyncpg.Connection, former: str, kuerzel: str, now: datetime
 ) -> None:
     # Without a calendar nothing that a run under the new Kürzel has left is worth keeping.
-    for table in ("calendar_sync_run", "calendar_sync_hold"):
+    for table in ("calendar_sync_refused", "calendar_sync_run", "calendar_sync_hold"):
         await connection.execute(
             f"DELETE FROM {table} WHERE employee_kuerzel = $1",  # noqa: S608 - our own names
             kuerzel,

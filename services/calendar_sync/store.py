@@ -31,6 +31,8 @@ MANY_ROWS = 500
 OVERDUE_MINUTES = 45
 #: How long an overwritten event is kept.
 OVERWRITTEN_DAYS = 30
+#: How long a refused request is remembered that was not sent again: longer than it waits.
+REFUSED_DAYS = 2
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,15 @@ class Intent:
     def is_repeated(self) -> bool:
         """Whether an earlier attempt may have created the Termin already."""
         return self.attempts > 1
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A request that a system has refused ``times`` times, ``at`` the latest of them with ``error``, our own words."""
+
+    times: int
+    at: datetime
+    error: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,6 +443,54 @@ class CalendarStore:
                 kuerzel,
             )
         return [Intent(**row) for row in rows]
+
+    # -- what was refused -------------------------------------------------------------------------------------
+
+    async def load_refused(self, kuerzel: str) -> dict[str, Refused]:
+        """What was refused of an employee's appointments, by request."""
+        async with database_errors():
+            rows = await self._pool.fetch(
+                "SELECT * FROM calendar_sync_refused WHERE employee_kuerzel = $1",
+                kuerzel,
+            )
+        return {
+            row["request"]: Refused(row["times"], row["refused_at"], row["error"])
+            for row in rows
+        }
+
+    async def note_refused(
+        self, kuerzel: str, request: str, error: str, now: datetime
+    ) -> None:
+        """Remember that a request was refused, once more if it was before; ``error`` in our own words."""
+        async with database_errors():
+            await self._pool.execute(
+                """
+                INSERT INTO calendar_sync_refused AS known (employee_kuerzel, request, error, refused_at)
+                VALUES ($1, $2, $3, $4)
+                ON CONFLICT (employee_kuerzel, request) DO UPDATE
+                SET times = known.times + 1, error = excluded.error, refused_at = excluded.refused_at
+                """,
+                kuerzel,
+                request,
+                error,
+                now,
+            )
+
+    async def forget_old_refused(self, now: datetime) -> None:
+        """Forget what was refused, and was not sent again for `REFUSED_DAYS`."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM calendar_sync_refused WHERE refused_at < $1",
+                now - timedelta(days=REFUSED_DAYS),
+            )
+
+    async def forget_refused(self, employees: Collection[str] | None = None) -> None:
+        """Let what was refused of these employees' appointments, or of all, be sent again with the next run."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM calendar_sync_refused WHERE $1::text[] IS NULL OR employee_kuerzel = ANY($1)",
+                None if employees is None else list(employees),
+            )
 
     # -- audit ------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ from services.core.errors import (
     EntityBusy,
     NotFound,
     RateLimited,
+    RefusedBefore,
     Unavailable,
     failure_code,
 )
@@ -268,6 +269,8 @@ class Work:
             self._unavailable += 1
         if self._unavailable >= MAX_UNAVAILABLE:
             raise error
+        if isinstance(error, RefusedBefore):
+            return  # its row says what it was refused with
         await self._applier.rows.fail(action, code)
 
     # -- together -------------------------------------------------------------------------------------------------

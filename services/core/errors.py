@@ -30,6 +30,7 @@ __all__ = [
     "OlderState",
     "Paused",
     "RateLimited",
+    "RefusedBefore",
     "Unavailable",
     "UnexpectedAnswer",
     "UpstreamTimeout",
@@ -74,6 +75,10 @@ class ReadOnly(BitByLawError):
 
 class WriteProtected(BitByLawError):
     """Writing to this part of a foreign system is switched off by configuration."""
+
+
+class RefusedBefore(BitByLawError):
+    """A foreign system has refused the same before; it is sent again later, or when the record has changed."""
 
 
 class NeedsPerson(BitByLawError):

@@ -30,6 +30,7 @@ TABLES = {
     "calendar_sync": "appointments",
     "calendar_sync_intent": "creates under way",
     "calendar_sync_begun": "writes under way",
+    "calendar_sync_refused": "refused writes of 2 days",
 }
 #: Of the embedded engine's queue.
 QUEUE_TABLES = {

@@ -252,6 +252,8 @@ async def _sync_calendars(sources: Sources, repair: Repair) -> int:
 
 
 async def _enqueue_employees(sources: Sources, kuerzel: list[str]) -> int:
+    store = CalendarStore(await sources.resources.database())
+    await store.forget_refused(kuerzel)
     return await enqueue_employees(
         sources.resources,
         sources.engine.enqueue,

@@ -100,12 +100,12 @@ async def left_behind() -> list[str]:
 
 
 async def forget_old_texts(context: Any) -> None:
-    """Forget what was overwritten too long ago, if PostgreSQL answers; the next cron comes again."""
+    """Forget what was overwritten or refused too long ago, if PostgreSQL answers; the next cron comes again."""
     try:
         resources = current_resources()
-        await CalendarStore(await resources.database()).forget_overwritten(
-            resources.clock()
-        )
+        store = CalendarStore(await resources.database())
+        await store.forget_overwritten(resources.clock())
+        await store.forget_old_refused(resources.clock())
     except Exception as error:  # noqa: BLE001 - no employee waits for this
         log(
             context,
@@ -226,7 +226,8 @@ async def start(request: Any, context: Any) -> AnswerWithHeaders:
 
     200 ``{"status": "triggered", "kuerzel", "message"}``; 400 for an unusable body; 401 without API key, 403 if it has
     no right to this, 429 after many wrong keys; 404 for an unknown Kürzel; 409 ``{"status": "locked", ...}`` if that
-    employee is being synced; 502 or 504 if Advoware does not answer; 503 if Redis or the queue is down.
+    employee is being synced; 502 or 504 if Advoware does not answer; 503 if PostgreSQL, Redis or the queue is
+    down. What was refused before is sent again.
     """
     resources = current_resources()
     try:
@@ -256,13 +257,16 @@ async def _answer(body: Any, resources: Resources, context: Any) -> Answer:
             status=status,
             error=type(error).__name__,
         )
-        if isinstance(error, ForeignSystemError) and error.system == "Redis":
-            return 503, {"error": "Redis unavailable", "details": str(error)}
+        own = {"Redis", "PostgreSQL"}
+        if isinstance(error, ForeignSystemError) and error.system in own:
+            return 503, {"error": f"{error.system} unavailable", "details": str(error)}
         return status, problem
 
 
 async def _start(requested: StartRequest, resources: Resources, context: Any) -> Answer:
+    store = CalendarStore(await resources.database())
     if requested.kuerzel.strip().upper() == ALL:
+        await store.forget_refused()
         payload: dict[str, Any] = {"full_content": requested.full_content}
         await enqueue_all(
             context.enqueue, TOPIC_ALL, [payload], timeout_seconds=ENQUEUE_SECONDS
@@ -279,6 +283,7 @@ async def _start(requested: StartRequest, resources: Resources, context: Any) ->
     if await sync.is_running(kuerzel):
         message = "This calendar is being synced; try again in a moment."
         return 409, {"status": "locked", "kuerzel": kuerzel, "message": message}
+    await store.forget_refused([kuerzel])
     payload = {"kuerzel": kuerzel, "full_content": requested.full_content}
     await enqueue_all(
         context.enqueue, TOPIC_EMPLOYEE, [payload], timeout_seconds=ENQUEUE_SECONDS

@@ -12,6 +12,7 @@ from services.calendar_sync.apply.clients import Clients
 from services.calendar_sync.apply.creates import Creates
 from services.calendar_sync.apply.deletions import Deletions
 from services.calendar_sync.apply.google_side import GoogleSide
+from services.calendar_sync.apply.refusals import Refusals
 from services.calendar_sync.apply.rows import Rows, Saved
 from services.calendar_sync.model import (
     Action,
@@ -64,6 +65,7 @@ class Applier:
         self._store = clients.store
         self._now = clients.resources.clock
         self.rows = Rows(settings, clients)  #: what remembers the outcomes
+        self._refusals = Refusals(settings.kuerzel, clients)
         self._creates = Creates(settings, clients, self.rows)
         self._current = CurrentTermine(settings, clients)
         self._google_side = GoogleSide(settings, clients, self.rows)
@@ -103,6 +105,7 @@ class Applier:
         Raises:
             Conflict: the event or Termin is not any more what the plan was made from.
             ForeignSystemError: a system refused or could not be reached; what was done until then is found again.
+            RefusedBefore: a system has refused the same, and it is too early to try again; nothing was done.
         """
         method = self._methods.get(type(action))
         if method is None:
@@ -111,11 +114,13 @@ class Applier:
         if line is None:
             await method(action)
             return
+        await self._refusals.require_worth_sending(action)
         begun_id = await self._store.note_begun(line)
         try:
             await method(action)
-        except Exception:  # what has failed is remembered with its row
+        except Exception as error:  # what has failed is remembered with its row
             await self._store.end_begun(begun_id)
+            await self._refusals.note(action, error)
             raise
         await self._store.end_begun(begun_id)
 
@@ -127,7 +132,12 @@ class Applier:
 
         Until it is, another attempt finds the event by its id. Raises as `apply`.
         """
-        return await self._google_side.insert(action)
+        await self._refusals.require_worth_sending(action)
+        try:
+            return await self._google_side.insert(action)
+        except Exception as error:
+            await self._refusals.note(action, error)
+            raise
 
     # -- before anything is planned -------------------------------------------------------------------------------
 

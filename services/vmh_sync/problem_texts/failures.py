@@ -25,6 +25,7 @@ from services.core.errors import (
     Paused,
     RateLimited,
     ReadOnly,
+    RefusedBefore,
     SyncTokenExpired,
     Unavailable,
     UnexpectedAnswer,
@@ -111,6 +112,11 @@ FAILURES: tuple[Failure, ...] = (
         ReadOnly,
         "SYS-18",
         "Es wird zurzeit nur gelesen und nichts geschrieben",
+    ),
+    Failure(
+        RefusedBefore,
+        "SYS-19",
+        "Die Angaben wurden schon mehrmals abgelehnt; es wird später erneut versucht",
     ),
     Failure(
         NotBefore,

@@ -1,0 +1,194 @@
+"""A write that a system refuses: told, tried again later and less and less often, and at once when a side changes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from calendar_office import DAY, CalendarOffice, in_haste, office, timed
+
+from services.calendar_sync.store import REFUSED_DAYS, CalendarStore, Refused
+
+__all__ = ["office"]
+
+LAST_CHANGE_WINS = {"CALENDAR_SYNC_STRATEGY": "last_change_wins"}
+CRON = timedelta(minutes=15)
+
+
+async def a_pair(office: CalendarOffice) -> int:
+    """A Termin with its event."""
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Besprechung")
+    await office.sync()
+    return fr_nr
+
+
+async def an_edit_in_google(office: CalendarOffice) -> None:
+    fr_nr = await a_pair(office)
+    office.change_event(office.copy(fr_nr)["id"], summary="Besprechung neu")
+
+
+async def a_new_event(office: CalendarOffice) -> None:
+    await a_pair(office)
+    office.enter("Besprechung neu")
+
+
+async def an_edit_in_advoware(office: CalendarOffice) -> None:
+    fr_nr = await a_pair(office)
+    office.change_termin(fr_nr, text="Besprechung neu")
+
+
+async def a_new_termin(office: CalendarOffice) -> None:
+    await a_pair(office)
+    office.termin("Besprechung neu")
+
+
+async def a_deletion_in_google(office: CalendarOffice) -> None:
+    fr_nr = await a_pair(office)
+    office.delete_event(office.copy(fr_nr)["id"])
+
+
+async def a_lost_copy(office: CalendarOffice) -> None:
+    """The Termin of a person's event is deleted, and comes back."""
+    await office.configure(CALENDAR_SYNC_STRATEGY="source_system_wins")
+    await office.sync()
+    office.enter("Besprechung neu")
+    await office.sync()
+    (record,) = office.records()
+    office.delete_termin(record["frNr"])
+
+
+async def the_same_on_both_sides(office: CalendarOffice) -> None:
+    """Our marks are to be written into a person's event that says what a Termin says."""
+    await office.configure(**LAST_CHANGE_WINS)
+    await office.sync()
+    office.termin("Besprechung", notiz="", ort="")
+    office.enter("Besprechung", **timed(DAY, "10:00", "11:00"))
+
+
+#: What people do, and the write that it leads to.
+REFUSED: dict[str, tuple[Any, str, str]] = {
+    "PUT Termin": (an_edit_in_google, "advoware", "PUT"),
+    "POST Termin": (a_new_event, "advoware", "POST"),
+    "DELETE Termin": (a_deletion_in_google, "advoware", "DELETE"),
+    "POST Termin again": (a_lost_copy, "advoware", "POST"),
+    "PATCH event": (an_edit_in_advoware, "google", "PATCH"),
+    "POST event": (a_new_termin, "google", "POST"),
+    "PATCH marks": (the_same_on_both_sides, "google", "PATCH"),
+}
+
+
+async def runs(office: CalendarOffice, number: int, pause: timedelta = CRON) -> int:
+    """So many runs, which all fail; returns how many of them have sent a write."""
+    sent = 0
+    for _ in range(number):
+        office.now += pause
+        summary = await office.sync()
+        assert summary.result == "failed", summary
+        sent += bool(office.writes())
+    return sent
+
+
+@in_haste
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("write", REFUSED)
+async def test_what_is_refused_is_not_sent_in_each_run(
+    office: CalendarOffice, write: str, status: int
+) -> None:
+    happening, system, method = REFUSED[write]
+    await happening(office)
+    office.strike(system, method=method, status=status)
+
+    # Twice in a row, then after 30 minutes, an hour, two, and so on.
+    assert await runs(office, 2) == 2
+    assert await runs(office, 1) == 0
+    assert 2 <= await runs(office, 16) <= 3
+    assert await runs(office, 30) <= 3
+
+    office.recover()
+    office.now += timedelta(days=1)
+    await office.sync_until_calm()
+    assert [pair.sync_status for pair in await office.pairs()].count("failed") == 0
+
+
+@in_haste
+@pytest.mark.parametrize("side", ["advoware", "google"])
+async def test_what_is_refused_is_sent_again_when_a_side_changes(
+    office: CalendarOffice, side: str
+) -> None:
+    await an_edit_in_google(office)
+    (pair,) = await office.pairs()
+    office.strike("advoware", method="PUT", status=400)
+    await runs(office, 2)
+    assert await runs(office, 1) == 0
+
+    office.recover()
+    if side == "google":
+        office.change_event(str(pair.google_event_id), location="Zimmer 2")
+    else:
+        office.change_termin(int(pair.advoware_frnr or 0), ort="Zimmer 2")
+        office.change_event(str(pair.google_event_id), colorId="4")
+    await office.sync_until_calm()
+
+    (record,) = office.records()
+    assert record["text"] == "Besprechung neu"
+
+
+@in_haste
+async def test_a_refusal_is_remembered_by_no_other_appointment(
+    office: CalendarOffice,
+) -> None:
+    await an_edit_in_google(office)
+    office.strike("advoware", method="PUT", status=400)
+    await runs(office, 3)
+
+    office.enter("ganz anderes")
+    await runs(office, 1)
+
+    assert office.record("ganz anderes")
+    (line,) = await office.audit("failed")
+    assert line["error"].endswith("Advoware answered 400")
+
+
+@in_haste
+async def test_what_takes_a_text_away_is_sent_in_each_run_however_often_it_is_refused(
+    office: CalendarOffice,
+) -> None:
+    fr_nr = await a_pair(office)
+    office.change_termin(fr_nr, privat=1)
+    office.strike("google", method="PATCH", status=400)
+
+    assert await runs(office, 5) == 5
+
+    office.recover()
+    await office.sync_until_calm()
+    assert office.texts() == ["Advoware"]
+
+
+@in_haste
+async def test_who_asks_for_a_sync_has_it_sent_again(office: CalendarOffice) -> None:
+    await an_edit_in_google(office)
+    office.strike("advoware", method="PUT", status=400)
+    await runs(office, 3)
+    office.recover()
+
+    store = CalendarStore(await office.resources.database())
+    await store.forget_refused(["SB"])
+    await office.sync_until_calm()
+
+    assert office.record("Besprechung neu")
+
+
+@in_haste
+async def test_what_was_refused_long_ago_is_forgotten(office: CalendarOffice) -> None:
+    store = CalendarStore(await office.resources.database())
+    earlier = office.now - timedelta(days=REFUSED_DAYS, seconds=1)
+    await store.note_refused("SB", "one", "Advoware answered 400", earlier)
+    await store.note_refused("SB", "other", "Advoware answered 400", earlier)
+    await store.note_refused("SB", "other", "Advoware answered 422", office.now)
+
+    await store.forget_old_refused(office.now)
+
+    known = await store.load_refused("SB")
+    assert known == {"other": Refused(2, office.now, "Advoware answered 422")}
