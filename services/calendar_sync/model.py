@@ -34,6 +34,14 @@ LAST_SUCCESS = "calendar_sync:last_success"
 TERMIN_PREFIX = (
     "Termin: "  #: begins the reasons that lie in the Termin rather than in the event
 )
+TEXTS_NOT_SHOWN = (
+    TERMIN_PREFIX
+    + "its texts are not shown as they were, though it was not changed; an edit in Google waits"
+)
+OTHER_TIMES = (
+    TERMIN_PREFIX
+    + "the two sides show different times, and neither says that it was changed"
+)
 HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
 WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
 TEXT_ONLY_HERE = "the hidden event was moved to a colleague's calendar, and Advoware cannot hold it there"
@@ -372,6 +380,14 @@ class Termin:
     notes: tuple[str, ...] = ()
 
     @property
+    def row_id(self) -> str | None:
+        """Its ``rowId``, which changes with every change of it (specification 05); None if it shows none."""
+        row_id = self.record.get("rowId")
+        if isinstance(row_id, str) and row_id.isascii() and row_id.isprintable():
+            return row_id or None
+        return None
+
+    @property
     def is_for_all_employees(self) -> bool:
         """Whether it is in the calendars of all employees. Then no single employee's calendar decides about it."""
         return self.anwalt is None
@@ -421,7 +437,7 @@ class Fingerprint:
     Attributes:
         content_hash: see `content_hash`; None: never observed.
         changed_at: Advoware's change time or Google's ``updated``; aware.
-        etag: Google's.
+        etag: Google's, or Advoware's ``rowId``: both change with every change of the record.
     """
 
     content_hash: str | None = None
@@ -435,7 +451,8 @@ class Pair:
 
     ``first_day`` and ``last_day`` are the days that the pair covered at the last sync (None: unknown). They
     distinguish a Termin that left the window from one that was deleted. ``persons_private``: a person has made the
-    event, and made it private in Google, so that it keeps its text although its Termin is private as well.
+    event, and made it private in Google, so that it keeps its text although its Termin is private as well. ``written``:
+    the side that the sync has written its content to last; None: neither, or it is not known.
     """
 
     sync_id: UUID
@@ -454,6 +471,7 @@ class Pair:
     error: str | None = None
     attempts: int = 0
     persons_private: bool = False
+    written: SourceSystem | None = None
 
     @property
     def untranslatable(self) -> str | None:

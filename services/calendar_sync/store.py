@@ -804,9 +804,9 @@ _SAVE_PAIR = """
 INSERT INTO calendar_sync AS pair (
     sync_id, employee_kuerzel, advoware_frnr, google_event_id, source_system, sync_strategy, advoware_write_allowed,
     sync_status, advoware_hash, advoware_changed_at, google_hash, google_updated, google_etag, first_day, last_day,
-    error, attempts, persons_private, created_at, updated_at, last_sync)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $19,
-        CASE WHEN $8 = 'synced' THEN $19::timestamptz END)
+    error, attempts, persons_private, written, advoware_row_id, created_at, updated_at, last_sync)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+        $21, CASE WHEN $8 = 'synced' THEN $21::timestamptz END)
 ON CONFLICT (sync_id) DO UPDATE SET
     advoware_frnr = excluded.advoware_frnr, google_event_id = excluded.google_event_id,
     source_system = excluded.source_system, sync_strategy = excluded.sync_strategy,
@@ -814,7 +814,9 @@ ON CONFLICT (sync_id) DO UPDATE SET
     advoware_hash = excluded.advoware_hash, advoware_changed_at = excluded.advoware_changed_at,
     google_hash = excluded.google_hash, google_updated = excluded.google_updated, google_etag = excluded.google_etag,
     first_day = excluded.first_day, last_day = excluded.last_day, error = excluded.error,
-    attempts = excluded.attempts, persons_private = excluded.persons_private, updated_at = excluded.updated_at,
+    attempts = excluded.attempts, persons_private = excluded.persons_private, written = excluded.written,
+    advoware_row_id = excluded.advoware_row_id,
+    updated_at = excluded.updated_at,
     last_sync = coalesce(excluded.last_sync, pair.last_sync)
 WHERE NOT pair.deleted
 RETURNING sync_id
@@ -841,6 +843,8 @@ def _pair_values(pair: Pair) -> tuple[Any, ...]:
         pair.error,
         pair.attempts,
         pair.persons_private,
+        pair.written,
+        pair.advoware.etag,
     )
 
 
@@ -855,7 +859,9 @@ def _stored_pair(row: asyncpg.Record) -> StoredPair:
         advoware_write_allowed=row["advoware_write_allowed"],
         sync_status=row["sync_status"],
         deleted=row["deleted"],
-        advoware=Fingerprint(row["advoware_hash"], row["advoware_changed_at"]),
+        advoware=Fingerprint(
+            row["advoware_hash"], row["advoware_changed_at"], row["advoware_row_id"]
+        ),
         google=Fingerprint(
             row["google_hash"], row["google_updated"], row["google_etag"]
         ),
@@ -864,6 +870,7 @@ def _stored_pair(row: asyncpg.Record) -> StoredPair:
         error=row["error"],
         attempts=row["attempts"],
         persons_private=row["persons_private"],
+        written=row["written"],
     )
     return StoredPair(
         pair, row["created_at"], row["updated_at"], row["last_sync"], row["deleted_at"]

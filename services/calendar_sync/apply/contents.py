@@ -135,7 +135,8 @@ def _with_termin(pair: Pair, termin: Termin) -> Pair:
     if event is None:
         return pair
     # The hash of a Termin of which a text is unknown tells only whether it says something else by now.
-    fingerprint = Fingerprint(content_hash(termin.event), termin.changed_at)
+    content = content_hash(termin.event)
+    fingerprint = Fingerprint(content, termin.changed_at, termin.row_id)
     first_day = event.first_day
     last_day = event.last_day
     return replace(pair, advoware=fingerprint, first_day=first_day, last_day=last_day)

@@ -160,9 +160,12 @@ class Rows:
     ) -> Saved:
         """The pair as both systems have answered, and its line in the audit."""
         observed = as_observed(pair, termin, google)
+        side = _content_written_to(action)
+        if side is not None:
+            observed = replace(observed, written=side)
         before = pair.google
         after = observed.google
-        if AUDIT[type(action)][0] == "advoware":
+        if side == "advoware":
             before = pair.advoware
             after = observed.advoware
         line = self.line(action, observed, before=before, after=after)
@@ -371,6 +374,14 @@ def _with_ids(pair: Pair, line: AuditLine) -> AuditLine:
     return replace(
         line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id
     )
+
+
+def _content_written_to(action: Action) -> SourceSystem | None:
+    """The side that an action writes an appointment's content to; None: to neither."""
+    if isinstance(action, AdoptGoogle) and not action.write:
+        return None
+    side, _ = AUDIT[type(action)]
+    return None if side == "none" else side
 
 
 def _left_alone(pair: Pair, reason: str) -> Pair:

@@ -86,10 +86,14 @@ class Comparison:
             self.has_foreign_text = True
 
     def _hash_of_advoware(self) -> str:
-        # A text that is null although Advoware says that the Termin was not touched is unknown, not cleared.
         remembered = self.pair.advoware.content_hash
-        is_same_version = not self._is_touched_in_advoware
-        if is_same_version and _lacks_a_text(self.termin) and remembered:
+        if remembered is None:
+            return content_hash(self.advoware)
+        # A text that is null although Advoware says that the Termin was not touched is unknown, not cleared.
+        if _lacks_a_text(self.termin) and not self._is_touched_in_advoware:
+            return remembered
+        # What Advoware has answered to our own write, and shows otherwise now, is no one's edit.
+        if self.pair.written == "advoware" and self._is_same_version:
             return remembered
         return content_hash(self.advoware)
 
@@ -100,9 +104,26 @@ class Comparison:
         return changed_at is None or changed_at != self.pair.advoware.changed_at
 
     @property
+    def _is_same_version(self) -> bool:
+        """Whether the Termin is as it was compared last, whatever is shown of it now."""
+        row_id = self.termin.row_id
+        return row_id is not None and row_id == self.pair.advoware.etag
+
+    @property
     def is_cut_short(self) -> bool:
-        """Whether Advoware does not show a text that the Termin has: a write of the whole record would clear it."""
-        return not is_same_content(content_hash(self.advoware), self.advoware_hash)
+        """Whether a write of the whole record would send a text back that Advoware does not show as the Termin has it.
+
+        All texts of an event that is not hidden are written themselves.
+        """
+        remembered = self.pair.advoware.content_hash
+        is_as_known = is_same_content(content_hash(self.advoware), remembered)
+        if remembered is None or is_as_known:
+            return False
+        if _lacks_a_text(self.termin) and not self._is_touched_in_advoware:
+            return True
+        is_hidden = isinstance(self.google, NormalisedEvent) and self.google.anonymised
+        was_known = not is_partial_hash(remembered)
+        return is_hidden and was_known and self._is_same_version
 
     def _hash_of_google(self) -> str | None:
         if self.google is not None:
@@ -115,13 +136,14 @@ class Comparison:
     def _is_news(self) -> bool:
         """Whether what Google shows may be a person's edit.
 
-        An event that Google has not touched is not changed because an answer lacks a text, or because we have learned
-        to read it otherwise. It may be shown in full again after it was not, and an edit may still have to be compared.
+        An event that Google has not touched is not changed because an answer lacks a text, because we have learned to
+        read it otherwise, or because Google shows something else than it has answered to our own write. It may be shown
+        in full again after it was not, and an edit may still have to be compared.
         """
         remembered = self.pair.google.content_hash
         if self._is_touched or is_uncompared(remembered):
             return True
-        if is_earlier_reading(remembered):
+        if is_earlier_reading(remembered) or self.pair.written == "google":
             return False
         return not _lacks_a_text_of(self.google, self.advoware)
 
@@ -176,6 +198,14 @@ class Comparison:
         if is_anonymised_hash(self.google_hash):
             comparable = comparable.anonymise()
         return content_hash(comparable) == self.google_hash
+
+    @property
+    def has_other_times(self) -> bool:
+        """Whether the sides, as they are shown now, do not agree about when it is; False also if that is not known."""
+        google = self.google
+        if not isinstance(google, NormalisedEvent):
+            return False
+        return self.advoware.timing != google.timing
 
     @property
     def is_shown_wrongly(self) -> bool:

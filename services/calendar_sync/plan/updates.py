@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from services.calendar_sync.model import (
+    OTHER_TIMES,
     TERMIN_PREFIX,
+    TEXTS_NOT_SHOWN,
     WAITS_FOR_PERMISSION,
     Action,
     ConfirmAdvoware,
@@ -173,6 +175,11 @@ def _keep(view: CalendarView, found: Comparison) -> Iterator[Action]:
         yield from _keep_left_alone(view, found)
     elif found.is_shown_wrongly:
         yield from _put_back(view, found)
+    elif found.has_other_times:
+        # A person may miss an appointment by it, whatever the cause: so it is reported.
+        yield from mark_untranslatable(OTHER_TIMES, found.pair)
+    elif found.event is None and found.pair.untranslatable == OTHER_TIMES:
+        return  # until both are known to agree, or one is changed
     else:
         yield from _record(found)
 
@@ -202,7 +209,7 @@ def _follow_winner(
     elif event is None or google is None:
         yield ConfirmGoogle(pair)
     elif found.is_cut_short:
-        yield ConfirmAdvoware(pair)
+        yield from _wait_for_texts(view, found, event)
     elif unseen:
         texts = {name: getattr(found.advoware, name) for name in unseen}
         yield from _update_but_texts(view, found, event, replace(google, **texts))
@@ -213,6 +220,17 @@ def _follow_winner(
         # An incremental listing would not show the text again.
         shown = google if found.has_foreign_text else None
         yield UpdateAdvoware(pair, found.termin, event, google, shown)
+
+
+def _wait_for_texts(
+    view: CalendarView, found: Comparison, event: GoogleEvent
+) -> Iterator[Action]:
+    """An edit in Google waits as long as Advoware does not show the texts that the whole record has to be sent with."""
+    pair = found.pair
+    if pair.advoware_frnr not in view.confirmed.termine:
+        yield ConfirmAdvoware(pair)
+    elif pair.untranslatable != TEXTS_NOT_SHOWN:
+        yield MarkUntranslatable(TEXTS_NOT_SHOWN, pair, google=event, is_edited=True)
 
 
 def _lacks_title(google: NormalisedEvent, advoware: NormalisedEvent) -> bool:
@@ -287,7 +305,7 @@ def _update_untranslatable(
         return
     winner = found.winner(may_write=view.may_write(found.pair))
     if winner != "advoware":
-        yield from _take_known_part(found, event, google, winner)
+        yield from _take_known_part(view, found, event, google, winner)
         yield from _show_or_hide(view, found)
     elif is_excepted:
         yield _replace_series(view, found, event)
@@ -296,6 +314,7 @@ def _update_untranslatable(
 
 
 def _take_known_part(
+    view: CalendarView,
     found: Comparison,
     event: GoogleEvent,
     google: Untranslatable,
@@ -306,7 +325,7 @@ def _take_known_part(
         yield from mark_untranslatable(WAITS_FOR_PERMISSION, found.pair)
         return
     if found.is_cut_short:
-        yield ConfirmAdvoware(found.pair)
+        yield from _wait_for_texts(view, found, event)
         return
     known = _with_title(overlay(found.advoware, google), found.advoware)
     if content_hash(known) != found.advoware_hash:
@@ -353,7 +372,8 @@ def _record(found: Comparison) -> Iterator[Action]:
     """Remember that both sides agree, if that is new."""
     pair = found.pair
     event = found.event
-    advoware = Fingerprint(found.advoware_hash, found.termin.changed_at)
+    termin = found.termin
+    advoware = Fingerprint(found.advoware_hash, termin.changed_at, termin.row_id)
     google = pair.google
     if event is not None:
         google = Fingerprint(found.google_hash, event.updated, event.etag)
@@ -373,15 +393,16 @@ def _is_recorded(action: RecordFingerprints) -> bool:
     """Whether the row says so already."""
     pair = action.pair
     is_settled = pair.error is None and pair.sync_status == "synced"
+    # A version alone, which older rows lack, is no reason to write.
     remembered = (
-        pair.advoware,
+        replace(pair.advoware, etag=None),
         pair.google,
         pair.first_day,
         pair.last_day,
         pair.persons_private,
     )
     observed = (
-        action.advoware,
+        replace(action.advoware, etag=None),
         action.google,
         action.first_day,
         action.last_day,
