@@ -200,7 +200,8 @@ class People:
             )
             properties = event.content.fields.get("extendedProperties") or {}
             termin = properties.get("private", {}).get("advoware_frnr")
-            if termin in self._world.ledger.termine_dropped:
+            token = self._world.token_of(event.content.fields.get("summary"))
+            if {termin, token} & self._world.ledger.termine_dropped:
                 return  # if no run has heard of the absence of the event, it still goes with its Termin
             self._note_back(step.kuerzel, event)
 

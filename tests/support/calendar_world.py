@@ -90,7 +90,7 @@ class Ledger:
     copies_dropped: set[str] = field(
         default_factory=set
     )  #: one employee's copy of everybody's Termin
-    #: The numbers of the Termine that people deleted in Advoware.
+    #: The Termine that people deleted in Advoware: their numbers, and the tokens of their texts.
     termine_dropped: set[str] = field(default_factory=set)
     #: Changed in Advoware before the run that had created it there could hear of it: nothing tells whose it was.
     untraceable: set[str] = field(default_factory=set)
@@ -378,7 +378,8 @@ class CalendarWorld:
         match step:
             case DropTermin():
                 self.advoware.termine.remove(record["frNr"])
-                self.ledger.termine_dropped.add(str(record["frNr"]))
+                # An event that has lost our marks is still known by its id.
+                self.ledger.termine_dropped.update({str(record["frNr"]), token or ""})
                 self.ledger.dropped.add(token or "")
                 return
             case EditTermin(_, "text"):
