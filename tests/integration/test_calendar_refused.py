@@ -192,3 +192,31 @@ async def test_what_was_refused_long_ago_is_forgotten(office: CalendarOffice) ->
 
     known = await store.load_refused("SB")
     assert known == {"other": Refused(2, office.now, "Advoware answered 422")}
+
+
+@in_haste
+async def test_a_text_typed_into_a_hidden_event_is_taken_away_though_the_move_is_refused(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS, CALENDAR_SYNC_ANONYMIZE="true")
+    fr_nr = office.termin("Besprechung")
+    await office.sync()
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(
+        event_id, summary="Mandant Meier", **timed(DAY, "16:00", "17:00")
+    )
+    office.strike("advoware", method="PUT", status=400)
+
+    await runs(office, 3)
+
+    assert office.texts() == ["Advoware"]
+    (kept,) = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
+    assert "Mandant Meier" in str(kept["resource"])
+    assert office.copy(fr_nr)["start"]["dateTime"].startswith(f"{DAY}T16:00")
+
+    office.recover()
+    office.now += timedelta(hours=1)
+    await office.sync_until_calm()
+    (record,) = office.records()
+    assert (record["text"], record["uhrzeitVon"]) == ("Besprechung", "16:00:00")
+    assert office.texts() == ["Advoware"]

@@ -21,6 +21,7 @@ from services.calendar_sync.mapping import (
 from services.calendar_sync.model import (
     TEXTS,
     GoogleEvent,
+    HideGoogle,
     NormalisedEvent,
     Pair,
     PostAdvoware,
@@ -31,6 +32,7 @@ from services.calendar_sync.model import (
 from services.calendar_sync.view import PlanSettings
 from services.core.errors import (
     Conflict,
+    ForeignSystemError,
     NotFound,
     UnexpectedAnswer,
     ValidationFailed,
@@ -167,7 +169,11 @@ class AdvowareSide:
         if not shows_privat(current.record):
             raise UnexpectedAnswer("Advoware", "the Termin shows no value for privat")
         body = changed_termin(action.event, current.record)
-        answer = await self._put(body)
+        try:
+            answer = await self._put(body)
+        except ForeignSystemError:
+            await self._hide_typed(action)
+            raise
         written = await self._as_answered(termin.fr_nr, answer)
         shown = google
         if action.shown is not None:
@@ -177,6 +183,17 @@ class AdvowareSide:
                 pair, action.shown, termin.fr_nr, google.etag, google
             )
         await self._rows.remember(action, pair, written, shown)
+
+    async def _hide_typed(self, action: UpdateAdvoware) -> None:
+        """Take away what a person has typed into a hidden event; the rest of his edit waits until Advoware takes it."""
+        google = action.google
+        if action.shown is None or not action.shown.anonymised:
+            return
+        if google.shows_text:
+            hidden = HideGoogle(
+                action.pair, google.etag, undone=(google,), is_edited=True
+            )
+            await self._google_side.hide(hidden)
 
     async def _put(self, body: Json) -> Json | None:
         """Replace a Termin; what Advoware answered.
