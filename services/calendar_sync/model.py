@@ -34,9 +34,9 @@ LAST_SUCCESS = "calendar_sync:last_success"
 TERMIN_PREFIX = (
     "Termin: "  #: begins the reasons that lie in the Termin rather than in the event
 )
-TEXTS_NOT_SHOWN = (
+SHOWN_OTHERWISE = (
     TERMIN_PREFIX
-    + "its texts are not shown as they were, though it was not changed; an edit in Google waits"
+    + "it is not shown as it was, though it was not changed; an edit in Google waits"
 )
 OTHER_TIMES = (
     TERMIN_PREFIX
@@ -702,7 +702,8 @@ class ShowGoogle:
 class UpdateAdvoware:
     """Write ``event`` into the Termin; of an anonymised one only the time.
 
-    Then write ``shown`` into the Google event, if it is given: a person typed text into an anonymised event.
+    Then write ``shown`` into the Google event, if it is given: a person typed text into an anonymised event. ``hide``:
+    what hides the event's texts if Advoware does not take this, because they must not be shown.
     """
 
     pair: Pair
@@ -710,6 +711,7 @@ class UpdateAdvoware:
     google: GoogleEvent
     event: NormalisedEvent
     shown: NormalisedEvent | None = None
+    hide: HideGoogle | None = None
 
 
 @dataclass(frozen=True)

@@ -220,3 +220,66 @@ async def test_a_text_typed_into_a_hidden_event_is_taken_away_though_the_move_is
     (record,) = office.records()
     assert (record["text"], record["uhrzeitVon"]) == ("Besprechung", "16:00:00")
     assert office.texts() == ["Advoware"]
+
+
+@in_haste
+async def test_a_typed_text_goes_also_if_the_termin_may_not_be_written_as_it_is_shown(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS, CALENDAR_SYNC_ANONYMIZE="true")
+    event_id = office.copy(await termin_in_step(office))["id"]
+    missing = {"field": "[].privat", "how": "missing"}
+    office.strike("advoware", method="GET", answer=[missing])
+    moved = timed(DAY, "16:00", "17:00")
+    office.change_event(event_id, summary="Mandant Meier", **moved)
+
+    await runs(office, 1)
+
+    assert office.texts() == ["Advoware"]
+
+
+@in_haste
+async def test_what_was_made_private_is_hidden_although_an_edit_of_it_is_refused(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(CALENDAR_SYNC_STRATEGY="source_system_wins")
+    await office.sync()
+    event_id = office.enter("Besprechung")
+    await office.sync()
+    (record,) = office.records()
+    office.change_termin(record["frNr"], privat=1)
+    office.change_event(event_id, location="Celle")
+    office.strike("advoware", method="PUT", status=400)
+
+    await runs(office, 1)
+
+    assert office.texts() == ["Advoware"]
+    (kept,) = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
+    assert "Celle" in str(kept["resource"])
+
+
+@in_haste
+async def test_what_was_made_private_keeps_an_edit_that_is_not_answered(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(CALENDAR_SYNC_STRATEGY="source_system_wins")
+    await office.sync()
+    event_id = office.enter("Besprechung")
+    await office.sync()
+    (record,) = office.records()
+    office.change_termin(record["frNr"], privat=1)
+    office.change_event(event_id, location="Celle")
+    office.strike("advoware", method="PUT", status=503)
+    await runs(office, 1)
+
+    office.recover()
+    await office.sync_until_calm()
+
+    assert (office.texts(), office.records()[0]["ort"]) == (["Advoware"], "Celle")
+
+
+async def termin_in_step(office: CalendarOffice) -> int:
+    """A Termin with its event, with the settings as they are."""
+    fr_nr = office.termin("Besprechung")
+    await office.sync()
+    return fr_nr

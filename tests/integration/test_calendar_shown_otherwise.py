@@ -244,3 +244,142 @@ async def test_that_the_sides_show_different_times_is_said_until_they_agree(
     assert await writes_in(office, 2) == 0
     assert {pair.sync_status for pair in await office.pairs()} == {"synced"}
     assert office.record(TITLE)["uhrzeitVon"] == "14:30:00"
+
+
+# -- what must not be taken for shown otherwise, or be sent back ------------------------------------------------------
+
+
+async def hidden(office: CalendarOffice, **body: Any) -> str:
+    """The event of a person's appointment, which shows its time only by now."""
+    variables = {"CALENDAR_SYNC_STRATEGY": "last_change_wins"}
+    await office.configure(**variables)
+    await office.sync()
+    event_id = office.enter(TITLE, **body)
+    await office.sync()
+    await office.configure(**variables, CALENDAR_SYNC_ANONYMIZE="true")
+    await writes_in(office, 2)
+    return event_id
+
+
+@in_haste
+@pytest.mark.parametrize("days", [0, 1])
+async def test_an_edit_that_was_first_shown_in_part_reaches_google(
+    office: CalendarOffice, days: int
+) -> None:
+    await office.configure(CALENDAR_SYNC_STRATEGY="last_change_wins")
+    await office.sync()
+    fr_nr = office.termin(TITLE)
+    await office.sync()
+    office.change_event(office.copy(fr_nr)["id"], location="Celle")
+    await writes_in(office, 2)
+    office.strike(
+        "advoware", method="GET", answer=[{"field": "[].notiz", "how": "missing"}]
+    )
+    office.change_termin(fr_nr, notiz="neue Notiz")
+    await writes_in(office, 1)
+    office.recover()
+    office.now += timedelta(days=days)
+
+    await writes_in(office, 2)
+
+    assert office.copy(fr_nr)["description"] == "neue Notiz"
+
+
+@in_haste
+async def test_after_an_answer_that_was_read_in_part_not_everything_is_listed_each_time(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(CALENDAR_SYNC_STRATEGY="last_change_wins")
+    await office.sync()
+    fr_nr = office.termin(TITLE)
+    await office.sync()
+    office.change_event(office.copy(fr_nr)["id"], location="Celle")
+    unreadable = {"field": "notiz", "how": "value", "to": {}}
+    office.strike("advoware", method="PUT", answer=[unreadable])
+    await writes_in(office, 1)
+    office.recover()
+    await writes_in(office, 2)
+
+    office.termin("anderer")
+    await writes_in(office, 1)
+
+    lists = [call for call in office.calls("google") if call.startswith("GET")]
+    assert len(lists) == 1, lists
+
+
+@in_haste
+@pytest.mark.parametrize("runs_before", [0, 1, 2])
+async def test_a_hidden_title_is_not_written_back_whenever_it_began_to_be_shown_otherwise(
+    office: CalendarOffice, runs_before: int
+) -> None:
+    event_id = await hidden(office)
+    alter(office, "advoware", "cut", is_stored=False)
+    await writes_in(office, runs_before)
+    office.change_event(event_id, **timed(DAY, "16:00", "17:00"))
+
+    await writes_in(office, 3)
+
+    assert office.records()[0]["text"] == TITLE
+    office.recover()
+    await writes_in(office, 2)
+    (termin,) = office.records()
+    assert (termin["text"], termin["uhrzeitVon"]) == (TITLE, "16:00:00")
+
+
+@in_haste
+async def test_the_title_of_a_hidden_series_is_not_written_back_when_one_occurrence_is_moved(
+    office: CalendarOffice,
+) -> None:
+    first = "2026-02-12"
+    rule = ["RRULE:FREQ=WEEKLY;UNTIL=20260601T215959Z"]
+    event_id = await hidden(office, recurrence=rule, **timed(first, "10:00", "11:00"))
+    office.change_event(event_id, **timed(first, "12:00", "13:00"))
+    await writes_in(office, 2)
+    alter(office, "advoware", "cut", is_stored=False)
+    await writes_in(office, 1)
+
+    occurrence = f"{event_id}_20260219T110000Z"
+    office.change_event(occurrence, **timed("2026-02-20", "10:00", "11:00"))
+    await writes_in(office, 3)
+
+    assert office.records()[0]["text"] == TITLE
+
+
+@in_haste
+@pytest.mark.parametrize("is_shown_again", [True, False])
+async def test_what_is_typed_into_a_hidden_event_goes_although_its_move_waits(
+    office: CalendarOffice, is_shown_again: bool
+) -> None:
+    event_id = await hidden(office)
+    alter(office, "advoware", "cut", is_stored=False)
+    typed = {"summary": "Mandant Meier", **timed(DAY, "16:00", "17:00")}
+    office.change_event(event_id, **typed)
+
+    await writes_in(office, 2)
+
+    assert office.texts() == ["Advoware"]
+    if is_shown_again:
+        office.recover()
+        await writes_in(office, 2)
+        assert office.records()[0]["uhrzeitVon"] == "16:00:00"
+    assert office.texts() == ["Advoware"]
+
+
+@in_haste
+async def test_what_a_person_has_made_of_an_occurrence_is_kept_before_the_series_is_replaced(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(CALENDAR_SYNC_STRATEGY="source_system_wins")
+    await office.sync()
+    series = {"datumBis": "2026-06-01", "dauertermin": 1, "turnus": 1, "turnusArt": 2}
+    fr_nr = office.termin(TITLE, day="2026-02-12", **series)
+    await office.sync()
+    occurrence = f"{office.copy(fr_nr)['id']}_20260219T090000Z"
+    times = timed("2026-02-20", "10:00", "11:00")
+    office.change_event(occurrence, summary="mein Text", **times)
+
+    await writes_in(office, 2)
+
+    store = await office.store()
+    kept = await store.overwritten(office.now - timedelta(days=1))
+    assert occurrence in [event.resource["id"] for event in kept]

@@ -21,7 +21,6 @@ from services.calendar_sync.mapping import (
 from services.calendar_sync.model import (
     TEXTS,
     GoogleEvent,
-    HideGoogle,
     NormalisedEvent,
     Pair,
     PostAdvoware,
@@ -32,6 +31,7 @@ from services.calendar_sync.model import (
 from services.calendar_sync.view import PlanSettings
 from services.core.errors import (
     Conflict,
+    Forbidden,
     ForeignSystemError,
     NotFound,
     UnexpectedAnswer,
@@ -41,6 +41,9 @@ from services.core.errors import (
 #: From so many changes on, the Termine are listed once more, and their contents are believed for so long.
 MANY_CHANGES = 2
 FRESH_SECONDS = 5.0
+
+#: With these the same write would not succeed a moment later.
+NOT_TAKEN = (Forbidden, UnexpectedAnswer, ValidationFailed)
 
 #: An answer with these fields says what was stored.
 ANSWERED = frozenset({"frNr", *TERMIN_FIELDS})
@@ -165,14 +168,12 @@ class AdvowareSide:
         pair = action.pair
         termin = action.termin
         google = action.google
-        current = await self._current.unchanged(termin)
-        if not shows_privat(current.record):
-            raise UnexpectedAnswer("Advoware", "the Termin shows no value for privat")
-        body = changed_termin(action.event, current.record)
         try:
-            answer = await self._put(body)
-        except ForeignSystemError:
-            await self._hide_typed(action)
+            answer = await self._put_changed(action)
+        except Conflict:
+            raise
+        except ForeignSystemError as error:
+            await self._hide(action, error)
             raise
         written = await self._as_answered(termin.fr_nr, answer)
         shown = google
@@ -184,16 +185,23 @@ class AdvowareSide:
             )
         await self._rows.remember(action, pair, written, shown)
 
-    async def _hide_typed(self, action: UpdateAdvoware) -> None:
-        """Take away what a person has typed into a hidden event; the rest of his edit waits until Advoware takes it."""
-        google = action.google
-        if action.shown is None or not action.shown.anonymised:
+    async def _put_changed(self, action: UpdateAdvoware) -> Json | None:
+        """Replace the Termin, if it is as it was listed; what Advoware answered."""
+        current = await self._current.unchanged(action.termin)
+        if not shows_privat(current.record):
+            raise UnexpectedAnswer("Advoware", "the Termin shows no value for privat")
+        return await self._put(changed_termin(action.event, current.record))
+
+    async def _hide(self, action: UpdateAdvoware, error: ForeignSystemError) -> None:
+        """Take texts away that must not be shown, and would be for as long as Advoware does not take the change.
+
+        What a person has typed into a hidden event is not for Advoware, so it goes whatever has failed; an edit of what
+        is to be hidden is kept there (`keep_overwritten`) only if it is refused.
+        """
+        if action.hide is None:
             return
-        if google.shows_text:
-            hidden = HideGoogle(
-                action.pair, google.etag, undone=(google,), is_edited=True
-            )
-            await self._google_side.hide(hidden)
+        if action.shown is not None or isinstance(error, NOT_TAKEN):
+            await self._google_side.hide(action.hide)
 
     async def _put(self, body: Json) -> Json | None:
         """Replace a Termin; what Advoware answered.

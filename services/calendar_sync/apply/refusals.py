@@ -20,6 +20,7 @@ from services.calendar_sync.model import (
     HideGoogle,
     NormalisedEvent,
     Pair,
+    ReplaceGoogle,
     Termin,
     is_anonymised_hash,
 )
@@ -116,6 +117,8 @@ def _takes_text_away(action: Action) -> bool:
     event = getattr(action, "event", None)
     if not isinstance(event, NormalisedEvent) or not event.anonymised:
         return False
+    if isinstance(action, ReplaceGoogle):
+        return True  # single occurrences of a series may show one
     google = getattr(action, "google", None)
     if isinstance(google, GoogleEvent):
         return google.shows_text

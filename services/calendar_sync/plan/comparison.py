@@ -58,8 +58,8 @@ class Comparison:
         self._is_touched = event is not None and event.etag != pair.google.etag
         self.has_foreign_text = self._has_foreign_text(is_full=view.google.full)
         self._ignore_texts_without_marker()
-        self.advoware_hash = self._hash_of_advoware()
         self.google_hash = self._hash_of_google()
+        self.advoware_hash = self._hash_of_advoware()
         self.advoware_changed = not is_same_content(
             self.advoware_hash, pair.advoware.content_hash
         )
@@ -92,10 +92,21 @@ class Comparison:
         # A text that is null although Advoware says that the Termin was not touched is unknown, not cleared.
         if _lacks_a_text(self.termin) and not self._is_touched_in_advoware:
             return remembered
-        # What Advoware has answered to our own write, and shows otherwise now, is no one's edit.
-        if self.pair.written == "advoware" and self._is_same_version:
+        if self._is_shown_otherwise:
             return remembered
         return content_hash(self.advoware)
+
+    @property
+    def _is_shown_otherwise(self) -> bool:
+        """Whether Advoware shows perhaps another content than it is known to have, and no one has edited it.
+
+        That is what it has answered to our own write; or texts that a hidden event cannot distinguish from others.
+        """
+        was_known = not is_partial_hash(self.pair.advoware.content_hash)
+        if not (was_known and self._is_same_version):
+            return False
+        is_hidden_equal = content_hash(self.advoware.anonymise()) == self.google_hash
+        return self.pair.written == "advoware" or is_hidden_equal
 
     @property
     def _is_touched_in_advoware(self) -> bool:
@@ -111,19 +122,25 @@ class Comparison:
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether a write of the whole record would send a text back that Advoware does not show as the Termin has it.
-
-        All texts of an event that is not hidden are written themselves.
-        """
+        """Whether a write of Google's content would send texts back that Advoware does not show as they are known."""
         remembered = self.pair.advoware.content_hash
         is_as_known = is_same_content(content_hash(self.advoware), remembered)
         if remembered is None or is_as_known:
             return False
         if _lacks_a_text(self.termin) and not self._is_touched_in_advoware:
             return True
-        is_hidden = isinstance(self.google, NormalisedEvent) and self.google.anonymised
         was_known = not is_partial_hash(remembered)
-        return is_hidden and was_known and self._is_same_version
+        return was_known and self._is_same_version and self._keeps_a_text
+
+    @property
+    def _keeps_a_text(self) -> bool:
+        """Whether Google's side does not say all texts, so that a write leaves some of the Termin as they are."""
+        google = self.google
+        if isinstance(google, Untranslatable):
+            if not google.unknown.isdisjoint(TEXTS):
+                return True
+            google = google.part
+        return google is None or google.anonymised or google.text is None
 
     def _hash_of_google(self) -> str | None:
         if self.google is not None:
@@ -143,7 +160,11 @@ class Comparison:
         remembered = self.pair.google.content_hash
         if self._is_touched or is_uncompared(remembered):
             return True
-        if is_earlier_reading(remembered) or self.pair.written == "google":
+        if is_earlier_reading(remembered):
+            return False
+        # Whether occurrences of a series were changed, its own version does not say.
+        is_whole = isinstance(self.google, NormalisedEvent)
+        if is_whole and self.pair.written == "google":
             return False
         return not _lacks_a_text_of(self.google, self.advoware)
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 from services.calendar_sync.model import (
     OTHER_TIMES,
+    SHOWN_OTHERWISE,
     TERMIN_PREFIX,
-    TEXTS_NOT_SHOWN,
     WAITS_FOR_PERMISSION,
     Action,
     ConfirmAdvoware,
     ConfirmGoogle,
     Fingerprint,
     GoogleEvent,
+    HideGoogle,
     ListGoogle,
     MarkUntranslatable,
     NormalisedEvent,
@@ -219,7 +220,8 @@ def _follow_winner(
     else:
         # An incremental listing would not show the text again.
         shown = google if found.has_foreign_text else None
-        yield UpdateAdvoware(pair, found.termin, event, google, shown)
+        hidden = _hide_if_not_taken(view, pair)
+        yield UpdateAdvoware(pair, found.termin, event, google, shown, hidden)
 
 
 def _wait_for_texts(
@@ -229,8 +231,9 @@ def _wait_for_texts(
     pair = found.pair
     if pair.advoware_frnr not in view.confirmed.termine:
         yield ConfirmAdvoware(pair)
-    elif pair.untranslatable != TEXTS_NOT_SHOWN:
-        yield MarkUntranslatable(TEXTS_NOT_SHOWN, pair, google=event, is_edited=True)
+    elif pair.untranslatable != SHOWN_OTHERWISE:
+        yield MarkUntranslatable(SHOWN_OTHERWISE, pair, google=event, is_edited=True)
+    yield from hide_if_needed(view, pair)
 
 
 def _lacks_title(google: NormalisedEvent, advoware: NormalisedEvent) -> bool:
@@ -255,7 +258,15 @@ def _update_but_texts(
         yield from _put_back(view, found)
         return
     shown = view.settings.shown(known, persons_private=found.persons_private)
-    yield UpdateAdvoware(found.pair, found.termin, event, known, shown)
+    hidden = _hide_if_not_taken(view, found.pair)
+    yield UpdateAdvoware(found.pair, found.termin, event, known, shown, hidden)
+
+
+def _hide_if_not_taken(view: CalendarView, pair: Pair) -> HideGoogle | None:
+    """What hides the event's texts if Advoware does not take its edit; None: it shows none, or may."""
+    if view.must_hide(pair) and view.shows_text(pair):
+        return hide(view, pair)
+    return None
 
 
 def _put_back(view: CalendarView, found: Comparison) -> Iterator[Action]:
@@ -373,7 +384,10 @@ def _record(found: Comparison) -> Iterator[Action]:
     pair = found.pair
     event = found.event
     termin = found.termin
-    advoware = Fingerprint(found.advoware_hash, termin.changed_at, termin.row_id)
+    version = termin.row_id
+    if found.advoware_hash != content_hash(found.advoware):
+        version = pair.advoware.etag  # what is remembered is not what is shown
+    advoware = Fingerprint(found.advoware_hash, termin.changed_at, version)
     google = pair.google
     if event is not None:
         google = Fingerprint(found.google_hash, event.updated, event.etag)
