@@ -242,13 +242,7 @@ async def test_a_typed_text_goes_also_if_the_termin_may_not_be_written_as_it_is_
 async def test_what_was_made_private_is_hidden_although_an_edit_of_it_is_refused(
     office: CalendarOffice,
 ) -> None:
-    await office.configure(CALENDAR_SYNC_STRATEGY="source_system_wins")
-    await office.sync()
-    event_id = office.enter("Besprechung")
-    await office.sync()
-    (record,) = office.records()
-    office.change_termin(record["frNr"], privat=1)
-    office.change_event(event_id, location="Celle")
+    await made_private_while_it_is_edited(office)
     office.strike("advoware", method="PUT", status=400)
 
     await runs(office, 1)
@@ -262,13 +256,7 @@ async def test_what_was_made_private_is_hidden_although_an_edit_of_it_is_refused
 async def test_what_was_made_private_keeps_an_edit_that_is_not_answered(
     office: CalendarOffice,
 ) -> None:
-    await office.configure(CALENDAR_SYNC_STRATEGY="source_system_wins")
-    await office.sync()
-    event_id = office.enter("Besprechung")
-    await office.sync()
-    (record,) = office.records()
-    office.change_termin(record["frNr"], privat=1)
-    office.change_event(event_id, location="Celle")
+    await made_private_while_it_is_edited(office)
     office.strike("advoware", method="PUT", status=503)
     await runs(office, 1)
 
@@ -276,6 +264,42 @@ async def test_what_was_made_private_keeps_an_edit_that_is_not_answered(
     await office.sync_until_calm()
 
     assert (office.texts(), office.records()[0]["ort"]) == (["Advoware"], "Celle")
+
+
+async def made_private_while_it_is_edited(office: CalendarOffice) -> None:
+    """Somebody marks the Termin of a person's event as private, and the person adds a place to the event."""
+    await office.configure(CALENDAR_SYNC_STRATEGY="source_system_wins")
+    await office.sync()
+    event_id = office.enter("Besprechung")
+    await office.sync()
+    (record,) = office.records()
+    office.change_termin(record["frNr"], privat=1)
+    office.change_event(event_id, location="Celle")
+
+
+@in_haste
+async def test_a_hidden_series_of_which_an_occurrence_shows_a_text_is_replaced_as_soon_as_may_be(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(
+        CALENDAR_SYNC_STRATEGY="source_system_wins", CALENDAR_SYNC_ANONYMIZE="true"
+    )
+    await office.sync()
+    series = {"datumBis": "2026-06-01", "dauertermin": 1, "turnus": 1, "turnusArt": 2}
+    fr_nr = office.termin("Besprechung", day="2026-02-12", **series)
+    await office.sync()
+    occurrence = f"{office.copy(fr_nr)['id']}_20260219T090000Z"
+    moved = timed("2026-02-20", "10:00", "11:00")
+    office.change_event(occurrence, summary="Mandant Meier", **moved)
+    office.strike("google", method="DELETE", status=400)
+    sent = []
+    for _ in range(12):
+        office.now += CRON
+        await office.sync()
+        sent.append(bool(office.writes()))
+
+    # The run after each refusal takes the event back as the pair's.
+    assert sent == [True, False] * 6
 
 
 async def termin_in_step(office: CalendarOffice) -> int:

@@ -9,6 +9,7 @@ from services.calendar_sync.apply.clients import Clients, Json, one_termin
 from services.calendar_sync.apply.contents import says_the_same, shows
 from services.calendar_sync.apply.creates import Creates
 from services.calendar_sync.apply.google_side import GoogleSide
+from services.calendar_sync.apply.refusals import REFUSING
 from services.calendar_sync.apply.rows import Rows
 from services.calendar_sync.mapping import (
     TERMIN_FIELDS,
@@ -31,7 +32,6 @@ from services.calendar_sync.model import (
 from services.calendar_sync.view import PlanSettings
 from services.core.errors import (
     Conflict,
-    Forbidden,
     ForeignSystemError,
     NotFound,
     UnexpectedAnswer,
@@ -43,7 +43,7 @@ MANY_CHANGES = 2
 FRESH_SECONDS = 5.0
 
 #: With these the same write would not succeed a moment later.
-NOT_TAKEN = (Forbidden, UnexpectedAnswer, ValidationFailed)
+NOT_TAKEN = (*REFUSING, UnexpectedAnswer)
 
 #: An answer with these fields says what was stored.
 ANSWERED = frozenset({"frNr", *TERMIN_FIELDS})
