@@ -70,7 +70,10 @@ class Outside:
         return body
 
     async def asked(self) -> Counter[str]:
-        """How often Advoware was asked what since its journal was forgotten, but for what crons read by themselves."""
+        """How often Advoware was asked what since its journal was forgotten, but for what crons read by themselves.
+
+        Only for systems without persons to sync: a cron that finds some asks for them at any time.
+        """
         journal = await self.twin("advoware", "GET", "/__sandbox__/journal")
         return Counter(
             f"{entry['method']} {entry['route']}"
