@@ -533,9 +533,9 @@ def _credentials(path: str | None) -> Any:
         raise ConfigurationError(
             f"{variable}: no service account for Google Calendar is configured"
         )
-    from google.oauth2 import service_account  # as in `_new_service`
+    from services.core.google_login import ServiceAccount  # as in `_new_service`
 
-    account: Any = service_account.Credentials
+    account: Any = ServiceAccount
     try:
         return account.from_service_account_file(path, scopes=[SCOPE])
     except OSError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import traceback
 import urllib.parse
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,39 @@ def journal(
         for entry in google.twin.journal
         if method in entry["method"] and path in urllib.parse.unquote(entry["path"])
     ]
+
+
+# -- whom it asks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked_hosts() -> Iterator[set[str]]:
+    """The hosts that this process looks up during a test, in whatever thread."""
+    hosts: set[str] = set()
+    listening = True
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if listening and event == "socket.getaddrinfo":
+            hosts.add(str(arguments[0]))
+
+    # An audit hook cannot be removed.
+    sys.addaudithook(note)
+    yield hosts
+    listening = False
+
+
+async def test_nothing_but_the_configured_endpoint_is_asked(
+    api: GoogleCalendarAPI, asked_hosts: set[str]
+) -> None:
+    before = set(threading.enumerate())
+
+    await api.list_calendars()
+
+    # google-auth may have started a thread of its own, which looks up a host when it likes.
+    for thread in set(threading.enumerate()) - before:
+        if thread.daemon:
+            await asyncio.to_thread(thread.join, 10)
+    assert asked_hosts == {"127.0.0.1"}
 
 
 # -- calendars --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the tests of the Google twin share: the unmodified Google client, driven in threads."""
+"""What the tests of the Google twin share: the Google client with our login, driven in threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
-from google.oauth2 import service_account
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 from googleapiclient.http import BatchHttpRequest
 
 from sandbox.control import running
 from sandbox.google.app import GoogleTwin
+from services.core.google_login import ServiceAccount
 
 CALENDAR_SCOPE = "https://www.googleapis.com/auth/calendar"
 BERLIN = "Europe/Berlin"
@@ -27,8 +27,8 @@ def calendar_service(
     url: str, key_file: dict[str, Any], *, scope: str = CALENDAR_SCOPE
 ) -> Any:
     """Google's client for one service account; not thread-safe, so only one call at a time."""
-    credentials: Any = service_account.Credentials
-    credentials = credentials.from_service_account_info(key_file, scopes=[scope])
+    account: Any = ServiceAccount
+    credentials = account.from_service_account_info(key_file, scopes=[scope])
     return build(
         "calendar",
         "v3",
