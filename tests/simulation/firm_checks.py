@@ -165,7 +165,12 @@ def _check_protection(firm: Firm, requests: list[dict[str, Any]]) -> None:
 
 
 def _check_pauses(firm: Firm, jobs: list[Job]) -> None:
-    """The check leaves alone what has failed and is to be tried later, unless a part of it has been edited."""
+    """The check leaves alone what has failed and is to be tried later, unless a part of it has been edited.
+
+    Not while EspoCRM's lists lack records: what they lack its own sync looks for, and only that knows when it may.
+    """
+    if _lists_lack_records(firm):
+        return
     now = f"{firm.clock.now:%Y-%m-%d %H:%M:%S}"
     edited = {
         row["beteiligteId"]
@@ -179,6 +184,14 @@ def _check_pauses(firm: Firm, jobs: list[Job]) -> None:
             is_paused = row["syncStatus"] == "failed" and next_try > now
             is_wanted = not is_paused or row["id"] in edited
             assert is_wanted, f"{row['id']} is checked before {next_try}"
+
+
+def _lists_lack_records(firm: Firm) -> bool:
+    return any(
+        alteration.field == "list[]" and alteration.how == "missing"
+        for active in firm.faults(spoiling=False)
+        for alteration in active.rule.answer
+    )
 
 
 def _check_edited(firm: Firm) -> None:
