@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_auth_httplib2
@@ -61,7 +62,6 @@ _QUOTA_REASONS = frozenset(
 )
 
 Json = dict[str, Any]
-Work = Callable[[Any], Any]
 
 
 class Events(NamedTuple):
@@ -74,6 +74,19 @@ class Events(NamedTuple):
     events: list[Json]
     next_sync_token: str
     is_full: bool
+
+
+class Google(NamedTuple):
+    """A connection to Google's API: a collection of each kind, which makes requests. Of one thread only."""
+
+    calendar_list: Any
+    calendars: Any
+    acl: Any
+    events: Any
+    close: Callable[[], None]
+
+
+Work = Callable[[Google], Any]
 
 
 class GoogleCalendarAPI:
@@ -111,7 +124,7 @@ class GoogleCalendarAPI:
     async def list_calendars(self) -> list[Json]:
         """The entries of the account's list of calendars, hidden ones included."""
         entries, _ = await self._pages(
-            lambda google, page: google.calendarList().list(
+            lambda google, page: google.calendar_list.list(
                 pageToken=page, maxResults=ENTRIES_PER_PAGE, showHidden=True
             )
         )
@@ -120,7 +133,7 @@ class GoogleCalendarAPI:
     async def get_calendar(self, calendar_id: str) -> Json:
         """One calendar."""
         return await self._record(
-            lambda google: google.calendars().get(calendarId=calendar_id), is_read=True
+            lambda google: google.calendars.get(calendarId=calendar_id), is_read=True
         )
 
     async def insert_calendar(self, summary: str, description: str = "") -> Json:
@@ -131,21 +144,19 @@ class GoogleCalendarAPI:
         """
         body = {"summary": summary, "description": description, "timeZone": TIME_ZONE}
         return await self._record(
-            lambda google: google.calendars().insert(body=body), repeatable=False
+            lambda google: google.calendars.insert(body=body), repeatable=False
         )
 
     async def patch_calendar(self, calendar_id: str, changes: Json) -> Json:
         """Change the given fields (``summary``, ``description``) of a calendar that we own; returns it."""
         return await self._record(
-            lambda google: google.calendars().patch(
-                calendarId=calendar_id, body=changes
-            )
+            lambda google: google.calendars.patch(calendarId=calendar_id, body=changes)
         )
 
     async def list_acl(self, calendar_id: str) -> list[Json]:
         """The calendar's sharing rules: ``id``, ``role`` and ``scope`` (``type`` and ``value``)."""
         rules, _ = await self._pages(
-            lambda google, page: google.acl().list(
+            lambda google, page: google.acl.list(
                 calendarId=calendar_id, pageToken=page, maxResults=ENTRIES_PER_PAGE
             )
         )
@@ -161,7 +172,7 @@ class GoogleCalendarAPI:
         """
         body = {"role": role, "scope": {"type": "user", "value": email}}
         return await self._record(
-            lambda google: google.acl().insert(
+            lambda google: google.acl.insert(
                 calendarId=calendar_id, body=body, sendNotifications=notify
             ),
             repeatable=not notify,
@@ -170,7 +181,7 @@ class GoogleCalendarAPI:
     async def patch_acl(self, calendar_id: str, rule_id: str, role: str) -> Json:
         """Change the role of a rule; no one gets an e-mail. Returns the rule."""
         return await self._record(
-            lambda google: google.acl().patch(
+            lambda google: google.acl.patch(
                 calendarId=calendar_id,
                 ruleId=rule_id,
                 body={"role": role},
@@ -181,7 +192,7 @@ class GoogleCalendarAPI:
     async def delete_acl(self, calendar_id: str, rule_id: str) -> None:
         """Remove a rule. Raises NotFound if there is none."""
         await self._call(
-            lambda google: google.acl().delete(calendarId=calendar_id, ruleId=rule_id)
+            lambda google: google.acl.delete(calendarId=calendar_id, ruleId=rule_id)
         )
 
     # -- events ---------------------------------------------------------------------------------------------------
@@ -198,8 +209,8 @@ class GoogleCalendarAPI:
             SyncTokenExpired: the token is of no use (410, or 400 for what never was one).
         """
 
-        def page_of_events(google: Any, page: str | None) -> Any:
-            return google.events().list(
+        def page_of_events(google: Google, page: str | None) -> Any:
+            return google.events.list(
                 calendarId=calendar_id,
                 syncToken=sync_token,
                 pageToken=page,
@@ -231,9 +242,7 @@ class GoogleCalendarAPI:
     async def get_event(self, calendar_id: str, event_id: str) -> Json:
         """One event; also a deleted one, as long as Google remembers it, with ``status`` ``"cancelled"``."""
         return await self._record(
-            lambda google: google.events().get(
-                calendarId=calendar_id, eventId=event_id
-            ),
+            lambda google: google.events.get(calendarId=calendar_id, eventId=event_id),
             is_read=True,
         )
 
@@ -247,7 +256,7 @@ class GoogleCalendarAPI:
         if not body.get("id"):
             raise InvalidInput("an event needs an id of our own")
         return await self._record(
-            lambda google: google.events().insert(
+            lambda google: google.events.insert(
                 calendarId=calendar_id, body=body, sendUpdates="none"
             )
         )
@@ -262,7 +271,7 @@ class GoogleCalendarAPI:
     ) -> Json:
         """Change the given fields and keep the others; returns the event. ``if_match`` is the etag it must have."""
         return await self._record(
-            lambda google: google.events().patch(
+            lambda google: google.events.patch(
                 calendarId=calendar_id,
                 eventId=event_id,
                 body=changes,
@@ -284,7 +293,7 @@ class GoogleCalendarAPI:
         ``"status": "confirmed"`` in the body brings a deleted event back.
         """
         return await self._record(
-            lambda google: google.events().update(
+            lambda google: google.events.update(
                 calendarId=calendar_id, eventId=event_id, body=body, sendUpdates="none"
             ),
             if_match=if_match,
@@ -299,7 +308,7 @@ class GoogleCalendarAPI:
             NotFound: there is none, or it is deleted already.
         """
         await self._call(
-            lambda google: google.events().delete(
+            lambda google: google.events.delete(
                 calendarId=calendar_id, eventId=event_id, sendUpdates="none"
             ),
             if_match=if_match,
@@ -308,7 +317,7 @@ class GoogleCalendarAPI:
     # -- requests -------------------------------------------------------------------------------------------------
 
     async def _pages(
-        self, request: Callable[[Any, str | None], Any]
+        self, request: Callable[[Google, str | None], Any]
     ) -> tuple[list[Json], Json]:
         """The items of all pages, and the last page. A page may be empty; only the missing page token ends a list."""
         items: list[Json] = []
@@ -375,7 +384,7 @@ class GoogleCalendarAPI:
             raise
 
 
-def _with_page(request: Callable[[Any, str | None], Any], token: str | None) -> Work:
+def _with_page(request: Callable[[Google, str | None], Any], token: str | None) -> Work:
     return lambda google: request(google, token)
 
 
@@ -432,7 +441,7 @@ class _Threads:
         method = ""
         try:
             if not hasattr(self._local, "google"):
-                self._local.google = _new_service(settings)
+                self._local.google = _new_connection(settings)
             prepared = request(self._local.google)
             method = prepared.method
             if is_read and method not in READS:
@@ -454,17 +463,17 @@ class _Threads:
         ) as error:
             count_call(SYSTEM, method, UNREACHABLE)
             failure = _failure(error)
-            self._forget_service()
+            self._forget_connection()
         raise failure  # outside of the handler, so that no traceback leads to Google's texts
 
-    def _forget_service(self) -> None:
+    def _forget_connection(self) -> None:
         """The next request starts with a new connection, and reads the service account's file again."""
         google = self._local.__dict__.pop("google", None)
         if google is not None:
             google.close()
 
 
-def _new_service(settings: GoogleCalendarSettings) -> Any:
+def _new_connection(settings: GoogleCalendarSettings) -> Google:
     # Here, because it brings 10 MB of cryptography, and board and commands seldom come this far.
     from googleapiclient.discovery import build
 
@@ -474,7 +483,7 @@ def _new_service(settings: GoogleCalendarSettings) -> Any:
         # Replaces root and path of the API together.
         root = settings.api_endpoint.rstrip("/")
         options = {"api_endpoint": f"{root}/calendar/v3/"}
-    return build(
+    service = build(
         "calendar",
         "v3",
         http=google_auth_httplib2.AuthorizedHttp(
@@ -483,6 +492,14 @@ def _new_service(settings: GoogleCalendarSettings) -> Any:
         client_options=options,
         static_discovery=True,
         cache_discovery=False,
+    )
+    # Each call of these makes an object with all methods of its kind, which takes longer than to make a request.
+    return Google(
+        calendar_list=service.calendarList(),
+        calendars=service.calendars(),
+        acl=service.acl(),
+        events=service.events(),
+        close=service.close,
     )
 
 
@@ -533,11 +550,10 @@ def _credentials(path: str | None) -> Any:
         raise ConfigurationError(
             f"{variable}: no service account for Google Calendar is configured"
         )
-    from services.core.google_login import ServiceAccount  # as in `_new_service`
+    from services.core.google_login import account_of  # as in `_new_connection`
 
-    account: Any = ServiceAccount
     try:
-        return account.from_service_account_file(path, scopes=[SCOPE])
+        return account_of(Path(path).read_text(encoding="utf-8")).with_scopes([SCOPE])
     except OSError as error:
         problem = f"the file cannot be read ({type(error).__name__})"
     except (ValueError, GoogleAuthError):

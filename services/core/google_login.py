@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 from google.oauth2 import service_account
+from pydantic import AnyHttpUrl, BaseModel
+
+
+class _KeyFile(BaseModel):
+    """What google-auth takes for granted in a key file: as anything else it would fail somewhere in a request."""
+
+    client_email: str
+    private_key: str
+    private_key_id: str = ""
+    token_uri: AnyHttpUrl
+    universe_domain: str = "googleapis.com"
 
 
 class ServiceAccount(service_account.Credentials):
@@ -15,3 +29,18 @@ class ServiceAccount(service_account.Credentials):
 
     def _is_regional_access_boundary_lookup_required(self) -> bool:
         return False
+
+
+@lru_cache(maxsize=1)
+def account_of(key_file: str) -> Any:
+    """The `ServiceAccount` of a key file's content, without scopes.
+
+    Kept, because to read its private key takes as long as many requests, and each thread and each new connection needs
+    a login of its own (``with_scopes``).
+
+    Raises:
+        ValueError, google.auth.exceptions.GoogleAuthError: this is not the key of a service account.
+    """
+    key = _KeyFile.model_validate_json(key_file)
+    account: Any = ServiceAccount
+    return account.from_service_account_info(key.model_dump(mode="json"))

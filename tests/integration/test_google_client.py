@@ -554,27 +554,78 @@ async def test_a_cancelled_caller_leaves_at_once(
 # -- configuration ----------------------------------------------------------------------------------------------------
 
 
-async def test_an_unusable_account_is_a_matter_of_configuration(
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "no json",
+        "{}",
+        "[]",
+        "null",
+        '"text"',
+        {"client_email": None},
+        {"private_key": "no key"},
+        {"private_key": 7},
+        {"private_key": None},
+        {"token_uri": None},
+        {"token_uri": 7},
+        {"token_uri": ""},
+        {"token_uri": "x"},
+        {"token_uri": "ftp://127.0.0.1/token"},
+        {"token_uri": "http://[::1/token"},
+        {"universe_domain": 7},
+    ],
+    ids=str,
+)
+async def test_a_file_that_is_no_key_of_an_account_is_a_matter_of_configuration(
     google_settings: Callable[..., Settings],
     google: Google,
-    opened: Resources,
     tmp_path: Path,
+    content: str | dict[str, Any],
 ) -> None:
-    garbage, strange = tmp_path / "garbage.json", tmp_path / "strange.json"
-    garbage.write_text("{}")
+    path = tmp_path / "strange.json"
+    text = content
+    if isinstance(content, dict):
+        text = json.dumps({**google.key_file, **content})
+    path.write_text(str(text))
+
+    await refused_account(google_settings, str(path), ConfigurationError)
+
+    assert not google.twin.journal
+
+
+async def test_an_account_that_is_missing_or_unknown_to_google_is_one_as_well(
+    google_settings: Callable[..., Settings], google: Google, tmp_path: Path
+) -> None:
+    strange = tmp_path / "strange.json"
     strange.write_text(
         json.dumps({**google.key_file, "client_email": "stranger@example.de"})
     )
 
-    for path, kind in (
-        ("", ConfigurationError),
-        (tmp_path / "none", ConfigurationError),
-    ):
-        await refused_account(google_settings, str(path), kind)
-    await refused_account(google_settings, str(garbage), ConfigurationError)
+    await refused_account(google_settings, "", ConfigurationError)
+    await refused_account(google_settings, str(tmp_path), ConfigurationError)
+    await refused_account(google_settings, str(tmp_path / "none"), ConfigurationError)
     await refused_account(google_settings, str(strange), LoginRefused)
 
     assert journal(google) == []
+
+
+async def test_another_key_in_the_file_is_used_by_the_next_connection(
+    google_settings: Callable[..., Settings], google: Google
+) -> None:
+    settings = google_settings()
+    path = Path(str(settings.google_calendar.service_account_path))
+    path.write_text(
+        json.dumps({**google.key_file, "client_email": "stranger@example.de"})
+    )
+    async with Resources(settings) as resources:
+        api = GoogleCalendarAPI(resources=resources)
+        with pytest.raises(LoginRefused):
+            await api.list_calendars()
+
+        path.write_text(json.dumps(google.key_file))
+
+        assert len(await api.list_calendars()) == 1
 
 
 async def refused_account(
