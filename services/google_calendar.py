@@ -553,7 +553,7 @@ def _credentials(path: str | None) -> Any:
     from services.core.google_login import account_of  # as in `_new_connection`
 
     try:
-        return account_of(Path(path).read_text(encoding="utf-8")).with_scopes([SCOPE])
+        return account_of(Path(path).read_text(encoding="utf-8"), SCOPE)
     except OSError as error:
         problem = f"the file cannot be read ({type(error).__name__})"
     except (ValueError, GoogleAuthError):

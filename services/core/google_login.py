@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from google.auth import crypt
 from google.oauth2 import service_account
 from pydantic import AnyHttpUrl, BaseModel
 
@@ -31,16 +32,25 @@ class ServiceAccount(service_account.Credentials):
         return False
 
 
-@lru_cache(maxsize=1)
-def account_of(key_file: str) -> Any:
-    """The `ServiceAccount` of a key file's content, without scopes.
-
-    Kept, because to read its private key takes as long as many requests, and each thread and each new connection needs
-    a login of its own (``with_scopes``).
+def account_of(key_file: str, scope: str) -> Any:
+    """The `ServiceAccount` of a key file's content, for this scope.
 
     Raises:
         ValueError, google.auth.exceptions.GoogleAuthError: this is not the key of a service account.
     """
     key = _KeyFile.model_validate_json(key_file)
     account: Any = ServiceAccount
-    return account.from_service_account_info(key.model_dump(mode="json"))
+    return account(
+        _signer(key.private_key, key.private_key_id),
+        key.client_email,
+        str(key.token_uri),
+        scopes=[scope],
+        universe_domain=key.universe_domain,
+    )
+
+
+@lru_cache(maxsize=1)
+def _signer(private_key: str, key_id: str) -> Any:
+    """Kept: to read a private key takes as long as many requests, and each thread and new connection needs it."""
+    signer: Any = crypt.RSASigner
+    return signer.from_string(private_key, key_id or None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import aiohttp
-from typer.testing import CliRunner
+from command_line import run_program
 
-from cli.main import app
-from config import Settings, get_settings
+from config import Settings
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.google.app import GoogleTwin
 from services.calendar_sync.calendars import ensure_calendar
@@ -125,15 +123,7 @@ class AuditOffice:
         """`bitbylaw audit ...` in this process; ``variables`` override the environment."""
         given = ["audit", *arguments, *(["--json"] if as_json else [])]
         environment = self.environment() | dict(variables or {})
-
-        def invoke() -> Any:
-            get_settings.cache_clear()
-            try:
-                return CliRunner().invoke(app, given, env=environment)
-            finally:
-                get_settings.cache_clear()
-
-        result = await asyncio.to_thread(invoke)
+        result = await run_program(given, environment)
         return Answer(result.exit_code, result.stdout, result.stderr)
 
     def environment(self) -> dict[str, str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
-from typer.testing import CliRunner, Result
+from command_line import run_program
+from typer.testing import Result
 
-from cli.main import app
-from config import Settings, get_settings
+from config import Settings
 from local_engine.database import Database
 from services.core.resources import Resources
 
@@ -24,15 +23,7 @@ async def called(settings: Settings, *arguments: str, **variables: str) -> Resul
         "COLUMNS": "200",
         **variables,
     }
-
-    def invoke() -> Result:
-        get_settings.cache_clear()
-        try:
-            return CliRunner().invoke(app, list(arguments), env=environment)
-        finally:
-            get_settings.cache_clear()
-
-    result = await asyncio.to_thread(invoke)
+    result = await run_program(arguments, environment)
     assert not isinstance(result.exception, Exception), result.exc_info
     return result
 

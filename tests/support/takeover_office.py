@@ -14,12 +14,11 @@ from urllib.parse import unquote
 
 import asyncpg
 import pytest
+from command_line import run_program
 from psycopg.conninfo import conninfo_to_dict
 from servers import Stores, google_variables
-from typer.testing import CliRunner
 
-from cli.main import app
-from config import Settings, get_settings
+from config import Settings
 from sandbox.advoware.app import AdvowareTwin
 from sandbox.control import running
 from sandbox.espocrm.app import EspoCRMTwin
@@ -174,15 +173,7 @@ class TakeoverOffice:
             "BITBYLAW_ENV_FILE": self.env_file,
             "COLUMNS": "200",
         }
-
-        def invoke() -> Any:
-            get_settings.cache_clear()
-            try:
-                return CliRunner().invoke(app, arguments, env=environment)
-            finally:
-                get_settings.cache_clear()
-
-        result = await asyncio.to_thread(invoke)
+        result = await run_program(arguments, environment)
         return result.exit_code, result.stdout
 
     # -- the first syncs ------------------------------------------------------------------------------------------

@@ -95,8 +95,12 @@ class ServiceAccount:
         }
 
 
+@cache
 def make_service_account(name: str, key_bits: int = 2048) -> ServiceAccount:
-    """A new account with a new key; one of 2048 bits takes some tenths of a second, and 25 ms each time it is read."""
+    """An account with a key, the same for a name as long as this process runs.
+
+    A key of 2048 bits takes some tenths of a second, and 25 ms each time it is read.
+    """
     key = rsa.generate_private_key(public_exponent=65537, key_size=key_bits)
     pem = key.private_bytes(
         serialization.Encoding.PEM,
