@@ -42,7 +42,7 @@ from services.core.log import write_json_lines
 from services.core.metrics import measured
 from services.core.operation.metrics_server import serve_in_thread
 from services.core.operation.pause import TOPICS
-from services.core.step_failure import with_quotable_errors
+from services.core.operation.step_failure import with_quotable_errors
 
 #: The steps behind GET /health and behind the look for jobs whose pause is over.
 UNTRACED = frozenset({"step:Health", "step:Resume Cron"})
