@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from google.auth import crypt
+from google.auth.credentials import DEFAULT_UNIVERSE_DOMAIN
 from google.oauth2 import service_account
 from pydantic import AnyHttpUrl, BaseModel
 
@@ -17,7 +18,7 @@ class _KeyFile(BaseModel):
     private_key: str
     private_key_id: str = ""
     token_uri: AnyHttpUrl
-    universe_domain: str = "googleapis.com"
+    universe_domain: str = DEFAULT_UNIVERSE_DOMAIN
 
 
 class ServiceAccount(service_account.Credentials):

@@ -129,8 +129,14 @@ class World:
             for name in WRITABLE
             if name in body
         }
-        self.adresse = {**self.adresse, **taken}
+        self.change(taken)
         return dict(self.adresse)
+
+    def change(self, values: dict[str, Any]) -> None:
+        """Advoware stores these values; with each change it gives the Adresse a new rowId."""
+        changed = {**self.adresse, **values}
+        if changed != self.adresse:
+            self.adresse = {**changed, "rowId": self.adresse["rowId"] + "A"}
 
 
 def _stored(value: Any) -> Any:
@@ -174,9 +180,10 @@ def test_it_comes_to_rest_and_no_edit_is_gone_without_a_word(
             if side == "espocrm":
                 world.row |= {attribute: word, "syncStatus": "dirty"}
             else:
-                world.adresse |= {TEXTS[attribute]: word}
+                typed = {TEXTS[attribute]: word}
                 if by_block:
-                    world.adresse[BLOCK] = f"Von Hand {word}"
+                    typed[BLOCK] = f"Von Hand {word}"
+                world.change(typed)
             entered[attribute] = (
                 word  # what stood there before was given up by a person
             )
