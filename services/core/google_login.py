@@ -16,7 +16,7 @@ class _KeyFile(BaseModel):
 
     client_email: str
     private_key: str
-    private_key_id: str = ""
+    private_key_id: str | None = None
     token_uri: AnyHttpUrl
     universe_domain: str = DEFAULT_UNIVERSE_DOMAIN
 
@@ -51,7 +51,7 @@ def account_of(key_file: str, scope: str) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _signer(private_key: str, key_id: str) -> Any:
+def _signer(private_key: str, key_id: str | None) -> Any:
     """Kept: to read a private key takes as long as many requests, and each thread and new connection needs it."""
     signer: Any = crypt.RSASigner
-    return signer.from_string(private_key, key_id or None)
+    return signer.from_string(private_key, key_id)

@@ -594,6 +594,22 @@ async def test_a_file_that_is_no_key_of_an_account_is_a_matter_of_configuration(
     assert not google.twin.journal
 
 
+@pytest.mark.parametrize("name", ["private_key_id", "universe_domain"])
+async def test_a_key_of_an_older_form_is_one(
+    google_settings: Callable[..., Settings],
+    google: Google,
+    tmp_path: Path,
+    name: str,
+) -> None:
+    path = tmp_path / "older.json"
+    key = {key: value for key, value in google.key_file.items() if key != name}
+    path.write_text(json.dumps(key))
+    settings = google_settings(GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH=str(path))
+
+    async with Resources(settings) as resources:
+        assert len(await GoogleCalendarAPI(resources=resources).list_calendars()) == 1
+
+
 async def test_an_account_that_is_missing_or_unknown_to_google_is_one_as_well(
     google_settings: Callable[..., Settings], google: Google, tmp_path: Path
 ) -> None:
