@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -209,6 +209,8 @@ class Firm:
         #: Whether in this story PostgreSQL has refused something, or a worker has died: lines of the audit may lack.
         self.was_hit = False
         self._due: list[tuple[int, Meanwhile]] = []
+        #: So many requests were sent before two workers became busy; None if one is.
+        self._two_since: int | None = None
         self._delivering = 0
         #: Numbers of Beteiligte who are other people now.
         self.strangers: set[str] = set()
@@ -488,6 +490,9 @@ class Firm:
 
     async def _work(self, operation: Work) -> None:
         self._due = [(len(self.requests) + m.at, m) for m in operation.meanwhile]
+        self._two_since = None
+        if operation.lanes > 1:
+            self._two_since = len(self.requests)
         other = 1 - operation.worker
         lanes = [self._lane(operation.worker, operation.jobs, operation.death)]
         if operation.lanes > 1:
@@ -591,24 +596,25 @@ class Firm:
             if too_many is not None:
                 self.defects.append(too_many)
 
-    @staticmethod
-    def _is_last_moment(meanwhile: Meanwhile, entry: dict[str, Any]) -> bool:
+    def _is_last_moment(self, meanwhile: Meanwhile, entry: dict[str, Any]) -> bool:
         """Whether an edit would fall between our last look and our write: neither system lets us guard that.
 
-        Nor do hours pass during a write: it would have been given up.
+        While two workers are busy, a request of the one falls between the other's look and write: then an edit comes
+        before the first look, or with one. Nor do hours pass during a write: it would have been given up.
         """
         what = meanwhile.what
+        is_write = entry["method"] in WRITES
         if isinstance(what, Pass):
-            return what.minutes > 60 and entry["method"] in WRITES
-        if not isinstance(what, InOffice) or entry["method"] not in WRITES:
-            return False
-        guarded = _guarded(what.step)
+            return what.minutes > 60 and is_write
+        guarded = _guarded(what.step) if isinstance(what, InOffice) else None
         if guarded is None:
             return False
-        # EspoCRM's action writes several records in one request.
-        return any(
-            guarded in path for path in [entry["path"], *entry.get("writes", ())]
-        )
+        if _is_about(entry, guarded):
+            return is_write
+        if self._two_since is None:
+            return False
+        since = self.requests[self._two_since :]
+        return any(_is_about(before, guarded) for before in since)
 
     async def quiet(self) -> None:
         """Wait until the requests of an abandoned run are over."""
@@ -678,6 +684,12 @@ class Firm:
         task = asyncio.get_running_loop().create_task(work())
         WORKER.reset(token)
         return await task
+
+
+def _is_about(entry: Mapping[str, Any], guarded: str) -> bool:
+    """Whether a request is about these records; EspoCRM's action writes several in one request."""
+    paths = [entry["path"], *entry.get("writes", ())]
+    return any(guarded in path for path in paths)
 
 
 class _Dead:
