@@ -143,6 +143,7 @@ def merge(
     advoware: Values,
     *,
     first_winner: Side | None = "espocrm",
+    was_edited: bool = False,
     unfit: Unfit = lambda side, name, value: None,
 ) -> Merge:
     """Merge two records field by field.
@@ -153,13 +154,14 @@ def merge(
       EspoCRM's value, both are left and the edit is `Held`.
     * Without a base (first sync): `Unknown` is left alone, and EspoCRM's is `Held`; a value wins over none; of two
       values that of ``first_winner`` wins, and with None as winner both are left and the field is `Held`
-      (``undecided``).
+      (``undecided``). ``was_edited``: Advoware's record was edited since EspoCRM's was made of it, and a value that
+      gives way there is a `Conflict`.
     * A field that only one side shows is left alone and keeps its pair; an edit of it, and a value of EspoCRM that
       has never arrived, is `Held` (``missing``), again and again until it is shown or taken back.
 
     ``unfit(side, field, value)`` says why a side cannot hold a value.
     """
-    run = _Run(base, unfit, first_winner, settled=dict(base))
+    run = _Run(base, unfit, first_winner, was_edited, settled=dict(base))
     for name in sorted(espocrm.keys() | advoware.keys()):
         if name in espocrm and name in advoware:
             run.decide(name, espocrm[name], advoware[name])
@@ -179,6 +181,7 @@ class _Run:
     base: Base
     unfit: Unfit
     first_winner: Side | None
+    was_edited: bool
     settled: dict[str, Pair]
     to_espocrm: dict[str, Value] = field(default_factory=dict)
     to_advoware: dict[str, Value] = field(default_factory=dict)
@@ -231,6 +234,8 @@ class _Run:
             self._bring(name, now, "espocrm")
         elif now.espocrm is None:
             self._bring(name, now, "advoware")
+        elif self.was_edited and self.first_winner == "espocrm":
+            self._decide_conflict(name, now)
         elif self.first_winner is not None:
             self._bring(name, now, self.first_winner)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -807,6 +808,51 @@ async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
     await sync()
 
     assert adresse(office)["strasse"] == "Am Wall 3"
+    (task,) = await office.tasks()
+    assert "Gleichzeitige Änderung prüfen" in task["name"]
+    assert "Am Wall 2" in task["description"]
+    await sync()
+    assert len(await office.tasks()) == 1
+
+
+@pytest.mark.parametrize(
+    ("in_espocrm", "in_advoware", "told"),
+    [
+        ({"adresseCity": "Peine"}, {"ort": "Celle"}, ["Celle"]),
+        (
+            {"adresseCity": "Peine", "adressePostalCode": "31224"},
+            {"ort": "Celle", "plz": "29221"},
+            ["Celle", "29221"],
+        ),
+        ({"adresseCity": "Peine"}, {"strasse": "Am Wall 2"}, ["Am Wall 2"]),
+        ({"adresseCity": "Celle"}, {"ort": "Celle"}, []),
+        ({"adresseCity": ""}, {"ort": "Celle"}, []),
+        ({"adresseCity": "Peine"}, {"ort": ""}, []),
+        ({"bezeichnung": "Zweitwohnung"}, {"ort": "Celle"}, ["Celle"]),
+    ],
+)
+async def test_what_a_record_that_was_created_unanswered_replaces_in_advoware_is_said(
+    office: Office,
+    sync: Any,
+    in_espocrm: dict[str, Any],
+    in_advoware: dict[str, Any],
+    told: list[str],
+) -> None:
+    await make_unanswered(office, sync)
+    (record,) = office.records("CAdressen")
+    await office.edit("CAdressen", record["id"], **in_espocrm)
+    number = adresse(office)["id"]
+    office.edit_beteiligter(adressen=[{"id": number, **in_advoware}])
+
+    await sync()
+    await sync()
+
+    shown = json.dumps([adresse(office), *office.records("CAdressen")])
+    texts = [task["description"] for task in await office.tasks()]
+    for value in told:
+        assert any(value in text for text in texts) or value in shown
+    if not told:
+        assert texts == []
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,13 @@ def plan_fields(
     """Merge what both sides of a pair say."""
     read = _read(row, adresse, state)
     unfit = _unfit_of(row, read)
-    plan = merge(read.base, read.espocrm, read.advoware, unfit=unfit)
+    plan = merge(
+        read.base,
+        read.espocrm,
+        read.advoware,
+        was_edited=not read.base and _is_older_copy(row, adresse),
+        unfit=unfit,
+    )
     to_espocrm: Mapping[str, Value] = {}
     if direction == "both":
         to_espocrm = plan.to_espocrm
@@ -350,14 +356,18 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
 
 
 def _is_unedited_copy(row: Record, adresse: Record) -> bool:
-    """Whether the sync has made the CAdressen of an older version of this Adresse, and no user has edited it since.
+    """Whether the CAdressen is an older copy, and no user has edited it since: an edit makes it ``dirty``."""
+    return row.get("syncStatus") == "clean" and _is_older_copy(row, adresse)
 
-    An edit makes it ``dirty``. It has no base if the answer to its creation was lost.
+
+def _is_older_copy(row: Record, adresse: Record) -> bool:
+    """Whether the sync has made the CAdressen of an older version of this Adresse.
+
+    It has no base if the answer to its creation was lost.
     """
     made_of = row.get("advowareRowId")
     is_link = row.get("advowareId") == adresse["id"]
-    is_older = made_of is not None and made_of != adresse.get("rowId")
-    return is_link and is_older and row.get("syncStatus") == "clean"
+    return is_link and made_of is not None and made_of != adresse.get("rowId")
 
 
 def _as_created(
