@@ -586,11 +586,7 @@ class _People:
             case Drop(side):
                 self._drop(side, espo, advo or {})
             case EditOdd("advoware", _, "anrede"):
-                self._ledger.give_up(advo and advo["anrede"])
-                self._in_advoware(
-                    advo or {},
-                    anrede=f"Frau Dr. {self._number('advoware', espo['id'], 'anrede')}",
-                )
+                self._edit_odd_salutation(espo, advo or {})
             case EditOdd():
                 self._edit_odd_country(step, espo, advo or {})
             case ShareContact():
@@ -695,11 +691,25 @@ class _People:
             value = None if clear else self._value(step.side, espo["id"], name)
             self._touch(step.side, espo["id"], name)
         old = seen.get(attribute)
+        self._touch_kind(step.side, espo["id"], seen, {attribute: value})
         if step.side == "espocrm":
             self._update("CBeteiligte", espo["id"], **{attribute: value})
         else:
             self._in_advoware(advo, **{name: value})
         self._ledger.give_up(old)
+
+    def _edit_odd_salutation(self, espo: Record, advo: Record) -> None:
+        self._ledger.give_up(advo["anrede"])
+        number = self._number("advoware", espo["id"], "anrede")
+        anrede = f"Frau Dr. {number}"
+        self._touch_kind("advoware", espo["id"], advo, {"anrede": anrede})
+        self._in_advoware(advo, anrede=anrede)
+
+    def _touch_kind(self, side: Side, owner: str, seen: Record, new: Record) -> None:
+        """A first name or a salutation makes a person of what has no legal form."""
+        kind_of = kind_of_espocrm if side == "espocrm" else kind_of_advoware
+        if kind_of({**seen, **new}) != kind_of(seen):
+            self._touch(side, owner, "kind")
 
     def _switch_kind(self, side: Side, espo: Record, advo: Record) -> None:
         seen = espo if side == "espocrm" else advo
