@@ -10,7 +10,11 @@ from services.core.errors import Conflict, ValidationFailed, words_of
 from services.core.foreign_text import shortened
 from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
-from services.espocrm_mapper import BeteiligteMapper, shown_by_espocrm
+from services.espocrm_mapper import (
+    BeteiligteMapper,
+    shown_by_advoware,
+    shown_by_espocrm,
+)
 from services.kommunikation_sync_utils import (
     KommunikationResult,
     KommunikationSyncManager,
@@ -25,6 +29,8 @@ from services.values.merge import (
     base_to_json,
     compare_after_write,
     is_same,
+    only,
+    version_member,
 )
 from services.vmh_sync.beteiligte import status as beteiligte_status
 from services.vmh_sync.beteiligte.master_data import named_field
@@ -286,13 +292,20 @@ class BeteiligteFinisher:
         standing: Mapping[str, Standing],
     ) -> SyncState:
         """Store what both sides hold now, and what stands between them."""
+        last: Mapping[str, Any] = {}
+        if observed.state is not None:
+            last = observed.state.base
+        row_id = observed.advo.get("rowId")
+        shown = self._mapper.comparable_from_advoware(observed.advo)
+        applying = {*shown_by_advoware(observed.advo), "rechtsform"}
+        version = version_member(last, only(plan.settled, applying), shown, row_id)
         state = SyncState(
             ENTITY_TYPE,
             observed.espo["id"],
             advoware_id=str(observed.advo["betNr"]),
-            base=base_to_json(plan.settled),
+            base={**base_to_json(plan.settled), **version},
             rejected={name: item.as_json() for name, item in standing.items()},
-            advoware_row_id=observed.advo.get("rowId"),
+            advoware_row_id=row_id,
             espocrm_modified_at=espocrm_query.parse_date_time(
                 observed.espo.get("modifiedAt")
             ),

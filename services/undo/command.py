@@ -46,11 +46,13 @@ from services.values import espocrm_query
 from services.values.address_block import BLOCK
 from services.values.kind import kind_of_espocrm
 from services.values.merge import (
+    VERSION,
     Pair,
     Values,
     base_from_json,
     base_to_json,
     only,
+    without,
 )
 from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
 from services.vmh_sync.adressen.match import shown_values as shown_addresses
@@ -359,7 +361,8 @@ class Undo:
         adresse = dict(linked)
         shown = shown_addresses([row], [adresse])
         stored = await store.opened(stored, *shown)
-        base = {**stored.base, **self._settled_fields(row, adresse, names)}
+        base = without(stored.base, {VERSION})
+        base |= self._settled_fields(row, adresse, names)
         row_id = adresse.get("rowId")
         settled = replace(stored, base=base, advoware_row_id=row_id)
         await store.save(settled)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +21,8 @@ Side = Literal["espocrm", "advoware"]
 
 #: The member of a stored base that holds no pair but what a run was about to write (`services.vmh_sync.sending`).
 SENDING = "sending"
+#: Likewise: the ``rowId`` of Advoware's record, and whether all that it showed stands in the base.
+VERSION = "version"
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Held:
     """A person's value on ``side`` that cannot be brought to the other side, and why.
 
     The reason is ``unknown`` (only its own side understands it), ``missing`` (the other side does not show the field),
-    ``undecided`` (the sides differ at the first sync and neither is newer), or a word of ``unfit``.
+    ``undecided`` (the sides differ at the first sync and neither is newer), ``shown_otherwise`` (Advoware shows another
+    value than before and was not edited), or a word of ``unfit``.
     """
 
     field: str
@@ -78,7 +82,8 @@ class Merge:
         to_espocrm, to_advoware: values to be written; never `Unknown`.
         settled: the base after the writes have succeeded; fields that only one side shows keep their old pair.
         conflicts: fields in which EspoCRM has won over an edit in Advoware.
-        held: edits that cannot arrive; both sides are left as they are, and their pair is in ``settled``.
+        held: edits that cannot arrive; both sides are left as they are, and their pair is in ``settled``, unless the
+            edit still has to be found (``missing``, ``shown_otherwise``).
     """
 
     to_espocrm: dict[str, Value] = field(default_factory=dict)
@@ -143,7 +148,8 @@ def merge(
     advoware: Values,
     *,
     first_winner: Side | None = "espocrm",
-    was_edited: bool = False,
+    is_edited: bool | None = None,
+    shown_otherwise: Values = MappingProxyType({}),
     unfit: Unfit = lambda side, name, value: None,
 ) -> Merge:
     """Merge two records field by field.
@@ -154,19 +160,27 @@ def merge(
       EspoCRM's value, both are left and the edit is `Held`.
     * Without a base (first sync): `Unknown` is left alone, and EspoCRM's is `Held`; a value wins over none; of two
       values that of ``first_winner`` wins, and with None as winner both are left and the field is `Held`
-      (``undecided``). ``was_edited``: Advoware's record was edited since EspoCRM's was made of it, and a value that
+      (``undecided``). If Advoware's record was edited since EspoCRM's was made of it (``is_edited``), a value that
       gives way there is a `Conflict`.
     * A field that only one side shows is left alone and keeps its pair; an edit of it, and a value of EspoCRM that
       has never arrived, is `Held` (``missing``), again and again until it is shown or taken back.
+    * If Advoware's record was not edited since the two were settled (``is_edited`` is False), what it shows otherwise
+      (cut, in capitals, empty) is no edit: it is `Held` (``shown_otherwise``). Nor is a value that was held so before
+      (``shown_otherwise``), whatever else was edited. A write of another field sends it along, and it is settled as it
+      is shown then.
 
-    ``unfit(side, field, value)`` says why a side cannot hold a value.
+    ``is_edited`` is None where no version shows it (`is_version`). ``unfit(side, field, value)`` says why a side cannot
+    hold a value.
     """
-    run = _Run(base, unfit, first_winner, was_edited, settled=dict(base))
+    run = _Run(
+        base, unfit, first_winner, is_edited, shown_otherwise, settled=dict(base)
+    )
     for name in sorted(espocrm.keys() | advoware.keys()):
         if name in espocrm and name in advoware:
             run.decide(name, espocrm[name], advoware[name])
         else:
             run.hold_one_sided(name, espocrm, advoware)
+    run.hold_shown_otherwise()
     return Merge(
         to_espocrm=run.to_espocrm,
         to_advoware=run.to_advoware,
@@ -181,12 +195,14 @@ class _Run:
     base: Base
     unfit: Unfit
     first_winner: Side | None
-    was_edited: bool
+    is_edited: bool | None
+    shown_otherwise: Values
     settled: dict[str, Pair]
     to_espocrm: dict[str, Value] = field(default_factory=dict)
     to_advoware: dict[str, Value] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
+    odd: dict[str, Pair] = field(default_factory=dict)
 
     def decide(self, name: str, espocrm: Value, advoware: Value) -> None:
         now = Pair(espocrm, advoware)
@@ -198,7 +214,9 @@ class _Run:
             self._decide_first(name, now)
             return
         espocrm_changed, advoware_changed = _changed_sides(now, last)
-        if espocrm_changed and advoware_changed:
+        if advoware_changed and self._is_shown_otherwise(name, now, last):
+            self._decide_odd(name, now, last, is_edited=espocrm_changed)
+        elif espocrm_changed and advoware_changed:
             self._decide_conflict(name, now)
         elif espocrm_changed:
             self._bring(name, now, "espocrm")
@@ -225,6 +243,32 @@ class _Run:
         if any(_changed_sides(now, last)):
             self._hold(name, side, now, "missing")
 
+    def hold_shown_otherwise(self) -> None:
+        """Say so, unless the sides have differed before; what goes to Advoware with a write is what it holds then."""
+        for name, now in self.odd.items():
+            if self.to_advoware:
+                self.settled[name] = now
+            if self.to_advoware or is_same(*self.base[name]):
+                self._hold(name, "advoware", now, "shown_otherwise")
+
+    def _is_shown_otherwise(self, name: str, now: Pair, last: Pair) -> bool:
+        """Whether Advoware shows another value that no one has entered there."""
+        if isinstance(now.advoware, Unknown) or isinstance(last.advoware, Unknown):
+            return False
+        if self.is_edited is False:
+            return True
+        was_held = name in self.shown_otherwise
+        return was_held and is_same(now.advoware, self.shown_otherwise[name])
+
+    def _decide_odd(self, name: str, now: Pair, last: Pair, *, is_edited: bool) -> None:
+        """An edit in EspoCRM is one all the same; the base keeps what Advoware holds."""
+        if not is_edited:
+            self.odd[name] = now
+            return
+        self._bring(name, now, "espocrm")
+        if name not in self.to_advoware:
+            self.settled[name] = Pair(now.espocrm, last.advoware)
+
     def _decide_first(self, name: str, now: Pair) -> None:
         if isinstance(now.espocrm, Unknown):
             self._bring(name, now, "espocrm")
@@ -234,7 +278,7 @@ class _Run:
             self._bring(name, now, "espocrm")
         elif now.espocrm is None:
             self._bring(name, now, "advoware")
-        elif self.was_edited and self.first_winner == "espocrm":
+        elif self.is_edited and self.first_winner == "espocrm":
             self._decide_conflict(name, now)
         elif self.first_winner is not None:
             self._bring(name, now, self.first_winner)
@@ -294,6 +338,40 @@ def _changed_sides(now: Pair, last: Pair) -> tuple[bool, bool]:
     espocrm_changed = not is_same(now.espocrm, last.espocrm)
     advoware_changed = not is_same(now.advoware, last.advoware)
     return espocrm_changed, advoware_changed
+
+
+# -- versions -------------------------------------------------------------------------------------------------------
+
+
+def is_version(stored: Mapping[str, Any], version: Any) -> bool:
+    """Whether a stored base holds all values of Advoware's record of this ``rowId``: what it shows now is no edit.
+
+    An edit makes another ``rowId`` (specification 05 and 06).
+    """
+    known = stored.get(VERSION)
+    if version is None or not isinstance(known, Mapping):
+        return False
+    return known == {"rowId": version, "isWhole": True}
+
+
+def version_member(
+    stored: Mapping[str, Any], settled: Base, shown: Values, version: Any
+) -> dict[str, Any]:
+    """The member of a base that says which version it holds, and whether all of it.
+
+    If not, an edit may still have to be found by its value. Of the same version it holds all only as long as what it
+    says of Advoware stays as it is. ``stored`` is the base that was stored before, ``shown`` what the record shows.
+    """
+    if version is None:
+        return {}
+    held = held_by_advoware(settled)
+    known = stored.get(VERSION)
+    if isinstance(known, Mapping) and known.get("rowId") == version:
+        last = held_by_advoware(base_from_json(stored))
+        is_whole = is_version(stored, version) and not differing_fields(last, held)
+    else:
+        is_whole = held.keys() <= shown.keys() and not differing_fields(held, shown)
+    return {VERSION: {"rowId": version, "isWhole": is_whole}}
 
 
 # -- after a write --------------------------------------------------------------------------------------------------

@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from services.values.merge import (
     Conflict,
     Held,
+    Merge,
     Pair,
     Unknown,
     base_from_json,
     base_to_json,
     compare_after_write,
     is_same,
+    is_version,
     merge,
+    version_member,
 )
 
 VALUES = st.sampled_from(
@@ -52,6 +55,125 @@ def test_an_edit_over_an_unknown_value_is_written_if_that_has_not_changed() -> N
     both = merged(base, "Herr", Unknown("Frau Prof."))
     assert both.to_advoware == {"f": "Herr"}
     assert [conflict.advoware for conflict in both.conflicts] == [Unknown("Frau Prof.")]
+
+
+def test_what_an_unedited_record_shows_otherwise_is_left_alone() -> None:
+    base = {"f": Pair("Müller", "Müller")}
+    for shown in ("MÜLLER", "Mül", None):
+        plan = merged(base, "Müller", shown, is_edited=False)
+        assert plan == Merge(
+            settled=base,
+            held=(Held("f", "advoware", "Müller", shown, "shown_otherwise"),),
+        )
+        assert merged(base, "Müller", shown).to_espocrm == {"f": shown}
+    again = merged(base, "Müller", "Müller", is_edited=False)
+    assert again == Merge(settled=base)
+
+
+def test_what_an_unedited_record_shows_otherwise_is_sent_along_and_settled_so() -> None:
+    base = {"f": Pair("Müller", "Müller"), "g": Pair("a", "a")}
+    plan = merge(
+        base, {"f": "Müller", "g": "b"}, {"f": "Mül", "g": "a"}, is_edited=False
+    )
+    assert plan.to_advoware == {"g": "b"}
+    assert not plan.to_espocrm
+    assert plan.settled == {"f": Pair("Müller", "Mül"), "g": Pair("b", "b")}
+    assert [item.reason for item in plan.held] == ["shown_otherwise"]
+    for edited in (False, None):
+        after = {"f": "Müller", "g": "b"}
+        assert merge(plan.settled, after, after, is_edited=edited).outcome == (
+            "no_change"
+        )
+
+
+def test_an_edit_of_the_field_itself_is_written() -> None:
+    base = {"f": Pair("Müller", "Müller")}
+    for typed in ("Maier", None):
+        plan = merged(base, typed, "MÜLLER", is_edited=False)
+        assert plan == Merge({}, {"f": typed}, {"f": Pair(typed, typed)})
+    same = merged(base, "MÜLLER", "MÜLLER", is_edited=False)
+    assert same == Merge(settled={"f": Pair("MÜLLER", "MÜLLER")})
+    unfit = merged(
+        base,
+        "Maier",
+        "MÜLLER",
+        is_edited=False,
+        unfit=lambda side, name, value: "too_long",
+    )
+    assert [item.reason for item in unfit.held] == ["too_long"]
+    assert unfit.settled == {"f": Pair("Maier", "Müller")}
+
+
+def test_a_form_that_was_held_stays_held_whatever_else_is_edited() -> None:
+    base = {"f": Pair("Müller", "Müller")}
+    known = {"f": "Mül"}
+    plan = merged(base, "Müller", "Mül", shown_otherwise=known)
+    assert [item.reason for item in plan.held] == ["shown_otherwise"]
+    assert plan.settled == base
+    assert not plan.to_espocrm
+    other = merged(base, "Müller", "Meier", shown_otherwise=known)
+    assert other.to_espocrm == {"f": "Meier"}
+
+
+def test_a_difference_that_was_said_already_is_not_said_again_in_another_form() -> None:
+    base = {"f": Pair("Schmidt", "Müller")}
+    plan = merged(base, "Schmidt", "MÜLLER", is_edited=False)
+    assert plan == Merge(settled=base)
+
+
+def test_a_value_that_was_stored_otherwise_may_come_to_be_as_it_was_sent() -> None:
+    base = {"f": Pair("Müller", "MÜLLER")}
+    plan = merged(base, "Müller", "Müller", is_edited=False)
+    assert plan == Merge(settled={"f": Pair("Müller", "Müller")})
+
+
+def test_what_gives_way_in_an_edited_record_is_a_conflict_at_the_first_comparison() -> (
+    None
+):
+    assert merged({}, "a", "b", is_edited=True).conflicts == (
+        Conflict("f", "espocrm", "a", "b"),
+    )
+    for options in ({}, {"is_edited": False}):
+        plan = merged({}, "a", "b", **options)
+        assert (plan.to_advoware, plan.conflicts) == ({"f": "a"}, ())
+    assert merged({}, "a", None, is_edited=True).conflicts == ()
+    assert merged({}, None, "b", is_edited=True).to_espocrm == {"f": "b"}
+
+
+@pytest.mark.parametrize(
+    ("settled", "shown", "is_whole"),
+    [
+        ({"f": Pair("a", "b")}, {"f": "b"}, True),
+        ({"f": Pair("a", "b")}, {"f": "b", "g": "not in EspoCRM"}, True),
+        ({"f": Pair("a", "a")}, {"f": "b"}, False),
+        ({"f": Pair("a", "a")}, {}, False),
+        ({"f": Pair("a", "a")}, {"f": Unknown("b")}, False),
+        ({"f": Pair("a", Unknown("b"))}, {"f": Unknown("b")}, True),
+    ],
+)
+def test_a_base_is_of_a_version_if_it_holds_all_that_this_shows(
+    settled: dict[str, Pair], shown: dict[str, Any], is_whole: bool
+) -> None:
+    for last in ({}, version_member({}, settled, shown, "R1")):
+        member = version_member(last, settled, shown, "R2")
+        assert is_version(member, "R2") is is_whole
+        assert not is_version(member, "R1")
+    assert version_member({}, settled, shown, None) == {}
+    assert not is_version({}, None)
+
+
+def test_a_base_is_of_the_same_version_until_it_says_something_else_of_it() -> None:
+    agreed = {"f": Pair("a", "a")}
+    member = version_member({}, agreed, {"f": "a"}, "R1")
+    stored = {**base_to_json(agreed), **member}
+
+    same = version_member(stored, {"f": Pair("b", "a")}, {"f": "odd"}, "R1")
+    assert is_version(same, "R1")
+
+    changed = version_member(stored, {"f": Pair("b", "odd")}, {"f": "odd"}, "R1")
+    assert not is_version(changed, "R1")
+    later = version_member(changed, agreed, {"f": "a"}, "R1")
+    assert not is_version(later, "R1")
 
 
 def test_a_settled_difference_stays_until_a_side_changes() -> None:

@@ -1,10 +1,10 @@
 """The fields of a linked Adresse: what is merged, what waits for a person, and what became of a write. Pure.
 
 Stored in a `SyncState`: ``base`` holds a pair per comparable field (`services.values.merge`) and, beside the pairs,
-``standardAnschrift`` (bool), ``isActive`` (bool, what the CAdressen shows last) and ``anschrift`` (the printed block as
-last observed). ``rejected`` holds what differs and waits for a person: ``{field: {"espocrm", "advoware", "since",
-"reason"}}`` with a reason of `services.vmh_sync.adressen.problems`; besides fields there are ``anschrift``,
-``isActive`` and ``gone``.
+``standardAnschrift`` (bool), ``isActive`` (bool, what the CAdressen shows last), ``anschrift`` (the printed block as
+last observed) and ``version`` (`services.values.merge.is_version`). ``rejected`` holds what differs and waits for a
+person: ``{field: {"espocrm", "advoware", "since", "reason"}}`` with a reason of
+`services.vmh_sync.adressen.problems`; besides fields there are ``anschrift``, ``isActive`` and ``gone``.
 """
 
 from __future__ import annotations
@@ -40,9 +40,12 @@ from services.values.merge import (
     compare_after_write,
     held_by_advoware,
     is_same,
+    is_version,
     merge,
     only,
     pair_to_json,
+    value_from_json,
+    version_member,
     without,
 )
 from services.vmh_sync.result import Direction
@@ -75,6 +78,7 @@ class FieldPlan:
     Attributes:
         espocrm, advoware: what both sides say.
         base: what they held when they were last settled.
+        stored: the same as it was stored, with what stands beside the pairs.
         plan: the merge of these.
         known: the values that Advoware has, as far as is known.
         hidden: the fields that Advoware does not show so that we understand them; ``advoware`` is what it showed last.
@@ -94,6 +98,7 @@ class FieldPlan:
     addressee: str | None = None
     old_block: str | None = None
     settled: Mapping[str, Pair] = field(default_factory=dict)
+    stored: Mapping[str, Any] = field(default_factory=dict)
     waiting: Waiting = field(default_factory=dict)
 
     def block(self, names: Iterable[str]) -> str | None:
@@ -135,7 +140,8 @@ def plan_fields(
         read.base,
         read.espocrm,
         read.advoware,
-        was_edited=not read.base and _is_older_copy(row, adresse),
+        is_edited=_is_edited(row, adresse, state, read.base),
+        shown_otherwise=_shown_otherwise(state),
         unfit=unfit,
     )
     to_espocrm: Mapping[str, Value] = {}
@@ -157,6 +163,7 @@ def plan_fields(
         addressee=addressee_of(beteiligter),
         old_block=old_block,
         settled=settled,
+        stored=state.base,
         waiting={
             **_hidden_entries(read, state, now),
             **_still_waiting(state, adresse, settled),
@@ -169,6 +176,38 @@ def plan_fields(
     if _hides(merged, adresse, state):
         return _put_off(merged, state, now)
     return _with_block(merged, state, now)
+
+
+def _is_edited(
+    row: Record, adresse: Record, state: SyncState, base: Mapping[str, Pair]
+) -> bool | None:
+    """Whether the Adresse was edited since the two were settled, or the CAdressen was made of it; None if not known.
+
+    After an erasure the base holds only marks of values, which cannot be compared.
+    """
+    if not base and _is_older_copy(row, adresse):
+        return True
+    if state.erased_at is None and is_version(state.base, adresse.get("rowId")):
+        return False
+    return None
+
+
+def _shown_otherwise(state: SyncState) -> dict[str, Value]:
+    """What Advoware showed when it was held as no edit."""
+    shown = {}
+    for name, item in state.rejected.items():
+        if item.get("reason") == "shown_otherwise":
+            shown[name] = value_from_json(item["advoware"])
+    return shown
+
+
+def version_of(
+    stored: Mapping[str, Any], settled: Mapping[str, Pair], adresse: Record
+) -> dict[str, Any]:
+    """The member of the base for the version of an Adresse; see `version_member`."""
+    shown = _mapper.comparable_from_advoware(adresse)
+    _read_further_lines(shown, dict(settled), _mapper.unsaid(adresse))
+    return version_member(stored, settled, shown, adresse.get("rowId"))
 
 
 def _unfit_of(row: Record, read: _Reading) -> Unfit:

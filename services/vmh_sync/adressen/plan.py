@@ -16,7 +16,7 @@ from typing import Any
 from services.adressen_mapper import FIELDS, LABEL_LENGTH, AdressenMapper, has_content
 from services.core.foreign_text import shortened
 from services.values.address_block import BLOCK, block_label, lines_of
-from services.values.merge import Side, base_to_json, without
+from services.values.merge import VERSION, Side, base_to_json, without
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
     after_create,
@@ -25,6 +25,7 @@ from services.vmh_sync.adressen.fields import (
     is_field,
     observed_block,
     plan_fields,
+    version_of,
 )
 from services.vmh_sync.adressen.match import (
     ENTITY_TYPE,
@@ -463,7 +464,9 @@ def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
     """The action with what it remembers of its fields replaced."""
     state = action.state
     base = base_to_json(fields.settled)
-    base.update(without(state.base, FIELDS))
+    base.update(without(state.base, {*FIELDS, VERSION}))
+    if action.adresse is not None:
+        base.update(version_of(fields.stored, fields.settled, action.adresse))
     rejected = {**_of_whole(state.rejected), **fields.waiting}
     settled = replace(state, base=base, rejected=rejected)
     return replace(action, fields=fields, state=settled)
@@ -573,6 +576,7 @@ def link_created(
         MAIN: is_main,
         "isActive": True,
         BLOCK: observed_block(adresse, state),
+        **version_of({}, settled, adresse),
     }
     label = _mapper.label(espocrm) or _mapper.label_of(adresse)
     change = _line_of_create(side, label, name_of(row))

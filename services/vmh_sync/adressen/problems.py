@@ -5,6 +5,7 @@ The words for reasons (`address_...` in `services.vmh_sync.problem_texts.adresse
 so), ``value_refused`` and ``value_refused_espocrm`` (answered with a refusal), ``unknown_espocrm`` and
 ``unknown_advoware`` (what that side says is not known to the other), ``too_long_advoware`` and ``too_long_espocrm``,
 ``altered_advoware`` and ``altered_espocrm`` (stored differently there), ``missing`` (one side does not show the field),
+``shown_otherwise`` (Advoware shows something else and was not edited),
 ``block`` (the printed block was written by hand).
 """
 

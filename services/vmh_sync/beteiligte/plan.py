@@ -35,6 +35,7 @@ from services.values.merge import (
     Value,
     base_from_json,
     is_same,
+    is_version,
     merge,
     only,
     pair_from_json,
@@ -74,6 +75,7 @@ _CATALOGUE_WORD: Mapping[tuple[str, Side], str] = {
     ("undecided", "espocrm"): "undecided",
     ("erased", "espocrm"): "erased",
     ("erased", "advoware"): "erased",
+    ("shown_otherwise", "advoware"): "shown_otherwise",
 }
 _WORD_OF_MISSING_FIELD: Mapping[Side, str] = {
     "espocrm": "field_not_in_advoware",
@@ -94,6 +96,7 @@ OWN_KINDS = (
     "number_taken",
     "permanently_failed",
     "readonly_field_conflict",
+    "shown_otherwise",
     "somebody_else",
     "undecided",
 )
@@ -283,6 +286,8 @@ def plan_master_data(observed: Observation, mapper: BeteiligteMapper) -> Merge:
         mapper.comparable_from_espocrm(observed.espo),
         mapper.comparable_from_advoware(observed.advo),
         first_winner=_newer_side(observed),
+        is_edited=_is_edited(observed),
+        shown_otherwise=_shown_otherwise(observed),
         unfit=mapper.unfit(observed.espo),
     )
     return _with_fields_of_new_kind(observed, plan, mapper)
@@ -477,6 +482,31 @@ def base_of(observed: Observation) -> dict[str, Pair]:
     if state is None or state.advoware_id != str(observed.advo.get("betNr")):
         return {}
     return base_from_json(state.base)
+
+
+def _is_edited(observed: Observation) -> bool | None:
+    """False if the Beteiligter has the version and shows no other time than when he was settled as a whole, else None.
+
+    After an erasure the base holds only marks of values, which cannot be compared.
+    """
+    state = observed.state
+    if state is None or state.erased_at is not None:
+        return None
+    changed_at = parse_change_time(observed.advo.get("geaendertAm"))
+    if changed_at not in {None, state.advoware_changed_at}:
+        return None
+    if is_version(state.base, observed.advo.get("rowId")):
+        return False
+    return None
+
+
+def _shown_otherwise(observed: Observation) -> dict[str, Value]:
+    """What Advoware showed when it was held as no edit."""
+    shown = {}
+    for name, item in _known_standing(observed).items():
+        if item.reason == "shown_otherwise":
+            shown[name] = item.pair.advoware
+    return shown
 
 
 def _newer_side(observed: Observation) -> Side | None:

@@ -163,6 +163,19 @@ TEXTS: Mapping[str, Text] = {
             "Bleibt es dabei: die Felder in beiden Programmen von Hand angleichen und den Administrator informieren.",
         ),
     ),
+    "address_shown_otherwise": Text(
+        "ADR-23",
+        "Advoware zeigt eine Adresse anders als bisher: {adresse}",
+        "Advoware zeigt die unten genannten Felder anders als beim letzten Abgleich, obwohl dort seither niemand etwas "
+        "geändert hat. Das gilt nicht als Änderung: in EspoCRM bleibt der bisherige Wert stehen.",
+        (
+            OPEN_BETEILIGTER,
+            _ADDRESS_TAB,
+            "Die unten genannten Felder prüfen („alt“ steht in Advoware, „neu“ in EspoCRM).",
+            "Stimmt der Wert in Advoware nicht: ihn dort berichtigen und speichern.",
+            "Stimmt er: ihn auch in EspoCRM eintragen.",
+        ),
+    ),
     "address_block": Text(
         "ADR-14",
         "Anschrift zum Drucken in Advoware von Hand anpassen: {adresse}",

@@ -89,6 +89,19 @@ TEXTS: Mapping[str, Text] = {
         ),
         "In EspoCRM anders gespeichert: {value}",
     ),
+    "shown_otherwise": Text(
+        "BET-24",
+        "Advoware zeigt eine Angabe anders als bisher: {subject}",
+        "Advoware zeigt die unten genannten Felder anders als beim letzten Abgleich, obwohl dort seither niemand etwas "
+        "geändert hat. Das gilt nicht als Änderung: in EspoCRM bleibt der bisherige Wert stehen.",
+        (
+            OPEN_BETEILIGTER,
+            "Die unten genannten Felder prüfen („alt“ steht in Advoware, „neu“ in EspoCRM).",
+            "Stimmt der Wert in Advoware nicht: ihn dort berichtigen und speichern.",
+            "Stimmt er: ihn auch in EspoCRM eintragen.",
+        ),
+        "In Advoware anders als bisher: {value}",
+    ),
     "value_replaced": Text(
         "BET-23",
         "Ersetzten Wert prüfen: {subject}",
