@@ -48,6 +48,8 @@ SHOWN = [
     if not (entity == "CAdressen" and form["how"] == "null")
     and not (field == "adressen[].plz" and form["how"] in {"upper", "ascii"})
 ]
+#: The path of a write, and a field that Advoware refuses in it.
+REFUSED = [("Beteiligte", "name"), ("Adressen", "adressen[].ort")]
 #: Advoware refuses a record that is written so.
 NO_NAME = {"null", "empty_text"}
 OTHER_VALUES = {
@@ -120,6 +122,15 @@ async def open_tasks(office: Office) -> list[str]:
     """The names of the tasks that are not done."""
     tasks = await office.tasks()
     return [task["name"] for task in tasks if task["status"] == "Not Started"]
+
+
+async def edit_what_is_refused(office: Office, path: str, field: str) -> None:
+    """A user enters something in EspoCRM that Advoware does not take."""
+    body = {"message": f"{field.rpartition('.')[2]} ist gesperrt"}
+    await office.fault(office.advoware, method="PUT", path=path, status=400, body=body)
+    entity, attribute = next(item[1:3] for item in FIELDS if item[0] == field)
+    (record,) = office.records(entity)
+    await office.edit(entity, record["id"], **{attribute: "Schmidt"})
 
 
 def other_value(office: Office, betnr: int, other: str) -> str:
@@ -347,28 +358,13 @@ async def test_a_user_who_saves_something_else_in_advoware_does_not_make_it_an_e
     assert await open_tasks(office) == []
 
 
-@pytest.mark.parametrize(
-    ("entity", "attribute", "path", "field", "shown"),
-    [
-        ("CBeteiligte", "lastName", "Beteiligte", "name", "name"),
-        ("CAdressen", "adresseCity", "Adressen", "ort", "adressen[].ort"),
-    ],
-)
+@pytest.mark.parametrize(("path", "shown"), REFUSED)
 async def test_a_value_that_waits_for_a_user_still_waits_afterwards(
-    office: Office,
-    person: tuple[str, int],
-    entity: str,
-    attribute: str,
-    path: str,
-    field: str,
-    shown: str,
+    office: Office, person: tuple[str, int], path: str, shown: str
 ) -> None:
     """Advoware has refused it; then it shows its own in another form, and as before again."""
     entity_id, _ = person
-    refused = {"status": 400, "body": {"message": f"{field} ist gesperrt"}}
-    await office.fault(office.advoware, method="PUT", path=path, **refused)
-    (record,) = office.records(entity)
-    await office.edit(entity, record["id"], **{attribute: "Schmidt"})
+    await edit_what_is_refused(office, path, shown)
     await office.sync(entity_id)
     await office.no_faults()
     waiting = await open_tasks(office)
@@ -385,29 +381,14 @@ async def test_a_value_that_waits_for_a_user_still_waits_afterwards(
     assert typed(office)[shown] == "Schmidt"
 
 
-@pytest.mark.parametrize(
-    ("entity", "attribute", "path", "field", "shown"),
-    [
-        ("CBeteiligte", "lastName", "Beteiligte", "name", "name"),
-        ("CAdressen", "adresseCity", "Adressen", "ort", "adressen[].ort"),
-    ],
-)
+@pytest.mark.parametrize(("path", "shown"), REFUSED)
 async def test_what_is_refused_while_it_is_shown_otherwise_stops_nothing_later(
-    office: Office,
-    person: tuple[str, int],
-    entity: str,
-    attribute: str,
-    path: str,
-    field: str,
-    shown: str,
+    office: Office, person: tuple[str, int], path: str, shown: str
 ) -> None:
     entity_id, betnr = person
     await show(office, shown, {"how": "cut", "to": 4})
     await office.sync(entity_id)
-    refused = {"status": 400, "body": {"message": f"{field} ist gesperrt"}}
-    await office.fault(office.advoware, method="PUT", path=path, **refused)
-    (record,) = office.records(entity)
-    await office.edit(entity, record["id"], **{attribute: "Schmidt"})
+    await edit_what_is_refused(office, path, shown)
     await office.sync(entity_id)
     await office.sync(entity_id)
     await office.no_faults()
