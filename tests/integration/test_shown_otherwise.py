@@ -447,3 +447,51 @@ async def test_after_an_erasure_no_mark_of_a_value_is_written(
     await office.sync(entity_id)
 
     assert not has_sealed([office.in_advoware(betnr), *office.records("CBeteiligte")])
+
+
+COMPANY = {
+    "firstName": None,
+    "lastName": None,
+    "salutationName": None,
+    "rechtsform": "GmbH",
+    "firmenname": "Muster GmbH",
+    "registergericht": "Hannover",
+    "handelsregisterNummer": "hrb 12345",
+}
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "attribute", "form"),
+    [
+        (PERSON, "geburtsdatum", "dateOfBirth", {"how": "null"}),
+        (
+            PERSON,
+            "geburtsdatum",
+            "dateOfBirth",
+            {"how": "value", "to": "1999-01-01T00:00:00"},
+        ),
+        (PERSON, "name", "lastName", {"how": "pad", "to": 120}),
+        (COMPANY, "name", "firmenname", {"how": "cut", "to": 3}),
+        (COMPANY, "registergericht", "registergericht", {"how": "null"}),
+        (COMPANY, "rechtsform", "rechtsform", {"how": "null"}),
+    ],
+)
+async def test_other_fields_are_left_alone_as_well(
+    office: Office,
+    record: dict[str, Any],
+    field: str,
+    attribute: str,
+    form: dict[str, Any],
+) -> None:
+    entity_id, _ = await office.linked_person(**record)
+    await office.sync(entity_id)
+    await show(office, field, form)
+    await office.sync(entity_id)
+    await assert_rests(office, entity_id)
+    assert (await office.in_espocrm(entity_id))[attribute] == record[attribute]
+
+    await office.no_faults()
+    await office.sync(entity_id)
+    await assert_rests(office, entity_id)
+    assert (await office.in_espocrm(entity_id))[attribute] == record[attribute]
+    assert await open_tasks(office) == []
