@@ -191,7 +191,8 @@ class AdvowareEntry:
     """An entry of Advoware's list that takes part.
 
     ``tlf`` is as read, None if it cannot be read; ``text`` is the user's part of ``bemerkung``, which is not written
-    if ``has_note`` is False because it is unknown what it holds.
+    if ``has_note`` is False because it is unknown what it holds. ``stored`` is what Advoware has made of ``tlf`` when
+    we sent it along with our marker, None if it holds it.
     """
 
     id: int
@@ -202,6 +203,7 @@ class AdvowareEntry:
     text: str
     key: Key
     has_note: bool = True
+    stored: str | None = None
 
     @property
     def written(self) -> str:

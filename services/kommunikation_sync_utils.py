@@ -4,7 +4,8 @@ Observe both records and the base, plan (`services.vmh_sync.kommunikation.plan`)
 stops the others. Nothing is lost or done twice when a run breaks off, because the base never says more than is true:
 
 * before the first request, a value that is about to be lost in Advoware is stored, and reported by every run until one
-  comes to its end; and so are the values that are about to be created or written on either side;
+  comes to its end; and so are the values that are about to be created or written on either side, and those of Advoware
+  that are sent along with our marker before EspoCRM holds them;
 * after the requests to Advoware the base is stored as far as it is true then: EspoCRM's values that Advoware has taken;
 * what waits for EspoCRM (values from Advoware) is in `PartResult.states`, which the caller stores after its PUT.
 
@@ -61,13 +62,16 @@ from services.values.sealed import has_sealed
 from services.vmh_sync.kommunikation.memory import (
     Memory,
     NotTaken,
+    distinct,
     fingerprint_after,
     has_unreported,
+    is_sent_along,
     read_memory,
     shown_values,
 )
 from services.vmh_sync.kommunikation.outcome import (
     Applied,
+    marker_change,
     note_row_id,
     planned_links,
     posts,
@@ -270,7 +274,7 @@ class KommunikationSyncManager:
         except NotFound:
             return []
         known = [line for line in stored.base["lost"] if not has_sealed(line)]
-        return list(_unreported(known, advo))
+        return [_as_it_is(line, advo) for line in _unreported(known, advo)]
 
     async def _plan(
         self, espo: Record, advo: Record, memory: Memory, options: Mapping[str, bool]
@@ -532,7 +536,8 @@ class KommunikationSyncManager:
         """What has to be stored before the first request: what may be lost, created or written."""
         memory = run.before
         run.unreported = _unreported(memory.lost, run.advo)
-        lost = (*run.unreported, *map(_line, _losses(run.plan)))
+        lines = map(_line, [*_losses(run.plan), *_sent_along(run.plan)])
+        lost = distinct([*run.unreported, *lines])
         new = posts(run.plan)
         posted_at = memory.posted_at
         if new:
@@ -583,7 +588,8 @@ class KommunikationSyncManager:
         plan = run.plan
         applied = run.applied
         changes = [*plan.changes, *applied.changes]
-        lines = (*run.unreported, *map(_line, changes))
+        unreported = [_as_it_is(line, run.advo) for line in run.unreported]
+        lines = distinct([*unreported, *map(_line, changes)])
         final = _final_memory(run)
         problems: dict[str, Problem] = {}
         standing = []
@@ -736,9 +742,11 @@ def _shows_nothing(espo: Record, advo: Record) -> bool:
 
 def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
     espocrm = read_espocrm(espo)
+    advoware = read_advoware(advo)
+    entered = [memory.as_entered(entry, espocrm) for entry in advoware.entries]
     return Observation(
         espocrm,
-        read_advoware(advo),
+        replace(advoware, entries=tuple(entered)),
         memory.links,
         first_sync=not memory.complete,
         posted=memory.posted,
@@ -771,6 +779,24 @@ def _unreported(lost: Iterable[Record], advo: Record) -> tuple[Record, ...]:
         if values.get(line["id"]) != line["old"]:
             unreported.append(line)
     return tuple(unreported)
+
+
+def _as_it_is(line: Record, advo: Record) -> Record:
+    """A line of the audit; one of a value that was sent along says what is there now."""
+    if not is_sent_along(line):
+        return line
+    entry = entries_by_id(advo).get(line["id"])
+    stored = entry.written if entry else ""
+    return {**line, "new": stored or None}
+
+
+def _sent_along(plan: Plan) -> list[Change]:
+    """Values of Advoware that go back with our marker before EspoCRM holds them."""
+    changes = []
+    for write in plan.writes:
+        if write.change is None and write.entry_id in plan.awaiting_espocrm:
+            changes.append(marker_change(write, write.tlf))
+    return changes
 
 
 def _losses(plan: Plan) -> list[Change]:
@@ -895,10 +921,13 @@ def _after_writes(run: _Run) -> Memory:
     links = planned_links(
         run.plan, run.ahead, run.applied, undone=run.plan.awaiting_espocrm
     )
+    lost = run.ahead.lost
+    if run.reread:  # what became of them is known
+        lost = tuple(line for line in lost if not is_sent_along(line))
     return replace(
         run.ahead,
         links=links,
-        lost=(*run.ahead.lost, *map(_line, run.applied.altered)),
+        lost=distinct([*lost, *map(_line, run.applied.altered)]),
         posted=unconfirmed_posts(run.plan, run.applied),
         refused=_refused_values(run),
         not_taken=_not_taken(run),
@@ -954,13 +983,18 @@ def _not_taken(run: _Run) -> dict[Family, NotTaken]:
 
 
 def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
-    """What is reported of values that were emptied in Advoware, and of rows that cannot be addressed."""
+    """What is reported of values that were emptied or altered in Advoware, and of rows that cannot be addressed."""
     notices = []
     for line in lines:
         is_emptied = line["side"] == "advoware" and line["new"] is None
-        if line["case"] == "Var4" and is_emptied:
+        if line["case"] == "Var4" and is_emptied and line.get("conflict"):
             _, _, kind = line["field"].rpartition(".")
             notices.append(Notice("kom_reverted", kind, line["old"], line["id"]))
+    for line in filter(is_sent_along, run.unreported):
+        # Whether Advoware or a person has changed it since is not known.
+        _, _, kind = line["field"].rpartition(".")
+        now = _as_it_is(line, run.advo)["new"]
+        notices.append(Notice("kom_altered", kind, line["old"], line["id"], now))
     for place in run.observed.advoware.odd:
         row = f"Zeile {place}"
         notices.append(Notice("kom_odd_row", "phone", row, is_standing=True))

@@ -915,6 +915,66 @@ async def test_a_copy_of_a_series_with_changed_occurrences_is_put_back_and_keeps
     assert {event.resource["id"] for event in kept} >= {f"{series}_20260219T090000Z"}
 
 
+GUESTS = [{"email": "mandant@example.com"}, {"email": "zeuge@example.com"}]
+ONE_REMINDER = {"method": "popup", "minutes": 20}
+REMINDERS = {"useDefault": False, "overrides": [ONE_REMINDER]}
+
+#: What a person may have set for a series, and what Google takes of it for the event in its place.
+SET_BY_A_PERSON = {
+    "guests": ({"attendees": GUESTS}, {}),
+    "guests and a colour": (
+        {"attendees": GUESTS, "colorId": "7", "reminders": REMINDERS},
+        {"colorId": "7", "reminders": REMINDERS},
+    ),
+    "a colour that is no more": ({"colorId": "24"}, {}),
+    "guests and a colour that is no more": (
+        {"attendees": GUESTS, "colorId": "24", "reminders": REMINDERS},
+        {},
+    ),
+    "too many reminders": (
+        {"reminders": {"useDefault": False, "overrides": [ONE_REMINDER] * 6}},
+        {},
+    ),
+    "nothing that is refused": (
+        {"colorId": "7", "reminders": REMINDERS},
+        {"colorId": "7", "reminders": REMINDERS},
+    ),
+}
+
+
+@pytest.mark.parametrize("happening", ["deleted", "occurrence moved"])
+@pytest.mark.parametrize("found", SET_BY_A_PERSON.values(), ids=SET_BY_A_PERSON)
+@in_haste
+async def test_a_series_is_put_back_without_what_google_refuses_of_its_settings(
+    office: CalendarOffice, found: tuple[dict[str, Any], dict[str, Any]], happening: str
+) -> None:
+    settings, taken = found
+    fr_nr = office.termin(**SERIES, turnusArt=2)
+    await office.sync()
+    series = office.copy(fr_nr)["id"]
+    if happening == "occurrence moved":
+        office.change_event(
+            f"{series}_20260219T090000Z", **timed("2026-02-20", "10:00", "11:00")
+        )
+        office.change_termin(fr_nr, uhrzeitVon="14:00:00", uhrzeitBis="15:00:00")
+    office.set_beside(series, **settings)
+    if happening == "deleted":
+        office.delete_event(series)
+
+    summary = await office.sync()
+
+    assert (summary.result, summary.errors) == ("changed", [])
+    copy = office.copy(fr_nr)
+    assert copy["id"] != series
+    names = ("attendees", "colorId", "reminders")
+    shown = {name: copy[name] for name in names if copy.get(name)}
+    assert shown == {"reminders": {"useDefault": True}, **taken}
+    *_, line = await office.audit("recreated", "replaced")
+    assert ("without" in line["reason"]) is (taken != settings)
+    await office.sync()
+    assert (office.writes(), len(office.events("SB"))) == ([], 1)
+
+
 @in_haste
 async def test_a_series_born_in_google_keeps_its_changed_occurrences_and_syncs_its_texts(
     office: CalendarOffice,

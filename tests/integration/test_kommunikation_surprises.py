@@ -9,7 +9,7 @@ from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, link
 from watched_journal import WatchedJournal
 
 from services.advoware_service import AdvowareService
-from services.core.errors import ValidationFailed
+from services.core.errors import Forbidden, ValidationFailed
 from services.espocrm import EspoCRMAPI
 from services.kommunikation_sync_utils import (
     ENTITY_TYPE,
@@ -523,6 +523,166 @@ async def test_a_value_that_advoware_alters_when_its_note_is_written_arrives_who
         (line["old"], line["new"]) for line in result.changes
     ]
     await firm.assert_settled(standing=result.standing)
+
+
+@pytest.mark.parametrize("to_advoware", [False, True])
+async def test_a_value_that_advoware_empties_or_does_not_put_into_a_slot_stays_in_espocrm(
+    linked: Firm, to_advoware: bool
+) -> None:
+    await linked.espo_phones("+495112222")  # the first entry becomes a slot
+    await linked.sync()
+    linked.stores(field="tlf", how="value", to="")
+    await linked.espo_phones("+495112222", "+4951188887777")
+    options: dict[str, Any] = {"direction": "to_advoware"} if to_advoware else {}
+
+    result = await linked.sync(**options)
+
+    for _ in range(3):
+        assert await linked.phones() == ["+495112222", "+4951188887777"]
+        assert linked.values() == ["", "+495112222"]
+        assert reasons(result) == [("kom_not_taken", "+4951188887777")]
+        linked.calls()
+        result = await linked.sync(**options)
+        assert not [call for call in linked.calls() if not call.startswith("GET")]
+
+    linked.advoware.faults.clear()
+    await linked.espo_phones("+495112222", "+4951188886666")
+    result = await linked.sync(**options)
+    assert (linked.values(), reasons(result)) == (["+4951188886666", "+495112222"], [])
+    await linked.assert_settled()
+
+
+#: What a person enters in Advoware, what Advoware makes of it with our marker, and what EspoCRM shall hold.
+SENT_ALONG: dict[str, tuple[Row, Row, str, str]] = {
+    "a number is cut": (
+        {"tlf": "0511 12345678", "kommKz": 1},
+        {"how": "cut", "to": 9},
+        "0511 1234",
+        "+4951112345678",
+    ),
+    "a number is emptied": (
+        {"tlf": "0511 12345678", "kommKz": 1},
+        {"how": "value", "to": ""},
+        "",
+        "+4951112345678",
+    ),
+    "a mail address is cut": (
+        {"tlf": "Neu@example.de", "kommKz": 4},
+        {"how": "cut", "to": 5},
+        "Neu@e",
+        "Neu@example.de",
+    ),
+    "a mail address gets another domain": (
+        {"tlf": "Neu@example.de", "kommKz": 4},
+        {"how": "value", "to": "Neu@example.invalid"},
+        "Neu@example.invalid",
+        "Neu@example.de",
+    ),
+}
+
+
+@pytest.fixture(params=["new", "changed"])
+async def entered(
+    request: pytest.FixtureRequest, firm: Firm, sent_along: tuple[Row, Row, str, str]
+) -> Firm:
+    """A person has entered a value in Advoware, or changed one there; Advoware alters it when our marker is written."""
+    entry, alteration, _, _ = sent_along
+    if request.param == "changed":
+        before = {4: "alt@example.de", 1: "0511 9999"}[entry["kommKz"]]
+        await firm.advo_edit({**entry, "tlf": before})
+        await firm.sync()
+        entry = {"id": firm.entries()[0]["id"], "tlf": entry["tlf"]}
+    await firm.advo_edit(entry)
+    firm.stores(field="tlf", **alteration)
+    return firm
+
+
+@pytest.fixture(params=SENT_ALONG.values(), ids=SENT_ALONG)
+def sent_along(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+async def in_espocrm(firm: Firm) -> list[str]:
+    return [*await firm.phones(), *await firm.mails()]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_a_value_that_advoware_alters_with_our_marker_arrives_whole_after_espocrm_has_failed(
+    entered: Firm, sent_along: tuple[Row, Row, str, str], failures: int
+) -> None:
+    entry, _, stored, whole = sent_along
+    fault(entered.espocrm, method="PUT", path=ID, status=403, count=failures)
+    for _ in range(failures):
+        with pytest.raises(Forbidden):
+            await entered.sync()
+
+    result = await entered.sync()
+
+    assert (entered.values(), await in_espocrm(entered)) == ([stored], [whole])
+    assert reasons(result) == [("kom_altered", whole)]
+    altered = [line for line in result.changes if line["side"] == "advoware"]
+    assert [(line["old"], line["new"]) for line in altered] == [
+        (entry["tlf"], stored or None)
+    ]
+    await entered.assert_settled(standing=result.standing)
+
+
+async def test_an_edit_after_a_value_was_altered_with_our_marker_counts(
+    entered: Firm, sent_along: tuple[Row, Row, str, str]
+) -> None:
+    entry, _, _, _ = sent_along
+    fault(entered.espocrm, method="PUT", path=ID, status=403)
+    with pytest.raises(Forbidden):
+        await entered.sync()
+    entered.advoware.faults.clear()
+    typed = {1: ("0511 7777", "+495117777"), 4: ("ab@example.de", "ab@example.de")}
+    value, expected = typed[entry["kommKz"]]
+    await entered.advo_edit({"id": entered.entries()[0]["id"], "tlf": value})
+
+    result = await entered.sync()
+
+    assert (entered.values(), await in_espocrm(entered)) == ([value], [expected])
+    assert reasons(result) == []
+    await entered.assert_settled()
+
+
+async def test_a_value_that_espocrm_takes_without_answering_is_not_brought_again(
+    entered: Firm, sent_along: tuple[Row, Row, str, str]
+) -> None:
+    _, _, stored, whole = sent_along
+    fault(entered.espocrm, method="PUT", path=ID, status=403, when="after")
+    with pytest.raises(Forbidden):
+        await entered.sync()
+
+    result = await entered.sync()
+
+    assert (entered.values(), await in_espocrm(entered)) == ([stored], [whole])
+    assert reasons(result) == [("kom_altered", whole)]
+    await entered.assert_settled(standing=result.standing)
+
+
+async def test_a_value_that_was_altered_with_our_marker_before_a_crash_is_reported(
+    entered: Firm, sent_along: tuple[Row, Row, str, str]
+) -> None:
+    """Whether Advoware or a person has changed it then, is not known."""
+    entry, _, stored, _ = sent_along
+
+    def away_after_the_request(call: dict[str, Any]) -> None:
+        if call["method"] == "PUT":
+            whole = f"/Beteiligte/{entered.betnr}$"
+            fault(entered.advoware, method="GET", path=whole, status=403)
+
+    entered.advoware.journal = WatchedJournal(away_after_the_request)
+    with pytest.raises(Forbidden):
+        await entered.sync()
+    assert entered.values() == [stored]
+    entered.advoware.journal = WatchedJournal(lambda call: None)
+
+    result = await entered.sync()
+
+    assert ("kom_altered", entry["tlf"]) in reasons(result)
+    lines = [(line["old"], line["new"]) for line in result.changes]
+    assert (entry["tlf"], stored or None) in lines
 
 
 # -- notes ----------------------------------------------------------------------------------------------------------

@@ -126,6 +126,13 @@ class CalendarOffice(CalendarWorld):
             PERSON, calendar, events.get(calendar, event_id), changes, patch=True
         )
 
+    def set_beside(self, event_id: str, kuerzel: str = "SB", **fields: Any) -> None:
+        """Beside its content an event has these fields, also such as no one may set any more."""
+        self.now += timedelta(seconds=1)
+        calendar = self.calendar(kuerzel)
+        assert calendar is not None
+        self.google.world.events.get(calendar, event_id).content.fields.update(fields)
+
     def delete_event(self, event_id: str, kuerzel: str = "SB") -> None:
         """A person deletes an event, or one occurrence of a series."""
         calendar = self.calendar(kuerzel)

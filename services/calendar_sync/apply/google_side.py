@@ -36,7 +36,7 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.provider import SYSTEM
 from services.calendar_sync.view import PlanSettings
-from services.core.errors import Conflict, Forbidden, NotFound
+from services.core.errors import Conflict, Forbidden, NotFound, ValidationFailed
 
 #: Ids under which Google inserts events. Its own may look otherwise: those of imported events begin with ``_``.
 INSERTABLE_ID = re.compile(r"[a-v0-9]{5,1024}")
@@ -50,6 +50,10 @@ BESIDE_CONTENT = frozenset({"extendedProperties", "visibility"})
 
 #: What a person has set for his copy of an appointment, beside its content: an event in its place gets it as well.
 KEPT = ("colorId", "reminders", "attendees")
+
+#: Of that: what a service account may not set (403 ``forbiddenForServiceAccounts``), unless the domain lets it act for
+#: its users.
+GUESTS = "attendees"
 
 #: Actions that make an event.
 _Making = InsertGoogle | RecreateGoogle | ReplaceGoogle
@@ -90,9 +94,23 @@ class GoogleSide:
     ) -> Saved:
         """Make sure that the event exists, be it for the first time, again, or from a lost attempt.
 
-        ``event_id`` is tried first, then the further ids of the Termin. ``kept`` are fields that it gets beside its
-        content.
+        ``kept`` are fields that it gets beside its content, as far as Google takes them: an appointment must not be
+        missing because of what is set beside it.
         """
+        try:
+            return await self._put_body(action, pair, event_id, kept)
+        except (Forbidden, ValidationFailed):
+            if not kept:
+                raise
+        fewer = _fewer(kept)
+        row, line = await self._put_event(action, pair, event_id, fewer)
+        refused = ", ".join(sorted(kept.keys() - fewer.keys()))
+        return row, replace(line, reason=f"{line.reason}; without {refused}")
+
+    async def _put_body(
+        self, action: _Making, pair: Pair, event_id: str, kept: Json
+    ) -> Saved:
+        """``event_id`` is tried first, then the further ids of the Termin."""
         termin = action.termin
         body = {**self._body(action.event, termin.fr_nr, pair), **kept}
         for candidate in self._ids_from(event_id, termin.fr_nr):
@@ -343,6 +361,13 @@ class GoogleSide:
 
 def _kept(record: Mapping[str, Any]) -> Json:
     return {name: record[name] for name in KEPT if record.get(name)}
+
+
+def _fewer(kept: Json) -> Json:
+    """What to try next of these fields: all but the guests, then none."""
+    if GUESTS in kept:
+        return {name: value for name, value in kept.items() if name != GUESTS}
+    return {}
 
 
 def _only_beside_content(body: Json) -> Json:

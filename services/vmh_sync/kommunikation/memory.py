@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import starmap
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from services.kommunikation_mapper import (
     Key,
     advoware_entries,
     entries_by_id,
+    family_of,
     key_of,
     kommunikation_hash,
     read_espocrm,
@@ -25,6 +26,7 @@ from services.kommunikation_mapper import (
 from services.values.espocrm_query import parse_date_time
 from services.values.kommunikation import Family
 from services.values.merge import SENDING, Side
+from services.values.sealed import has_sealed
 from services.vmh_sync.kommunikation.plan import Base, Link, Plan
 from services.vmh_sync.sending import Sent, pairs_with_sent
 from services.vmh_sync.store import SyncState
@@ -54,7 +56,8 @@ class Memory:
         betnr: the Beteiligter whose entries the links name.
         links: what both sides were settled on, by id of the entry in Advoware.
         complete: whether a sync in both directions has come to its end; until then, what only Advoware has is not new.
-        lost: audit lines of values that were, or were about to be, lost in Advoware, and are not reported yet.
+        lost: audit lines of values that were, or were about to be, lost in Advoware, and are not reported yet; also of
+            those that are sent along with our marker before EspoCRM holds them (`is_sent_along`).
         posted: values whose creation in Advoware was begun without our knowing how it ended.
         posted_at: when, as ISO string; empty if there are none.
         refused: values of EspoCRM that Advoware does not take.
@@ -104,6 +107,21 @@ class Memory:
             stored[SENDING] = dict(self.sending)
         return stored
 
+    def as_entered(self, entry: AdvowareEntry, espocrm: EspoSide) -> AdvowareEntry:
+        """An entry with the value that a person has given it, if Advoware has altered that with our marker.
+
+        Only until EspoCRM holds the value, or the entry has another one again.
+        """
+        for line in self.lost:
+            if not _is_altered(line) or line["id"] != entry.id:
+                continue
+            if entry.is_unknown or entry.written != (line["new"] or ""):
+                continue
+            key = key_of(family_of(entry.komm_kz), line["old"])
+            if not _is_among(espocrm, key):
+                return replace(entry, tlf=line["old"], key=key, stored=entry.written)
+        return entry
+
     def refused_by_espocrm(self, espocrm: EspoSide) -> frozenset[Key]:
         """The values that EspoCRM has refused, unless its array has changed since."""
         keys: set[Key] = set()
@@ -139,6 +157,26 @@ def read_memory(stored: SyncState | None, espo: Record, advo: Record) -> Memory:
         return _read_first_version(base, espo, advo)
     links = _links_with_sent(base, espo, advo)
     return _memory_from_json(betnr, {**base, "links": links})
+
+
+def is_sent_along(line: Record) -> bool:
+    """Whether a line says of a value only that it was about to go back to Advoware with our marker."""
+    return bool(line["old"] == line["new"])
+
+
+def _is_altered(line: Record) -> bool:
+    """Whether a line says that Advoware has altered a value that was sent along with our marker."""
+    is_edit = line.get("conflict") or line["side"] != "advoware"
+    return not is_edit and not is_sent_along(line) and not has_sealed(line)
+
+
+def distinct(lines: Iterable[Record]) -> tuple[Record, ...]:
+    """Lines of the audit, each once."""
+    found: list[Record] = []
+    for line in lines:
+        if line not in found:
+            found.append(line)
+    return tuple(found)
 
 
 def has_unreported(stored: SyncState, betnr: str) -> bool:
@@ -194,8 +232,8 @@ def _holds(entry: AdvowareEntry | None, value: Any) -> bool:
     """Whether an entry of Advoware holds a key (JSON), or nothing for None."""
     if entry is None or entry.is_unknown:
         return False
-    if entry.is_empty:
-        return value is None
+    if value is None:
+        return entry.is_empty
     return bool(list(entry.key) == value)
 
 

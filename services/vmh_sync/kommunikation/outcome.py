@@ -244,24 +244,25 @@ def _verify_value(applied: Applied, write: Write, entry: AdvowareEntry) -> None:
         return  # a user has typed into the entry that we have just emptied
     applied.links[entry.id] = _held_link(write, entry.key, "kom_altered")
     if write.change is None:
-        kind = kind_of(write.komm_kz)
-        sent = write.tlf.strip()
-        applied.altered.append(
-            Change(
-                write.case,
-                "advoware",
-                kind,
-                entry.id,
-                sent,
-                entry.written,
-            )
-        )
+        applied.altered.append(marker_change(write, entry.written))
     _notify(
         applied,
         write,
         entry.id,
         "kom_altered",
         entry.written,
+    )
+
+
+def marker_change(write: Write, stored: str) -> Change:
+    """What a request that only sets the marker makes of its entry's value if Advoware then holds ``stored``."""
+    return Change(
+        write.case,
+        "advoware",
+        kind_of(write.komm_kz),
+        write.entry_id,
+        write.tlf.strip(),
+        stored.strip() or None,
     )
 
 

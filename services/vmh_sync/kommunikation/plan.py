@@ -504,6 +504,8 @@ class _Planner:
         held = self._arrays.find(link.espocrm)
         before = self._observed.base.get(entry.id)
         link = replace(link, unmarked=before is not None and before.unmarked)
+        if entry.stored is not None:
+            link = self._notify_altered(entry, link, entry.stored)
         if held is None or link.espocrm is None:
             self._links[entry.id] = link
             return
@@ -519,6 +521,13 @@ class _Planner:
                 marker,
                 link,
             )
+
+    def _notify_altered(self, entry: AdvowareEntry, link: Link, stored: str) -> Link:
+        """Notify of a value that Advoware holds in another form than a person has entered it; returns the link."""
+        value = espocrm_value(entry.key.family, entry.written)
+        self._notify("kom_altered", entry, value=value, other=stored, is_standing=True)
+        advoware = key_of(entry.key.family, stored)
+        return replace(link, advoware=advoware, held="kom_altered")
 
     def _with_type(self, entry: AdvowareEntry, link: Link, held: EspoEntry) -> Link:
         """Remember EspoCRM's type of a number. Another one than before is reported if it is an edit of this record.
@@ -641,19 +650,27 @@ class _Planner:
 
     def _gone_from_advoware(self) -> None:
         """Var3. Towards Advoware the value counts as new in EspoCRM instead, and is created again."""
-        present = {entry.id for entry in self._observed.advoware.entries}
+        present = {entry.id: entry for entry in self._observed.advoware.entries}
         for entry_id, link in self._observed.base.items():
             held = self._arrays.find(link.espocrm)
             if held is None or held.key in self._agreed:
                 continue
-            is_absent = entry_id not in present
+            entry = present.get(entry_id)
+            is_absent = entry is None
             if is_absent and self._observed.advoware.odd:
                 # Perhaps it is one of the odd rows.
                 self._keep_gone(entry_id, link)
+            elif entry is not None and self._is_emptied_itself(entry, link):
+                self._keep_gone(entry_id, link)
+                self._notify_held(entry, link)
             elif not self._to_advoware:
                 self._remove_gone(entry_id, link, held, is_absent=is_absent)
         if not self._to_advoware:
             self._await_removals()
+
+    def _is_emptied_itself(self, entry: AdvowareEntry, link: Link) -> bool:
+        """Whether Advoware has emptied an entry, or not filled it, when we wrote to it, and it is as it was then."""
+        return entry.is_empty and not link.advoware.value and not self._forced
 
     def _remove_gone(
         self, entry_id: int, link: Link, held: EspoEntry, *, is_absent: bool
@@ -851,7 +868,9 @@ class _Planner:
         return [
             entry
             for entry in self._entries
-            if entry.is_slot and entry.id not in self._used_slots
+            if entry.is_slot
+            and entry.id not in self._used_slots
+            and entry.id not in self._links
         ]
 
     # -- entries of Advoware --------------------------------------------------------------------------------------
@@ -888,7 +907,7 @@ class _Planner:
     def _tidy_slots(self) -> None:
         """An entry that a person has emptied becomes a slot, and no longer carries the old value in its marker."""
         for entry in self._free_slots():
-            if entry.synced_value is not None and entry.id not in self._links:
+            if entry.synced_value is not None:
                 self._empty("Var3", entry)
 
     def _put(
