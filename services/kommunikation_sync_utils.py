@@ -5,7 +5,7 @@ stops the others. Nothing is lost or done twice when a run breaks off, because t
 
 * before the first request, a value that is about to be lost in Advoware is stored, and reported by every run until one
   comes to its end; and so are the values that are about to be created or written on either side, and those of Advoware
-  that are sent along with our marker before EspoCRM holds them;
+  that are sent along with our marker;
 * after the requests to Advoware the base is stored as far as it is true then: EspoCRM's values that Advoware has taken;
 * what waits for EspoCRM (values from Advoware) is in `PartResult.states`, which the caller stores after its PUT.
 
@@ -273,8 +273,8 @@ class KommunikationSyncManager:
             advo = await self._advoware.get_beteiligter(betnr)
         except NotFound:
             return []
-        known = [line for line in stored.base["lost"] if not has_sealed(line)]
-        return [_as_it_is(line, advo) for line in _unreported(known, advo)]
+        unreported = _unreported(stored.base["lost"], advo)
+        return [_as_it_is(line, advo) for line in unreported]
 
     async def _plan(
         self, espo: Record, advo: Record, memory: Memory, options: Mapping[str, bool]
@@ -743,10 +743,10 @@ def _shows_nothing(espo: Record, advo: Record) -> bool:
 def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
     espocrm = read_espocrm(espo)
     advoware = read_advoware(advo)
-    entered = [memory.as_entered(entry, espocrm) for entry in advoware.entries]
+    entries = tuple(map(memory.as_entered, advoware.entries))
     return Observation(
         espocrm,
-        replace(advoware, entries=tuple(entered)),
+        replace(advoware, entries=entries),
         memory.links,
         first_sync=not memory.complete,
         posted=memory.posted,
@@ -772,11 +772,11 @@ def _is_edited(espo: Record) -> bool:
 
 
 def _unreported(lost: Iterable[Record], advo: Record) -> tuple[Record, ...]:
-    """Losses of a run that broke off; not those that it did not get to."""
+    """Losses of a run that broke off; not those that it did not get to, nor what an erasure has left of them."""
     values = {entry.id: entry.written for entry in advoware_entries(advo)}
     unreported = []
     for line in lost:
-        if values.get(line["id"]) != line["old"]:
+        if values.get(line["id"]) != line["old"] and not has_sealed(line):
             unreported.append(line)
     return tuple(unreported)
 
@@ -791,10 +791,10 @@ def _as_it_is(line: Record, advo: Record) -> Record:
 
 
 def _sent_along(plan: Plan) -> list[Change]:
-    """Values of Advoware that go back with our marker before EspoCRM holds them."""
+    """Values of Advoware that go back there with our marker."""
     changes = []
     for write in plan.writes:
-        if write.change is None and write.entry_id in plan.awaiting_espocrm:
+        if write.change is None:
             changes.append(marker_change(write, write.tlf))
     return changes
 

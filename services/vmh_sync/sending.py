@@ -51,20 +51,10 @@ def with_sent(state: SyncState, espocrm: Values, advoware: Values) -> SyncState:
 def pairs_with_sent(
     pairs: Mapping[str, Any], sent: Sent, shows: Shows
 ) -> dict[str, Any]:
-    """Pairs (JSON) of which an interrupted run has written some: what a side shows of it counts as agreed.
-
-    A side that holds another value than the other one, by what the run knew already, and still shows it, keeps that:
-    it has made it of the value itself.
-    """
+    """Pairs (JSON) of which an interrupted run has written some: what a side shows of it counts as agreed."""
     agreed = dict(pairs)
     for side, values in sent.items():
-        other: Side = "advoware" if side == "espocrm" else "espocrm"
         for name, value in values.items():
-            if not shows(side, name, value):
-                continue
-            agreed[name] = {"espocrm": value, "advoware": value}
-            known: Mapping[str, Any] = pairs.get(name) or {}
-            is_altered = known.get("espocrm") != known.get("advoware")
-            if is_altered and shows(other, name, known[other]):
-                agreed[name] = {**known, side: value}
+            if shows(side, name, value):
+                agreed[name] = {"espocrm": value, "advoware": value}
     return agreed

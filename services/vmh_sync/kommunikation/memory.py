@@ -57,7 +57,7 @@ class Memory:
         links: what both sides were settled on, by id of the entry in Advoware.
         complete: whether a sync in both directions has come to its end; until then, what only Advoware has is not new.
         lost: audit lines of values that were, or were about to be, lost in Advoware, and are not reported yet; also of
-            those that are sent along with our marker before EspoCRM holds them (`is_sent_along`).
+            those that are sent along with our marker (`is_sent_along`).
         posted: values whose creation in Advoware was begun without our knowing how it ended.
         posted_at: when, as ISO string; empty if there are none.
         refused: values of EspoCRM that Advoware does not take.
@@ -107,19 +107,18 @@ class Memory:
             stored[SENDING] = dict(self.sending)
         return stored
 
-    def as_entered(self, entry: AdvowareEntry, espocrm: EspoSide) -> AdvowareEntry:
+    def as_entered(self, entry: AdvowareEntry) -> AdvowareEntry:
         """An entry with the value that a person has given it, if Advoware has altered that with our marker.
 
-        Only until EspoCRM holds the value, or the entry has another one again.
+        Not if it has another value again.
         """
-        for line in self.lost:
+        for line in reversed(self.lost):
             if not _is_altered(line) or line["id"] != entry.id:
                 continue
             if entry.is_unknown or entry.written != (line["new"] or ""):
                 continue
             key = key_of(family_of(entry.komm_kz), line["old"])
-            if not _is_among(espocrm, key):
-                return replace(entry, tlf=line["old"], key=key, stored=entry.written)
+            return replace(entry, tlf=line["old"], key=key, stored=entry.written)
         return entry
 
     def refused_by_espocrm(self, espocrm: EspoSide) -> frozenset[Key]:
@@ -166,8 +165,8 @@ def is_sent_along(line: Record) -> bool:
 
 def _is_altered(line: Record) -> bool:
     """Whether a line says that Advoware has altered a value that was sent along with our marker."""
-    is_edit = line.get("conflict") or line["side"] != "advoware"
-    return not is_edit and not is_sent_along(line) and not has_sealed(line)
+    is_conflict = bool(line.get("conflict"))
+    return not is_conflict and not is_sent_along(line) and not has_sealed(line)
 
 
 def distinct(lines: Iterable[Record]) -> tuple[Record, ...]:
@@ -232,8 +231,8 @@ def _holds(entry: AdvowareEntry | None, value: Any) -> bool:
     """Whether an entry of Advoware holds a key (JSON), or nothing for None."""
     if entry is None or entry.is_unknown:
         return False
-    if value is None:
-        return entry.is_empty
+    if entry.is_empty:
+        return value is None
     return bool(list(entry.key) == value)
 
 

@@ -590,13 +590,15 @@ class _Planner:
     def _bring_over(self, entry: AdvowareEntry, link: Link) -> bool:
         """Settle an entry with a new value in Advoware; False if it counts as a new one.
 
-        Another entry may hold the old value still, or EspoCRM the new one already.
+        Another entry may hold the old value still, or EspoCRM the new one already; or the entry was empty.
         """
         if self._to_advoware:
             self._restore(entry, link)
             return True
         held = self._arrays.find(link.espocrm)
         if held is None or link.espocrm in self._agreed:
+            return False
+        if not link.advoware.value and entry.stored is None:
             return False
         if self._arrays.find(entry.key) not in (None, held):
             return False
@@ -660,17 +662,21 @@ class _Planner:
             if is_absent and self._observed.advoware.odd:
                 # Perhaps it is one of the odd rows.
                 self._keep_gone(entry_id, link)
-            elif entry is not None and self._is_emptied_itself(entry, link):
-                self._keep_gone(entry_id, link)
-                self._notify_held(entry, link)
+            elif entry is not None and not link.advoware.value:
+                self._keep_empty(entry, link)
             elif not self._to_advoware:
                 self._remove_gone(entry_id, link, held, is_absent=is_absent)
         if not self._to_advoware:
             self._await_removals()
 
-    def _is_emptied_itself(self, entry: AdvowareEntry, link: Link) -> bool:
-        """Whether Advoware has emptied an entry, or not filled it, when we wrote to it, and it is as it was then."""
-        return entry.is_empty and not link.advoware.value and not self._forced
+    def _keep_empty(self, entry: AdvowareEntry, link: Link) -> None:
+        """A value whose entry Advoware has emptied itself, or not filled: no person has taken it away.
+
+        It is not sent again, but for one that a person has put another value into.
+        """
+        if entry.is_empty and not self._forced:
+            self._keep_gone(entry.id, link)
+            self._notify_held(entry, link)
 
     def _remove_gone(
         self, entry_id: int, link: Link, held: EspoEntry, *, is_absent: bool
