@@ -64,6 +64,7 @@ from services.vmh_sync.kommunikation.memory import (
     NotTaken,
     distinct,
     fingerprint_after,
+    has_altered,
     has_unreported,
     is_sent_along,
     read_memory,
@@ -773,21 +774,25 @@ def _is_edited(espo: Record) -> bool:
 
 def _unreported(lost: Iterable[Record], advo: Record) -> tuple[Record, ...]:
     """Losses of a run that broke off; not those that it did not get to, nor what an erasure has left of them."""
-    values = {entry.id: entry.written for entry in advoware_entries(advo)}
+    entries = entries_by_id(advo)
     unreported = []
     for line in lost:
-        if values.get(line["id"]) != line["old"] and not has_sealed(line):
-            unreported.append(line)
+        entry = entries.get(line["id"])
+        value = entry.written if entry else None
+        if value == line["old"] or has_sealed(line):
+            continue
+        if is_sent_along(line) and (entry is None or not has_altered(line, entry)):
+            continue
+        unreported.append(line)
     return tuple(unreported)
 
 
 def _as_it_is(line: Record, advo: Record) -> Record:
     """A line of the audit; one of a value that was sent along says what is there now."""
-    if not is_sent_along(line):
-        return line
     entry = entries_by_id(advo).get(line["id"])
-    stored = entry.written if entry else ""
-    return {**line, "new": stored or None}
+    if entry is None or not is_sent_along(line):
+        return line
+    return {**line, "new": entry.written or None}
 
 
 def _sent_along(plan: Plan) -> list[Change]:
@@ -983,18 +988,13 @@ def _not_taken(run: _Run) -> dict[Family, NotTaken]:
 
 
 def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
-    """What is reported of values that were emptied or altered in Advoware, and of rows that cannot be addressed."""
+    """What is reported of values that were emptied in Advoware, and of rows that cannot be addressed."""
     notices = []
     for line in lines:
         is_emptied = line["side"] == "advoware" and line["new"] is None
         if line["case"] == "Var4" and is_emptied and line.get("conflict"):
             _, _, kind = line["field"].rpartition(".")
             notices.append(Notice("kom_reverted", kind, line["old"], line["id"]))
-    for line in filter(is_sent_along, run.unreported):
-        # Whether Advoware or a person has changed it since is not known.
-        _, _, kind = line["field"].rpartition(".")
-        now = _as_it_is(line, run.advo)["new"]
-        notices.append(Notice("kom_altered", kind, line["old"], line["id"], now))
     for place in run.observed.advoware.odd:
         row = f"Zeile {place}"
         notices.append(Notice("kom_odd_row", "phone", row, is_standing=True))

@@ -743,11 +743,10 @@ def go_away_after_the_request(firm: Firm) -> None:
 
 
 @pytest.mark.parametrize("is_in_espocrm", [False, True])
-async def test_a_value_that_was_altered_with_our_marker_before_a_crash_is_reported(
+async def test_a_value_that_was_cut_with_our_marker_before_a_crash_arrives_whole(
     entered: Firm, sent_along: tuple[Row, Row, str, str], is_in_espocrm: bool
 ) -> None:
-    """Whether Advoware or a person has changed it then, is not known."""
-    entry, _, stored, whole = sent_along
+    entry, alteration, stored, whole = sent_along
     if is_in_espocrm:
         family = {1: "phoneNumber", 4: "emailAddress"}[entry["kommKz"]]
         await entered.espo_edit(**{f"{family}Data": [{family: whole, "primary": True}]})
@@ -759,9 +758,45 @@ async def test_a_value_that_was_altered_with_our_marker_before_a_crash_is_report
 
     result = await entered.sync()
 
-    assert ("kom_altered", entry["tlf"]) in reasons(result)
+    if alteration["how"] != "cut":
+        return  # that is an edit by all that is known
+    assert (entered.values(), await in_espocrm(entered)) == ([stored], [whole])
+    assert reasons(result) == [("kom_altered", whole)]
     lines = [(line["old"], line["new"]) for line in result.changes]
-    assert (entry["tlf"], stored or None) in lines
+    assert (entry["tlf"], stored) in lines
+    await entered.assert_settled(standing=result.standing)
+
+
+@pytest.mark.parametrize("typed", ["0511 7777", "0511 1234", ""])
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_an_edit_after_a_crash_at_our_marker_is_an_edit(
+    linked: Firm, typed: str, is_taken: bool
+) -> None:
+    """One that only takes an end away looks as if Advoware had cut it, if the request has arrived."""
+    number = linked.entries()[0]["id"]
+    await linked.advo_edit({"id": number, "tlf": "0511 12345678"})
+    when = "after" if is_taken else "before"
+    path = f"{KOMMUNIKATIONEN}/{number}"
+    fault(linked.advoware, method="PUT", path=path, status=500, when=when)
+    fault(linked.espocrm, method="PUT", path=ID, status=403)
+    go_away_after_the_request(linked)
+    with pytest.raises(Forbidden):
+        await linked.sync()
+    linked.advoware.journal = WatchedJournal(lambda call: None)
+    linked.advoware.faults.clear()
+    linked.espocrm.faults.clear()
+    await linked.advo_edit({"id": number, "tlf": typed})
+
+    result = await linked.sync()
+
+    expected = {"0511 7777": {"+495117777"}, "0511 1234": {"+495111234"}, "": set()}
+    if is_taken and typed == "0511 1234":
+        assert reasons(result) == [("kom_altered", "+4951112345678")]
+        expected[typed] = {"+4951112345678"}
+    else:
+        assert reasons(result) == []
+    assert set(await linked.phones()) == {"+495112222"} | expected[typed]
+    await linked.assert_settled(standing=result.standing)
 
 
 # -- notes ----------------------------------------------------------------------------------------------------------

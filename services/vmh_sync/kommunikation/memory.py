@@ -113,9 +113,7 @@ class Memory:
         Not if it has another value again.
         """
         for line in reversed(self.lost):
-            if not _is_altered(line) or line["id"] != entry.id:
-                continue
-            if entry.is_unknown or entry.written != (line["new"] or ""):
+            if line["id"] != entry.id or not has_altered(line, entry):
                 continue
             key = key_of(family_of(entry.komm_kz), line["old"])
             return replace(entry, tlf=line["old"], key=key, stored=entry.written)
@@ -163,10 +161,25 @@ def is_sent_along(line: Record) -> bool:
     return bool(line["old"] == line["new"])
 
 
-def _is_altered(line: Record) -> bool:
-    """Whether a line says that Advoware has altered a value that was sent along with our marker."""
-    is_conflict = bool(line.get("conflict"))
-    return not is_conflict and not is_sent_along(line) and not has_sealed(line)
+def has_altered(line: Record, entry: AdvowareEntry) -> bool:
+    """Whether the entry holds what Advoware has made of a line's value, which was sent along with our marker."""
+    if line.get("conflict") or has_sealed(line) or entry.is_unknown:
+        return False
+    if is_sent_along(line):
+        return _is_cut(line["old"], entry)
+    return bool(entry.written == (line["new"] or ""))
+
+
+def _is_cut(value: str, entry: AdvowareEntry) -> bool:
+    """Whether an entry that bears our marker of a value holds only its beginning.
+
+    What became of the request was not looked at, so a person may have entered anything else since.
+    """
+    if entry.synced_value is None or entry.written in ("", value):
+        return False
+    family = family_of(entry.komm_kz)
+    is_marked = key_of(family, entry.synced_value) == key_of(family, value)
+    return is_marked and value.startswith(entry.written)
 
 
 def distinct(lines: Iterable[Record]) -> tuple[Record, ...]:
