@@ -51,6 +51,7 @@ from services.kommunikation_mapper import (
     advoware_entries,
     entries_by_id,
     espocrm_entries,
+    family_of,
     kind_of,
     kommunikation_hash,
     read_advoware,
@@ -744,10 +745,14 @@ def _shows_nothing(espo: Record, advo: Record) -> bool:
 def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
     espocrm = read_espocrm(espo)
     advoware = read_advoware(advo)
-    entries = tuple(map(memory.as_entered, advoware.entries))
+    entries = []
+    for entry in advoware.entries:
+        array = espocrm.array(family_of(entry.komm_kz))
+        is_erased = any(other.is_erased for other in array.entries)
+        entries.append(entry if is_erased else memory.as_entered(entry))
     return Observation(
         espocrm,
-        replace(advoware, entries=entries),
+        replace(advoware, entries=tuple(entries)),
         memory.links,
         first_sync=not memory.complete,
         posted=memory.posted,
@@ -783,7 +788,8 @@ def _unreported(lost: Iterable[Record], advo: Record) -> tuple[Record, ...]:
             continue
         if is_sent_along(line) and (entry is None or not has_altered(line, entry)):
             continue
-        unreported.append(line)
+        if not line.get("reported"):
+            unreported.append(line)
     return tuple(unreported)
 
 
@@ -797,11 +803,12 @@ def _as_it_is(line: Record, advo: Record) -> Record:
 
 def _sent_along(plan: Plan) -> list[Change]:
     """Values of Advoware that go back there with our marker."""
-    changes = []
-    for write in plan.writes:
-        if write.change is None:
-            changes.append(marker_change(write, write.tlf))
-    return changes
+    return [marker_change(write, write.tlf) for write in _marker_writes(plan)]
+
+
+def _marker_writes(plan: Plan) -> list[Write]:
+    """The requests that set the marker of an entry with a value, and change nothing."""
+    return [write for write in plan.writes if write.change is None and write.link]
 
 
 def _losses(plan: Plan) -> list[Change]:
@@ -926,13 +933,12 @@ def _after_writes(run: _Run) -> Memory:
     links = planned_links(
         run.plan, run.ahead, run.applied, undone=run.plan.awaiting_espocrm
     )
-    lost = run.ahead.lost
-    if run.reread:  # what became of them is known
-        lost = tuple(line for line in lost if not is_sent_along(line))
+    known = [line for line in run.ahead.lost if not is_sent_along(line)]
+    lines = map(_line, [*_doubtful(run), *run.applied.altered])
     return replace(
         run.ahead,
         links=links,
-        lost=distinct([*lost, *map(_line, run.applied.altered)]),
+        lost=distinct([*run.unreported, *known, *_kept_lines(run), *lines]),
         posted=unconfirmed_posts(run.plan, run.applied),
         refused=_refused_values(run),
         not_taken=_not_taken(run),
@@ -948,20 +954,48 @@ def _final_memory(run: _Run) -> Memory:
     A request that failed may have been applied all the same; the next run sees whether its value is lost.
     """
     done = run.applied.changes
-    doubtful = tuple(
-        _line(change) for change in _losses(run.plan) if change not in done
-    )
+    losses = [change for change in _losses(run.plan) if change not in done]
     return replace(
         run.ahead,
         links=planned_links(run.plan, run.before, run.applied),
         complete=run.complete,
-        lost=doubtful,
+        lost=distinct([*_kept_lines(run), *map(_line, [*losses, *_doubtful(run)])]),
         posted=unconfirmed_posts(run.plan, run.applied),
         posted_at=run.ahead.posted_at,
         refused=_refused_values(run),
         not_taken=_not_taken(run),
         sending=sending({}, sent_to_advoware(run.plan, run.applied)),
     )
+
+
+def _doubtful(run: _Run) -> list[Change]:
+    """Values that were sent along with our marker, of which it is not known what Advoware has made of them."""
+    shown: Mapping[int, AdvowareEntry] = {}
+    if run.reread:
+        shown = entries_by_id(run.advo)
+    doubtful = []
+    for write in _marker_writes(run.plan):
+        entry = shown.get(write.entry_id or 0)
+        is_shown = entry is not None and not entry.is_unknown
+        if not is_shown or write not in run.applied.ended:
+            doubtful.append(marker_change(write, write.tlf))
+    return doubtful
+
+
+def _kept_lines(run: _Run) -> list[Record]:
+    """Lines of altered values that EspoCRM is not given now, so that what a person has entered is not forgotten."""
+    kept: list[Record] = []
+    for entry in run.observed.advoware.entries:
+        link = run.plan.base.get(entry.id)
+        is_brought = link is not None and link.espocrm == entry.key
+        if entry.stored is None or is_brought:
+            continue
+        stored = entry.stored or None
+        for line in run.before.lost:
+            if line["id"] == entry.id and line["old"] == entry.written:
+                kept.append({**line, "new": stored, "reported": True})
+                break
+    return kept
 
 
 def _refused_values(run: _Run) -> frozenset[Key]:

@@ -97,15 +97,21 @@ class GoogleSide:
         ``kept`` are fields that it gets beside its content, as far as Google takes them: an appointment must not be
         missing because of what is set beside it.
         """
-        try:
-            return await self._put_body(action, pair, event_id, kept)
-        except (Forbidden, ValidationFailed):
-            if not kept:
-                raise
-        fewer = _fewer(kept)
-        row, line = await self._put_event(action, pair, event_id, fewer)
-        refused = ", ".join(sorted(kept.keys() - fewer.keys()))
-        return row, replace(line, reason=f"{line.reason}; without {refused}")
+        left_out: list[str] = []
+        while True:
+            try:
+                row, line = await self._put_body(action, pair, event_id, kept)
+                break
+            except (Forbidden, ValidationFailed):
+                if not kept:
+                    raise
+            fewer = _fewer(kept)
+            left_out += sorted(kept.keys() - fewer.keys())
+            kept = fewer
+        if left_out:
+            reason = f"{line.reason}; without {', '.join(left_out)}"
+            line = replace(line, reason=reason)
+        return row, line
 
     async def _put_body(
         self, action: _Making, pair: Pair, event_id: str, kept: Json

@@ -57,7 +57,8 @@ class Memory:
         links: what both sides were settled on, by id of the entry in Advoware.
         complete: whether a sync in both directions has come to its end; until then, what only Advoware has is not new.
         lost: audit lines of values that were, or were about to be, lost in Advoware, and are not reported yet; also of
-            those that are sent along with our marker (`is_sent_along`).
+            those that are sent along with our marker (`is_sent_along`), and, with ``reported``, of those that Advoware
+            has altered then and EspoCRM cannot be given.
         posted: values whose creation in Advoware was begun without our knowing how it ended.
         posted_at: when, as ISO string; empty if there are none.
         refused: values of EspoCRM that Advoware does not take.
@@ -165,21 +166,28 @@ def has_altered(line: Record, entry: AdvowareEntry) -> bool:
     """Whether the entry holds what Advoware has made of a line's value, which was sent along with our marker."""
     if line.get("conflict") or has_sealed(line) or entry.is_unknown:
         return False
+    if not _is_marked(entry, line["old"]):
+        return False
     if is_sent_along(line):
         return _is_cut(line["old"], entry)
     return bool(entry.written == (line["new"] or ""))
 
 
+def _is_marked(entry: AdvowareEntry, value: str) -> bool:
+    """Whether an entry bears our marker of a value."""
+    if entry.synced_value is None:
+        return False
+    family = family_of(entry.komm_kz)
+    return key_of(family, entry.synced_value) == key_of(family, value)
+
+
 def _is_cut(value: str, entry: AdvowareEntry) -> bool:
-    """Whether an entry that bears our marker of a value holds only its beginning.
+    """Whether an entry holds only the beginning of a value.
 
     What became of the request was not looked at, so a person may have entered anything else since.
     """
-    if entry.synced_value is None or entry.written in ("", value):
-        return False
-    family = family_of(entry.komm_kz)
-    is_marked = key_of(family, entry.synced_value) == key_of(family, value)
-    return is_marked and value.startswith(entry.written)
+    is_other = entry.written not in ("", value)
+    return is_other and value.startswith(entry.written)
 
 
 def distinct(lines: Iterable[Record]) -> tuple[Record, ...]:

@@ -464,11 +464,18 @@ class _Planner:
         for entry in self._entries:
             if entry.is_empty or entry.is_unknown:
                 continue
-            if entry.key in self._keys:
+            if entry.key in self._keys and not self._is_held_otherwise(entry):
                 self._agree(entry, Link(entry.key, entry.key), "pair")
             else:
                 rest.append(entry)
         return rest
+
+    def _is_held_otherwise(self, entry: AdvowareEntry) -> bool:
+        """Whether an entry holds what Advoware has made of a value that EspoCRM holds, as it was known already."""
+        link = self._observed.base.get(entry.id)
+        if link is None or not link.held or link.advoware != entry.key:
+            return False
+        return link.espocrm != entry.key and link.espocrm in self._keys
 
     def _keep_unchanged(self, known: Iterable[Linked]) -> None:
         """Two values that differ, both as they were."""
@@ -662,19 +669,19 @@ class _Planner:
             if is_absent and self._observed.advoware.odd:
                 # Perhaps it is one of the odd rows.
                 self._keep_gone(entry_id, link)
-            elif entry is not None and not link.advoware.value:
+            elif not link.advoware.value:
                 self._keep_empty(entry, link)
             elif not self._to_advoware:
                 self._remove_gone(entry_id, link, held, is_absent=is_absent)
         if not self._to_advoware:
             self._await_removals()
 
-    def _keep_empty(self, entry: AdvowareEntry, link: Link) -> None:
+    def _keep_empty(self, entry: AdvowareEntry | None, link: Link) -> None:
         """A value whose entry Advoware has emptied itself, or not filled: no person has taken it away.
 
-        It is not sent again, but for one that a person has put another value into.
+        It is sent again only if the entry is gone, or a person has put another value into it.
         """
-        if entry.is_empty and not self._forced:
+        if entry is not None and entry.is_empty and not self._forced:
             self._keep_gone(entry.id, link)
             self._notify_held(entry, link)
 
