@@ -539,7 +539,8 @@ class KommunikationSyncManager:
         memory = run.before
         run.unreported = _unreported(memory.lost, run.advo)
         lines = map(_line, [*_losses(run.plan), *_sent_along(run.plan)])
-        lost = distinct([*run.unreported, *lines])
+        reported = [line for line in memory.lost if line.get("reported")]
+        lost = distinct([*run.unreported, *reported, *lines])
         new = posts(run.plan)
         posted_at = memory.posted_at
         if new:

@@ -518,3 +518,40 @@ async def test_a_persons_own_edit_after_a_crash_is_no_loss(firm: Firm) -> None:
     store = SyncStore(await firm.resources.database())
     manager = KommunikationSyncManager(resources=firm.resources)
     assert await manager.losses_left_at(ID, str(firm.betnr), store) == []
+
+
+async def test_a_whole_value_that_had_to_wait_arrives_although_espocrm_fails_again(
+    firm: Firm,
+) -> None:
+    await pending(firm)
+    numbers = [f"+4951170{at}" for at in range(1000, 1010)]
+    await firm.espo_phones(*numbers)
+    await firm.sync()  # there is no room
+    await firm.espo_phones(*numbers[:5])
+    fault(firm.espocrm, method="PUT", path=ID, status=403)
+    await fails(firm)
+
+    await firm.sync()
+
+    assert await firm.phones() == [*numbers[:5], WHOLE]
+    result = await firm.sync()
+    assert reasons(result) == [("kom_altered", WHOLE)]
+    await firm.assert_settled(standing=result.standing)
+
+
+async def test_a_person_enters_in_espocrm_what_advoware_has_made_of_another_value(
+    firm: Firm,
+) -> None:
+    await firm.advo_edit({"tlf": "0511 12345678", "kommKz": 1})
+    firm.stores(field="tlf", how="cut", to=9)
+    await firm.sync()
+    await firm.espo_phones(WHOLE, "+495111234")
+
+    for _ in range(3):
+        await firm.sync()
+        assert set(await firm.phones()) == {WHOLE, "+495111234"}
+
+    assert len(firm.entries()) == 2
+    result = await firm.sync()
+    assert reasons(result) == [("kom_altered", WHOLE)]
+    await firm.assert_settled(standing=result.standing)

@@ -471,11 +471,21 @@ class _Planner:
         return rest
 
     def _is_held_otherwise(self, entry: AdvowareEntry) -> bool:
-        """Whether an entry holds what Advoware has made of a value that EspoCRM holds, as it was known already."""
-        link = self._observed.base.get(entry.id)
-        if link is None or not link.held or link.advoware != entry.key:
+        """Whether an entry holds another entry's value, as what Advoware has made of one that EspoCRM holds."""
+        link = self._altered_link(entry)
+        if link is None or link.espocrm not in self._keys:
             return False
-        return link.espocrm != entry.key and link.espocrm in self._keys
+        same = [other for other in self._entries if other.key == entry.key]
+        return any(self._altered_link(other) is None for other in same)
+
+    def _altered_link(self, entry: AdvowareEntry) -> Link | None:
+        """What an entry was settled on, if it still holds another value than EspoCRM was left with."""
+        link = self._observed.base.get(entry.id)
+        if link is None or not link.held or link.espocrm == link.advoware:
+            return None
+        if link.advoware != entry.key:
+            return None
+        return link
 
     def _keep_unchanged(self, known: Iterable[Linked]) -> None:
         """Two values that differ, both as they were."""
@@ -671,6 +681,8 @@ class _Planner:
                 self._keep_gone(entry_id, link)
             elif not link.advoware.value:
                 self._keep_empty(entry, link)
+            elif entry is not None and self._altered_link(entry) is not None:
+                continue  # EspoCRM holds both values by now; this one counts as new there
             elif not self._to_advoware:
                 self._remove_gone(entry_id, link, held, is_absent=is_absent)
         if not self._to_advoware:
