@@ -373,6 +373,8 @@ async def test_a_value_that_is_cut_to_one_that_is_there_already_stays_in_espocrm
     assert whole in [*await firm.phones(), *await firm.mails()]
     await firm.sync()  # nothing has changed
     assert whole in [*await firm.phones(), *await firm.mails()]
+    assert len(firm.entries()) == 2
+    await firm.assert_settled(standing=(await firm.sync()).standing)
 
 
 @pytest.mark.parametrize("is_in_espocrm", [False, True])
