@@ -402,6 +402,11 @@ class EspoArray:
     is_known: bool = True
     is_complete: bool = True
 
+    @property
+    def is_erased(self) -> bool:
+        """Whether a value in it was erased."""
+        return any(entry.is_erased for entry in self.entries)
+
 
 @dataclass(frozen=True)
 class EspoSide:

@@ -51,7 +51,6 @@ from services.kommunikation_mapper import (
     advoware_entries,
     entries_by_id,
     espocrm_entries,
-    family_of,
     kind_of,
     kommunikation_hash,
     read_advoware,
@@ -748,8 +747,7 @@ def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
     advoware = read_advoware(advo)
     entries = []
     for entry in advoware.entries:
-        array = espocrm.array(family_of(entry.komm_kz))
-        is_erased = any(other.is_erased for other in array.entries)
+        is_erased = espocrm.array(entry.key.family).is_erased
         entries.append(entry if is_erased else memory.as_entered(entry))
     return Observation(
         espocrm,
@@ -939,7 +937,7 @@ def _after_writes(run: _Run) -> Memory:
     return replace(
         run.ahead,
         links=links,
-        lost=distinct([*run.unreported, *known, *_kept_lines(run), *lines]),
+        lost=distinct([*run.unreported, *known, *lines]),
         posted=unconfirmed_posts(run.plan, run.applied),
         refused=_refused_values(run),
         not_taken=_not_taken(run),

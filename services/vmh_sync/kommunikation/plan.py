@@ -395,9 +395,7 @@ class _Planner:
         return self._observed.espocrm.array(family).is_known
 
     def _is_erased(self, family: Family) -> bool:
-        return any(
-            entry.is_erased for entry in self._observed.espocrm.array(family).entries
-        )
+        return self._observed.espocrm.array(family).is_erased
 
     def _frozen(self, family: Family) -> str | None:
         """Why an array cannot be written; the word of the catalogue."""
