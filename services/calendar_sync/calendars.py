@@ -18,7 +18,12 @@ from services.calendar_sync.sharing import (
     sharing_steps,
 )
 from services.core.database import database_errors
-from services.core.errors import ForeignSystemError, shown_text, without_quotes
+from services.core.errors import (
+    ForeignSystemError,
+    UnexpectedAnswer,
+    shown_text,
+    without_quotes,
+)
 from services.core.log import log
 from services.core.resources import Resources
 
@@ -95,14 +100,32 @@ async def find_calendar(google: CalendarProvider, kuerzel: str) -> str | None:
     """The id of the employee's calendar, looked up by its name; of several the same one each time.
 
     Only those that we own count: any user can give a calendar that name and share it with us.
+
+    Raises:
+        UnexpectedAnswer: a calendar does not show its name, or not whose it is: it may be the employee's.
     """
     name = calendar_name(kuerzel)
     found: list[str] = []
     for entry in await google.list_calendars():
-        is_owned = entry.get("accessRole") == "owner"
-        if is_owned and entry.get("summary") == name:
-            found.append(str(entry["id"]))
+        role = entry.get("accessRole")
+        if role and role != "owner":
+            continue
+        if await _shown_name(google, entry) != name:
+            continue
+        if not role:
+            raise UnexpectedAnswer(SYSTEM, "a calendar does not show whose it is")
+        found.append(str(entry["id"]))
     return min(found, default=None)
+
+
+async def _shown_name(google: CalendarProvider, entry: Json) -> str:
+    """The name of a calendar in the list; one that shows none there is read by itself."""
+    if entry.get("summary"):
+        return str(entry["summary"])
+    calendar = await google.get_calendar(str(entry["id"]))
+    if not calendar.get("summary"):
+        raise UnexpectedAnswer(SYSTEM, "a calendar does not show its name")
+    return str(calendar["summary"])
 
 
 async def ensure_calendar(
@@ -111,6 +134,9 @@ async def ensure_calendar(
     """The id of the employee's calendar, made if there is none. The caller holds the employee's lock.
 
     Google chooses the id, so a creation of unknown fate is not repeated: the next run finds it by its name.
+
+    Raises:
+        UnexpectedAnswer: a calendar may be the employee's, see `find_calendar`; none is made.
     """
     found = await find_calendar(google, kuerzel)
     if found is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from calendar_office import CalendarOffice, in_haste, office
 
-from services.core.errors import Unavailable
+from services.core.errors import Unavailable, UnexpectedAnswer
 
 __all__ = ["office"]
 
@@ -43,3 +43,45 @@ async def test_a_calendar_whose_creation_was_not_confirmed_is_made_once(
     assert office.texts() == [
         "Verhandlung"
     ]  # and there is no second calendar of this name
+
+
+@in_haste
+@pytest.mark.parametrize(
+    ("path", "hidden", "error"),
+    [
+        ("/users/me/calendarList$", "items[].summary", None),
+        ("/calendarList$|/calendars/[^/]+$", "summary", UnexpectedAnswer),
+        ("/users/me/calendarList$", "items[].accessRole", UnexpectedAnswer),
+    ],
+    ids=["the list shows no names", "nothing shows names", "the list shows no owners"],
+)
+@pytest.mark.parametrize("how", ["missing", "null"])
+async def test_a_calendar_that_is_not_understood_is_not_made_a_second_time(
+    office: CalendarOffice,
+    path: str,
+    hidden: str,
+    error: type[Exception] | None,
+    how: str,
+) -> None:
+    office.termin("Verhandlung")
+    office.strike(
+        "google", method="POST", path="/calendars$", count=1, reset=True, when="after"
+    )
+    assert isinstance(await office.try_sync(), Unavailable)
+    office.recover()
+
+    fields = [hidden, f"items[].{hidden}"] if hidden == "summary" else [hidden]
+    answer = [{"field": name, "how": how} for name in fields]
+    office.strike("google", method="GET", path=path, answer=answer)
+    outcome = await office.try_sync()
+    assert error is None or isinstance(outcome, error)
+    office.recover()
+    await office.sync_until_calm()
+
+    made = [
+        call
+        for call in office.calls("google")
+        if call.startswith("POST") and call.endswith("/calendars")
+    ]
+    assert len(made) <= 1, made
+    assert office.texts() == ["Verhandlung"]

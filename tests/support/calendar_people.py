@@ -163,6 +163,9 @@ class People:
             # Made of a hidden event: if anything tells its text, then the Termin of the original.
             hidden = self._world.hidden_token(original)
             ledger.doubles.update({hidden} if hidden else ())
+            properties = original.get("extendedProperties") or {}
+            mark = properties.get("private", {}).get("advoware_frnr")
+            ledger.copies[kuerzel, event.id] = mark
             return
         if token in ledger.origin:
             ledger.doubles.add(token)

@@ -95,8 +95,11 @@ class Ledger:
     #: Changed in Advoware before the run that had created it there could hear of it: nothing tells whose it was.
     untraceable: set[str] = field(default_factory=set)
     doubles: set[str] = field(default_factory=set)  #: what people have made several of
-    #: Typed into a hidden event that was copied then: in the copy it is the person's own text.
+    #: Typed into a copy of a hidden event, or before it was copied: in the copy it is the person's own text.
     typed_in_copies: set[str] = field(default_factory=set)
+    #: Copies of hidden events, (Kürzel, event id) -> the number of the original's Termin; until they have one of their
+    #: own.
+    copies: dict[tuple[str, str], str | None] = field(default_factory=dict)
     odd: set[str] = field(
         default_factory=set
     )  #: Termine of which nobody can say what they mean
@@ -471,6 +474,17 @@ class CalendarWorld:
         rule = [SERIES[when.series][1]] if when.series else None
         return {**times, "recurrence": rule}
 
+    def _is_copy(self, kuerzel: str, resource: dict[str, Any]) -> bool:
+        """Whether the event is a copy of a hidden one that has had no Termin of its own yet."""
+        key = (kuerzel, resource["id"])
+        if key not in self.ledger.copies:
+            return False
+        mark = property_of(resource, "advoware_frnr")
+        if mark in {None, self.ledger.copies[key]}:
+            return True
+        del self.ledger.copies[key]
+        return False
+
     def _change_event(self, step: EditEvent | DropEvent) -> None:
         calendar = self.calendar(step.kuerzel)
         resources = [
@@ -483,6 +497,7 @@ class CalendarWorld:
         resource = resources[step.number % len(resources)]
         events = self.google.world.events
         event = events.get(calendar, resource["id"])
+        is_copy = self._is_copy(step.kuerzel, resource)
         match step:
             case DropEvent(occurrence=True):
                 instances = (
@@ -506,6 +521,8 @@ class CalendarWorld:
                     if is_own
                     else self.new_title(resource.get("summary"))
                 )
+                if is_copy:
+                    self.ledger.typed_in_copies.add(text)
                 events.change(PERSON, calendar, event, {"summary": text}, patch=True)
             case EditEvent(what="move", when=when):
                 events.change(
