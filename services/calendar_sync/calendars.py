@@ -28,6 +28,8 @@ from services.core.log import log
 from services.core.resources import Resources
 
 CALENDAR_PREFIX = "AW-"
+#: What an account that does not own a calendar may do there (Google's CalendarList, ``accessRole``).
+_ROLES_OF_OTHERS = ("none", "freeBusyReader", "reader", "writer")
 
 Json = dict[str, Any]
 
@@ -108,11 +110,11 @@ async def find_calendar(google: CalendarProvider, kuerzel: str) -> str | None:
     found: list[str] = []
     for entry in await google.list_calendars():
         role = entry.get("accessRole")
-        if role and role != "owner":
+        if role in _ROLES_OF_OTHERS:
             continue
         if await _shown_name(google, entry) != name:
             continue
-        if not role:
+        if role != "owner":
             raise UnexpectedAnswer(SYSTEM, "a calendar does not show whose it is")
         found.append(str(entry["id"]))
     return min(found, default=None)
@@ -120,12 +122,16 @@ async def find_calendar(google: CalendarProvider, kuerzel: str) -> str | None:
 
 async def _shown_name(google: CalendarProvider, entry: Json) -> str:
     """The name of a calendar in the list; one that shows none there is read by itself."""
-    if entry.get("summary"):
+    if _is_name(entry.get("summary")):
         return str(entry["summary"])
     calendar = await google.get_calendar(str(entry["id"]))
-    if not calendar.get("summary"):
+    if not _is_name(calendar.get("summary")):
         raise UnexpectedAnswer(SYSTEM, "a calendar does not show its name")
     return str(calendar["summary"])
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 async def ensure_calendar(

@@ -56,19 +56,29 @@ async def test_a_calendar_whose_creation_was_not_confirmed_is_made_once(
     ],
     ids=["the list shows no names", "nothing shows names", "the list shows no owners"],
 )
-@pytest.mark.parametrize("how", ["missing", "null"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"how": "missing"},
+        {"how": "null"},
+        {"how": "value", "to": 5},
+        {"how": "value", "to": "  "},
+        {"how": "value", "to": ["AW-SB"]},
+    ],
+    ids=["missing", "null", "number", "blank", "list"],
+)
 async def test_a_calendar_that_is_not_understood_is_not_made_a_second_time(
     office: CalendarOffice,
     path: str,
     hidden: str,
     result: type[RunSummary | ForeignSystemError],
-    how: str,
+    how: dict[str, Any],
 ) -> None:
     office.termin("Verhandlung")
     office.new_calendar(office.account_name)  # its creation was not confirmed
 
     fields = [hidden, f"items[].{hidden}"] if hidden == "summary" else [hidden]
-    answer = [{"field": name, "how": how} for name in fields]
+    answer = [{"field": name, **how} for name in fields]
     office.strike("google", method="GET", path=path, answer=answer)
     outcome = await office.try_sync()
     assert isinstance(outcome, result | Unavailable)
