@@ -107,7 +107,7 @@ def _check_key(key: str) -> None:
         raise ValueError("must not contain blanks")
     if len(key) < KEY_CHARACTERS:
         raise ValueError(
-            f"must have at least {KEY_CHARACTERS} characters, for example from: openssl rand -hex 24"
+            f"must have at least {KEY_CHARACTERS} characters, for example from: openssl rand -hex 24",
         )
 
 
@@ -171,7 +171,7 @@ def named_key(entry: str) -> NamedKey:
     match = _NAMED.fullmatch(entry)
     if match is None:
         raise ValueError(
-            "must be name:rights:hash; bitbylaw keys new prints one (docs/security.md, Access)"
+            "must be name:rights:hash; bitbylaw keys new prints one (docs/security.md, Access)",
         )
     name, rights, digest = match.groups()
     return NamedKey(name, tuple(rights.split("+")), digest)
@@ -181,7 +181,9 @@ class _Group(BaseSettings):
     """Settings of one system. Empty variables count as unset, so that `.env` may list them all."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
     )
 
     @field_validator("*", mode="after")
@@ -314,7 +316,7 @@ class EspoCRMSettings(_Group):
             webhook_id, _, secret = entry.partition(":")
             if not webhook_id.strip() or not secret.strip():
                 raise ValueError(
-                    "must be a comma-separated list of webhookId:secretKey"
+                    "must be a comma-separated list of webhookId:secretKey",
                 )
             _check_key(secret.strip())
         return value
@@ -348,7 +350,7 @@ def _sharing_rules(text: str) -> list[SharingRule]:
         known = rules.setdefault((rule.kuerzel, rule.email), rule)
         if known.role != rule.role:
             raise ValueError(
-                f"entry {number}: gives an account another role than an earlier entry"
+                f"entry {number}: gives an account another role than an earlier entry",
             )
     return list(rules.values())
 
@@ -500,7 +502,7 @@ class ServiceSettings(_Group):
     def _are_hosts(cls, value: str) -> str:
         if any("/" in host or ":" in host for host in _entries(value)):
             raise ValueError(
-                "must be a comma-separated list of host names, without http:// and port"
+                "must be a comma-separated list of host names, without http:// and port",
             )
         return value
 
@@ -563,7 +565,7 @@ class BoardSettings(_Group):
             if _OPERATOR.fullmatch(entry) is None:
                 raise ValueError(
                     f"entry {number} must be name:role:hash with the role view or repair; "
-                    "bitbylaw board-key prints one"
+                    "bitbylaw board-key prints one",
                 )
         return value
 
@@ -572,7 +574,7 @@ class BoardSettings(_Group):
     def _are_names(cls, value: str) -> str:
         if any("/" in name for name in _entries(value)):
             raise ValueError(
-                "must be a comma-separated list of host names, without https://"
+                "must be a comma-separated list of host names, without https://",
             )
         return value
 
@@ -682,7 +684,9 @@ def _plain_text(value: Any) -> str:
 
 
 def load_settings(
-    environment: Mapping[str, Any] | None = None, *, env_file: Path | str | None = None
+    environment: Mapping[str, Any] | None = None,
+    *,
+    env_file: Path | str | None = None,
 ) -> Settings:
     """Read and validate the settings.
 
@@ -712,7 +716,9 @@ def load_settings(
 
 
 def _load_group(
-    group: Any, overrides: Mapping[str, Any], env_file: Path | str | None
+    group: Any,
+    overrides: Mapping[str, Any],
+    env_file: Path | str | None,
 ) -> Any:
     prefix = group.model_config["env_prefix"]
     given = {}
@@ -729,7 +735,7 @@ def _load_group(
 def _raise_problems(problems: list[str]) -> None:
     if problems:
         raise ConfigurationError(
-            "Please correct these settings:\n  " + "\n  ".join(problems)
+            "Please correct these settings:\n  " + "\n  ".join(problems),
         )
 
 
@@ -788,11 +794,11 @@ def require_safe_access(settings: Settings, *, with_twins: Sequence[str] = ()) -
         problems.append(
             f"BITBYLAW_TRIAL: a real {_listed(real)} would run beside a twin of {_listed(twins)}, and the sync would "
             "carry invented people into real data. Configure all systems, or none; for a trial of a test system set it "
-            "to true"
+            "to true",
         )
     if problems and any(_is_on_this_machine(settings, name) for name in real):
         problems.append(
-            "BITBYLAW_TWINS: a twin on this machine counts as one if its address is named here"
+            "BITBYLAW_TWINS: a twin on this machine counts as one if its address is named here",
         )
     _raise_problems(problems)
 

@@ -131,7 +131,11 @@ class Access:
         now = self._clock()
         csrf = secrets.token_urlsafe(32)
         self._sessions[key_digest(token)] = Session(
-            operator.name, operator.role, csrf, now, now
+            operator.name,
+            operator.role,
+            csrf,
+            now,
+            now,
         )
         return token
 

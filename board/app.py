@@ -61,7 +61,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_app(sources: Sources, *, access: Access | None = None) -> web.Application:
     """The application; whoever runs it closes the sources."""
     app = web.Application(
-        middlewares=[_secured, _errors_shown, _admitted], client_max_size=MAX_FORM_BYTES
+        middlewares=[_secured, _errors_shown, _admitted],
+        client_max_size=MAX_FORM_BYTES,
     )
     app[SOURCES] = sources
     app[ACCESS] = access or Access(sources.settings)
@@ -98,7 +99,8 @@ async def _secured(request: web.Request, handler: Handler) -> web.StreamResponse
     """Refuse what is not for this machine's name, and send the headers with every answer."""
     if not request.app[ACCESS].knows_name(request):
         response: web.StreamResponse = web.Response(
-            status=403, text="This board does not answer to this name.\n"
+            status=403,
+            text="This board does not answer to this name.\n",
         )
     else:
         response = await handler(request)
@@ -187,7 +189,8 @@ def _html_handler(page: Page) -> Handler:
         sources = request.app[SOURCES]
         # What is paused is asked at the same time: both may wait for the same store.
         view, _ = await asyncio.gather(
-            page.load(sources, _query(request)), shown_pauses(sources)
+            page.load(sources, _query(request)),
+            shown_pauses(sources),
         )
         return await _show(request, f"{page.name}.html", page.section, view=view)
 
@@ -195,13 +198,18 @@ def _html_handler(page: Page) -> Handler:
 
 
 async def _show(
-    request: web.Request, template: str, section: str, **values: Any
+    request: web.Request,
+    template: str,
+    section: str,
+    **values: Any,
 ) -> web.Response:
     """A page, with what is paused at its head."""
     screen = _screen(request, section)
     paused = await shown_pauses(request.app[SOURCES])
     html = request.app[RENDERER].render(
-        template, replace(screen, pauses=paused), **values
+        template,
+        replace(screen, pauses=paused),
+        **values,
     )
     return _html(request, html)
 
@@ -211,7 +219,11 @@ def _html(request: web.Request, html: str, status: int = 200) -> web.Response:
     wanted = request.query.get("lang", "")
     if wanted in LANGUAGES:
         response.set_cookie(
-            LANGUAGE_COOKIE, wanted, max_age=365 * 86400, samesite="Lax", httponly=True
+            LANGUAGE_COOKIE,
+            wanted,
+            max_age=365 * 86400,
+            samesite="Lax",
+            httponly=True,
         )
     return response
 
@@ -249,7 +261,8 @@ async def _metrics(request: web.Request) -> web.Response:
     sources = request.app[SOURCES]
     view = await sources.cached("overview", LIVE_SECONDS, lambda: overview(sources))
     return web.Response(
-        body=exposition(view), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        body=exposition(view),
+        headers={"Content-Type": CONTENT_TYPE_LATEST},
     )
 
 
@@ -282,7 +295,9 @@ async def _send_events(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         while access.visitor(request, is_at_work=False).role != "none":
             view = await sources.cached(
-                "overview", LIVE_SECONDS, lambda: overview(sources)
+                "overview",
+                LIVE_SECONDS,
+                lambda: overview(sources),
             )
             html = renderer.render("_overview.html", screen, view=view)
             lines = "".join(f"data: {line}\n" for line in html.splitlines())
@@ -353,7 +368,10 @@ async def _confirm_repair(request: web.Request) -> web.Response:
 async def _apply_repair(request: web.Request) -> web.Response:
     visitor, fields = await _repairing_form(request)
     done = await repairs.apply(
-        request.app[SOURCES], visitor, request.match_info["kind"], fields
+        request.app[SOURCES],
+        visitor,
+        request.match_info["kind"],
+        fields,
     )
     return await _show(request, "outcome.html", done.section, view=done)
 
@@ -377,7 +395,11 @@ async def _show_pause(request: web.Request, *, is_end: bool) -> web.Response:
         raise web.HTTPForbidden
     wanted = repairs.wanted_pause(_query(request))
     return await _show(
-        request, "pause_confirm.html", "pause", wanted=wanted, is_end=is_end
+        request,
+        "pause_confirm.html",
+        "pause",
+        wanted=wanted,
+        is_end=is_end,
     )
 
 

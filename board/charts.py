@@ -92,7 +92,7 @@ def hour_bars(hours: Sequence[Hour]) -> list[Bar]:
                 failed=hour.failed,
                 done_height=round(hour.done / largest * CHART_HEIGHT, 1),
                 failed_height=round(hour.failed / largest * CHART_HEIGHT, 1),
-            )
+            ),
         )
     return bars
 
@@ -179,7 +179,9 @@ def _count(source: Key, counts: Mapping[str, Count]) -> Count | None:
 
 
 def _edge(
-    source: tuple[int, int], target: tuple[int, int], count: Count | None
+    source: tuple[int, int],
+    target: tuple[int, int],
+    count: Count | None,
 ) -> Edge:
     middle = NODE_HEIGHT // 2
     begin = source[0] + NODE_WIDTH
@@ -195,7 +197,9 @@ def waterfall(spans: Sequence[SpanBar]) -> list[WaterfallBar]:
         width = max(0.6, span.duration_ms / end * WATERFALL_WIDTH)
         bars.append(
             WaterfallBar(
-                span, round(left, 2), round(min(width, WATERFALL_WIDTH - left), 2)
-            )
+                span,
+                round(left, 2),
+                round(min(width, WATERFALL_WIDTH - left), 2),
+            ),
         )
     return bars

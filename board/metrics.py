@@ -19,7 +19,10 @@ def exposition(view: Overview) -> bytes:
         return Gauge(f"bitbylaw_board_{name}", meaning, labels, registry=registry)
 
     def labelled(
-        name: str, meaning: str, label: str, values: Mapping[str, float]
+        name: str,
+        meaning: str,
+        label: str,
+        values: Mapping[str, float],
     ) -> None:
         found = gauge(name, meaning, label)
         for key, value in values.items():

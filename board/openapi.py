@@ -31,7 +31,8 @@ def document() -> dict[str, Any]:
         (page.name, "serialization", _adapter(page.view)) for page in PAGES
     ]
     schemas, definitions = TypeAdapter.json_schemas(
-        inputs, ref_template="#/components/schemas/{model}"
+        inputs,
+        ref_template="#/components/schemas/{model}",
     )
     paths = {}
     for page in PAGES:
@@ -48,7 +49,7 @@ def document() -> dict[str, Any]:
         "components": {
             "schemas": definitions.get("$defs", {}),
             "securitySchemes": {
-                "session": {"type": "apiKey", "in": "cookie", "name": "bitbylaw_board"}
+                "session": {"type": "apiKey", "in": "cookie", "name": "bitbylaw_board"},
             },
         },
         "security": [{"session": []}, {}],

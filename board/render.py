@@ -52,7 +52,8 @@ SERIOUSNESS = {
         "warn",
     ),
     **dict.fromkeys(
-        ("down", "failed", "permanently_failed", "failing", "error", "missed"), "bad"
+        ("down", "failed", "permanently_failed", "failing", "error", "missed"),
+        "bad",
     ),
     **dict.fromkeys(("deleted_in_advoware", "unchecked", "missing"), "bad"),
 }
@@ -61,7 +62,7 @@ NUMERIC = frozenset(
     {
         *("attempts", "consumers", "count", "dead", "depth", "failed", "functions"),
         *("held", "ms", "pairs", "pending", "retries"),
-    }
+    },
 )
 SECTIONS = (
     ("overview", "/"),

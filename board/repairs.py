@@ -60,7 +60,9 @@ async def confirm(sources: Sources, query: Query) -> Confirmation:
     kind, target = _kind(query.text("kind")), query.text("target")
     message = query.text("message") or None
     found = await part(
-        operate.plan(sources, kind, target, message), "plan", PLAN_SECONDS
+        operate.plan(sources, kind, target, message),
+        "plan",
+        PLAN_SECONDS,
     )
     return Confirmation(SECTIONS[kind], kind, target, found)
 
@@ -74,7 +76,9 @@ async def apply(sources: Sources, visitor: Visitor, kind: str, fields: Fields) -
     repair = _repair(_kind(kind), fields)
     operator = _operator(visitor)
     found = await part(
-        operate.apply(sources, repair, operator), "repair", APPLY_SECONDS
+        operate.apply(sources, repair, operator),
+        "repair",
+        APPLY_SECONDS,
     )
     return Done(SECTIONS[kind], kind, repair.target, found)
 

@@ -82,7 +82,10 @@ async def open_audit(system: System) -> asyncpg.Pool:
 
 
 async def audit_rows(
-    pool: asyncpg.Pool, *, after: int = 0, limit: int = 500
+    pool: asyncpg.Pool,
+    *,
+    after: int = 0,
+    limit: int = 500,
 ) -> list[asyncpg.Record]:
     """The audit's rows after the one with this number, oldest first."""
     rows: list[asyncpg.Record] = await pool.fetch(
@@ -97,13 +100,16 @@ class Demo:
     """Plays the captured requests against a system whose EspoCRM is the twin."""
 
     def __init__(
-        self, system: System, session: aiohttp.ClientSession, audit: asyncpg.Pool
+        self,
+        system: System,
+        session: aiohttp.ClientSession,
+        audit: asyncpg.Pool,
     ) -> None:
         self._http = system.http_url
         self._espocrm = system.twins["espocrm"]
         self._advoware = system.twins["advoware"]
         self._key = {
-            "X-Api-Key": system.settings.espocrm.marvin_api_key.get_secret_value()
+            "X-Api-Key": system.settings.espocrm.marvin_api_key.get_secret_value(),
         }
         token = system.settings.espocrm.webhook_token
         self._query = (
@@ -123,7 +129,9 @@ class Demo:
         webhooks = f"{self._espocrm}/api/v1/Webhook"
         key = self._key
         async with self._session.get(
-            webhooks, params={"maxSize": "200"}, headers=key
+            webhooks,
+            params={"maxSize": "200"},
+            headers=key,
         ) as response:
             response.raise_for_status()
             present = await response.json()
@@ -170,7 +178,8 @@ class Demo:
                 ) as response:
                     response.raise_for_status()
                 await self._wait_until_synced(
-                    {record["id"] for record in request.records}, last_audit_id
+                    {record["id"] for record in request.records},
+                    last_audit_id,
                 )
 
     async def _prepare(self, request: Captured) -> None:

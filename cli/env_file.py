@@ -62,7 +62,7 @@ class EnvFile:
             return []
         except (OSError, ValueError) as error:
             raise ConfigurationError(
-                f"{source}: cannot be read ({type(error).__name__})"
+                f"{source}: cannot be read ({type(error).__name__})",
             ) from error
         return list(parse_stream(io.StringIO(text, newline="")))
 
@@ -90,11 +90,12 @@ class EnvFile:
         directory = self.path.parent
         try:
             handle, name = tempfile.mkstemp(
-                prefix=f"{self.path.name}.", dir=directory
+                prefix=f"{self.path.name}.",
+                dir=directory,
             )  # 0600
         except OSError as error:
             raise ConfigurationError(
-                f"{directory}: no file can be made there ({type(error).__name__})"
+                f"{directory}: no file can be made there ({type(error).__name__})",
             ) from error
         try:
             with os.fdopen(handle, "wb") as file:
@@ -105,7 +106,7 @@ class EnvFile:
             Path(name).replace(self.path)
         except OSError as error:
             raise ConfigurationError(
-                f"{self.path}: cannot be written ({type(error).__name__})"
+                f"{self.path}: cannot be written ({type(error).__name__})",
             ) from error
         finally:
             with contextlib.suppress(FileNotFoundError):

@@ -63,7 +63,7 @@ def _load_commands(path: Path) -> typer.Typer:
 
 app.add_typer(
     _load_commands(
-        PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py"
+        PROJECT_ROOT / "steps" / "advoware_cal_sync" / "audit_calendar_sync.py",
     ),
     name="audit",
 )
@@ -95,30 +95,37 @@ def up(
         typer.Option("--check", help="verify the sample flow on fresh data and stop"),
     ] = False,
     http_port: Annotated[
-        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_HTTP_PORT")
+        int,
+        typer.Option(min=0, max=65535, envvar="BITBYLAW_HTTP_PORT"),
     ] = Ports.http,
     worker_port: Annotated[
-        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_WORKER_PORT")
+        int,
+        typer.Option(min=0, max=65535, envvar="BITBYLAW_WORKER_PORT"),
     ] = Ports.worker,
     advoware_twin_port: Annotated[
-        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_ADVOWARE_TWIN_PORT")
+        int,
+        typer.Option(min=0, max=65535, envvar="BITBYLAW_ADVOWARE_TWIN_PORT"),
     ] = Ports.advoware,
     espocrm_twin_port: Annotated[
-        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_ESPOCRM_TWIN_PORT")
+        int,
+        typer.Option(min=0, max=65535, envvar="BITBYLAW_ESPOCRM_TWIN_PORT"),
     ] = Ports.espocrm,
     google_twin_port: Annotated[
-        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_GOOGLE_TWIN_PORT")
+        int,
+        typer.Option(min=0, max=65535, envvar="BITBYLAW_GOOGLE_TWIN_PORT"),
     ] = Ports.google,
     board_port: Annotated[
-        int, typer.Option(min=0, max=65535, envvar="BITBYLAW_BOARD_PORT")
+        int,
+        typer.Option(min=0, max=65535, envvar="BITBYLAW_BOARD_PORT"),
     ] = Ports.board,
     data: Annotated[
-        Path, typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data")
+        Path,
+        typer.Option(envvar="BITBYLAW_DATA", help="directory of all local data"),
     ] = PROJECT_ROOT / ".local",
     engine: Annotated[
         EngineKind,
         typer.Option(
-            help="iii: the real engine named by III_ENGINE_BIN, or found on PATH"
+            help="iii: the real engine named by III_ENGINE_BIN, or found on PATH",
         ),
     ] = EngineKind.EMBEDDED,
 ) -> None:
@@ -170,7 +177,11 @@ async def _run(data: Path, ports: Ports, engine: EngineKind, *, check: bool) -> 
         loop.add_signal_handler(number, stop)
     try:
         async with running_system(
-            data, ports, default_env_file(), on_event=_say, engine=engine
+            data,
+            ports,
+            default_env_file(),
+            on_event=_say,
+            engine=engine,
         ) as system:
             started = True
             return await _use(system, stopped, check=check)
@@ -233,7 +244,7 @@ def _describe(error: Exception) -> str:
 async def _check(demo: Demo | None, audit: asyncpg.Pool) -> bool:
     if demo is None:
         _say(
-            "check: refused, because it would write invented people into the configured systems; see GET /health"
+            "check: refused, because it would write invented people into the configured systems; see GET /health",
         )
         return True
     problems = []
@@ -246,13 +257,16 @@ async def _check(demo: Demo | None, audit: asyncpg.Pool) -> bool:
     for problem in problems:
         console.print(f"[red]{problem}[/red]", highlight=False)
     console.print(
-        "[red]check: failed[/red]" if problems else "[green]check: ok[/green]"
+        "[red]check: failed[/red]" if problems else "[green]check: ok[/green]",
     )
     return bool(problems)
 
 
 async def _show_table(
-    audit: asyncpg.Pool, stopped: asyncio.Event, *, is_trial: bool
+    audit: asyncpg.Pool,
+    stopped: asyncio.Event,
+    *,
+    is_trial: bool,
 ) -> None:
     """A table of the latest syncs that keeps itself up to date; plain lines where there is no terminal."""
     latest = await audit.fetchval("SELECT coalesce(max(audit_id), 0) FROM sync_audit")

@@ -54,7 +54,9 @@ Handler = Callable[..., Awaitable[Any]]
 
 
 async def answer_by_result(
-    request: MotiaHttpArgs[Any], _context: Any, proceed: Callable[[], Awaitable[Any]]
+    request: MotiaHttpArgs[Any],
+    _context: Any,
+    proceed: Callable[[], Awaitable[Any]],
 ) -> Any:
     """Middleware in front of every HTTP step: what it returned is the answer, and the response channel stays shut."""
     result = await proceed()
@@ -63,7 +65,8 @@ async def answer_by_result(
             request.response.writer.close_async()
         )  # nothing was opened, unless the step itself has written to it
         MotiaHttpResponse.__init__(
-            request.response, None
+            request.response,
+            None,
         )  # without a writer it writes nothing
     return result
 
@@ -107,7 +110,7 @@ async def _ask_for_stats() -> dict[str, tuple[int, int]]:
     except Exception:  # noqa: BLE001 - the SDK has no error of its own for a function that an engine does not have
         return {
             topic: _counts(
-                await engine.call("engine::queue::topic_stats", {"topic": topic})
+                await engine.call("engine::queue::topic_stats", {"topic": topic}),
             )
             for topic in TOPICS
         }
@@ -191,7 +194,7 @@ def _with_middleware(trigger: Any) -> Any:
     if not isinstance(trigger, ApiTrigger):
         return trigger
     return trigger.model_copy(
-        update={"middleware": [answer_by_result, *(trigger.middleware or [])]}
+        update={"middleware": [answer_by_result, *(trigger.middleware or [])]},
     )
 
 
@@ -207,13 +210,22 @@ class WithoutHealthLooks(Sampler):
         self._other = other
 
     def should_sample(
-        self, parent_context: Any, trace_id: int, name: str, *details: Any, **more: Any
+        self,
+        parent_context: Any,
+        trace_id: int,
+        name: str,
+        *details: Any,
+        **more: Any,
     ) -> SamplingResult:
         """Whether a span is recorded. The spans inside a dropped one are dropped by the other sampler's rule."""
         if name in UNTRACED:
             return SamplingResult(Decision.DROP)
         return self._other.should_sample(
-            parent_context, trace_id, name, *details, **more
+            parent_context,
+            trace_id,
+            name,
+            *details,
+            **more,
         )
 
     def get_description(self) -> str:

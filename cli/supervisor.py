@@ -124,7 +124,7 @@ class Supervised:
     async def restart(self) -> None:
         """End a process that does not answer; it is started again at once."""
         self._on_event(
-            f"{self.program.name} does not answer; ending it (log: {self._log_path})"
+            f"{self.program.name} does not answer; ending it (log: {self._log_path})",
         )
         if self._process is not None:
             await stop_process(self._process, seconds=RESTART_SECONDS)
@@ -157,7 +157,7 @@ class Supervised:
         except TimeoutError:
             await stop_process(self._process)
             raise StartFailed(
-                f"{self.program.name}: not ready after {READY_SECONDS:g} s"
+                f"{self.program.name}: not ready after {READY_SECONDS:g} s",
             ) from None
         if not line:
             await self._process.wait()
@@ -192,7 +192,7 @@ class Supervised:
             if time.monotonic() - started > HEALTHY_SECONDS:
                 pause = 0.2
             self._on_event(
-                f"{self.program.name} ended with status {status}; starting it again (log: {self._log_path})"
+                f"{self.program.name} ended with status {status}; starting it again (log: {self._log_path})",
             )
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -248,7 +248,8 @@ def _end_with(parent: int) -> None:
 
 
 async def stop_process(
-    process: asyncio.subprocess.Process, seconds: float = STOP_SECONDS
+    process: asyncio.subprocess.Process,
+    seconds: float = STOP_SECONDS,
 ) -> None:
     """End a process with SIGTERM, after ``seconds`` with SIGKILL; waits until it is gone."""
     if process.returncode is not None:
@@ -290,7 +291,9 @@ class Patience:
 
 
 async def keep_answering(
-    part: Supervised, answers: Callable[[], Awaitable[bool]], patience: float
+    part: Supervised,
+    answers: Callable[[], Awaitable[bool]],
+    patience: float,
 ) -> None:
     """End a part that lives but has not answered for ``patience`` seconds; it is then started again as if it had died.
 

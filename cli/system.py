@@ -163,7 +163,8 @@ async def running_system(
         on_event("starting the board")
         on_event("starting the worker")
         board, _ = await _all_of(
-            parts.run(_board_program(settings)), parts.run(worker_program(settings))
+            parts.run(_board_program(settings)),
+            parts.run(worker_program(settings)),
         )
         board_url = board["url"]
         parts.watch_http("board", f"{board_url}healthz")
@@ -222,7 +223,11 @@ def _ports_to_open(ports: Ports, twins: list[str]) -> dict[str, int]:
 
 
 async def _start_engine(
-    parts: _Parts, iii: str | None, ports: Ports, data: Path, database: str
+    parts: _Parts,
+    iii: str | None,
+    ports: Ports,
+    data: Path,
+    database: str,
 ) -> str:
     """Start the engine and wait until both its ports answer; returns its HTTP address."""
     await parts.run(_engine_program(iii, ports, data, database))
@@ -253,7 +258,10 @@ def _fixed_ports(ports: Ports) -> Ports:
 
 
 def _local_settings(
-    settings: Settings, ports: Ports, data: Path, twins: Mapping[str, str]
+    settings: Settings,
+    ports: Ports,
+    data: Path,
+    twins: Mapping[str, str],
 ) -> dict[str, str]:
     """Where things are on this machine, and an operator of the board if none is configured."""
     twin_origins = [*settings.service.twin_origins, *twins.values()]
@@ -288,7 +296,10 @@ def _set_variables(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _engine_program(
-    iii: str | None, ports: Ports, data: Path, database: str
+    iii: str | None,
+    ports: Ports,
+    data: Path,
+    database: str,
 ) -> Program:
     """The real engine at this path, or the embedded one."""
     if iii is not None:
@@ -347,14 +358,14 @@ def _claim(data: Path, stack: AsyncExitStack) -> None:
         handle = private(str(data / "up.lock"), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StartFailed(
-            f"The directory {data} cannot be used: {error.strerror}"
+            f"The directory {data} cannot be used: {error.strerror}",
         ) from None
     stack.callback(os.close, handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise StartFailed(
-            f"The system is running already on the data in {data}. Stop that run first (Ctrl-C)."
+            f"The system is running already on the data in {data}. Stop that run first (Ctrl-C).",
         ) from None
     _make_private(data)
 
@@ -381,12 +392,15 @@ def _require_free_ports(ports: dict[str, int]) -> None:
                 label, variable = PORT_NAMES[name]
                 raise StartFailed(
                     f"Port {port} ({label}) cannot be used: {error.strerror}. "
-                    f"Choose another one, for example: {variable}={embedded.free_port()} make up"
+                    f"Choose another one, for example: {variable}={embedded.free_port()} make up",
                 ) from None
 
 
 async def _start_twins(
-    parts: _Parts, names: Sequence[str], ports: Ports, data: Path
+    parts: _Parts,
+    names: Sequence[str],
+    ports: Ports,
+    data: Path,
 ) -> dict[str, str]:
     """The base URL of each twin that has been started; all of them are one process."""
     if not names:
@@ -406,7 +420,7 @@ async def _start_stores(
     """Start PostgreSQL and Redis unless the settings name others; returns the URL of the engine's database."""
     if "host" not in settings.redis.model_fields_set:
         redis = await stack.enter_async_context(
-            embedded.redis(data / "redis", on_event, patience)
+            embedded.redis(data / "redis", on_event, patience),
         )
         found |= {
             "REDIS_HOST": redis.host,
@@ -426,7 +440,7 @@ async def _start_stores(
             dbname=given.db_name,
         )
     postgres = await stack.enter_async_context(
-        embedded.postgres(data / "postgres", on_event, patience)
+        embedded.postgres(data / "postgres", on_event, patience),
     )
     found |= {
         "POSTGRES_HOST": postgres.host,
@@ -550,5 +564,5 @@ async def _wait_until_connected(system: System) -> None:
     except TimeoutError:
         log = system.data / "log" / "worker.log"
         raise StartFailed(
-            f"The worker does not connect to the engine; see {log}"
+            f"The worker does not connect to the engine; see {log}",
         ) from None

@@ -46,10 +46,12 @@ def worker(
         ),
     ] = "http://127.0.0.1:3111",
     patience: Annotated[
-        float, typer.Option(help="seconds that the worker may be without its engine")
+        float,
+        typer.Option(help="seconds that the worker may be without its engine"),
     ] = (PATIENCE_SECONDS),
     check: Annotated[
-        bool, typer.Option("--check", help="only look whether the worker is connected")
+        bool,
+        typer.Option("--check", help="only look whether the worker is connected"),
     ] = False,
 ) -> None:
     """Run one worker for an engine elsewhere; ends when it has to be started again (systemd and Docker do that).
@@ -93,7 +95,7 @@ async def _run(settings: Settings, engine_url: str, patience: float) -> int:
             _say(f"the worker ended with status {died.result()}")
         elif lost.done():
             _say(
-                f"the worker has been without its engine for more than {patience:g} s; to be started again"
+                f"the worker has been without its engine for more than {patience:g} s; to be started again",
             )
         if asked.done():
             return 0

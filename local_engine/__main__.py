@@ -24,7 +24,8 @@ from local_engine.server import Engine
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m local_engine", description="Embedded engine for Motia workers"
+        prog="python -m local_engine",
+        description="Embedded engine for Motia workers",
     )
     parser.add_argument(
         "--host",
@@ -86,7 +87,9 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 async def run(arguments: argparse.Namespace) -> None:
     """Run until SIGTERM or SIGINT. Raises StartupError."""
     limits = Limits(
-        arguments.max_connections, arguments.head_seconds, arguments.idle_seconds
+        arguments.max_connections,
+        arguments.head_seconds,
+        arguments.idle_seconds,
     )
     engine = Engine(
         arguments.database_url,

@@ -86,7 +86,7 @@ class Schedule:
             parts.append("*")
         if len(parts) != 7:
             raise CronSyntaxError(
-                "six or seven fields are needed: sec min hour day month weekday [year]"
+                "six or seven fields are needed: sec min hour day month weekday [year]",
             )
         fields = []
         for part, field in zip(parts, _FIELDS, strict=True):
@@ -225,7 +225,11 @@ class CronTriggers:
     """
 
     def __init__(
-        self, invocations: Invocations, telemetry: Telemetry, tasks: Tasks, clock: Clock
+        self,
+        invocations: Invocations,
+        telemetry: Telemetry,
+        tasks: Tasks,
+        clock: Clock,
     ) -> None:
         self._invocations = invocations
         self._telemetry = telemetry
@@ -240,7 +244,8 @@ class CronTriggers:
         except CronSyntaxError as exc:
             raise TriggerRejectedError(str(exc)) from exc
         self._loops[trigger] = self._tasks.spawn(
-            self._run(trigger, schedule), f"cron {trigger.id}"
+            self._run(trigger, schedule),
+            f"cron {trigger.id}",
         )
 
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
@@ -282,18 +287,27 @@ class CronTriggers:
     async def call(self, trigger: Trigger, payload: Mapping[str, object]) -> object:
         """Run a trigger's function with a payload, if its condition allows it. Raises EngineError."""
         with self._telemetry.span(
-            f"cron {trigger.text('expression')}", function_id=trigger.function_id
+            f"cron {trigger.text('expression')}",
+            function_id=trigger.function_id,
         ) as span:
             log_event(
-                "cron.fired", function_id=trigger.function_id, trace_id=span.trace_id
+                "cron.fired",
+                function_id=trigger.function_id,
+                trace_id=span.trace_id,
             )
             try:
                 if not await condition_met(
-                    self._invocations, trigger, "_condition_path", payload
+                    self._invocations,
+                    trigger,
+                    "_condition_path",
+                    payload,
                 ):
                     return None
                 return await self._invocations.invoke(
-                    trigger.function_id, payload, prefer=trigger.owner, trace=span.trace
+                    trigger.function_id,
+                    payload,
+                    prefer=trigger.owner,
+                    trace=span.trace,
                 )
             except EngineError as exc:
                 span.error = exc.code

@@ -97,7 +97,7 @@ class Database:
         except (psycopg.Error, PoolTimeout) as exc:
             await self.close()
             raise DatabaseStartupError(
-                f"The engine's database cannot be used: {_reason(exc)}"
+                f"The engine's database cannot be used: {_reason(exc)}",
             ) from exc
         except DatabaseStartupError:
             await self.close()
@@ -138,7 +138,7 @@ class Database:
             if asyncio.get_running_loop().time() >= deadline:
                 await connection.close()
                 raise DatabaseStartupError(
-                    "Another engine is running on this database; stop it first."
+                    "Another engine is running on this database; stop it first.",
                 )
             await asyncio.sleep(0.1)
 

@@ -41,7 +41,8 @@ class BodyTimeoutError(EngineError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            "body_timeout", f"The request body did not arrive within {seconds:g} s"
+            "body_timeout",
+            f"The request body did not arrive within {seconds:g} s",
         )
 
 
@@ -74,7 +75,8 @@ class StorageUnavailableError(EngineError):
 
     def __init__(self) -> None:
         super().__init__(
-            "storage_unavailable", "The engine's database is not available"
+            "storage_unavailable",
+            "The engine's database is not available",
         )
 
 

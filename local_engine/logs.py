@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
             "event": record.msg if fields is not None else "library",
             "level": record.levelname.lower(),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(
-                timespec="milliseconds"
+                timespec="milliseconds",
             ),
         }
         if fields is None:

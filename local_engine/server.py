@@ -137,7 +137,13 @@ class Engine:
             http_timeout,
         )
         self._worker_port = WorkerPort(
-            workers, functions, invocations, triggers, channels, telemetry, tasks
+            workers,
+            functions,
+            invocations,
+            triggers,
+            channels,
+            telemetry,
+            tasks,
         )
 
     @asynccontextmanager
@@ -150,7 +156,8 @@ class Engine:
             await self._database.open()
             recovered = await self._store.recover()
             self._tasks.spawn(
-                self._database.guard_lock(self._lost_database), "database lock"
+                self._database.guard_lock(self._lost_database),
+                "database lock",
             )
             self._tasks.spawn(self._channels.sweep_forever(), "channel sweep")
             self._tasks.spawn(self._state_triggers.run_forever(), "state triggers")

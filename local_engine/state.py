@@ -146,7 +146,11 @@ class StateStore:
             return await self._read(connection, (namespace, scope, key))
 
     async def change(
-        self, namespace: str, scope: str, key: str, change: Callable[[Any], Any]
+        self,
+        namespace: str,
+        scope: str,
+        key: str,
+        change: Callable[[Any], Any],
     ) -> tuple[Any, Any]:
         """Replace a value by ``change(old)`` atomically and return old and new; MISSING stands for no value.
 
@@ -167,7 +171,8 @@ class StateStore:
                     ON CONFLICT (namespace, scope, key) DO UPDATE SET value = excluded.value
                 """
                 await connection.execute(
-                    upsert, [*place, dumps(new, "state value", MAX_PAYLOAD_BYTES)]
+                    upsert,
+                    [*place, dumps(new, "state value", MAX_PAYLOAD_BYTES)],
                 )
         return old, new
 
@@ -262,10 +267,15 @@ class StateTriggers:
     async def _notify(self, trigger: Trigger, event: dict[str, Any]) -> None:
         try:
             if await condition_met(
-                self._invocations, trigger, "condition_function_id", event
+                self._invocations,
+                trigger,
+                "condition_function_id",
+                event,
             ):
                 await self._invocations.invoke(
-                    trigger.function_id, event, prefer=trigger.owner
+                    trigger.function_id,
+                    event,
+                    prefer=trigger.owner,
                 )
         except EngineError as exc:
             log_event(
@@ -293,17 +303,25 @@ class StateFunctions:
     async def get(self, namespace: str, scope: str, key: str) -> Any:
         """Return the value or None."""
         return or_null(
-            await _checked("GET_ERROR", self._store.get(namespace, scope, key))
+            await _checked("GET_ERROR", self._store.get(namespace, scope, key)),
         )
 
     async def set(
-        self, namespace: str, scope: str, key: str, value: Any
+        self,
+        namespace: str,
+        scope: str,
+        key: str,
+        value: Any,
     ) -> dict[str, Any]:
         """Store a value; returns old and new."""
         return await self._change("SET_ERROR", namespace, scope, key, lambda _: value)
 
     async def update(
-        self, namespace: str, scope: str, key: str, operations: list[Operation]
+        self,
+        namespace: str,
+        scope: str,
+        key: str,
+        operations: list[Operation],
     ) -> dict[str, Any]:
         """Apply operations atomically, starting from ``{}``; returns old and new."""
         return await self._change(
@@ -317,7 +335,11 @@ class StateFunctions:
     async def delete(self, namespace: str, scope: str, key: str) -> Any:
         """Remove a value; returns the old one or None."""
         change = await self._change(
-            "DELETE_ERROR", namespace, scope, key, lambda _: MISSING
+            "DELETE_ERROR",
+            namespace,
+            scope,
+            key,
+            lambda _: MISSING,
         )
         return change["old_value"]
 
@@ -346,7 +368,8 @@ class StateFunctions:
         change: Callable[[Any], Any],
     ) -> dict[str, Any]:
         old, new = await _checked(
-            code, self._store.change(namespace, scope, key, change)
+            code,
+            self._store.change(namespace, scope, key, change),
         )
         if namespace == STATE_NAMESPACE:
             self._triggers.changed(scope, key, old, new)

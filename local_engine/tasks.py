@@ -17,7 +17,9 @@ class Tasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(
-        self, coroutine: Coroutine[Any, Any, Any], name: str
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        name: str,
     ) -> asyncio.Task[Any]:
         """Run ``coroutine`` in the background; ``name`` appears in the log if it crashes."""
         task = asyncio.create_task(coroutine, name=name)

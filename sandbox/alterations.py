@@ -105,7 +105,7 @@ def _other_date(value: str, form: Any) -> str:
     if match is None:
         return value
     return DATE_FORMS[form](
-        datetime.fromisoformat(f"{match[1]}T{match[2] or '00:00:00'}")
+        datetime.fromisoformat(f"{match[1]}T{match[2] or '00:00:00'}"),
     )
 
 
@@ -119,7 +119,7 @@ CHANGES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "empty_list": lambda _value, _to: [],
     "cut": _only_text(lambda text, length: text[:length]),
     "pad": _only_text(
-        lambda text, length: text.ljust(length, "x")
+        lambda text, length: text.ljust(length, "x"),
     ),  # longer than the receiver takes
     "upper": _only_text(lambda text, _to: text.upper()),
     "lower": _only_text(lambda text, _to: text.lower()),
@@ -159,7 +159,8 @@ class Alteration(BaseModel):
         None  #: regular expression, searched in the value (JSON for what is no text)
     )
     where: dict[
-        str, Any
+        str,
+        Any,
     ] = {}  #: what the object must hold that holds the value, such as ``{"kommKz": 3}``
     echo: bool = False  #: what is stored differently is shown as it was sent in the answer to that very request
 
@@ -361,7 +362,7 @@ def alter_answer(document: Any, alteration: Alteration, chosen: Chosen) -> bool:
     """
     changed = False
     for place in reversed(
-        _meant(document, alteration)
+        _meant(document, alteration),
     ):  # from the end, as entries may go
         if chosen(place.name):
             changed |= _change(place, alteration)

@@ -148,7 +148,7 @@ class Fault(BaseModel):
     def _spoils_or_alters(self) -> Fault:
         if self.alters and self.model_fields_set & _SPOILING:
             raise ValueError(
-                "a rule either alters (answer, stored) or spoils, make it two rules"
+                "a rule either alters (answer, stored) or spoils, make it two rules",
             )
         if any(alteration.for_stored_only for alteration in self.answer):
             raise ValueError("'ignore', 'refuse' and 'echo' are for 'stored' only")
@@ -252,7 +252,11 @@ class Twin(ABC):
     default_port: ClassVar[int]
 
     def __init__(
-        self, *, seed: int = 1, empty: bool = False, clock: Clock | None = None
+        self,
+        *,
+        seed: int = 1,
+        empty: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.seed = seed
         self.empty = empty
@@ -291,7 +295,9 @@ class Twin(ABC):
         return web.Response(status=status)
 
     def refusal(
-        self, request: web.Request, refused: RefusedAlterationError
+        self,
+        request: web.Request,
+        refused: RefusedAlterationError,
     ) -> web.Response:
         """The 400 with which the real system refuses a whole object; used for fault rules that do so."""
         text = {
@@ -302,7 +308,9 @@ class Twin(ABC):
         return web.Response(status=400, text=text)
 
     def stored_object(
-        self, request: web.Request, body: dict[str, Any]
+        self,
+        request: web.Request,
+        body: dict[str, Any],
     ) -> Mapping[str, Any] | None:
         """What is stored of the object that a request writes, where a write must carry all of it; else None."""
         return None
@@ -320,7 +328,10 @@ class Twin(ABC):
         return True
 
     def refused_at(
-        self, response: web.Response, request: web.Request, place: int
+        self,
+        response: web.Response,
+        request: web.Request,
+        place: int,
     ) -> web.Response:
         """The refusal of the plain request at this place as that of the whole request."""
         return response
@@ -339,7 +350,7 @@ class Twin(ABC):
 
     #: Attributes that belong to a running server, not to the data.
     transient: ClassVar[frozenset[str]] = frozenset(
-        {"url", "journal", "faults", "_clock"}
+        {"url", "journal", "faults", "_clock"},
     )
 
     def dump(self) -> bytes:
@@ -366,7 +377,8 @@ class Twin(ABC):
     def application(self) -> web.Application:
         """The aiohttp application: the system's routes behind journal and faults, and the control API."""
         app = web.Application(
-            client_max_size=MAX_REQUEST_BYTES, middlewares=[self._observe]
+            client_max_size=MAX_REQUEST_BYTES,
+            middlewares=[self._observe],
         )
         app.add_routes(self.routes())
         app.add_routes(self.control_routes())
@@ -387,7 +399,9 @@ class Twin(ABC):
 
     @web.middleware
     async def _observe(
-        self, request: web.Request, handler: Handler
+        self,
+        request: web.Request,
+        handler: Handler,
     ) -> web.StreamResponse:
         if request.path.startswith(CONTROL_PREFIX):
             return await handler(request)
@@ -430,17 +444,25 @@ class Twin(ABC):
         return entry
 
     async def _answer_if_short(
-        self, request: web.Request, handler: Handler, entry: dict[str, Any]
+        self,
+        request: web.Request,
+        handler: Handler,
+        entry: dict[str, Any],
     ) -> web.StreamResponse:
         """The answer, or the refusal of a request line that is too long for the real servers."""
         if _line_length(request) > MAX_REQUEST_LINE:
             return web.Response(
-                status=414, text="Request-URI Too Long", content_type="text/html"
+                status=414,
+                text="Request-URI Too Long",
+                content_type="text/html",
             )
         return await self._answer(request, handler, entry)
 
     async def _answer(
-        self, request: web.Request, handler: Handler, entry: dict[str, Any]
+        self,
+        request: web.Request,
+        handler: Handler,
+        entry: dict[str, Any],
     ) -> web.StreamResponse:
         active, place = self._striking(request)
         altering = self._altering(request)
@@ -537,7 +559,10 @@ class Twin(ABC):
             part = self.ruled_part(request, body, place)
             try:
                 changed = alter_stored(
-                    part, alteration, active.chosen(self.seed), stored
+                    part,
+                    alteration,
+                    active.chosen(self.seed),
+                    stored,
                 )
             except RefusedAlterationError as refused:
                 _note(request, entry, active, "stored", alteration)
@@ -568,7 +593,10 @@ class Twin(ABC):
         return changed
 
     async def _spoil(
-        self, request: web.Request, fault: Fault, place: int
+        self,
+        request: web.Request,
+        fault: Fault,
+        place: int,
     ) -> web.StreamResponse:
         if fault.hang:
             while _caller_waits(request):  # noqa: ASYNC110 - no event reports it
@@ -755,7 +783,8 @@ def _note(
 
 
 def _alterations_of_body(
-    request: web.Request, rules: list[tuple[ActiveFault, list[int]]]
+    request: web.Request,
+    rules: list[tuple[ActiveFault, list[int]]],
 ) -> list[tuple[ActiveFault, Alteration, int]]:
     """What happens to a body that is stored: by which rule, how, and in which part of the request."""
     if request.method not in {"POST", "PUT", "PATCH"}:
@@ -809,7 +838,9 @@ def _spoiled(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:
 def _halved(response: web.Response, body: bytes) -> web.Response:
     half = body[: len(body) // 2]
     return web.Response(
-        status=response.status, body=half, content_type="application/json"
+        status=response.status,
+        body=half,
+        content_type="application/json",
     )
 
 
@@ -865,7 +896,10 @@ def _empty_list_in(body: dict[str, Any]) -> None:
 
 @asynccontextmanager
 async def running(
-    twin: Twin, *, host: str = "127.0.0.1", port: int = 0
+    twin: Twin,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[str]:
     """Serve a twin; yields its base URL. Port 0 takes a free one.
 
@@ -905,16 +939,26 @@ def main(
     """
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument(
-        "--port", type=int, default=default_port, help="0 takes a free port"
+        "--port",
+        type=int,
+        default=default_port,
+        help="0 takes a free port",
     )
     parser.add_argument(
-        "--seed", type=int, default=1, help="number that determines the sample data"
+        "--seed",
+        type=int,
+        default=1,
+        help="number that determines the sample data",
     )
     parser.add_argument(
-        "--state-file", type=Path, help="keep the data in this file over restarts"
+        "--state-file",
+        type=Path,
+        help="keep the data in this file over restarts",
     )
     parser.add_argument(
-        "--empty", action="store_true", help="start without sample data"
+        "--empty",
+        action="store_true",
+        help="start without sample data",
     )
     arguments = parser.parse_args()
     twin = make_twin(arguments)
@@ -923,7 +967,10 @@ def main(
     async def serve() -> None:
         finished = asked_to_end()
         async with kept(
-            twin, arguments.state_file, host=arguments.host, port=arguments.port
+            twin,
+            arguments.state_file,
+            host=arguments.host,
+            port=arguments.port,
         ) as url:
             print(json.dumps({"ready": twin.name, "url": url}), flush=True)  # noqa: T201 - the contract above
             await finished.wait()
@@ -949,7 +996,11 @@ def asked_to_end() -> asyncio.Event:
 
 @asynccontextmanager
 async def kept(
-    twin: Twin, state_file: Path | None, *, host: str = "127.0.0.1", port: int = 0
+    twin: Twin,
+    state_file: Path | None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[str]:
     """Serve a twin and keep its data in a file, if one is given; yields its base URL.
 

@@ -53,7 +53,8 @@ def _state_file(folder: Path, twin: Twin) -> Path:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox.twins", description="Several twins in one process."
+        prog="python -m sandbox.twins",
+        description="Several twins in one process.",
     )
     parser.add_argument("--folder", type=Path, required=True, help="of their data")
     for name in TWINS:

@@ -237,7 +237,10 @@ class AdressenSync:
         self._advoware = AdvowareService(context, resources=self._resources)
         self._writes = writes
         self._notifications = notifications or NotificationManager(
-            self._espocrm, context, resources=self._resources, writes=writes
+            self._espocrm,
+            context,
+            resources=self._resources,
+            writes=writes,
         )
 
     async def sync_part(
@@ -282,12 +285,15 @@ class AdressenSync:
         return report.result()
 
     def _report_unreadable(
-        self, advo: Mapping[str, Any], listing: Listing, report: _Report
+        self,
+        advo: Mapping[str, Any],
+        listing: Listing,
+        report: _Report,
     ) -> None:
         if not listing.unreadable:
             return
         report.errors.append(
-            failure_sentence("address_unreadable", value=str(listing.unreadable))
+            failure_sentence("address_unreadable", value=str(listing.unreadable)),
         )
         log(
             self._context,
@@ -384,7 +390,9 @@ class AdressenSync:
             ForeignSystemError: EspoCRM's list is not available.
         """
         rows = self._espocrm.search_entities(
-            ENTITY_TYPE, [equals("beteiligteId", beteiligte_id)], SELECT
+            ENTITY_TYPE,
+            [equals("beteiligteId", beteiligte_id)],
+            SELECT,
         )
         return [row async for row in rows]
 
@@ -426,7 +434,10 @@ class AdressenSync:
         )
 
     async def _states_of_unanswered(
-        self, betnr: str, adressen: Mapping[str, Record], store: SyncStore
+        self,
+        betnr: str,
+        adressen: Mapping[str, Record],
+        store: SyncStore,
     ) -> dict[str, SyncState]:
         sent = await store.sent_by_creates(ENTITY_TYPE, adressen)
         states = {}
@@ -444,7 +455,8 @@ class AdressenSync:
         for entity_id in sorted(wanted):
             try:
                 places[entity_id] = await self._whereabouts(
-                    entity_id, run.observed.beteiligte_id
+                    entity_id,
+                    run.observed.beteiligte_id,
                 )
             except ConfigurationError:
                 raise
@@ -541,7 +553,10 @@ class AdressenSync:
         await self._finish(_Ending(run, created, was_put=True, is_created=True))
 
     async def _find_created(
-        self, run: _Run, action: CreateAdresse, _intent: CreateIntent
+        self,
+        run: _Run,
+        action: CreateAdresse,
+        _intent: CreateIntent,
     ) -> tuple[Record, LeftOut] | None:
         """The Adresse that an earlier attempt has left."""
         for adresse in await self._read_adressen(run.observed):
@@ -555,7 +570,10 @@ class AdressenSync:
 
         async def write(names: Sequence[str]) -> Record:
             body = _mapper.map_cadressen_to_advoware(
-                action.row, observed.beteiligter, is_main=action.is_main, names=names
+                action.row,
+                observed.beteiligter,
+                is_main=action.is_main,
+                names=names,
             )
             return await self._advoware.create_adresse(observed.betnr, body)
 
@@ -581,7 +599,11 @@ class AdressenSync:
         await self._finish(_Ending(run, done, was_put=True))
 
     async def _put(
-        self, run: _Run, action: Settle, fields: FieldPlan, adresse: Record
+        self,
+        run: _Run,
+        action: Settle,
+        fields: FieldPlan,
+        adresse: Record,
     ) -> Settle:
         """Change the Adresse; what Advoware refuses is left out, and what it stores differently is settled so."""
         observed = run.observed
@@ -592,7 +614,9 @@ class AdressenSync:
         async def write(included: Sequence[str]) -> list[Record | None]:
             body = put_body(fields, adresse, included)
             answer = await self._advoware.update_adresse(
-                observed.betnr, adresse_id, body
+                observed.betnr,
+                adresse_id,
+                body,
             )
             answers.append(answer)
             return answers
@@ -605,7 +629,10 @@ class AdressenSync:
             _, left_out = await update_fitting(write, names, idle=idle)
             if answers:
                 stored = await self._complete(
-                    observed, adresse_id, answers[-1], adresse
+                    observed,
+                    adresse_id,
+                    answers[-1],
+                    adresse,
                 )
         except BitByLawError:
             run.report.wrote_advoware |= bool(answers)
@@ -649,7 +676,8 @@ class AdressenSync:
         again = adressen_of(await self._advoware.get_beteiligter(observed.betnr))
         if again is None:
             raise UnexpectedAnswer(
-                "Advoware", "the answer contains no list of Adressen"
+                "Advoware",
+                "the answer contains no list of Adressen",
             )
         return again.adressen
 
@@ -694,7 +722,10 @@ class AdressenSync:
         return _NewRow(optional, fixed, owner)
 
     async def _create_fitting(
-        self, run: _Run, parts: _NewRow, refusal: ForeignSystemError | None
+        self,
+        run: _Run,
+        parts: _NewRow,
+        refusal: ForeignSystemError | None,
     ) -> tuple[Record, LeftOut]:
         """Create the CAdressen with what EspoCRM takes of it; ``refusal`` is its answer to the whole."""
         owner = parts.owner
@@ -769,7 +800,9 @@ class AdressenSync:
         await self._end(ending, records[0], {})
 
     async def _end_alone(
-        self, ending: _Ending, refusal: ForeignSystemError | None
+        self,
+        ending: _Ending,
+        refusal: ForeignSystemError | None,
     ) -> None:
         action = ending.action
         try:
@@ -784,7 +817,10 @@ class AdressenSync:
             raise
 
     async def _end(
-        self, ending: _Ending, written: Record, left_out: Mapping[str, str]
+        self,
+        ending: _Ending,
+        written: Record,
+        left_out: Mapping[str, str],
     ) -> None:
         """What follows when the CAdressen is written."""
         run = ending.run
@@ -801,7 +837,9 @@ class AdressenSync:
         run.report.note(changes_of(action))
 
     async def _update_fitting(
-        self, ending: _Ending, refusal: ForeignSystemError | None
+        self,
+        ending: _Ending,
+        refusal: ForeignSystemError | None,
     ) -> tuple[Record, LeftOut]:
         """Write the CAdressen without what EspoCRM refuses of it; ``refusal`` is its answer to the whole."""
         action = ending.action
@@ -814,7 +852,9 @@ class AdressenSync:
                 raise refusals.pop()
             attributes = {**only(action.espocrm, included), **ending.attributes}
             return await self._espocrm.update_entity(
-                ENTITY_TYPE, action.row["id"], attributes
+                ENTITY_TYPE,
+                action.row["id"],
+                attributes,
             )
 
         return await update_fitting(write, list(action.espocrm))
@@ -851,7 +891,11 @@ class AdressenSync:
         await self._write(update, then, alone, failed)
 
     async def _show_status(
-        self, report: _Report, expected: Record, written: Record, action: Settle
+        self,
+        report: _Report,
+        expected: Record,
+        written: Record,
+        action: Settle,
     ) -> None:
         """Correct the status if the answer to our write shows more than we knew: an edit, or what it did not take."""
         status = action.shown_status
@@ -863,7 +907,9 @@ class AdressenSync:
         elif written.get("syncStatus", status) == status:
             return
         await self._espocrm.update_entity(
-            ENTITY_TYPE, expected["id"], {"syncStatus": status}
+            ENTITY_TYPE,
+            expected["id"],
+            {"syncStatus": status},
         )
 
     async def _was_edited(self, row: Record, but: Collection[str] = ()) -> bool:
@@ -875,7 +921,11 @@ class AdressenSync:
         return _says_other(now, row, but)
 
     async def _keep_what_will_be_lost(
-        self, run: _Run, action: Settle, fields: FieldPlan, adresse: Record
+        self,
+        run: _Run,
+        action: Settle,
+        fields: FieldPlan,
+        adresse: Record,
     ) -> bool:
         """Put what is overwritten into the audit before that happens, and notify of the values that give way.
 
@@ -907,7 +957,10 @@ class AdressenSync:
             await self._notifications.notify(problem)
 
     async def _show_failure(
-        self, report: _Report, action: Action, error: Exception
+        self,
+        report: _Report,
+        action: Action,
+        error: Exception,
     ) -> None:
         """Collect the failure; what a system refused also shows in the record's status."""
         name, label = _name_of(action)
@@ -936,11 +989,15 @@ class AdressenSync:
         )
 
     def _record_failure(
-        self, report: _Report, name: str, label: str, error: Exception
+        self,
+        report: _Report,
+        name: str,
+        label: str,
+        error: Exception,
     ) -> None:
         cause = _cause(error)
         report.errors.append(
-            failure_sentence("address_failed", adresse=label, value=cause)
+            failure_sentence("address_failed", adresse=label, value=cause),
         )
         place = ""
         if not isinstance(error, BitByLawError):
@@ -1066,7 +1123,9 @@ _WRITABLE = frozenset({"strasse", "plz", "ort", BLOCK})
 
 
 def _says_other(
-    row: Mapping[str, Any], before: Mapping[str, Any], but: Collection[str] = ()
+    row: Mapping[str, Any],
+    before: Mapping[str, Any],
+    but: Collection[str] = (),
 ) -> bool:
     """Whether users say something else about a CAdressen, in what both records show, ``but`` some attributes."""
     common = (row.keys() & before.keys()) - set(but)
@@ -1141,7 +1200,9 @@ def _link_of(observed: Observation, row: Record) -> str:
 
 
 def _not_among(
-    observed: Observation, rows: Iterable[Record], adressen: Iterable[Record]
+    observed: Observation,
+    rows: Iterable[Record],
+    adressen: Iterable[Record],
 ) -> set[str]:
     """The ids of the CAdressen whose Adresse is not among these."""
     present = {observed.link_of(adresse) for adresse in adressen}

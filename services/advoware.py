@@ -85,7 +85,10 @@ class AdvowareAPI:
     """
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self._context = context
         self._resources = resources or current_resources()
@@ -193,7 +196,8 @@ class AdvowareAPI:
                 url = await self._url(request.path, method, request.params)
                 name = f"{method} {re.sub(r'[0-9]+', '0', url.path)}"
                 answer = await self._send_logged_in(
-                    lambda token: send_with(token, url), name
+                    lambda token: send_with(token, url),
+                    name,
                 )
         except TimeoutError as error:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from error
@@ -208,7 +212,7 @@ class AdvowareAPI:
         if is_write and self._settings.write_protection and is_calendar_path(url):
             GUARDS.labels("write_protection").inc()
             raise WriteProtected(
-                "ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed"
+                "ADVOWARE_WRITE_PROTECTION is on: appointments in Advoware are not changed",
             )
         if params:
             return url.extend_query(params)
@@ -247,7 +251,9 @@ class AdvowareAPI:
         return answer
 
     async def _send_logged_in(
-        self, send_with: Callable[[str], Awaitable[HttpAnswer]], name: str
+        self,
+        send_with: Callable[[str], Awaitable[HttpAnswer]],
+        name: str,
     ) -> HttpAnswer:
         """Send with a token, and once more with a fresh one after a 401.
 
@@ -267,7 +273,7 @@ class AdvowareAPI:
             if len(known) >= MAX_UNAUTHORISED_ENDPOINTS:
                 known.clear()
             known[name] = self._resources.now() + timedelta(
-                seconds=UNAUTHORISED_SECONDS
+                seconds=UNAUTHORISED_SECONDS,
             )
         return answer
 
@@ -296,7 +302,9 @@ class AdvowareAPI:
         return kept.value
 
     async def _with_redis(
-        self, operation: Callable[[Redis], Awaitable[Any]], fallback: Any
+        self,
+        operation: Callable[[Redis], Awaitable[Any]],
+        fallback: Any,
     ) -> Any:
         """The result of the operation, or ``fallback`` while Redis is away; it is then left alone for some seconds.
 
@@ -326,14 +334,17 @@ class AdvowareAPI:
                 return current
             limit = self._settings.api_timeout_seconds
             lock = self._resources.redis.lock(
-                LOGIN_LOCK_KEY, timeout=limit, blocking_timeout=limit
+                LOGIN_LOCK_KEY,
+                timeout=limit,
+                blocking_timeout=limit,
             )
             acquired = await self._with_redis(lambda _: lock.acquire(), _AWAY)
             if acquired is _AWAY:
                 return await self._log_in()
             if not acquired:
                 raise Unavailable(
-                    SYSTEM, "another worker's login does not come to an end"
+                    SYSTEM,
+                    "another worker's login does not come to an end",
                 )
             try:
                 current = await self._cached_token()
@@ -351,7 +362,7 @@ class AdvowareAPI:
         _, auth_url = await self._base_urls()
         if not self._settings.is_configured:
             raise ConfigurationError(
-                "ADVOWARE_APP_ID and ADVOWARE_KANZLEI: no credentials for Advoware are configured"
+                "ADVOWARE_APP_ID and ADVOWARE_KANZLEI: no credentials for Advoware are configured",
             )
         answer = await retry_unavailable(
             lambda: self._post_login(auth_url),
@@ -391,7 +402,9 @@ class AdvowareAPI:
         self._session.refused = (until, explanation)
         await self._with_redis(
             lambda redis: redis.set(
-                LOGIN_REFUSED_KEY, explanation, ex=LOGIN_REFUSED_SECONDS
+                LOGIN_REFUSED_KEY,
+                explanation,
+                ex=LOGIN_REFUSED_SECONDS,
             ),
             None,
         )
@@ -403,11 +416,12 @@ class AdvowareAPI:
         explanation = self._own_refusal()
         if not explanation:
             explanation = await self._with_redis(
-                lambda redis: redis.get(LOGIN_REFUSED_KEY), None
+                lambda redis: redis.get(LOGIN_REFUSED_KEY),
+                None,
             )
         if explanation:
             raise LoginRefused(
-                f"Advoware: {explanation} (not tried again for up to {LOGIN_REFUSED_SECONDS} s)"
+                f"Advoware: {explanation} (not tried again for up to {LOGIN_REFUSED_SECONDS} s)",
             )
 
     def _own_refusal(self) -> str | None:
@@ -429,7 +443,9 @@ class AdvowareAPI:
             async with redis.pipeline(transaction=True) as pipeline:
                 pipeline.set(TOKEN_KEY, token.value, ex=seconds)
                 pipeline.set(
-                    TOKEN_TIMESTAMP_KEY, self._resources.now().isoformat(), ex=seconds
+                    TOKEN_TIMESTAMP_KEY,
+                    self._resources.now().isoformat(),
+                    ex=seconds,
                 )
                 await pipeline.execute()
 
@@ -458,14 +474,14 @@ class AdvowareAPI:
     async def _discover(self) -> tuple[str, str]:
         if not self._settings.kanzlei:
             raise ConfigurationError(
-                "ADVOWARE_KANZLEI or ADVOWARE_API_BASE_URL: Advoware's address is not configured"
+                "ADVOWARE_KANZLEI or ADVOWARE_API_BASE_URL: Advoware's address is not configured",
             )
         answer = await send(
             self._resources.http,
             SYSTEM,
             "GET",
             URL(self._settings.configurator_url).with_query(
-                Kanzlei=self._settings.kanzlei
+                Kanzlei=self._settings.kanzlei,
             ),
             timeout_seconds=self._settings.api_timeout_seconds,
         )
@@ -476,7 +492,8 @@ class AdvowareAPI:
         api_url = found.get("connectorUrl") or found.get("relayUrl")
         if not api_url or not found.get("securityGateway"):
             raise UnexpectedAnswer(
-                SYSTEM, "the configurator knows no address for this Kanzlei"
+                SYSTEM,
+                "the configurator knows no address for this Kanzlei",
             )
         auth_url = found["securityGateway"]
         addresses = str(api_url).rstrip("/"), str(auth_url).rstrip("/")
@@ -484,7 +501,7 @@ class AdvowareAPI:
         if any(address_problem(url, service) for url in addresses):
             raise ConfigurationError(
                 "ADVOWARE_API_BASE_URL and ADVOWARE_AUTH_URL: the configurator names an address that is not https://; "
-                "set them, or name its host in BITBYLAW_PLAIN_HTTP_HOSTS"
+                "set them, or name its host in BITBYLAW_PLAIN_HTTP_HOSTS",
             )
         return addresses
 

@@ -73,7 +73,10 @@ class AdvowareService:
     """
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self.api = AdvowareAPI(context, resources=resources)
 
@@ -97,7 +100,8 @@ class AdvowareService:
         record = single_record(answer)
         if str(record.get("betNr")) != str(number):
             raise UnexpectedAnswer(
-                SYSTEM, "the answer is not the Beteiligter asked for"
+                SYSTEM,
+                "the answer is not the Beteiligter asked for",
             )
         return record
 
@@ -111,7 +115,9 @@ class AdvowareService:
             await self.list_mitarbeiter()
         except NotFound as error:
             raise Unavailable(
-                SYSTEM, "answers 404 to everything", status=404
+                SYSTEM,
+                "answers 404 to everything",
+                status=404,
             ) from error
 
     async def find_beteiligte(self, **filters: str) -> list[dict[str, Any]]:
@@ -128,39 +134,53 @@ class AdvowareService:
         return created
 
     async def update_beteiligter(
-        self, betnr: int | str, record: dict[str, Any]
+        self,
+        betnr: int | str,
+        record: dict[str, Any],
     ) -> dict[str, Any] | None:
         """Replace a Beteiligter. ``record`` is the full object as read, overlaid with the changes."""
         return await self._put(_path(betnr), record)
 
     async def create_kommunikation(
-        self, betnr: int | str, record: dict[str, Any]
+        self,
+        betnr: int | str,
+        record: dict[str, Any],
     ) -> dict[str, Any]:
         """Create a Kommunikation of ``tlf, bemerkung, kommKz, online``; the answer contains at least ``id``."""
         return await self._create_part(_path(betnr, "Kommunikationen"), record)
 
     async def update_kommunikation(
-        self, betnr: int | str, kommunikation_id: int, record: dict[str, Any]
+        self,
+        betnr: int | str,
+        kommunikation_id: int,
+        record: dict[str, Any],
     ) -> dict[str, Any] | None:
         """Change a Kommunikation; Advoware ignores ``kommKz``. There is no way to delete one."""
         path = _path(betnr, "Kommunikationen", kommunikation_id)
         return await self._put(path, record)
 
     async def create_adresse(
-        self, betnr: int | str, record: dict[str, Any]
+        self,
+        betnr: int | str,
+        record: dict[str, Any],
     ) -> dict[str, Any]:
         """Create an Adresse with all its fields; the answer contains at least ``id``."""
         return await self._create_part(_path(betnr, "Adressen"), record)
 
     async def update_adresse(
-        self, betnr: int | str, adresse_id: int, record: dict[str, Any]
+        self,
+        betnr: int | str,
+        adresse_id: int,
+        record: dict[str, Any],
     ) -> dict[str, Any] | None:
         """Change an Adresse; Advoware takes over ``strasse, plz, ort, anschrift`` and ignores everything else."""
         path = _path(betnr, "Adressen", adresse_id)
         return await self._put(path, record)
 
     async def create_bankverbindung(
-        self, betnr: int | str, record: dict[str, Any]
+        self,
+        betnr: int | str,
+        record: dict[str, Any],
     ) -> dict[str, Any]:
         """Create a Bankverbindung, which can never be changed or deleted by us; the answer has at least ``id``."""
         return await self._create_part(_path(betnr, "Bankverbindungen"), record)

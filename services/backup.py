@@ -131,7 +131,7 @@ def _new_folder(folder: Path) -> Path:
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     if folder.exists() or unfinished.exists():
         raise BackupRefused(
-            f"{folder} or {unfinished} exists; name a new folder, or remove it"
+            f"{folder} or {unfinished} exists; name a new folder, or remove it",
         )
     unfinished.mkdir(parents=True, mode=0o700)
     return unfinished
@@ -145,7 +145,9 @@ def _finish(unfinished: Path, folder: Path, manifest: Manifest) -> None:
 
 
 async def _write_tables(
-    connection: Any, folder: Path, resources: Resources
+    connection: Any,
+    folder: Path,
+    resources: Resources,
 ) -> Manifest:
     tables = {}
     for name in await tables_of(connection):
@@ -207,7 +209,11 @@ def _private(path: Path) -> Any:
 
 
 async def restore_backup(
-    settings: Settings, folder: Path, *, apply: bool, over_newer: bool = False
+    settings: Settings,
+    folder: Path,
+    *,
+    apply: bool,
+    over_newer: bool = False,
 ) -> Restore:
     """Restore a backup; without ``apply`` only look whether and over what.
 
@@ -228,14 +234,18 @@ async def restore_backup(
         if found.newer and not over_newer:
             raise BackupRefused(
                 "the database holds data younger than the backup, which would be lost: "
-                f"{_counted(found.newer)}. With --over-newer it is restored all the same"
+                f"{_counted(found.newer)}. With --over-newer it is restored all the same",
             )
         async with connection.transaction():
             await _load(connection, folder, found)
     pool = await open_database(settings.postgres)
     await pool.close()
     return Restore(
-        manifest, found.is_empty, found.newer, found.erase_again, applied=True
+        manifest,
+        found.is_empty,
+        found.newer,
+        found.erase_again,
+        applied=True,
     )
 
 
@@ -266,7 +276,7 @@ def _read_whole(folder: Path) -> Manifest:
     ]
     if unknown:
         raise BackupRefused(
-            f"the backup is of a newer program: this one lacks {', '.join(unknown)}"
+            f"the backup is of a newer program: this one lacks {', '.join(unknown)}",
         )
     return manifest
 
@@ -311,7 +321,7 @@ async def _look(connection: Any, manifest: Manifest) -> Restore:
     if migrations != manifest.migrations:
         raise BackupRefused(
             "the database has other migrations than the backup; restore into an empty database (POSTGRES_DB_NAME), "
-            "newer migrations are applied there"
+            "newer migrations are applied there",
         )
     rows = await connection.fetch(_NEWER, manifest.made_at)
     newer = {row["name"]: row["lines"] for row in rows if row["lines"]}
@@ -324,7 +334,7 @@ async def _require_empty(connection: Any) -> None:
     if present:
         raise BackupRefused(
             f"the database holds tables of another program: {', '.join(present)}. "
-            "POSTGRES_DB_NAME must name an empty one"
+            "POSTGRES_DB_NAME must name an empty one",
         )
 
 
@@ -340,7 +350,7 @@ async def _require_at_rest(connection: Any) -> None:
     others = await connection.fetchval(_OTHERS)
     if others:
         raise BackupRefused(
-            f"BitByLaw is running: {others} connections of its worker or engine. Stop it first"
+            f"BitByLaw is running: {others} connections of its worker or engine. Stop it first",
         )
 
 
@@ -369,13 +379,14 @@ async def _load(connection: Any, folder: Path, found: Restore) -> None:
 async def _create_tables(connection: Any, migrations: list[str]) -> None:
     """The tables as they were when the backup was made."""
     await connection.execute(
-        "CREATE TABLE schema_migration (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+        "CREATE TABLE schema_migration (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())",
     )
     for name in migrations:
         statements = await asyncio.to_thread((MIGRATIONS / name).read_text, "utf-8")
         await connection.execute(statements)
         await connection.execute(
-            "INSERT INTO schema_migration (name) VALUES ($1)", name
+            "INSERT INTO schema_migration (name) VALUES ($1)",
+            name,
         )
 
 

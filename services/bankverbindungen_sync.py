@@ -178,7 +178,10 @@ class BankverbindungenSync:
         self._advoware = AdvowareService(context, resources=self._resources)
         self._writes = writes
         self._notifications = notifications or NotificationManager(
-            self._espocrm, context, resources=self._resources, writes=writes
+            self._espocrm,
+            context,
+            resources=self._resources,
+            writes=writes,
         )
         self._mapper = BankverbindungenMapper()
 
@@ -247,7 +250,10 @@ class BankverbindungenSync:
         return outcome
 
     async def sync_part(
-        self, espo: Mapping[str, Any], advo: Mapping[str, Any], store: SyncStore
+        self,
+        espo: Mapping[str, Any],
+        advo: Mapping[str, Any],
+        store: SyncStore,
     ) -> PartResult:
         """Sync the Bankverbindungen of a CBeteiligte and his Beteiligter as just read, inside their lock.
 
@@ -260,15 +266,22 @@ class BankverbindungenSync:
         konten = konten_of(advo)
         if konten is None:
             error = UnexpectedAnswer(
-                "Advoware", "the answer contains no list of Bankverbindungen"
+                "Advoware",
+                "the answer contains no list of Bankverbindungen",
             )
             return PartResult(errors=(f"Bankverbindungen: {failure_sentence(error)}",))
         rows = self._espocrm.search_entities(
-            ENTITY_TYPE, [equals("beteiligteId", espo["id"])], SELECT
+            ENTITY_TYPE,
+            [equals("beteiligteId", espo["id"])],
+            SELECT,
         )
         known = {row["id"]: row async for row in rows}
         observed = await self._observe(
-            espo["id"], str(advo["betNr"]), konten, store, list(known.values())
+            espo["id"],
+            str(advo["betNr"]),
+            konten,
+            store,
+            list(known.values()),
         )
         report = _Report()
         unavailable = 0
@@ -293,7 +306,11 @@ class BankverbindungenSync:
     # -- events ---------------------------------------------------------------------------------------------------
 
     async def _handle_current(
-        self, entity_id: str, store: SyncStore, report: _Report, record: Recorder
+        self,
+        entity_id: str,
+        store: SyncStore,
+        report: _Report,
+        record: Recorder,
     ) -> Outcome:
         """Sync the record, inside the lock of the Beteiligter it belongs to."""
         for _ in range(MAX_MOVES):
@@ -318,7 +335,9 @@ class BankverbindungenSync:
         return Outcome("busy")
 
     async def _in_lock(
-        self, beteiligte_id: str, work: Callable[[], Awaitable[Outcome | None]]
+        self,
+        beteiligte_id: str,
+        work: Callable[[], Awaitable[Outcome | None]],
     ) -> Outcome | None:
         """Work inside the Beteiligter's lock; ``busy`` if another run holds it, which is asked to look again."""
 
@@ -344,7 +363,11 @@ class BankverbindungenSync:
         return Outcome("busy")
 
     async def _handle_recorded(
-        self, row: Record, store: SyncStore, report: _Report, record: Recorder
+        self,
+        row: Record,
+        store: SyncStore,
+        report: _Report,
+        record: Recorder,
     ) -> Outcome | None:
         """`_handle_row` with the audit, inside the lock: to the next run, what is not recorded was interrupted."""
         owner = row["beteiligteId"]
@@ -357,7 +380,10 @@ class BankverbindungenSync:
         return outcome
 
     async def _handle_ownerless(
-        self, row: Record, store: SyncStore, report: _Report
+        self,
+        row: Record,
+        store: SyncStore,
+        report: _Report,
     ) -> Outcome:
         """It belongs to no one: reported, unless the sync of its earlier Beteiligter reports what to do in Advoware."""
         problem = row_problem(row, "bank_of_nobody")
@@ -372,7 +398,10 @@ class BankverbindungenSync:
         )
 
     async def _handle_row(
-        self, row: Record, store: SyncStore, report: _Report
+        self,
+        row: Record,
+        store: SyncStore,
+        report: _Report,
     ) -> Outcome | None:
         """Sync a record inside the lock; any failure is shown on it. None if it belongs to another Beteiligter now.
 
@@ -395,7 +424,10 @@ class BankverbindungenSync:
             return Outcome("failed", error=shown_text(error))
 
     async def _sync_single(
-        self, work: _RowWork, store: SyncStore, report: _Report
+        self,
+        work: _RowWork,
+        store: SyncStore,
+        report: _Report,
     ) -> Outcome | None:
         row = work.row
         espo = await self._owner(row["beteiligteId"])
@@ -409,7 +441,11 @@ class BankverbindungenSync:
         await self._require_same_person(espo, advo, store)
         konten = _required_konten(advo)
         observed = await self._observe(
-            espo["id"], str(work.betnr), konten, store, [row]
+            espo["id"],
+            str(work.betnr),
+            konten,
+            store,
+            [row],
         )
         work.row = row = await self._row(row["id"])
         if row.get("beteiligteId") != espo["id"]:
@@ -426,7 +462,10 @@ class BankverbindungenSync:
         return Outcome(result, link, tuple(report.changes))
 
     async def _require_same_person(
-        self, espo: Record, advo: Record, store: SyncStore
+        self,
+        espo: Record,
+        advo: Record,
+        store: SyncStore,
     ) -> None:
         """Refuse a number that Advoware has given to another person: the account would be his.
 
@@ -457,7 +496,10 @@ class BankverbindungenSync:
         return Outcome("skipped")
 
     async def _handle_deleted(
-        self, entity_id: str, store: SyncStore, report: _Report
+        self,
+        entity_id: str,
+        store: SyncStore,
+        report: _Report,
     ) -> Outcome:
         """Gone from EspoCRM: Advoware keeps it until a person deletes it there."""
         state = await store.load(ENTITY_TYPE, entity_id)
@@ -474,15 +516,22 @@ class BankverbindungenSync:
         async def work() -> Outcome:
             try:
                 konten = konten_of(
-                    await self._advoware.get_beteiligter(betnr)
+                    await self._advoware.get_beteiligter(betnr),
                 ) or Konten([], [])
             except NotFound:
                 konten = Konten([], [])
             observed = await self._observe(
-                beteiligte_id, betnr, konten, store, [{"id": entity_id}]
+                beteiligte_id,
+                betnr,
+                konten,
+                store,
+                [{"id": entity_id}],
             )
             await self._remember_deleted(
-                observed, observed.states[entity_id], store, report
+                observed,
+                observed.states[entity_id],
+                store,
+                report,
             )
             return Outcome("deleted", link)
 
@@ -491,7 +540,9 @@ class BankverbindungenSync:
     def _lock(self, beteiligte_id: str) -> AbstractAsyncContextManager[None]:
         lock_seconds = self._resources.settings.vmh.lock_seconds
         return record_lock(
-            self._resources, beteiligte_lock_key(beteiligte_id), lock_seconds
+            self._resources,
+            beteiligte_lock_key(beteiligte_id),
+            lock_seconds,
         )
 
     # -- one row --------------------------------------------------------------------------------------------------
@@ -517,7 +568,11 @@ class BankverbindungenSync:
         )
 
     async def _sync_row(
-        self, observed: Observation, row: Record, store: SyncStore, report: _Report
+        self,
+        observed: Observation,
+        row: Record,
+        store: SyncStore,
+        report: _Report,
     ) -> tuple[str, SyncState | None]:
         """Create, compare, or find it moved or gone; returns the word for the audit and the new state.
 
@@ -555,7 +610,11 @@ class BankverbindungenSync:
         return settle_gone(observed, row)
 
     async def _find_home(
-        self, observed: Observation, row: Record, store: SyncStore, report: _Report
+        self,
+        observed: Observation,
+        row: Record,
+        store: SyncStore,
+        report: _Report,
     ) -> str | None:
         """The link of a row whose Bankverbindung is still at another Beteiligter, see `home_of`."""
         if row["id"] not in observed.states:
@@ -578,7 +637,10 @@ class BankverbindungenSync:
         return None
 
     async def _add_left_elsewhere(
-        self, observed: Observation, row: Record, store: SyncStore
+        self,
+        observed: Observation,
+        row: Record,
+        store: SyncStore,
     ) -> None:
         """Add the state of a row that was moved here before its create was known to have succeeded."""
         intent = await store.open_create(ENTITY_TYPE, row["id"])
@@ -598,7 +660,11 @@ class BankverbindungenSync:
             return None
 
     async def _finish(
-        self, observed: Observation, action: Settle, store: SyncStore, report: _Report
+        self,
+        observed: Observation,
+        action: Settle,
+        store: SyncStore,
+        report: _Report,
     ) -> None:
         """Write EspoCRM, then remember; problems and changes count from here on.
 
@@ -648,7 +714,7 @@ class BankverbindungenSync:
 
         async def alone(_refusal: ForeignSystemError | None) -> None:
             await then(
-                [await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)]
+                [await self._espocrm.update_entity(ENTITY_TYPE, row["id"], attributes)],
             )
 
         if self._writes is None:
@@ -660,7 +726,7 @@ class BankverbindungenSync:
                     then,
                     alone,
                     failed,
-                )
+                ),
             )
 
     async def _was_edited(self, row: Record) -> bool:
@@ -711,7 +777,8 @@ class BankverbindungenSync:
         record = self._mapper.map_cbankverbindungen_to_advoware(row)
         if observed.hides(row):
             raise UnexpectedAnswer(
-                "Advoware", "the Bankverbindung with this IBAN has no id"
+                "Advoware",
+                "the Bankverbindung with this IBAN has no id",
             )
         key = (ENTITY_TYPE, row["id"])
         line = line_of_create(row, self._mapper.comparable_from_espocrm(row))
@@ -745,7 +812,11 @@ class BankverbindungenSync:
         return settle(observed, row, konto, created=True)
 
     async def _post(
-        self, observed: Observation, row: Record, record: Record, report: _Report
+        self,
+        observed: Observation,
+        row: Record,
+        record: Record,
+        report: _Report,
     ) -> tuple[Record, bool]:
         """Create the Bankverbindung, without what Advoware refuses if it can do without that.
 
@@ -768,7 +839,11 @@ class BankverbindungenSync:
         raise UnusableAccount("bank_refused", "iban: refused by Advoware")
 
     async def _send(
-        self, observed: Observation, row: Record, record: Record, report: _Report
+        self,
+        observed: Observation,
+        row: Record,
+        record: Record,
+        report: _Report,
     ) -> Record:
         """One request; an answer that cannot be read is looked up in the Beteiligter.
 
@@ -777,7 +852,7 @@ class BankverbindungenSync:
         """
         try:
             answer = usable_konto(
-                await self._advoware.create_bankverbindung(observed.betnr, record)
+                await self._advoware.create_bankverbindung(observed.betnr, record),
             )
         except UnexpectedAnswer as error:
             if error.status is not None and error.status >= 300:
@@ -787,16 +862,21 @@ class BankverbindungenSync:
         answer = answer or await self._look_again(observed, row)
         if answer is None:
             raise UnexpectedAnswer(
-                "Advoware", "the created Bankverbindung cannot be found"
+                "Advoware",
+                "the created Bankverbindung cannot be found",
             )
         return answer
 
     async def _find_created(
-        self, observed: Observation, row: Record, intent: CreateIntent
+        self,
+        observed: Observation,
+        row: Record,
+        intent: CreateIntent,
     ) -> tuple[Record, bool] | None:
         """What an interrupted create has left in Advoware, and that it is not new."""
         konto = await self._look_again(
-            observed, {**row, "iban": intent.posted.get("iban")}
+            observed,
+            {**row, "iban": intent.posted.get("iban")},
         )
         if intent.advoware_id is not None:
             konto = observed.konto_by_link(intent.advoware_id)
@@ -819,7 +899,11 @@ class BankverbindungenSync:
     # -- deleted in EspoCRM ---------------------------------------------------------------------------------------
 
     async def _look_for_deleted(
-        self, observed: Observation, known: set[str], store: SyncStore, report: _Report
+        self,
+        observed: Observation,
+        known: set[str],
+        store: SyncStore,
+        report: _Report,
     ) -> None:
         await self._add_left_by_creates(observed, known, store, report)
         for entity_id, state in list(observed.states.items()):
@@ -832,15 +916,21 @@ class BankverbindungenSync:
                 self._log_row_failure({"id": entity_id}, error)
                 label = str(state.base.get("label") or "ohne Angaben")
                 report.errors.append(
-                    f"Bankverbindung: „{label}“: {failure_sentence(error)}"
+                    f"Bankverbindung: „{label}“: {failure_sentence(error)}",
                 )
 
     async def _add_left_by_creates(
-        self, observed: Observation, known: set[str], store: SyncStore, report: _Report
+        self,
+        observed: Observation,
+        known: set[str],
+        store: SyncStore,
+        report: _Report,
     ) -> None:
         """Add the states of accounts that were deleted before their create was known to have succeeded."""
         begun = await store.open_creates(
-            ENTITY_TYPE, "beteiligteId", observed.beteiligte_id
+            ENTITY_TYPE,
+            "beteiligteId",
+            observed.beteiligte_id,
         )
         for entity_id in begun:
             if entity_id in known:
@@ -861,7 +951,9 @@ class BankverbindungenSync:
                 observed.states[entity_id] = state
 
     async def _left_by_create(
-        self, entity_id: str, store: SyncStore
+        self,
+        entity_id: str,
+        store: SyncStore,
     ) -> SyncState | None:
         """The link of an account that was deleted before its create in Advoware was known to have succeeded."""
 
@@ -875,7 +967,11 @@ class BankverbindungenSync:
             betnr = str(owner["betnr"])
             row = {"id": entity_id, "iban": intent.posted.get("iban")}
             observed = await self._observe(
-                owner["id"], betnr, Konten([], []), store, [row]
+                owner["id"],
+                betnr,
+                Konten([], []),
+                store,
+                [row],
             )
             created = await self._find_created(observed, row, intent)
             if created is None:
@@ -900,16 +996,21 @@ class BankverbindungenSync:
             return True
 
     async def _remember_deleted(
-        self, observed: Observation, state: SyncState, store: SyncStore, report: _Report
+        self,
+        observed: Observation,
+        state: SyncState,
+        store: SyncStore,
+        report: _Report,
     ) -> None:
         if state.deleted_at is None:
             await store.mark_deleted(ENTITY_TYPE, state.entity_id, observed.now)
             state = observed.states[state.entity_id] = replace(
-                state, deleted_at=observed.now
+                state,
+                deleted_at=observed.now,
             )
         is_there = observed.konto_by_link(state.advoware_id) is not None
         if is_there and state.advoware_id not in observed.linked_except(
-            state.entity_id
+            state.entity_id,
         ):
             report.problems.append(deleted_problem(observed.beteiligte_id, state))
         if not observed.odd or is_there:
@@ -931,7 +1032,11 @@ class BankverbindungenSync:
             await self._notifications.withdraw(over, SETTLED)
 
     async def _row_failed(
-        self, observed: Observation, row: Record, error: Exception, report: _Report
+        self,
+        observed: Observation,
+        row: Record,
+        error: Exception,
+        report: _Report,
     ) -> None:
         """Show why a row was not synced. What only a user can correct is notified, and is no failure to be repeated."""
         report.failure = error
@@ -943,7 +1048,8 @@ class BankverbindungenSync:
             self._log_row_failure(row, error)
             report.errors.append(f"{failed_name(row)}: {failure_sentence(error)}")
             await self._show(
-                row, shown_status(row, "failed", hint=failure_sentence(error))
+                row,
+                shown_status(row, "failed", hint=failure_sentence(error)),
             )
         except Exception as further:  # noqa: BLE001 - it is in the report, and the next run tries again
             self._log_not_shown(row, further)
@@ -959,7 +1065,11 @@ class BankverbindungenSync:
         )
 
     async def _show_unusable(
-        self, row: Record, error: UnusableAccount, betnr: Any, report: _Report
+        self,
+        row: Record,
+        error: UnusableAccount,
+        betnr: Any,
+        report: _Report,
     ) -> None:
         problem = unusable_problem(row, error, betnr)
         report.problems.append(problem)
@@ -989,6 +1099,7 @@ def _required_konten(beteiligter: Mapping[str, Any]) -> Konten:
     konten = konten_of(beteiligter)
     if konten is None:
         raise UnexpectedAnswer(
-            "Advoware", "the answer contains no list of Bankverbindungen"
+            "Advoware",
+            "the answer contains no list of Bankverbindungen",
         )
     return konten

@@ -113,7 +113,7 @@ def categories(now: datetime) -> list[Category]:
                 any_of(
                     equals("syncStatus", "failed"),
                     all_of(is_null("syncStatus"), is_null("advowareKontoId")),
-                )
+                ),
             ],
             "modifiedAt",
             "CBankverbindungen",
@@ -131,13 +131,18 @@ class BeteiligteCheck:
     """One run of the check. ``context`` is the step's FlowContext or None."""
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self._context = context
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._notifications = NotificationManager(
-            self._espocrm, context, resources=self._resources
+            self._espocrm,
+            context,
+            resources=self._resources,
         )
         advoware = AdvowareService(context, resources=self._resources)
         self._gone = GoneBeteiligte(self._espocrm, advoware, self._notifications)
@@ -184,7 +189,9 @@ class BeteiligteCheck:
         try:
             notes = Notes(await self._resources.database())
             return await notes.left_behind(
-                ENTITY_TYPE, before, self._resources.settings.vmh.cron_limit
+                ENTITY_TYPE,
+                before,
+                self._resources.settings.vmh.cron_limit,
             )
         except BitByLawError as error:
             counts["errors"] += 1
@@ -270,7 +277,10 @@ class BeteiligteCheck:
         return others
 
     async def _is_deleted(
-        self, entity_id: str, state: SyncState, store: SyncStore
+        self,
+        entity_id: str,
+        state: SyncState,
+        store: SyncStore,
     ) -> bool:
         """Whether a record is gone and Advoware still has it; what else has become of it its own sync finds out.
 
@@ -307,7 +317,9 @@ class BeteiligteCheck:
         lock_seconds = self._resources.settings.vmh.lock_seconds
         try:
             async with record_lock(
-                self._resources, beteiligte_lock_key(entity_id), lock_seconds
+                self._resources,
+                beteiligte_lock_key(entity_id),
+                lock_seconds,
             ):
                 if state.advoware_id is not None:
                     await store.release_parts(state.advoware_id, self._resources.now())
@@ -359,7 +371,9 @@ class BeteiligteCheck:
         return ids
 
     def _note_oldest(
-        self, category: Category, rows: Sequence[Mapping[str, Any]]
+        self,
+        category: Category,
+        rows: Sequence[Mapping[str, Any]],
     ) -> None:
         """Remember when the record was changed that waits longest for its first try."""
         if category.name not in WAITING or not rows:
@@ -370,7 +384,11 @@ class BeteiligteCheck:
             self._oldest_change = changed_at
 
     async def _enqueue(
-        self, category: str, ids: list[str], enqueue: Enqueue, counts: Counter[str]
+        self,
+        category: str,
+        ids: list[str],
+        enqueue: Enqueue,
+        counts: Counter[str],
     ) -> int:
         if category == "permanently_failed":
             ids = [
@@ -434,7 +452,8 @@ def _last_name(state: SyncState) -> str:
 
 
 def _shares(
-    found: Sequence[tuple[str, list[str]]], limit: int
+    found: Sequence[tuple[str, list[str]]],
+    limit: int,
 ) -> list[tuple[str, list[str]]]:
     """What of each category is enqueued, each record once: everything if it fits into the limit.
 

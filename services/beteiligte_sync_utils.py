@@ -151,18 +151,25 @@ class BeteiligteSync:
     """Keeps one CBeteiligte and one Beteiligter consistent. ``context`` is the step's FlowContext or None."""
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self._context = context
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
         self._kommunikation = KommunikationSyncManager(
-            context, resources=self._resources
+            context,
+            resources=self._resources,
         )
         self._writes = writes = EspoWrites(self._espocrm)
         self._notifications = NotificationManager(
-            self._espocrm, context, resources=self._resources, writes=writes
+            self._espocrm,
+            context,
+            resources=self._resources,
+            writes=writes,
         )
         shared: Any = {
             "resources": self._resources,
@@ -234,7 +241,7 @@ class BeteiligteSync:
                 entity_id=entity_id,
                 action="sync_check",
                 source="cron",
-            )
+            ),
         )
 
     async def rehearse(self, entity_id: str) -> Outcome:
@@ -257,7 +264,11 @@ class BeteiligteSync:
         return outcome
 
     async def _handle_round(
-        self, event: SyncEvent, topic: str, store: SyncStore, requested: frozenset[str]
+        self,
+        event: SyncEvent,
+        topic: str,
+        store: SyncStore,
+        requested: frozenset[str],
     ) -> Outcome:
         """Sync the record once, under its lock, and write the audit.
 
@@ -308,12 +319,17 @@ class BeteiligteSync:
         """Hold the lock of a CBeteiligte and all that belongs to it; see `services.core.locks.record_lock`."""
         lock_seconds = self._resources.settings.vmh.lock_seconds
         async with record_lock(
-            self._resources, beteiligte_lock_key(entity_id), lock_seconds
+            self._resources,
+            beteiligte_lock_key(entity_id),
+            lock_seconds,
         ):
             yield
 
     async def _handle_locked(
-        self, event: SyncEvent, run: _Run, requested: frozenset[str]
+        self,
+        event: SyncEvent,
+        run: _Run,
+        requested: frozenset[str],
     ) -> Outcome:
         now = self._resources.now()
         await run.store.record_interrupted(event.entity_id, TOPIC_PREFIX, now)
@@ -328,7 +344,8 @@ class BeteiligteSync:
             outcome = await self._sync(espo, run, MAX_ROUNDS)
             if espo.get("syncErrorMessage") == OLDER_STATE and not outcome.error:
                 await self._notifications.withdraw(
-                    [OlderState.reason], RELEASED
+                    [OlderState.reason],
+                    RELEASED,
                 )  # a record that is still held reports it again
             return outcome
         except EntityBusy:
@@ -391,7 +408,10 @@ class BeteiligteSync:
         return Outcome("deleted", betnr)
 
     async def _notify_deleted(
-        self, entity_id: str, betnr: str, store: SyncStore
+        self,
+        entity_id: str,
+        betnr: str,
+        store: SyncStore,
     ) -> None:
         await self._notify_late_losses(entity_id, betnr, store)
         fate = await self._gone.fate_of(entity_id, betnr)
@@ -400,7 +420,10 @@ class BeteiligteSync:
             await store.release_parts(betnr, self._resources.now())
 
     async def _notify_late_losses(
-        self, entity_id: str, betnr: str, store: SyncStore
+        self,
+        entity_id: str,
+        betnr: str,
+        store: SyncStore,
     ) -> None:
         """Notify of what its last sync has replaced at a Beteiligter whom no further run of the record will read."""
         lost = await self._kommunikation.losses_left_at(entity_id, betnr, store)
@@ -419,11 +442,15 @@ class BeteiligteSync:
         await store.append_audit(entry, self._resources.now())
         name = await self._notifications.remembered_name(ENTITY_TYPE, entity_id)
         await self.resolve_conflict_espocrm_wins(
-            {"id": entity_id, "name": name}, {"betNr": betnr}, _conflict_fields(lost)
+            {"id": entity_id, "name": name},
+            {"betNr": betnr},
+            _conflict_fields(lost),
         )
 
     async def _left_by_create(
-        self, entity_id: str, store: SyncStore
+        self,
+        entity_id: str,
+        store: SyncStore,
     ) -> SyncState | None:
         """The link of a record that was deleted before its create in Advoware was known to have succeeded."""
         creator = BeteiligteCreator(self._advoware, store, self._resources)
@@ -449,7 +476,7 @@ class BeteiligteSync:
                 entity_id,
                 f"left_unclear:{ENTITY_TYPE}:{entity_id}",
                 Details("left_unclear", name=name),
-            )
+            ),
         )
 
     # -- one record -----------------------------------------------------------------------------------------------
@@ -470,7 +497,9 @@ class BeteiligteSync:
             return outcome
         log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
         again = await self._sync(
-            await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]), run, rounds - 1
+            await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]),
+            run,
+            rounds - 1,
         )
         if outcome.result == "no_change" or again.error:
             return again
@@ -486,7 +515,9 @@ class BeteiligteSync:
         if not was_edited_since(self._mapper, espo, {}, now):
             raise conflict
         await self._espocrm.update_entity(
-            ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
+            ENTITY_TYPE,
+            espo["id"],
+            {"syncStatus": "dirty"},
         )
         return Outcome("no_change", betnr_of(espo))
 
@@ -511,7 +542,11 @@ class BeteiligteSync:
     # -- observe --------------------------------------------------------------------------------------------------
 
     async def _observe(
-        self, espo: Record, betnr: str, state: SyncState | None, store: SyncStore
+        self,
+        espo: Record,
+        betnr: str,
+        state: SyncState | None,
+        store: SyncStore,
     ) -> Observation | None:
         """Both sides and what they last agreed on; None if Advoware does not know the number.
 
@@ -546,7 +581,11 @@ class BeteiligteSync:
         return Observation(espo, advo, state, adressen)
 
     async def _claim_number(
-        self, betnr: str, espo: Record, state: SyncState | None, store: SyncStore
+        self,
+        betnr: str,
+        espo: Record,
+        state: SyncState | None,
+        store: SyncStore,
     ) -> SyncState | None:
         """Link a record that is restored, was merged, or whose number a user has entered; what is known of it.
 
@@ -576,7 +615,7 @@ class BeteiligteSync:
             await self._handle_deleted(owner, store)
         else:
             raise NumberTaken(
-                f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}"
+                f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}",
             )
 
     async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
@@ -590,11 +629,16 @@ class BeteiligteSync:
         advo = await self._advoware.get_beteiligter(created.betnr)
         agreed, standing = self._compare_created(created, advo)
         state = await self._finisher.remember(
-            run.store, Observation(espo, advo, None), Merge(settled=agreed), standing
+            run.store,
+            Observation(espo, advo, None),
+            Merge(settled=agreed),
+            standing,
         )
         # The link is stored; what is left (the betNr in EspoCRM, the parts, later edits) is an ordinary sync.
         outcome, was_edited = await self._sync_linked(
-            Observation(espo, advo, state), run, standing=standing
+            Observation(espo, advo, state),
+            run,
+            standing=standing,
         )
         if outcome.error:
             return outcome, was_edited
@@ -604,7 +648,9 @@ class BeteiligteSync:
         return replace(outcome, result=result), was_edited
 
     def _compare_created(
-        self, created: Created, advo: Record
+        self,
+        created: Created,
+        advo: Record,
     ) -> tuple[dict[str, Pair], dict[str, Standing]]:
         """What both sides hold after a create, and what of it did not arrive as sent."""
         shown = self._mapper.comparable_from_advoware(advo)
@@ -616,7 +662,10 @@ class BeteiligteSync:
             return agreed, {}
         stored = self._mapper.comparable_from_advoware(shown_by(created.answer, advo))
         refused, altered = compare_after_write(
-            created.posted, dict.fromkeys(stored), stored, side="advoware"
+            created.posted,
+            dict.fromkeys(stored),
+            stored,
+            side="advoware",
         )
         standing = {
             **standing_of_pairs(refused, "espocrm", "refused", self._resources.now()),
@@ -685,7 +734,10 @@ class BeteiligteSync:
         return _Applied(plan, changed, written, standing)
 
     async def _note_begun(
-        self, observed: Observation, plan: Merge, store: SyncStore
+        self,
+        observed: Observation,
+        plan: Merge,
+        store: SyncStore,
     ) -> None:
         """Remember what is about to be written, before it is."""
         sent = sending(plan.to_espocrm, plan.to_advoware)
@@ -698,7 +750,10 @@ class BeteiligteSync:
         await store.note_begun(entity_id, lines)
 
     async def _apply_parts(
-        self, observed: Observation, applied: _Applied, run: _Run
+        self,
+        observed: Observation,
+        applied: _Applied,
+        run: _Run,
     ) -> Parts:
         """Sync the parts, and keep the audit's lines about Advoware.
 
@@ -716,7 +771,11 @@ class BeteiligteSync:
         return parts
 
     def _ended(
-        self, observed: Observation, applied: _Applied, ending: Ending, run: _Run
+        self,
+        observed: Observation,
+        applied: _Applied,
+        ending: Ending,
+        run: _Run,
     ) -> tuple[Outcome, bool]:
         """The outcome, and whether another round is needed.
 
@@ -737,7 +796,10 @@ class BeteiligteSync:
         return Outcome(result, betnr, error="; ".join(parts.errors)), again
 
     def _keep_late_lines(
-        self, observed: Observation, ending: Ending, run: _Run
+        self,
+        observed: Observation,
+        ending: Ending,
+        run: _Run,
     ) -> None:
         """Keep the audit's lines about EspoCRM, and those about Advoware that are known only now."""
         changes = ending.parts.changes
@@ -752,7 +814,10 @@ class BeteiligteSync:
         run.changes += ending.changes
 
     async def _keep_lost_contacts(
-        self, observed: Observation, parts: Parts, store: SyncStore
+        self,
+        observed: Observation,
+        parts: Parts,
+        store: SyncStore,
     ) -> None:
         """Put what gave way in the Kommunikation into the audit and notify of it; the other parts do so themselves.
 
@@ -764,11 +829,15 @@ class BeteiligteSync:
             return
         await self._append_lost(observed, "conflict_found", lost, store)
         await self.resolve_conflict_espocrm_wins(
-            observed.espo, observed.advo, _conflict_fields(lost)
+            observed.espo,
+            observed.advo,
+            _conflict_fields(lost),
         )
 
     async def _prepare(
-        self, observed: Observation, store: SyncStore
+        self,
+        observed: Observation,
+        store: SyncStore,
     ) -> tuple[Observation, Merge]:
         """The plan, with Advoware as it is right before it is written: telling people about a conflict takes time."""
         plan = self.compare_entities(observed)
@@ -799,7 +868,9 @@ class BeteiligteSync:
         return observed, plan
 
     def _lost_lines(
-        self, observed: Observation, plan: Merge
+        self,
+        observed: Observation,
+        plan: Merge,
     ) -> list[Mapping[str, Any]]:
         """The audit's lines of values that give way to another one."""
         lines = change_lines(observed, plan, self._mapper)
@@ -853,11 +924,17 @@ class BeteiligteSync:
                 new = text_of(item.espocrm)
                 fields.append(FieldLine(item.field, old, new))
             await self.resolve_conflict_espocrm_wins(
-                observed.espo, observed.advo, fields
+                observed.espo,
+                observed.advo,
+                fields,
             )
 
     async def _sync_parts(
-        self, observed: Observation, store: SyncStore, *, to_advoware: bool
+        self,
+        observed: Observation,
+        store: SyncStore,
+        *,
+        to_advoware: bool,
     ) -> Parts:
         """Kommunikation, Adressen, Bankverbindungen; a part that fails as a whole does not stop the others."""
         direction: Any = "to_advoware" if to_advoware else "both"
@@ -866,7 +943,8 @@ class BeteiligteSync:
         rows = observed.adressen
 
         async def run(
-            name: str, part: Callable[[], Awaitable[PartResult]]
+            name: str,
+            part: Callable[[], Awaitable[PartResult]],
         ) -> PartResult:
             try:
                 return await part()
@@ -881,7 +959,10 @@ class BeteiligteSync:
         kommunikation = await run(
             "Kommunikation",
             lambda: self._kommunikation.sync_part(
-                espo, advo, store, direction=direction
+                espo,
+                advo,
+                store,
+                direction=direction,
             ),
         )
         latest = kommunikation.advoware or advo
@@ -906,7 +987,9 @@ class BeteiligteSync:
         if espo.get("syncStatus") == "syncing":
             return espo
         shown = await self._espocrm.update_entity(
-            ENTITY_TYPE, espo["id"], {"syncStatus": "syncing"}
+            ENTITY_TYPE,
+            espo["id"],
+            {"syncStatus": "syncing"},
         )
         if was_edited_since(self._mapper, espo, {}, shown):
             now = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
@@ -921,7 +1004,11 @@ class BeteiligteSync:
     # -- record ---------------------------------------------------------------------------------------------------
 
     async def handle_advoware_deleted(
-        self, espo: Record, betnr: str, state: SyncState | None, store: SyncStore
+        self,
+        espo: Record,
+        betnr: str,
+        state: SyncState | None,
+        store: SyncStore,
     ) -> Outcome:
         """Advoware does not know the betNr: show it, keep the record, notify a person, wait for an edit.
 
@@ -930,7 +1017,9 @@ class BeteiligteSync:
         """
         is_confirmed = state is not None and self._is_from_before_restore(state)
         if not is_confirmed and await has_lost_its_last_numbers(
-            int(betnr), store, self._advoware
+            int(betnr),
+            store,
+            self._advoware,
         ):
             raise OlderState(f"betnr {betnr} and its neighbours are gone from Advoware")
         if espo.get("syncStatus") != "deleted_in_advoware":
@@ -979,16 +1068,24 @@ class BeteiligteSync:
             reason=error.reason,
         )
         if not beteiligte_status.is_settled(
-            espo, "conflict", message, self._resources.now()
+            espo,
+            "conflict",
+            message,
+            self._resources.now(),
         ):
             fields = beteiligte_status.success(
-                "conflict", self._resources.now(), message
+                "conflict",
+                self._resources.now(),
+                message,
             )
             await self._write_status_beside_edits(espo, fields)
         return Outcome("held", betnr_of(espo), error=f"{type(error).__name__}: {error}")
 
     async def resolve_conflict_espocrm_wins(
-        self, espo: Record, advo: Record, fields: list[FieldLine]
+        self,
+        espo: Record,
+        advo: Record,
+        fields: list[FieldLine],
     ) -> None:
         """Notify a person of which values of Advoware give way to EspoCRM's, one task for each set of values."""
         problem = problem_of_lines("conflict", espo, advo.get("betNr"), fields)
@@ -997,7 +1094,9 @@ class BeteiligteSync:
     async def _fail(self, espo: Record, error: Exception, run: _Run) -> Outcome:
         """Write a failure into the record's status; after the fifth, notify a person."""
         failure = beteiligte_status.failure(
-            espo, _failure_message(error), self._resources.now()
+            espo,
+            _failure_message(error),
+            self._resources.now(),
         )
         await self._finisher.notify_given_up(espo, failure)
         run.shows_failure = True
@@ -1012,7 +1111,9 @@ class BeteiligteSync:
         written = await self._write_status(espo, fields)
         if await self._finisher.was_edited(espo, {}, written):
             await self._espocrm.update_entity(
-                ENTITY_TYPE, espo["id"], {"syncStatus": "dirty"}
+                ENTITY_TYPE,
+                espo["id"],
+                {"syncStatus": "dirty"},
             )
 
 
@@ -1058,7 +1159,8 @@ def _is_linked_with(betnr: str, state: SyncState | None) -> bool:
 
 
 def _new_standing(
-    observed: Observation, standing: Mapping[str, Standing]
+    observed: Observation,
+    standing: Mapping[str, Standing],
 ) -> list[Standing]:
     """What stands now and is not stored like this yet."""
     known: Mapping[str, Any] = {}

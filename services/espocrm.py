@@ -100,7 +100,10 @@ class EspoCRMAPI:
     """
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self._context = context
         self._resources = resources or current_resources()
@@ -242,7 +245,11 @@ class EspoCRMAPI:
         return parts
 
     async def create_entity(
-        self, entity_type: str, data: Record, *, skip_duplicate_check: bool = False
+        self,
+        entity_type: str,
+        data: Record,
+        *,
+        skip_duplicate_check: bool = False,
     ) -> Record:
         """Create a record; returns it in full.
 
@@ -250,7 +257,10 @@ class EspoCRMAPI:
         """
         if entity_type in SILENTLY_WRITTEN:
             create = RecordWrite(
-                entity_type, None, data, skips_duplicate_check=skip_duplicate_check
+                entity_type,
+                None,
+                data,
+                skips_duplicate_check=skip_duplicate_check,
             )
             written = await self.write_together([create])
             if written is not None:
@@ -259,7 +269,10 @@ class EspoCRMAPI:
         if skip_duplicate_check:
             headers["X-Skip-Duplicate-Check"] = "true"
         answer = await self._call(
-            "POST", _path(entity_type), json_data=data, headers=headers
+            "POST",
+            _path(entity_type),
+            json_data=data,
+            headers=headers,
         )
         return _record(answer)
 
@@ -288,7 +301,10 @@ class EspoCRMAPI:
         if version_number is not None:
             headers["X-Version-Number"] = str(version_number)
         answer = await self._call(
-            "PUT", _path(entity_type, entity_id), json_data=data, headers=headers
+            "PUT",
+            _path(entity_type, entity_id),
+            json_data=data,
+            headers=headers,
         )
         return _record(answer)
 
@@ -324,7 +340,8 @@ class EspoCRMAPI:
         return _write_offer(answer if isinstance(answer, dict) else {})
 
     async def write_together(
-        self, writes: Sequence[RecordWrite]
+        self,
+        writes: Sequence[RecordWrite],
     ) -> list[Record] | None:
         """Write several records in one transaction, all or none; returns them as reads show them, in this order.
 
@@ -337,7 +354,10 @@ class EspoCRMAPI:
         body = {"key": uuid4().hex, "writes": list(map(_write_body, writes))}
         try:
             answer = await self._call(
-                "POST", WRITE_ACTION, json_data=body, repeatable=True
+                "POST",
+                WRITE_ACTION,
+                json_data=body,
+                repeatable=True,
             )
         except _NoWriteActionError:  # it has gone since we asked
             self._session.offer = None
@@ -406,12 +426,12 @@ class EspoCRMAPI:
         base_url = self._settings.api_base_url
         if not base_url:
             raise ConfigurationError(
-                "ESPOCRM_API_BASE_URL: EspoCRM's address is not configured"
+                "ESPOCRM_API_BASE_URL: EspoCRM's address is not configured",
             )
         self._refuse_while_key_is_bad()
         if self._line_length(method, path, params) > MAX_REQUEST_LINE:
             raise InvalidInput(
-                f"{path}: the request line would be longer than {MAX_REQUEST_LINE} bytes"
+                f"{path}: the request line would be longer than {MAX_REQUEST_LINE} bytes",
             )
         key = self._settings.marvin_api_key.get_secret_value()
         answer = await send(
@@ -435,7 +455,10 @@ class EspoCRMAPI:
         raise error
 
     def _line_length(
-        self, method: str, path: str, params: list[tuple[str, str]] | None
+        self,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]] | None,
     ) -> int:
         """The bytes of the request line, as aiohttp writes it."""
         url = URL(f"{self._settings.api_base_url}/{path}").extend_query(params or ())
@@ -446,7 +469,9 @@ class EspoCRMAPI:
         until = self._session.refused_until
         if until is not None and self._resources.clock() < until:
             raise AuthenticationFailed(
-                SYSTEM, "the API key is refused (ESPOCRM_MARVIN_API_KEY)", status=401
+                SYSTEM,
+                "the API key is refused (ESPOCRM_MARVIN_API_KEY)",
+                status=401,
             )
 
 
@@ -550,7 +575,9 @@ def _error(answer: HttpAnswer) -> Exception:
     if answer.status == 404 and not _RECORD_IS_GONE.search(reason):
         # An unknown entity, a wrong base URL, a rebuild under way: that says nothing about the record.
         return Unavailable(
-            SYSTEM, reason or "no such address (ESPOCRM_API_BASE_URL)", status=404
+            SYSTEM,
+            reason or "no such address (ESPOCRM_API_BASE_URL)",
+            status=404,
         )
     if answer.status == 401:
         reason = reason or "the API key is refused (ESPOCRM_MARVIN_API_KEY)"

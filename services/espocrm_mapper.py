@@ -200,7 +200,11 @@ class BeteiligteMapper:
         return attributes
 
     def to_espocrm(
-        self, values: Record, *, kind: Kind, espo: Record | None = None
+        self,
+        values: Record,
+        *,
+        kind: Kind,
+        espo: Record | None = None,
     ) -> dict[str, Any]:
         """Comparable values as EspoCRM's attributes; the name stands where the kind shows it.
 
@@ -300,7 +304,7 @@ class BeteiligteMapper:
                 left_out[name] = reason
         if not values.get("name"):
             raise NameMissing(
-                "lastName or firmenname: a Beteiligter needs a name of at most 250 characters"
+                "lastName or firmenname: a Beteiligter needs a name of at most 250 characters",
             )
         return values, left_out
 

@@ -58,7 +58,7 @@ ENTRIES_PER_PAGE = 250
 
 #: 403 with one of these is a matter of patience (section 09; developers.google.com/calendar/api/guides/errors).
 _QUOTA_REASONS = frozenset(
-    {"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"}
+    {"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"},
 )
 
 Json = dict[str, Any]
@@ -125,15 +125,18 @@ class GoogleCalendarAPI:
         """The entries of the account's list of calendars, hidden ones included."""
         entries, _ = await self._pages(
             lambda google, page: google.calendar_list.list(
-                pageToken=page, maxResults=ENTRIES_PER_PAGE, showHidden=True
-            )
+                pageToken=page,
+                maxResults=ENTRIES_PER_PAGE,
+                showHidden=True,
+            ),
         )
         return entries
 
     async def get_calendar(self, calendar_id: str) -> Json:
         """One calendar."""
         return await self._record(
-            lambda google: google.calendars.get(calendarId=calendar_id), is_read=True
+            lambda google: google.calendars.get(calendarId=calendar_id),
+            is_read=True,
         )
 
     async def insert_calendar(self, summary: str, description: str = "") -> Json:
@@ -144,26 +147,34 @@ class GoogleCalendarAPI:
         """
         body = {"summary": summary, "description": description, "timeZone": TIME_ZONE}
         return await self._record(
-            lambda google: google.calendars.insert(body=body), repeatable=False
+            lambda google: google.calendars.insert(body=body),
+            repeatable=False,
         )
 
     async def patch_calendar(self, calendar_id: str, changes: Json) -> Json:
         """Change the given fields (``summary``, ``description``) of a calendar that we own; returns it."""
         return await self._record(
-            lambda google: google.calendars.patch(calendarId=calendar_id, body=changes)
+            lambda google: google.calendars.patch(calendarId=calendar_id, body=changes),
         )
 
     async def list_acl(self, calendar_id: str) -> list[Json]:
         """The calendar's sharing rules: ``id``, ``role`` and ``scope`` (``type`` and ``value``)."""
         rules, _ = await self._pages(
             lambda google, page: google.acl.list(
-                calendarId=calendar_id, pageToken=page, maxResults=ENTRIES_PER_PAGE
-            )
+                calendarId=calendar_id,
+                pageToken=page,
+                maxResults=ENTRIES_PER_PAGE,
+            ),
         )
         return rules
 
     async def insert_acl(
-        self, calendar_id: str, role: str, email: str, *, notify: bool = False
+        self,
+        calendar_id: str,
+        role: str,
+        email: str,
+        *,
+        notify: bool = False,
     ) -> Json:
         """Give an account a role (``reader``, ``writer``, ...), instead of the one that it has; returns the rule.
 
@@ -173,7 +184,9 @@ class GoogleCalendarAPI:
         body = {"role": role, "scope": {"type": "user", "value": email}}
         return await self._record(
             lambda google: google.acl.insert(
-                calendarId=calendar_id, body=body, sendNotifications=notify
+                calendarId=calendar_id,
+                body=body,
+                sendNotifications=notify,
             ),
             repeatable=not notify,
         )
@@ -186,19 +199,21 @@ class GoogleCalendarAPI:
                 ruleId=rule_id,
                 body={"role": role},
                 sendNotifications=False,
-            )
+            ),
         )
 
     async def delete_acl(self, calendar_id: str, rule_id: str) -> None:
         """Remove a rule. Raises NotFound if there is none."""
         await self._call(
-            lambda google: google.acl.delete(calendarId=calendar_id, ruleId=rule_id)
+            lambda google: google.acl.delete(calendarId=calendar_id, ruleId=rule_id),
         )
 
     # -- events ---------------------------------------------------------------------------------------------------
 
     async def list_events(
-        self, calendar_id: str, sync_token: str | None = None
+        self,
+        calendar_id: str,
+        sync_token: str | None = None,
     ) -> Events:
         """All events of the calendar, or with a sync token those that changed since; series as their masters.
 
@@ -235,7 +250,8 @@ class GoogleCalendarAPI:
             not next_sync_token
         ):  # without it, it is unknown whether the list is complete
             raise UnexpectedAnswer(
-                SYSTEM, "the list of events ends without a sync token"
+                SYSTEM,
+                "the list of events ends without a sync token",
             )
         return Events(events, str(next_sync_token), is_full=sync_token is None)
 
@@ -257,8 +273,10 @@ class GoogleCalendarAPI:
             raise InvalidInput("an event needs an id of our own")
         return await self._record(
             lambda google: google.events.insert(
-                calendarId=calendar_id, body=body, sendUpdates="none"
-            )
+                calendarId=calendar_id,
+                body=body,
+                sendUpdates="none",
+            ),
         )
 
     async def patch_event(
@@ -294,13 +312,20 @@ class GoogleCalendarAPI:
         """
         return await self._record(
             lambda google: google.events.update(
-                calendarId=calendar_id, eventId=event_id, body=body, sendUpdates="none"
+                calendarId=calendar_id,
+                eventId=event_id,
+                body=body,
+                sendUpdates="none",
             ),
             if_match=if_match,
         )
 
     async def delete_event(
-        self, calendar_id: str, event_id: str, *, if_match: str | None = None
+        self,
+        calendar_id: str,
+        event_id: str,
+        *,
+        if_match: str | None = None,
     ) -> None:
         """Delete the event. ``if_match`` is the etag it must have.
 
@@ -309,7 +334,9 @@ class GoogleCalendarAPI:
         """
         await self._call(
             lambda google: google.events.delete(
-                calendarId=calendar_id, eventId=event_id, sendUpdates="none"
+                calendarId=calendar_id,
+                eventId=event_id,
+                sendUpdates="none",
             ),
             if_match=if_match,
         )
@@ -317,7 +344,8 @@ class GoogleCalendarAPI:
     # -- requests -------------------------------------------------------------------------------------------------
 
     async def _pages(
-        self, request: Callable[[Google, str | None], Any]
+        self,
+        request: Callable[[Google, str | None], Any],
     ) -> tuple[list[Json], Json]:
         """The items of all pages, and the last page. A page may be empty; only the missing page token ends a list."""
         items: list[Json] = []
@@ -334,7 +362,8 @@ class GoogleCalendarAPI:
                         return items, page
         except TimeoutError:
             raise UpstreamTimeout(
-                SYSTEM, f"the list did not end within {LIST_SECONDS:g} s"
+                SYSTEM,
+                f"the list did not end within {LIST_SECONDS:g} s",
             ) from None
 
     async def _record(
@@ -346,7 +375,10 @@ class GoogleCalendarAPI:
         is_read: bool = False,
     ) -> Json:
         answer = await self._call(
-            request, if_match=if_match, repeatable=repeatable, is_read=is_read
+            request,
+            if_match=if_match,
+            repeatable=repeatable,
+            is_read=is_read,
         )
         if not isinstance(answer, dict):
             raise UnexpectedAnswer(SYSTEM, "expected a record")
@@ -369,13 +401,20 @@ class GoogleCalendarAPI:
             if not is_read:
                 await require_writable(self._resources)
             return await self._threads.run(
-                settings, request, if_match, once=not repeatable, is_read=is_read
+                settings,
+                request,
+                if_match,
+                once=not repeatable,
+                is_read=is_read,
             )
 
         try:
             async with asyncio.timeout(limit):
                 return await retry_throttled(
-                    attempt, system=SYSTEM, repeatable=repeatable, max_seconds=limit / 2
+                    attempt,
+                    system=SYSTEM,
+                    repeatable=repeatable,
+                    max_seconds=limit / 2,
                 )
         except TimeoutError:
             raise UpstreamTimeout(SYSTEM, f"no answer within {limit:g} s") from None
@@ -420,7 +459,12 @@ class _Threads:
                 loop.call_soon_threadsafe(self._free.release)
 
         future = self._pool.submit(
-            self._execute, settings, request, if_match, once, is_read
+            self._execute,
+            settings,
+            request,
+            if_match,
+            once,
+            is_read,
         )
         future.add_done_callback(is_free)
         return await asyncio.wrap_future(future)
@@ -487,7 +531,8 @@ def _new_connection(settings: GoogleCalendarSettings) -> Google:
         "calendar",
         "v3",
         http=google_auth_httplib2.AuthorizedHttp(
-            _credentials(settings.service_account_path), http=http_with_timeout
+            _credentials(settings.service_account_path),
+            http=http_with_timeout,
         ),
         client_options=options,
         static_discovery=True,
@@ -520,18 +565,27 @@ class _SingleUseHttp(httplib2.Http):  # type: ignore[misc]  # the library has no
     """Connections that are opened once."""
 
     def request(
-        self, uri: str, *arguments: Any, connection_type: Any = None, **options: Any
+        self,
+        uri: str,
+        *arguments: Any,
+        connection_type: Any = None,
+        **options: Any,
     ) -> Any:
         """See httplib2."""
         scheme = uri.partition(":")[0]
         return super().request(
-            uri, *arguments, connection_type=_SINGLE_USE_CONNECTIONS[scheme], **options
+            uri,
+            *arguments,
+            connection_type=_SINGLE_USE_CONNECTIONS[scheme],
+            **options,
         )
 
 
 _SINGLE_USE_CONNECTIONS = {
     scheme: type(
-        f"SingleUse{scheme.capitalize()}Connection", (_SingleUse, connection), {}
+        f"SingleUse{scheme.capitalize()}Connection",
+        (_SingleUse, connection),
+        {},
     )
     for scheme, connection in httplib2.SCHEME_TO_CONNECTION.items()
 }
@@ -540,7 +594,8 @@ _SINGLE_USE_CONNECTIONS = {
 def _single_use(authorized: Any) -> Any:
     """A connection of its own with the same login."""
     return google_auth_httplib2.AuthorizedHttp(
-        authorized.credentials, http=_SingleUseHttp(timeout=SOCKET_SECONDS)
+        authorized.credentials,
+        http=_SingleUseHttp(timeout=SOCKET_SECONDS),
     )
 
 
@@ -548,7 +603,7 @@ def _credentials(path: str | None) -> Any:
     variable = "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH"
     if not path:
         raise ConfigurationError(
-            f"{variable}: no service account for Google Calendar is configured"
+            f"{variable}: no service account for Google Calendar is configured",
         )
     from services.core.google_login import account_of  # as in `_new_connection`
 
@@ -589,14 +644,15 @@ def _failure(error: Exception) -> Exception:
     """The typed error for a request without a proper answer."""
     if isinstance(error, RefreshError) and not error.retryable:
         return LoginRefused(
-            "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH: Google refuses the service account (key revoked or clock wrong)"
+            "GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH: Google refuses the service account (key revoked or clock wrong)",
         )
     if isinstance(error, ValueError):
         return UnexpectedAnswer(SYSTEM, "the answer is not valid JSON")
     if isinstance(error, TimeoutError):
         return UpstreamTimeout(SYSTEM, f"silent for {SOCKET_SECONDS:g} s")
     unreachable = isinstance(
-        error, GoogleAuthError | httplib2.ServerNotFoundError | ConnectionRefusedError
+        error,
+        GoogleAuthError | httplib2.ServerNotFoundError | ConnectionRefusedError,
     )
     if unreachable:
         return Unavailable(SYSTEM, "cannot be reached", was_sent=False)

@@ -97,7 +97,7 @@ def build_marker(marker: Marker, text: str = "") -> str:
         written = f"[ESPOCRM-SLOT:{marker.komm_kz}]"
     else:
         encoded = base64.urlsafe_b64encode(
-            marker.value.encode(errors="replace")
+            marker.value.encode(errors="replace"),
         ).decode()
         written = f"[ESPOCRM:{encoded}:{marker.komm_kz}]"
     if text:
@@ -464,7 +464,9 @@ def espocrm_entry(family: Family, row: Record) -> EspoEntry:
 
 
 def new_espocrm_row(
-    komm_kz: int, written: str, shared: Record | None = None
+    komm_kz: int,
+    written: str,
+    shared: Record | None = None,
 ) -> dict[str, Any]:
     """A row for a value that comes from Advoware.
 

@@ -162,7 +162,10 @@ class KommunikationSyncManager:
     """Keeps phone numbers and mail addresses consistent. ``context`` is the step's FlowContext or None."""
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self._context = context
         self._resources = resources or current_resources()
@@ -198,7 +201,10 @@ class KommunikationSyncManager:
                 return {}
             version = result.version_number or espo.get("versionNumber")
             return await self._espocrm.update_entity(
-                OWNER_TYPE, beteiligte_id, dict(result.espocrm), version_number=version
+                OWNER_TYPE,
+                beteiligte_id,
+                dict(result.espocrm),
+                version_number=version,
             )
 
         _, result = await self.write_espocrm(result, put)
@@ -255,7 +261,10 @@ class KommunikationSyncManager:
         return await self._apply(run)
 
     async def losses_left_at(
-        self, entity_id: str, betnr: str, store: SyncStore
+        self,
+        entity_id: str,
+        betnr: str,
+        store: SyncStore,
     ) -> list[Record]:
         """The audit's lines of what a record's last sync with a Beteiligter has replaced there, and not reported.
 
@@ -278,7 +287,11 @@ class KommunikationSyncManager:
         return [_as_it_is(line, advo) for line in unreported]
 
     async def _plan(
-        self, espo: Record, advo: Record, memory: Memory, options: Mapping[str, bool]
+        self,
+        espo: Record,
+        advo: Record,
+        memory: Memory,
+        options: Mapping[str, bool],
     ) -> tuple[Record, Observation, Plan]:
         """The plan, and the Beteiligter that it was made for: as he is right before he is written.
 
@@ -339,7 +352,9 @@ class KommunikationSyncManager:
         return advo
 
     async def write_espocrm(
-        self, result: KommunikationResult, put: Put
+        self,
+        result: KommunikationResult,
+        put: Put,
     ) -> tuple[Mapping[str, Any], KommunikationResult]:
         """Write a result to EspoCRM, and again without what EspoCRM refuses; returns the answer and the final result.
 
@@ -362,7 +377,8 @@ class KommunikationSyncManager:
         if result.run is not None and result.run.plan.incoming:
             if not await self._espocrm.shows_what_is_stored(OWNER_TYPE):
                 written = await self._espocrm.get_entity(
-                    OWNER_TYPE, result.run.espo["id"]
+                    OWNER_TYPE,
+                    result.run.espo["id"],
                 )
             result = self.confirm(result, dict(written))
         return written, result
@@ -370,7 +386,9 @@ class KommunikationSyncManager:
     # -- EspoCRM refuses an array ---------------------------------------------------------------------------------
 
     async def narrow(
-        self, result: KommunikationResult, error: ValidationFailed
+        self,
+        result: KommunikationResult,
+        error: ValidationFailed,
     ) -> KommunikationResult | None:
         """What can be written after EspoCRM has refused ``result.espocrm``; None if the arrays are not to blame.
 
@@ -448,7 +466,10 @@ class KommunikationSyncManager:
         version = run.version or run.espo.get("versionNumber")
         try:
             written = await self._espocrm.update_entity(
-                OWNER_TYPE, run.espo["id"], arrays, version_number=version
+                OWNER_TYPE,
+                run.espo["id"],
+                arrays,
+                version_number=version,
             )
         except ValidationFailed:
             return False
@@ -456,7 +477,9 @@ class KommunikationSyncManager:
         return True
 
     def confirm(
-        self, result: KommunikationResult, record: Record
+        self,
+        result: KommunikationResult,
+        record: Record,
     ) -> KommunikationResult:
         """Compare what was sent to EspoCRM with the record as it is now.
 
@@ -490,11 +513,14 @@ class KommunikationSyncManager:
         wanted = {}
         for entry in incoming:
             wanted[_row_key(entry)] = equals(
-                VALUE_ATTRIBUTE[entry.key.family], entry.written
+                VALUE_ATTRIBUTE[entry.key.family],
+                entry.written,
             )
         found: dict[tuple[Family, str], Row] = {}
         others = self._espocrm.search_entities(
-            OWNER_TYPE, [any_of(*wanted.values())], ["id"]
+            OWNER_TYPE,
+            [any_of(*wanted.values())],
+            ["id"],
         )
         async for other in others:
             if other["id"] == own_id:
@@ -550,7 +576,8 @@ class KommunikationSyncManager:
             posted=memory.posted | new,
             posted_at=posted_at,
             sending=sending(
-                sent_to_espocrm(run.plan), sent_to_advoware(run.plan, run.applied)
+                sent_to_espocrm(run.plan),
+                sent_to_advoware(run.plan, run.applied),
             ),
         )
 
@@ -667,7 +694,9 @@ class KommunikationSyncManager:
             entry_id = int(answer["id"])
         else:
             answer = await self._advoware.update_kommunikation(
-                betnr, entry_id, write.record
+                betnr,
+                entry_id,
+                write.record,
             )
         note_row_id(run.applied, entry_id, answer, _row_id_before(run, entry_id))
         return entry_id
@@ -828,7 +857,8 @@ def _suspects(plan: Plan, family: Family) -> dict[Key, None]:
 
 
 def _refused_families(
-    result: KommunikationResult, error: ValidationFailed
+    result: KommunikationResult,
+    error: ValidationFailed,
 ) -> list[Family]:
     """The arrays that EspoCRM has refused: the one that its answer names, else all that were sent."""
     sent = [family for family in FAMILIES if DATA_ATTRIBUTE[family] in result.espocrm]
@@ -850,7 +880,9 @@ def _named_field(error: ValidationFailed) -> str | None:
 
 
 def _altered(
-    plan: Plan, record: Record, family: Family
+    plan: Plan,
+    record: Record,
+    family: Family,
 ) -> list[tuple[EspoEntry, EspoEntry | None]]:
     """The values that were new to an array and are not in it, each with the unexpected one that resembles it most."""
     array = read_espocrm(record).array(family)
@@ -883,7 +915,9 @@ def _not_stored(plan: Plan, family: Family, array: EspoArray) -> list[EspoEntry]
 
 
 def _confirmed(
-    run: _Run, record: Record, planned: Base
+    run: _Run,
+    record: Record,
+    planned: Base,
 ) -> tuple[dict[int, Link], list[Notice]]:
     """The links as EspoCRM's record confirms them, and what a person has to know of the others."""
     links = dict(planned)
@@ -896,7 +930,9 @@ def _confirmed(
                 stored_key = stored.key
             for entry_id in _linked_with(links, sent.key):
                 links[entry_id] = replace(
-                    links[entry_id], espocrm=stored_key, held="kom_altered_by_espocrm"
+                    links[entry_id],
+                    espocrm=stored_key,
+                    held="kom_altered_by_espocrm",
                 )
                 if entry_id in entries:
                     notices.append(_notice_of_entry(entries[entry_id], stored))
@@ -930,7 +966,10 @@ def _likeness(one: EspoEntry, other: EspoEntry) -> float:
 def _after_writes(run: _Run) -> Memory:
     """What is true after the requests, while EspoCRM is not written."""
     links = planned_links(
-        run.plan, run.ahead, run.applied, undone=run.plan.awaiting_espocrm
+        run.plan,
+        run.ahead,
+        run.applied,
+        undone=run.plan.awaiting_espocrm,
     )
     known = [line for line in run.ahead.lost if not is_sent_along(line)]
     lines = map(_line, [*_doubtful(run), *run.applied.altered])
@@ -942,7 +981,8 @@ def _after_writes(run: _Run) -> Memory:
         refused=_refused_values(run),
         not_taken=_not_taken(run),
         sending=sending(
-            sent_to_espocrm(run.plan), sent_to_advoware(run.plan, run.applied)
+            sent_to_espocrm(run.plan),
+            sent_to_advoware(run.plan, run.applied),
         ),
     )
 
@@ -1059,7 +1099,8 @@ def _attributes(run: _Run) -> dict[str, Any]:
 
 
 def _plain_values(
-    arrays: Mapping[str, list[Row]], modern: frozenset[Family]
+    arrays: Mapping[str, list[Row]],
+    modern: frozenset[Family],
 ) -> dict[str, Any]:
     """The primary values by name, for arrays with values that EspoCRM accepted in earlier times.
 

@@ -199,7 +199,8 @@ class NotificationManager:
         try:
             store = await self._store()
             await self._withdraw_all(
-                await store.end(keys, why, self._resources.now()), store
+                await store.end(keys, why, self._resources.now()),
+                store,
             )
         except ConfigurationError:
             raise
@@ -207,7 +208,9 @@ class NotificationManager:
             self._log("notification.withdraw_failed", error)
 
     async def remember_responsible(
-        self, entity_type: str, record: Mapping[str, Any]
+        self,
+        entity_type: str,
+        record: Mapping[str, Any],
     ) -> None:
         """Remember who looks after a record that was just read in full, for the time when it is gone."""
         entity_id = str(record["id"])
@@ -243,7 +246,8 @@ class NotificationManager:
             rows = await store.unfinished(self._settled_before(), LISTED_PER_RUN)
             problems = list(map(problem_of, rows))
             listed = await self._notify_lists(
-                list(filter(_heading_reason, problems)), store
+                list(filter(_heading_reason, problems)),
+                store,
             )
             single = [problem for problem in problems if problem.key not in listed]
             created = await self._notify_single(single[:RETRIES_PER_RUN], store)
@@ -253,7 +257,9 @@ class NotificationManager:
         return len(listed) + created
 
     async def _notify_single(
-        self, problems: Sequence[Problem], store: NotificationStore
+        self,
+        problems: Sequence[Problem],
+        store: NotificationStore,
     ) -> int:
         """Notify of those of the problems that still stand; how many have a Task now."""
         created = 0
@@ -282,7 +288,10 @@ class NotificationManager:
         return await self._repeat_request(problem, row, store)
 
     async def _repeat_request(
-        self, problem: Problem, row: asyncpg.Record, store: NotificationStore
+        self,
+        problem: Problem,
+        row: asyncpg.Record,
+        store: NotificationStore,
     ) -> str | None:
         """Request the Task of a problem again, if an earlier request has ended without leaving one."""
         if row["list_key"] is not None:
@@ -299,27 +308,38 @@ class NotificationManager:
         return await self._create(problem, row, store, attempted_at)
 
     async def _notify_known(
-        self, problem: Problem, row: asyncpg.Record, store: NotificationStore
+        self,
+        problem: Problem,
+        row: asyncpg.Record,
+        store: NotificationStore,
     ) -> str | None:
         """Bring the Task of a known problem up to date, or create another one if that is closed."""
         task_id = str(row["task_id"])
         if is_same_occurrence(problem, row):
             return task_id
         if row["list_key"] is None and await self._update_open_task(
-            row["task_id"], problem, row, store
+            row["task_id"],
+            problem,
+            row,
+            store,
         ):
             return task_id
         return await self._create_again(problem, store)
 
     async def _create_again(
-        self, problem: Problem, store: NotificationStore
+        self,
+        problem: Problem,
+        store: NotificationStore,
     ) -> str | None:
         """Create a Task for a new occurrence of a problem."""
         row = await store.begin_again(problem, self._resources.now())
         return await self._create(problem, row, store)
 
     async def _notify_again(
-        self, problem: Problem, row: asyncpg.Record, store: NotificationStore
+        self,
+        problem: Problem,
+        row: asyncpg.Record,
+        store: NotificationStore,
     ) -> str | None:
         """Notify of a problem that was over: its Task stays if it has not been cancelled or closed yet."""
         if self._writes is not None:
@@ -351,7 +371,8 @@ class NotificationManager:
         except BitByLawError as error:
             self._log_failure(problem, error)
             await store.note_attempt(
-                problem, self._resources.now()
+                problem,
+                self._resources.now(),
             )  # it must not keep the others waiting
             return False
         return True
@@ -369,13 +390,16 @@ class NotificationManager:
         return await store.has_recent(problem, self._resources.now() - LIST_WINDOW)
 
     async def _notify_lists(
-        self, problems: Sequence[Problem], store: NotificationStore
+        self,
+        problems: Sequence[Problem],
+        store: NotificationStore,
     ) -> set[str]:
         """Notify of the problems of which there are many by one Task per reason and user; returns their keys."""
         groups: dict[tuple[str, str | None], list[Assigned]] = {}
         for problem in problems:
             responsible = await store.responsible(
-                problem.entity_type, problem.entity_id
+                problem.entity_type,
+                problem.entity_id,
             )
             group = (problem.details.reason, responsible.assigned_user_id)
             groups.setdefault(group, []).append((problem, responsible))
@@ -407,7 +431,9 @@ class NotificationManager:
     # -- problems that are over -----------------------------------------------------------------------------------
 
     async def _withdraw_all(
-        self, rows: Iterable[asyncpg.Record], store: NotificationStore
+        self,
+        rows: Iterable[asyncpg.Record],
+        store: NotificationStore,
     ) -> None:
         for row in rows:
             try:
@@ -433,7 +459,9 @@ class NotificationManager:
         await self._cancel(task_id, problem_of(row), row["over_why"], done)
 
     async def _withdraw_listed(
-        self, row: asyncpg.Record, store: NotificationStore
+        self,
+        row: asyncpg.Record,
+        store: NotificationStore,
     ) -> None:
         """Take all members whose problem is over off their list; a list without members is over itself."""
         list_row = await store.row(row["list_key"])
@@ -533,7 +561,7 @@ class NotificationManager:
                 alone,
                 failed,
                 key=key,
-            )
+            ),
         )
 
     async def _failed(self, problem: Problem, error: Exception) -> None:
@@ -552,7 +580,9 @@ class NotificationManager:
     ) -> str | None:
         """Create the Task; None if it is collected. ``attempted_at``: the latest attempt if it is not the row's."""
         responsible = await self._responsible(
-            problem.entity_type, problem.entity_id, store
+            problem.entity_type,
+            problem.entity_id,
+            store,
         )
         named = _named(problem, responsible)
         mark = _mark(row)
@@ -601,7 +631,7 @@ class NotificationManager:
                 failed,
                 still,
                 problem.key,
-            )
+            ),
         )
         return task_id
 
@@ -616,7 +646,10 @@ class NotificationManager:
             await self._espocrm.update_entity("Task", task_id, rest)
 
     def _task_body(
-        self, problem: Problem, mark: str, responsible: Responsible
+        self,
+        problem: Problem,
+        mark: str,
+        responsible: Responsible,
     ) -> Record:
         """The Task as it is first requested.
 
@@ -637,12 +670,15 @@ class NotificationManager:
             body["teamsIds"] = list(responsible.team_ids)
         if not body["assignedUserId"]:
             raise ConfigurationError(
-                "VMH_TASK_ASSIGNED_USER_ID: no one is assigned to the record, and no substitute set"
+                "VMH_TASK_ASSIGNED_USER_ID: no one is assigned to the record, and no substitute set",
             )
         return body
 
     async def _create_task(
-        self, problem: Problem, mark: str, responsible: Responsible
+        self,
+        problem: Problem,
+        mark: str,
+        responsible: Responsible,
     ) -> str:
         """Create the Task; without parent or for the fallback user if EspoCRM refuses the one asked for."""
         fallback = self._resources.settings.vmh.task_assigned_user_id
@@ -650,7 +686,9 @@ class NotificationManager:
         while True:
             try:
                 task = await self._espocrm.create_entity(
-                    "Task", body, skip_duplicate_check=True
+                    "Task",
+                    body,
+                    skip_duplicate_check=True,
                 )
             except (ValidationFailed, Forbidden) as error:
                 if "parentId" in body and _is_about_parent(error):
@@ -670,7 +708,10 @@ class NotificationManager:
                 return str(task["id"])
 
     async def _responsible(
-        self, entity_type: str, entity_id: str, store: NotificationStore
+        self,
+        entity_type: str,
+        entity_id: str,
+        store: NotificationStore,
     ) -> Responsible:
         """Who is assigned to the record, or to the CBeteiligte it belongs to; for one that is gone, who was."""
         just_read = self._just_read.get((entity_type, entity_id))
@@ -683,7 +724,9 @@ class NotificationManager:
         own = responsible_of(record)
         if record.get("beteiligteId"):
             owner = await self._responsible(
-                "CBeteiligte", str(record["beteiligteId"]), store
+                "CBeteiligte",
+                str(record["beteiligteId"]),
+                store,
             )
             own = Responsible(
                 own.assigned_user_id or owner.assigned_user_id,
@@ -703,7 +746,8 @@ class NotificationManager:
     ) -> bool:
         """Bring the text of a Task up to date, and do what follows; False, and nothing, if it is closed or gone."""
         named = _named(
-            problem, await store.responsible(problem.entity_type, problem.entity_id)
+            problem,
+            await store.responsible(problem.entity_type, problem.entity_id),
         )
         try:
             task = await self._espocrm.get_entity("Task", task_id)
@@ -741,7 +785,9 @@ class NotificationManager:
         return True
 
     async def _from_before_restore(
-        self, mark: str, store: NotificationStore
+        self,
+        mark: str,
+        store: NotificationStore,
     ) -> str | None:
         """The Task that was created after a backup was made that was restored since; None if there was no restore."""
         if not await store.was_restored():
@@ -752,7 +798,10 @@ class NotificationManager:
         """The Task that an earlier attempt has left."""
         where = {"type": "contains", "attribute": "description", "value": mark}
         rows, _ = await self._espocrm.list_entities(
-            "Task", [where], ["status"], max_size=1
+            "Task",
+            [where],
+            ["status"],
+            max_size=1,
         )
         if not rows:
             return None

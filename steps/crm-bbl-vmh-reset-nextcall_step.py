@@ -18,5 +18,6 @@ async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse | None:
     """Set the field on each record; statuses and body as `services.api.next_call.reset_next_call` says."""
     status, body, headers = await reset_next_call(request, ctx)
     return await deliver(
-        request, ApiResponse(status=status, body=body, headers=headers)
+        request,
+        ApiResponse(status=status, body=body, headers=headers),
     )

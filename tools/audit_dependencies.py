@@ -65,7 +65,9 @@ def findings(report: dict[str, Any]) -> list[Finding] | None:
 
 
 def unexplained(
-    found: list[Finding], known: list[Explanation], today: date
+    found: list[Finding],
+    known: list[Explanation],
+    today: date,
 ) -> Iterator[str]:
     """What has to be done: about findings without an explanation, and about old explanations."""
     explained = {one.id for one in known}
@@ -101,7 +103,11 @@ def _answer_of(service: str) -> str:
         command += ["--requirement", str(ROOT / lock)]
     try:
         return subprocess.run(  # noqa: S603 - pip-audit
-            command, capture_output=True, text=True, check=False, timeout=SECONDS
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SECONDS,
         ).stdout
     except subprocess.TimeoutExpired:
         return ""

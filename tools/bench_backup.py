@@ -57,11 +57,15 @@ async def main(records: int) -> None:
 
 
 async def _measure(
-    server: embedded.EmbeddedPostgres, folder: Path, records: int
+    server: embedded.EmbeddedPostgres,
+    folder: Path,
+    records: int,
 ) -> None:
     full, empty = (_settings(server, name) for name in ("bitbylaw", "empty"))
     admin = await asyncpg.connect(
-        host=server.host, user=server.user, database="postgres"
+        host=server.host,
+        user=server.user,
+        database="postgres",
     )
     await admin.execute("CREATE DATABASE empty")
     await admin.close()
@@ -93,7 +97,7 @@ def _settings(server: embedded.EmbeddedPostgres, database: str) -> Settings:
             "POSTGRES_HOST": server.host,
             "POSTGRES_USER": server.user,
             "POSTGRES_DB_NAME": database,
-        }
+        },
     )
 
 

@@ -277,7 +277,11 @@ def noticed(guard: Guard, search: float | None) -> tuple[int | None, float, str]
     command += ["--first", str(first), "--hours", str(hours)]
     started = time.monotonic()
     ended = subprocess.run(  # noqa: S603 - a tool of this project
-        command, cwd=copy, capture_output=True, text=True, check=False
+        command,
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     taken = time.monotonic() - started
     found = re.search(r"VIOLATION, seed (\d+), after ([\d.]+) s: (.*)", ended.stdout)
@@ -300,7 +304,7 @@ def _break(guard: Guard, copy: Path) -> None:
         text = path.read_text(encoding="utf-8")
         if text.count(old) != 1:
             raise SystemExit(
-                f"{name} has changed: {old!r} stands there {text.count(old)} times"
+                f"{name} has changed: {old!r} stands there {text.count(old)} times",
             )
         path.write_text(text.replace(old, new), encoding="utf-8")
 

@@ -103,7 +103,9 @@ def main() -> int:
     """Print what is new; exit status 1 if there is something."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--update", action="store_true", help="write the numbers as they are"
+        "--update",
+        action="store_true",
+        help="write the numbers as they are",
     )
     parser.add_argument("--list", metavar="PATH", help="show the words of this file")
     arguments = parser.parse_args()
@@ -120,7 +122,7 @@ def main() -> int:
         if len(items) > allowed.get(path, 0):
             shown.add(path)
             print(
-                f"{path}: {len(items)} unwanted words, allowed: {allowed.get(path, 0)}"
+                f"{path}: {len(items)} unwanted words, allowed: {allowed.get(path, 0)}",
             )
     for item in findings:
         if item.path in shown:

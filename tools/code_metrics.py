@@ -26,7 +26,7 @@ NO_CODE = frozenset(
         tokenize.INDENT,
         tokenize.DEDENT,
         tokenize.ENDMARKER,
-    }
+    },
 )
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -240,7 +240,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", default=DEFAULT_FOLDERS)
     parser.add_argument(
-        "--list", action="store_true", help="functions of rank C and worse"
+        "--list",
+        action="store_true",
+        help="functions of rank C and worse",
     )
     arguments = parser.parse_args()
     measured = {name.rstrip("/"): measure(Path(name)) for name in arguments.folders}

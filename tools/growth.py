@@ -35,7 +35,11 @@ async def main(events: int) -> None:
     try:
         async with (
             running_system(
-                data, Ports(0, 0, 0, 0, 0, 0), None, on_event=print, overrides=QUIET
+                data,
+                Ports(0, 0, 0, 0, 0, 0),
+                None,
+                on_event=print,
+                overrides=QUIET,
             ) as system,
             aiohttp.ClientSession() as session,
             await open_audit(system) as audit,
@@ -91,7 +95,10 @@ async def _appointments(system: Outside, _people: list[str], events: int) -> Non
         termin = {"text": f"Besprechung {number}", "datum": when, "datumBis": when}
         times = {"uhrzeitVon": "10:00:00", "uhrzeitBis": "11:00:00", "anwalt": "SB"}
         await system.twin(
-            "advoware", "POST", "/__sandbox__/termine", json=termin | times
+            "advoware",
+            "POST",
+            "/__sandbox__/termine",
+            json=termin | times,
         )
     await system.call("POST", "/advoware/calendar/sync", json={"kuerzel": "SB"})
     await _until_counted(system, "SELECT count(*) FROM calendar_sync", events)

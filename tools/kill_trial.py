@@ -80,7 +80,7 @@ class Running:
         """Make ready to start it; ``stack`` ends it for good."""
         timeout = aiohttp.ClientTimeout(total=10)
         self._session = await stack.enter_async_context(
-            aiohttp.ClientSession(timeout=timeout)
+            aiohttp.ClientSession(timeout=timeout),
         )
         stack.callback(self.kill)
 
@@ -153,7 +153,9 @@ class Running:
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """Status and decoded answer of a request."""
         async with self._session.request(
-            method, f"{self.url}{path}", **options
+            method,
+            f"{self.url}{path}",
+            **options,
         ) as answer:
             return answer.status, await answer.json(content_type=None)
 
@@ -197,7 +199,7 @@ class Running:
         try:
             counts = {
                 name: await connection.fetchval(
-                    f"SELECT count(*) FROM {name}"  # noqa: S608 - our own tables
+                    f"SELECT count(*) FROM {name}",  # noqa: S608 - our own tables
                 )
                 for name in WRITE_TABLES
             }
@@ -323,7 +325,7 @@ async def kill_trial(times: int, seed: int, say: Callable[[str], object]) -> lis
     found: list[str] = []
     async with AsyncExitStack() as stack:
         folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="bbl-kill-"))
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="bbl-kill-")),
         )
         world = await stack.enter_async_context(KillWorld.opened(folder))
         running = Running(folder / "data", world.variables())
@@ -343,7 +345,7 @@ async def kill_trial(times: int, seed: int, say: Callable[[str], object]) -> lis
             say(
                 f"{len(trial.rests)} rounds, {trial.killed_with_jobs} of them with open jobs; median "
                 f"{statistics.median(trial.starts):.1f} s to a healthy system, {statistics.median(trial.rests):.1f} s "
-                f"(at most {max(trial.rests):.1f} s) to rest"
+                f"(at most {max(trial.rests):.1f} s) to rest",
             )
     return found
 

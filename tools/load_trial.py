@@ -71,7 +71,10 @@ class Trial:
     """The burst, step by step; ``failures`` are what must not be."""
 
     def __init__(
-        self, system: Outside, second: Supervised, dice: random.Random
+        self,
+        system: Outside,
+        second: Supervised,
+        dice: random.Random,
     ) -> None:
         self.system = system
         self.second = second
@@ -81,7 +84,11 @@ class Trial:
         self.failures: list[str] = []
 
     async def play(
-        self, events: int, records: int, slow: float, failing: float
+        self,
+        events: int,
+        records: int,
+        slow: float,
+        failing: float,
     ) -> None:
         """Send all events, stop and start both workers meanwhile, wait for rest, compare both sides."""
         people = [
@@ -107,7 +114,10 @@ class Trial:
         failure = {**latency, "status": 503, "probability": failing}
         for name in FAILING:
             await self.system.twin(
-                name, "POST", "/__sandbox__/faults", json=[failure, latency]
+                name,
+                "POST",
+                "/__sandbox__/faults",
+                json=[failure, latency],
             )
 
     async def _burst(self, people: list[str], events: int) -> None:
@@ -143,7 +153,7 @@ class Trial:
             started = time.monotonic()
             await worker.stop()
             sys.stdout.write(
-                f"{worker.program.name} ended in {time.monotonic() - started:.1f} s\n"
+                f"{worker.program.name} ended in {time.monotonic() - started:.1f} s\n",
             )
             await worker.start()
 
@@ -213,7 +223,8 @@ class Trial:
         self._require(sorted(rows) == sorted(numbers), "doubled or lost in Advoware")
         self._require(counts["dead"] == 0, f"{counts['dead']} dead letters")
         self._require(
-            self._percentile(99) < WEBHOOK_SECONDS, "webhooks are answered too late"
+            self._percentile(99) < WEBHOOK_SECONDS,
+            "webhooks are answered too late",
         )
 
     def _percentile(self, percent: int) -> float:
@@ -227,11 +238,11 @@ class Trial:
         sys.stdout.write(
             f"{events} events in {len(self.seconds)} requests: taken in {sent:.1f} s, all synced after {rested:.0f} s\n"
             f"webhook: p50 {self._percentile(50) * 1000:.0f} ms, p99 {self._percentile(99) * 1000:.0f} ms,"
-            f" slowest {max(self.seconds) * 1000:.0f} ms\n"
+            f" slowest {max(self.seconds) * 1000:.0f} ms\n",
         )
         for name, most in sorted(self.memory.most.items()):
             sys.stdout.write(
-                f"{name}: {self.memory.first[name]:.0f} MB at the start, at most {most:.0f} MB\n"
+                f"{name}: {self.memory.first[name]:.0f} MB at the start, at most {most:.0f} MB\n",
             )
         for failure in self.failures:
             sys.stdout.write(f"FAILED: {failure}\n")

@@ -84,7 +84,8 @@ def prepare(paths: Iterable[str], tests: Iterable[str]) -> None:
         _setting("only_mutate", only),
         _setting("also_copy", [*others, "config.py"]),
         _setting(
-            "pytest_add_cli_args", ["--numprocesses=0", "--override-ini=timeout=0"]
+            "pytest_add_cli_args",
+            ["--numprocesses=0", "--override-ini=timeout=0"],
         ),
         _setting("pytest_add_cli_args_test_selection", sorted(set(tests))),
     ]
@@ -124,7 +125,11 @@ def report() -> int:
 def _mutmut(*arguments: str) -> str:
     command = [sys.executable, "-m", "mutmut", *arguments]
     done = subprocess.run(  # noqa: S603 - a tool of this project
-        command, cwd=WORK, capture_output=True, text=True, check=False
+        command,
+        cwd=WORK,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done.stdout
 

@@ -49,7 +49,11 @@ class Trial:
         self.failures: list[str] = []
 
     async def play(
-        self, beteiligte: int, termine: int, generation: str, every: int
+        self,
+        beteiligte: int,
+        termine: int,
+        generation: str,
+        every: int,
     ) -> None:
         """All steps; one in ``every`` Beteiligte is previewed and synced."""
         office = self.office
@@ -66,10 +70,12 @@ class Trial:
         report = await self._take_over()
         await self._first_calendars(report)
         self._require(
-            before <= Counter(office.termine()), "Termine are lost in Advoware"
+            before <= Counter(office.termine()),
+            "Termine are lost in Advoware",
         )
         self._require(
-            Counter(office.termine()) <= before, "Termine are doubled in Advoware"
+            Counter(office.termine()) <= before,
+            "Termine are doubled in Advoware",
         )
         await self._first_beteiligte(every)
         office.forget_calls()
@@ -83,7 +89,8 @@ class Trial:
         first = await self._timed("takeover run", office.takeover("run"))
         await self._timed("takeover undo", office.takeover("undo"))
         report: Report = await self._timed(
-            "takeover run, again", office.takeover("run")
+            "takeover run, again",
+            office.takeover("run"),
         )
         self._require(not office.writes(), "the take-over has written")
         self._require(check.announced == first.announced, "check and run differ")
@@ -105,7 +112,8 @@ class Trial:
         number = len(office.advoware.beteiligte.all())
         sample = len(office.ids[::every])
         announced = await self._timed(
-            f"preview of {sample} Beteiligte", office.preview_beteiligte(every)
+            f"preview of {sample} Beteiligte",
+            office.preview_beteiligte(every),
         )
         office.forget_calls()
         results = await self._timed("first sync of them", office.sync_beteiligte(every))

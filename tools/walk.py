@@ -148,7 +148,10 @@ async def _walk_event(office: Office, entity_id: str, betnr: int) -> Walk:
         waiting.append(event["data"])
 
     request = SimpleNamespace(
-        body=[{"id": entity_id}], query_params={}, headers={}, path_params={}
+        body=[{"id": entity_id}],
+        query_params={},
+        headers={},
+        path_params={},
     )
     here = patch.object(webhooks, "current_resources", lambda: office.resources)
     with here, Walk() as walk:
@@ -167,12 +170,16 @@ async def _walk_event(office: Office, entity_id: str, betnr: int) -> Walk:
 
 
 async def _settings(
-    stores: Any, advoware: AdvowareTwin, espocrm: EspoCRMTwin
+    stores: Any,
+    advoware: AdvowareTwin,
+    espocrm: EspoCRMTwin,
 ) -> Settings:
     """Settings for these servers, in a database of their own."""
     postgres, redis, login = stores.postgres, stores.redis, DEFAULT_CREDENTIALS
     admin = await asyncpg.connect(
-        host=postgres.host, user=postgres.user, database="postgres"
+        host=postgres.host,
+        user=postgres.user,
+        database="postgres",
     )
     await admin.execute("CREATE DATABASE walk")
     await admin.close()
@@ -198,7 +205,7 @@ async def _settings(
             "VMH_TASK_ASSIGNED_USER_ID": ADMIN_ID,
             "BITBYLAW_TWINS": f"{advoware.url},{espocrm.url}/api/v1,"
             f"{advoware.url}/AdvonetConfigurator/api/Url",
-        }
+        },
     )
 
 
@@ -246,7 +253,7 @@ def main() -> None:
 
     async def work(stores: Any) -> None:
         walks["Beteiligter: webhook to Advoware and back"] = await walk_beteiligter(
-            stores
+            stores,
         )
         calendar = asyncio.to_thread(walk_calendar, stores, folder / "calendar")
         walks["calendar: a changed Termin to Google"] = await calendar

@@ -56,13 +56,18 @@ async def _overview(sources: Sources, _query: Query) -> overview.Overview:
 async def _beteiligte(sources: Sources, query: Query) -> beteiligte.BeteiligteView:
     status = query.choice("status", beteiligte.STATUSES)
     return await beteiligte.beteiligte_view(
-        sources, status, query.text("search"), query.page
+        sources,
+        status,
+        query.text("search"),
+        query.page,
     )
 
 
 async def _beteiligter(sources: Sources, query: Query) -> beteiligte.BeteiligterView:
     return await beteiligte.beteiligter_view(
-        sources, query.text("entity_id"), query.page
+        sources,
+        query.text("entity_id"),
+        query.page,
     )
 
 
@@ -77,7 +82,10 @@ async def _runs(sources: Sources, query: Query) -> beteiligte.RunsView:
 async def _calendars(sources: Sources, query: Query) -> calendars.CalendarsView:
     state = query.choice("state", calendars.STATES)
     return await calendars.calendars_view(
-        sources, state, query.text("search"), query.page
+        sources,
+        state,
+        query.text("search"),
+        query.page,
     )
 
 
@@ -132,7 +140,12 @@ PAGES = (
     Page("overview", "overview", "/", overview.Overview, _overview),
     Page("flows", "flows", "/flows", flows.FlowsView, _flows),
     Page(
-        "runs", "flows", "/flows/{topic}", beteiligte.RunsView, _runs, ("topic", "page")
+        "runs",
+        "flows",
+        "/flows/{topic}",
+        beteiligte.RunsView,
+        _runs,
+        ("topic", "page"),
     ),
     Page(
         "beteiligte",
@@ -176,7 +189,12 @@ PAGES = (
     ),
     Page("queue", "queue", "/queue", queues.QueuesView, _queues),
     Page(
-        "topic", "queue", "/queue/{topic}", queues.TopicView, _topic, ("topic", "page")
+        "topic",
+        "queue",
+        "/queue/{topic}",
+        queues.TopicView,
+        _topic,
+        ("topic", "page"),
     ),
     Page(
         "logs",

@@ -27,7 +27,8 @@ def backup(folder: Folder) -> None:
 def restore(
     folder: Folder,
     apply: Annotated[
-        bool, typer.Option("--apply", help="really restore; without it: look")
+        bool,
+        typer.Option("--apply", help="really restore; without it: look"),
     ] = False,
     over_newer: Annotated[
         bool,
@@ -40,14 +41,14 @@ def restore(
 ) -> None:
     """Restore a backup while BitByLaw is stopped. What both systems have done since is found again by the next runs."""
     found = service.guarded(
-        lambda: asyncio.run(_restore(folder, data, apply=apply, over_newer=over_newer))
+        lambda: asyncio.run(_restore(folder, data, apply=apply, over_newer=over_newer)),
     )
     _show(found.manifest)
     for name, number in found.newer.items():
         service.console.print(f"  younger than the backup in {name}: {number}")
     for entity_id in found.erase_again:
         service.console.print(
-            f"  erased since, so erase again: bitbylaw privacy erase {entity_id} --apply"
+            f"  erased since, so erase again: bitbylaw privacy erase {entity_id} --apply",
         )
     service.console.print("restored" if found.applied else "would be restored")
 

@@ -60,7 +60,8 @@ async def _until_stopped(work: object) -> None:
 def board_key(
     name: Annotated[str, typer.Argument(help="of the operator, as the audit shows it")],
     role: Annotated[
-        Role, typer.Option("--role", help="repair: may also sync, redrive, discard")
+        Role,
+        typer.Option("--role", help="repair: may also sync, redrive, discard"),
     ] = Role.VIEW,
 ) -> None:
     """Make a key for an operator: the key is shown once, the line for .env holds only its hash."""

@@ -48,12 +48,14 @@ def _main() -> None:
 def setup_command(
     url: Annotated[str, typer.Option("--url", help=UrlHelp)],
     admin_user: Annotated[
-        str, typer.Option("--admin-user", help="name of an administrator of EspoCRM")
+        str,
+        typer.Option("--admin-user", help="name of an administrator of EspoCRM"),
     ],
     espocrm_url: Annotated[
         str,
         typer.Option(
-            "--espocrm-url", help="EspoCRM's address; else ESPOCRM_API_BASE_URL"
+            "--espocrm-url",
+            help="EspoCRM's address; else ESPOCRM_API_BASE_URL",
         ),
     ] = "",
     task_user: Annotated[
@@ -66,7 +68,8 @@ def setup_command(
     package: Annotated[
         Path | None,
         typer.Option(
-            "--package", help="the extension's zip; else it is made of the sources"
+            "--package",
+            help="the extension's zip; else it is made of the sources",
         ),
     ] = None,
     password_stdin: Annotated[
@@ -86,7 +89,7 @@ def setup_command(
         path = default_env_file()
         if path is None:
             raise SetupFailed(
-                "BITBYLAW_ENV_FILE is empty: there is no file to write the settings to."
+                "BITBYLAW_ENV_FILE is empty: there is no file to write the settings to.",
             )
         password = read_password(from_stdin=password_stdin, user=admin_user)
         request = Request(url, admin_user, password, espocrm_url, task_user, package)
@@ -98,7 +101,7 @@ def setup_command(
     console.print(
         "\nRestart BitByLaw: it reads .env when it starts.\n"
         if is_changed
-        else "\nNothing was changed in .env.\n"
+        else "\nNothing was changed in .env.\n",
     )
     doctor(url)
 
@@ -115,7 +118,7 @@ def install_webhooks_command(
         raise typer.Exit(FAILED) from None
     if secrets:
         console.print(
-            "\nTo have signatures checked, append to ESPOCRM_WEBHOOK_SECRETS in .env (not shown again):"
+            "\nTo have signatures checked, append to ESPOCRM_WEBHOOK_SECRETS in .env (not shown again):",
         )
         console.print(",".join(secrets), markup=False)
 
@@ -126,7 +129,8 @@ async def _install(settings: Settings, url: str) -> list[str]:
     try:
         async for step in install_webhooks(settings, url):
             console.print(
-                f"{step.action:8} {step.event} {step.webhook_id}", markup=False
+                f"{step.action:8} {step.event} {step.webhook_id}",
+                markup=False,
             )
             secrets += _pair(step)
     except SetupFailed:
@@ -151,7 +155,8 @@ def doctor(
         typer.Option("--url", help=f"{UrlHelp}; checks where the webhooks lead to"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="print one JSON object")
+        bool,
+        typer.Option("--json", help="print one JSON object"),
     ] = False,
 ) -> None:
     """Check what BitByLaw needs in EspoCRM (key, extension, entities, fields, role, webhooks) and in Google Calendar.
@@ -168,7 +173,7 @@ def doctor(
                 {"checks": [asdict(check) for check in checks]},
                 ensure_ascii=False,
                 indent=2,
-            )
+            ),
         )
     else:
         for check in checks:

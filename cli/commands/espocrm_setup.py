@@ -76,7 +76,7 @@ def read_password(*, from_stdin: bool, user: str) -> SecretStr:
         given = getpass.getpass(f"Password of {user} in EspoCRM: ")
     if not given:
         raise SetupFailed(
-            f"There is no password: use a terminal, --password-stdin, or the variable {PASSWORD}."
+            f"There is no password: use a terminal, --password-stdin, or the variable {PASSWORD}.",
         )
     return SecretStr(given)
 
@@ -95,7 +95,7 @@ async def set_up(request: Request, env: EnvFile, console: Console) -> bool:
         raise SetupFailed(str(error)) from error
     except ForeignSystemError as error:
         raise SetupFailed(
-            f"{error} What is done so far stays; run this again."
+            f"{error} What is done so far stays; run this again.",
         ) from error
     return run.changed
 
@@ -117,7 +117,10 @@ class _Run:
         self._store({"ESPOCRM_API_BASE_URL": base_url})
         self._store(_missing_keys(settings))
         async with Administrator.logged_in(
-            base_url, request.admin_user, request.password, _ask_code
+            base_url,
+            request.admin_user,
+            request.password,
+            _ask_code,
         ) as admin:
             package = _package(request.package)
             self._report(await install_extension(admin, package))
@@ -168,7 +171,7 @@ class _Run:
         wanted = self._request.task_user
         if wanted and wanted not in by_name:
             raise SetupFailed(
-                f"--task-user: EspoCRM has no active user {wanted}. It has: {', '.join(by_name)}"
+                f"--task-user: EspoCRM has no active user {wanted}. It has: {', '.join(by_name)}",
             )
         if not wanted and known_name:
             self._show("kept", "task user", known_name)
@@ -190,7 +193,7 @@ class _Run:
         if not sys.stdin.isatty():
             return ""
         self._console.print(
-            "\nWho gets the tasks of records that are assigned to no one?"
+            "\nWho gets the tasks of records that are assigned to no one?",
         )
         for name, row in by_name.items():
             self._console.print(f"  {name}  ({row.get('name')})", markup=False)
@@ -204,12 +207,18 @@ class _Run:
         if not await offers_actions(admin):
             return
         known = os.environ.get(ACTION_SECRET) or self._env.values().get(
-            ACTION_SECRET, ""
+            ACTION_SECRET,
+            "",
         )
         secret = known or secrets.token_hex(SECRET_BYTES)
         self._store({ACTION_SECRET: secret})
         self._report(
-            await configure_actions(admin, our_url, SecretStr(secret), is_new=not known)
+            await configure_actions(
+                admin,
+                our_url,
+                SecretStr(secret),
+                is_new=not known,
+            ),
         )
 
     def _store(self, values: Mapping[str, str]) -> bool:
@@ -256,7 +265,7 @@ def _address(option: str, url: str, settings: Settings) -> str:
 def _ask_code() -> str:
     if not sys.stdin.isatty():
         raise SetupFailed(
-            "EspoCRM asks for the code of the second factor: run this in a terminal."
+            "EspoCRM asks for the code of the second factor: run this in a terminal.",
         )
     return input("Code of the second factor: ").strip()
 
@@ -271,7 +280,7 @@ def _package(path: Path | None) -> Package | None:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         reason = type(error).__name__
         raise SetupFailed(
-            f"{path or BUILDER}: this makes no package of the extension ({reason})."
+            f"{path or BUILDER}: this makes no package of the extension ({reason}).",
         ) from error
 
 

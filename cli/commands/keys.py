@@ -30,7 +30,7 @@ def new(
         named_key(entry)
     except ValueError:
         console.print(
-            f"[red]The name may have letters, digits and _.-; each of the rights is {RightsHelp}[/red]"
+            f"[red]The name may have letters, digits and _.-; each of the rights is {RightsHelp}[/red]",
         )
         raise typer.Exit(1) from None
     console.print(f"key of {name}, shown only now: {key}", markup=False)

@@ -65,28 +65,35 @@ class Wanted:
 
 def logs(
     entity: Annotated[
-        str, typer.Option("--entity", help="id of a record, Kürzel, or any number")
+        str,
+        typer.Option("--entity", help="id of a record, Kürzel, or any number"),
     ] = "",
     level: Annotated[Level, typer.Option("--level", help="this one and worse")] = (
         Level.DEBUG
     ),
     trace: Annotated[
-        str, typer.Option("--trace", help="trace id, as the console shows it")
+        str,
+        typer.Option("--trace", help="trace id, as the console shows it"),
     ] = "",
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="go on until Ctrl-C")
+        bool,
+        typer.Option("--follow", "-f", help="go on until Ctrl-C"),
     ] = False,
     last: Annotated[
-        int, typer.Option("--last", min=1, help="so many of what is there already")
+        int,
+        typer.Option("--last", min=1, help="so many of what is there already"),
     ] = 1000,
     file: Annotated[
         Path,
         typer.Option(
-            "--file", envvar="BITBYLAW_WORKER_LOG", help="the worker's log; -: stdin"
+            "--file",
+            envvar="BITBYLAW_WORKER_LOG",
+            help="the worker's log; -: stdin",
         ),
     ] = PROJECT_ROOT / ".local" / "log" / "worker.log",
     as_json: Annotated[
-        bool, typer.Option("--json", help="the lines as they are")
+        bool,
+        typer.Option("--json", help="the lines as they are"),
     ] = False,
 ) -> None:
     """What the worker has logged, oldest first. Exit status: 0, or 2 if there is no log."""
@@ -143,7 +150,9 @@ def _new_lines(stream: TextIO) -> Iterator[str]:
         piece = stream.readline()
         if not piece:
             if os.fstat(stream.fileno()).st_size < os.lseek(
-                stream.fileno(), 0, os.SEEK_CUR
+                stream.fileno(),
+                0,
+                os.SEEK_CUR,
             ):
                 stream.seek(0)
             time.sleep(LOOK_SECONDS)

@@ -33,7 +33,8 @@ T = TypeVar("T")
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 queue_app = typer.Typer(
-    no_args_is_help=True, help="Topics and dead letters: see, redrive, discard."
+    no_args_is_help=True,
+    help="Topics and dead letters: see, redrive, discard.",
 )
 Json = Annotated[bool, typer.Option("--json", help="print one JSON value")]
 Yes = Annotated[bool, typer.Option("--yes", help="do it without asking")]
@@ -229,11 +230,13 @@ def retry(
     state: Annotated[
         str,
         typer.Argument(
-            help="failed, permanently_failed, ...", autocompletion=_statuses
+            help="failed, permanently_failed, ...",
+            autocompletion=_statuses,
         ),
     ],
     calendars: Annotated[
-        bool, typer.Option("--calendars", help="calendars: failing, held, overdue, ok")
+        bool,
+        typer.Option("--calendars", help="calendars: failing, held, overdue, ok"),
     ] = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -245,10 +248,12 @@ def retry(
 
 def sync(
     targets: Annotated[
-        list[str], typer.Argument(help="ids of CBeteiligte, or Kürzel with --calendar")
+        list[str],
+        typer.Argument(help="ids of CBeteiligte, or Kürzel with --calendar"),
     ],
     calendar: Annotated[
-        bool, typer.Option("--calendar", help="the calendars of these employees")
+        bool,
+        typer.Option("--calendar", help="the calendars of these employees"),
     ] = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -260,7 +265,8 @@ def sync(
 
 def release(
     targets: Annotated[
-        list[str], typer.Argument(help="Kürzel of employees", metavar="KÜRZEL...")
+        list[str],
+        typer.Argument(help="Kürzel of employees", metavar="KÜRZEL..."),
     ],
     yes: Yes = False,
     as_json: Json = False,

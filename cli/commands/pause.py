@@ -28,19 +28,24 @@ _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 Result = TypeVar("Result")
 Flow = Annotated[
-    str, typer.Option("--flow", help=f"only this flow: {', '.join(FLOWS)}")
+    str,
+    typer.Option("--flow", help=f"only this flow: {', '.join(FLOWS)}"),
 ]
 Topic = Annotated[
-    str, typer.Option("--topic", help=f"only this topic: {', '.join(TOPICS)}")
+    str,
+    typer.Option("--topic", help=f"only this topic: {', '.join(TOPICS)}"),
 ]
 Cron = Annotated[
-    str, typer.Option("--cron", help=f"only this cron: {', '.join(CRONS)}")
+    str,
+    typer.Option("--cron", help=f"only this cron: {', '.join(CRONS)}"),
 ]
 Employee = Annotated[
-    str, typer.Option("--employee", help="only the calendar of this Kürzel")
+    str,
+    typer.Option("--employee", help="only the calendar of this Kürzel"),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="print one JSON document and nothing else")
+    bool,
+    typer.Option("--json", help="print one JSON document and nothing else"),
 ]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what would happen")]
@@ -50,7 +55,8 @@ console = Console(highlight=False, soft_wrap=True)
 
 def pause(
     reason: Annotated[
-        str, typer.Option("--reason", help="why, for those who wonder; no names")
+        str,
+        typer.Option("--reason", help="why, for those who wonder; no names"),
     ] = "",
     until: Annotated[
         str,
@@ -82,10 +88,18 @@ def pause(
         end = _moment(until, resources.clock())
         if dry_run:
             return pauses.planned_pause(
-                resources, scope, reason=reason, who=_who(), until=end
+                resources,
+                scope,
+                reason=reason,
+                who=_who(),
+                until=end,
             )
         return await pauses.pause(
-            resources, scope, reason=reason, who=_who(), until=end
+            resources,
+            scope,
+            reason=reason,
+            who=_who(),
+            until=end,
         )
 
     made = _run(work)
@@ -175,7 +189,7 @@ def _iso_moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidInput(
-            "--until is a time such as 18:00 or 2026-11-27T06:00"
+            "--until is a time such as 18:00 or 2026-11-27T06:00",
         ) from None
     if moment.tzinfo:
         return moment

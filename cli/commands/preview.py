@@ -32,13 +32,16 @@ Result = TypeVar("Result")
 Look = Callable[["Resources", str], Awaitable["Preview"]]
 All = Annotated[bool, typer.Option("--all", help="all of them")]
 ShowText = Annotated[
-    bool, typer.Option("--show-text", help="show values; they are personal data")
+    bool,
+    typer.Option("--show-text", help="show values; they are personal data"),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="print one JSON document and nothing else")
+    bool,
+    typer.Option("--json", help="print one JSON document and nothing else"),
 ]
 Html = Annotated[
-    Path | None, typer.Option("--html", help="write the report to this file")
+    Path | None,
+    typer.Option("--html", help="write the report to this file"),
 ]
 Csv = Annotated[Path | None, typer.Option("--csv", help="write the table to this file")]
 
@@ -140,7 +143,7 @@ def _document(found: Comparison) -> dict[str, Any]:
 def _print_comparison(found: Comparison) -> None:
     console.print(f"{found.same} fields are by now as this system would have made them")
     console.print(
-        f"{found.tasks} tasks for people that it would write; these are not compared"
+        f"{found.tasks} tasks for people that it would write; these are not compared",
     )
     _print_differences(found)
     for flow, subject in found.gone:

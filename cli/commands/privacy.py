@@ -17,7 +17,8 @@ Who = Annotated[
 ]
 
 app = typer.Typer(
-    no_args_is_help=True, help="What is held about a person, and its erasure."
+    no_args_is_help=True,
+    help="What is held about a person, and its erasure.",
 )
 
 
@@ -29,14 +30,15 @@ def export_command(
         typer.Option("--folder", help="write BETNR|ID.json and .txt there instead"),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="print JSON instead of text")
+        bool,
+        typer.Option("--json", help="print JSON instead of text"),
     ] = False,
 ) -> None:
     """All that is held about a person: tables, queue, Redis, logs. The output is about one person: keep it so."""
     from services.privacy.holdings import as_text, export
 
     holdings = service.run_with_logs(
-        lambda resources, logs: export(resources, who, logs)
+        lambda resources, logs: export(resources, who, logs),
     )
     document = json.dumps(holdings, indent=2, ensure_ascii=False, default=str)
     text = as_text(holdings)
@@ -55,7 +57,8 @@ def export_command(
 def erase_command(
     who: Who,
     apply: Annotated[
-        bool, typer.Option("--apply", help="really erase; without it: show the counts")
+        bool,
+        typer.Option("--apply", help="really erase; without it: show the counts"),
     ] = False,
 ) -> None:
     """Erase the values that are held about a person. Facts and keyed hashes stay; both systems are left alone.
@@ -65,7 +68,7 @@ def erase_command(
     from services.privacy.erase import erase
 
     counts = service.run_with_logs(
-        lambda resources, logs: erase(resources, who, logs, apply=apply)
+        lambda resources, logs: erase(resources, who, logs, apply=apply),
     )
     for what, number in counts.items():
         service.console.print(f"  {what}: {number}")

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 AsJson = Annotated[
-    bool, typer.Option("--json", help="print one JSON document and nothing else")
+    bool,
+    typer.Option("--json", help="print one JSON document and nothing else"),
 ]
 Work = Callable[["Takeover"], Awaitable[Report]]
 

@@ -17,13 +17,16 @@ NOTHING = 1
 def undo(
     audit_id: Annotated[int, typer.Argument(help="of the audit's row")],
     apply: Annotated[
-        bool, typer.Option("--apply", help="really restore; without it: show")
+        bool,
+        typer.Option("--apply", help="really restore; without it: show"),
     ] = False,
     show_text: Annotated[
-        bool, typer.Option("--show-text", help="also show the values")
+        bool,
+        typer.Option("--show-text", help="also show the values"),
     ] = False,
     calendar: Annotated[
-        bool, typer.Option("--calendar", help="a row of the calendar's audit")
+        bool,
+        typer.Option("--calendar", help="a row of the calendar's audit"),
     ] = False,
 ) -> None:
     """Restore what a sync has overwritten, on the side that was written, as far as it was not changed since.
@@ -36,7 +39,7 @@ def undo(
     from services.undo.command import Undo
 
     undone = service.run(
-        lambda resources: Undo(resources).beteiligter(audit_id, apply=apply)
+        lambda resources: Undo(resources).beteiligter(audit_id, apply=apply),
     )
     at = f"{undone.at.astimezone():%d.%m.%Y %H:%M}"
     service.console.print(f"CBeteiligte {undone.entity_id}, Nr. {undone.betnr}, {at}")
@@ -61,7 +64,7 @@ def _undo_calendar(audit_id: int, *, apply: bool) -> None:
     from services.undo.command import Undo
 
     report: Any = service.run(
-        lambda resources: Undo(resources).calendar(audit_id, apply=apply)
+        lambda resources: Undo(resources).calendar(audit_id, apply=apply),
     )
     document = report.as_document()
     for kind in ("changes", "findings", "errors"):

@@ -146,7 +146,10 @@ class BuiltinFunctions:
                 "stream::update",
                 _UpdateItem,
                 lambda i, _: self.state.update(
-                    i.namespace, i.group_id, i.item_id, i.ops
+                    i.namespace,
+                    i.group_id,
+                    i.item_id,
+                    i.ops,
                 ),
             ),
             ("stream::delete", _Item, self._stream_delete),
@@ -181,8 +184,10 @@ class BuiltinFunctions:
     async def _stream_delete(self, call: _Item, _trace: Trace) -> dict[str, Any]:
         return {
             "old_value": await self.state.delete(
-                call.namespace, call.group_id, call.item_id
-            )
+                call.namespace,
+                call.group_id,
+                call.item_id,
+            ),
         }
 
     async def _all_streams(self, _call: Nothing, _trace: Trace) -> dict[str, Any]:
@@ -191,7 +196,9 @@ class BuiltinFunctions:
         return {"stream": found, "count": len(found)}
 
     async def _register_worker(
-        self, call: _RegisterWorker, _trace: Trace
+        self,
+        call: _RegisterWorker,
+        _trace: Trace,
     ) -> dict[str, Any]:
         worker = self.workers.get(call.caller_worker_id or "")
         if worker is not None:
@@ -231,13 +238,16 @@ class BuiltinFunctions:
                     "functions": offered,
                     "active_invocations": self.invocations.active(worker),
                     "latest_metrics": None,
-                }
+                },
             )
         return {"workers": entries, "timestamp": time.time_ns() // 1_000_000}
 
     async def _create_channel(
-        self, call: _CreateChannel, _trace: Trace
+        self,
+        call: _CreateChannel,
+        _trace: Trace,
     ) -> dict[str, Any]:
         return self.channels.create_for_worker(
-            call.caller_worker_id, call.buffer_size or DEFAULT_BUFFER
+            call.caller_worker_id,
+            call.buffer_size or DEFAULT_BUFFER,
         )

@@ -29,7 +29,9 @@ M = TypeVar("M", bound=Input)
 
 
 def typed(
-    function_id: str, model: type[M], handler: Callable[[M, Trace], Awaitable[Any]]
+    function_id: str,
+    model: type[M],
+    handler: Callable[[M, Trace], Awaitable[Any]],
 ) -> Builtin:
     """Return a built-in that validates its input, with v0.8.3's error when it does not fit."""
 
@@ -42,7 +44,8 @@ def typed(
             return await handler(value, trace)
         except (psycopg.DataError, UnicodeEncodeError) as exc:
             raise InvalidInputError(
-                function_id, "a value cannot be stored or searched for"
+                function_id,
+                "a value cannot be stored or searched for",
             ) from exc
 
     return builtin

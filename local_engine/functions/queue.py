@@ -109,7 +109,9 @@ class QueueFunctions:
         topic = _required(call.topic, "topic_required", "topic is required")
         limit = DEFAULT_PAGE if call.limit is None else call.limit
         return await self.store.dead_letter_page(
-            topic, call.offset or 0, min(limit, MAX_DEAD_LETTERS)
+            topic,
+            call.offset or 0,
+            min(limit, MAX_DEAD_LETTERS),
         )
 
     async def _redrive_queue(self, call: _Queue, _trace: Trace) -> dict[str, Any]:
@@ -153,7 +155,7 @@ class QueueFunctions:
         return {
             "topics": [
                 {**entry, "oldest_at": oldest.get(entry["topic"])} for entry in topics
-            ]
+            ],
         }
 
     async def _dead_letters(self, call: _DeadLetters, _trace: Trace) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class LogQuery(Input):
             return False
         moment = record["timestamp_unix_nano"]
         return _not_before(moment, self.start_time) and _not_after(
-            moment, self.end_time
+            moment,
+            self.end_time,
         )
 
 
@@ -101,7 +102,8 @@ class TraceQuery(Input):
 
 
 def find_logs(
-    records: list[dict[str, Any]], query: LogQuery
+    records: list[dict[str, Any]],
+    query: LogQuery,
 ) -> tuple[list[dict[str, Any]], int]:
     """Return one page of the records that fit, newest first, and how many fit."""
     found = [record for record in records if query.fits(record)]
@@ -110,7 +112,8 @@ def find_logs(
 
 
 def find_traces(
-    spans: list[dict[str, Any]], query: TraceQuery
+    spans: list[dict[str, Any]],
+    query: TraceQuery,
 ) -> tuple[list[dict[str, Any]], int]:
     """Return one page of the root spans that fit, and how many fit."""
     named = None
@@ -170,7 +173,8 @@ def _pairs(attributes: dict[str, Any]) -> list[list[str]]:
 
 
 def _page(
-    found: list[dict[str, Any]], query: LogQuery | TraceQuery
+    found: list[dict[str, Any]],
+    query: LogQuery | TraceQuery,
 ) -> list[dict[str, Any]]:
     start = query.offset or 0
     return found[start : start + (query.limit or PAGE)]

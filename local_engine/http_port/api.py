@@ -60,7 +60,7 @@ TARGET_HEADER = "x-forwarded-uri"
 ORDER_HEADER = "x-bitbylaw-key-order"
 
 _VARY = {
-    "Vary": "origin, access-control-request-method, access-control-request-headers"
+    "Vary": "origin, access-control-request-method, access-control-request-headers",
 }
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET,POST,PUT,DELETE",
@@ -83,10 +83,10 @@ class HttpApi:
     bodies: Bodies
     timeout: float = DEFAULT_TIMEOUT
     _slots: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
+        default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_REQUESTS),
     )
     _health_slots: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(MAX_HEALTH_REQUESTS)
+        default_factory=lambda: asyncio.Semaphore(MAX_HEALTH_REQUESTS),
     )
     _health: int = 0  #: the status of the latest look at it
 
@@ -145,7 +145,8 @@ class HttpApi:
             return web.Response(status=404, text="Not Found")
         if found.reason == "method":
             return web.Response(
-                status=405, headers={"Allow": ",".join(sorted(found.allowed))}
+                status=405,
+                headers={"Allow": ",".join(sorted(found.allowed))},
             )
         if found.reason == "gone" or self._registering():
             log_event("http.no_worker", logging.WARNING, method=request.method)
@@ -162,7 +163,10 @@ class HttpApi:
         return begun or not any(worker.ready for worker in self.workers)
 
     async def _serve(
-        self, request: web.BaseRequest, route: Match, body: Any
+        self,
+        request: web.BaseRequest,
+        route: Match,
+        body: Any,
     ) -> web.StreamResponse:
         started = time.monotonic()
         trigger = route.trigger
@@ -170,7 +174,10 @@ class HttpApi:
         parent = request.headers.get("traceparent")
         is_look = _is_health(route)
         with self.telemetry.span(
-            name, parent, recorded=not is_look, function_id=trigger.function_id
+            name,
+            parent,
+            recorded=not is_look,
+            function_id=trigger.function_id,
         ) as span:
             response = await self._exchange(request, route, body, span)
             span.attributes["http.status_code"] = response.status
@@ -187,7 +194,11 @@ class HttpApi:
         return response
 
     async def _exchange(
-        self, request: web.BaseRequest, route: Match, body: Any, span: Span
+        self,
+        request: web.BaseRequest,
+        route: Match,
+        body: Any,
+        span: Span,
     ) -> web.StreamResponse:
         incoming, outgoing = self.channels.create(), self.channels.create()
         feeder: asyncio.Task[None] | None = None
@@ -195,12 +206,16 @@ class HttpApi:
             async with asyncio.timeout(self.timeout):
                 payload = _payload(request, route, body)
                 if not await condition_met(
-                    self.invocations, route.trigger, "_condition_path", payload
+                    self.invocations,
+                    route.trigger,
+                    "_condition_path",
+                    payload,
                 ):
                     return _with_cors(
                         request,
                         _error(
-                            422, {"error": "Request condition not met", "skipped": True}
+                            422,
+                            {"error": "Request condition not met", "skipped": True},
                         ),
                     )
                 if not _is_json(request):
@@ -210,7 +225,8 @@ class HttpApi:
                     "response": outgoing.ref("write"),
                 }
                 call = self.tasks.spawn(
-                    self._call(route, {**payload, **references}, span), "http call"
+                    self._call(route, {**payload, **references}, span),
+                    "http call",
                 )
                 answer = await Composer(outgoing).compose(call)
             return await _respond(request, answer, outgoing)
@@ -220,7 +236,9 @@ class HttpApi:
         except NoResponseError:
             span.error = "no_response"
             log_event(
-                "http.no_response", logging.ERROR, function_id=route.trigger.function_id
+                "http.no_response",
+                logging.ERROR,
+                function_id=route.trigger.function_id,
             )
             return web.Response(status=504)
         except EngineError as exc:
@@ -233,7 +251,10 @@ class HttpApi:
             self.channels.remove(outgoing)
 
     async def _call(
-        self, route: Match, payload: dict[str, Any], span: Span
+        self,
+        route: Match,
+        payload: dict[str, Any],
+        span: Span,
     ) -> Any | EngineError:
         try:
             return await self.invocations.invoke(
@@ -250,7 +271,7 @@ def _payload(request: web.BaseRequest, route: Match, body: Any) -> dict[str, Any
     """The function's input without the channels."""
     return {
         "query_params": dict(
-            parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True)
+            parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True),
         ),
         "path_params": route.path_params,
         "headers": {
@@ -308,7 +329,9 @@ async def _feed(bodies: Bodies, request: web.BaseRequest, channel: Channel) -> N
 
 def _error(status: int, body: dict[str, Any]) -> web.Response:
     return web.Response(
-        status=status, text=json.dumps(body), content_type="application/json"
+        status=status,
+        text=json.dumps(body),
+        content_type="application/json",
     )
 
 
@@ -322,7 +345,9 @@ def _failure(error: EngineError, route: Match) -> web.Response:
     """Translate an error. The handler's own message stays out of the answer, as in v0.8.3, and out of the log."""
     if isinstance(error, InvocationStoppedError):
         log_event(
-            "http.worker_lost", logging.ERROR, function_id=route.trigger.function_id
+            "http.worker_lost",
+            logging.ERROR,
+            function_id=route.trigger.function_id,
         )
         return _no_worker()
     if isinstance(error, PayloadTooLargeError):
@@ -356,7 +381,9 @@ def _with_cors(request: web.BaseRequest, response: web.Response) -> web.Response
 
 
 async def _respond(
-    request: web.BaseRequest, answer: Answer, channel: Channel
+    request: web.BaseRequest,
+    answer: Answer,
+    channel: Channel,
 ) -> web.StreamResponse:
     headers = {**answer.headers, **_cors(request)}
     if not answer.streamed:

@@ -37,7 +37,9 @@ class Bodies:
     """Reads bodies whole, within limits for each of them and for all together."""
 
     def __init__(
-        self, seconds: float = BODY_SECONDS, limit: int = MAX_UNFINISHED_BYTES
+        self,
+        seconds: float = BODY_SECONDS,
+        limit: int = MAX_UNFINISHED_BYTES,
     ) -> None:
         self._seconds = seconds
         self._limit = limit
@@ -65,7 +67,9 @@ class Bodies:
         return bytes(body)
 
     async def stream(
-        self, request: web.BaseRequest, most: int = MAX_STREAMED_BYTES
+        self,
+        request: web.BaseRequest,
+        most: int = MAX_STREAMED_BYTES,
     ) -> AsyncGenerator[bytes]:
         """Yield the body in pieces; until the generator is closed, what has come counts as unfinished.
 

@@ -49,7 +49,7 @@ _FORWARDING = frozenset(
         "true-client-ip",
         "cf-connecting-ip",
         "fastly-client-ip",
-    }
+    },
 )
 
 
@@ -79,7 +79,10 @@ class Console:
         return None
 
     async def answer(
-        self, request: web.BaseRequest, endpoint: Endpoint, parameters: dict[str, str]
+        self,
+        request: web.BaseRequest,
+        endpoint: Endpoint,
+        parameters: dict[str, str],
     ) -> web.Response:
         """Answer one request: JSON always, errors as ``{"error", "message"}``."""
         try:

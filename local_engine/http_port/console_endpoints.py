@@ -200,7 +200,7 @@ class Endpoints:
         if not isinstance(function_id, str):
             raise BadRequestError("function_id is missing")
         return await _within_time(
-            self.invocations.invoke(function_id, question.data.get("input"))
+            self.invocations.invoke(function_id, question.data.get("input")),
         )
 
     async def _cron_trigger(self, question: Question) -> Any:
@@ -273,7 +273,8 @@ async def _within_time(work: Awaitable[object]) -> Any:
 
 
 def _module_entries(
-    triggers: list[dict[str, Any]], health: str
+    triggers: list[dict[str, Any]],
+    health: str,
 ) -> list[dict[str, Any]]:
     """Return the trigger types in use, each as a module and as a trigger, and the modules that are always there."""
     users: dict[str, list[str]] = {}

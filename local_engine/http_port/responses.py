@@ -39,7 +39,7 @@ _FRAMING_HEADERS = frozenset(
         "keep-alive",
         "upgrade",
         "trailer",
-    }
+    },
 )
 
 
@@ -139,7 +139,9 @@ class Composer:
         return item
 
     async def _wait_for_result(
-        self, call: asyncio.Task[Any | EngineError], item: Item | None
+        self,
+        call: asyncio.Task[Any | EngineError],
+        item: Item | None,
     ) -> Item | None:
         """Give a call whose channel has spoken the time to end, and return the data so far."""
         if isinstance(item, bytes) and len(item) >= SDK_PIECE_BYTES:
@@ -151,7 +153,9 @@ class Composer:
         return item
 
     async def _collect(
-        self, call: asyncio.Task[Any | EngineError], first: bytes
+        self,
+        call: asyncio.Task[Any | EngineError],
+        first: bytes,
     ) -> bytes:
         """Return the data so far, once the call is done, the channel has ended, or there is more than a result is."""
         pieces = [first]
@@ -160,7 +164,8 @@ class Composer:
             if isinstance(item, End):
                 self._end = item
                 await asyncio.wait(
-                    {call}, timeout=LARGE_RESULT_GRACE if item.clean else None
+                    {call},
+                    timeout=LARGE_RESULT_GRACE if item.clean else None,
                 )
                 break
             if isinstance(item, bytes):
@@ -238,7 +243,10 @@ class Composer:
         if not isinstance(item, bytes):
             return self._without_body()
         return Answer(
-            status=self._status or 200, headers=self._headers, first=item, end=self._end
+            status=self._status or 200,
+            headers=self._headers,
+            first=item,
+            end=self._end,
         )
 
 

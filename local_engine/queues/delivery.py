@@ -75,7 +75,9 @@ class Policy:
             if retries == DEFAULT_MAX_RETRIES
             else retries + 1,
             backoff=_positive(
-                config.get("backoffDelayMs"), DEFAULT_BACKOFF_MS, minimum=0
+                config.get("backoffDelayMs"),
+                DEFAULT_BACKOFF_MS,
+                minimum=0,
             )
             / 1000,
             concurrency=min(
@@ -175,13 +177,15 @@ class Queues:
         topic = self._topics.setdefault(name, _Topic(name))
         topic.subscriptions.append(
             Subscription(
-                trigger, Policy.from_config(trigger.config.get("queue_config"))
-            )
+                trigger,
+                Policy.from_config(trigger.config.get("queue_config")),
+            ),
         )
         topic.wake.set()
         if topic.dispatcher is None or topic.dispatcher.done():
             topic.dispatcher = self._tasks.spawn(
-                self._dispatch(topic), f"dispatcher of {name}"
+                self._dispatch(topic),
+                f"dispatcher of {name}",
             )
 
     def unregister(self, trigger: Trigger, *, owner_lost: bool) -> None:
@@ -203,7 +207,9 @@ class Queues:
                 taken = await self._take(topic)
             except StorageUnavailableError:
                 log_event(
-                    "queue.storage_unavailable", logging.WARNING, topic=topic.name
+                    "queue.storage_unavailable",
+                    logging.WARNING,
+                    topic=topic.name,
                 )
                 await asyncio.sleep(STORAGE_PAUSE)
                 continue
@@ -234,7 +240,9 @@ class Queues:
             work = self._execute(topic, subscription, job)
         else:  # the subscribers went away while the job was fetched
             work = self._settle(
-                topic, job, lambda: self._store.release(job, interrupted=False)
+                topic,
+                job,
+                lambda: self._store.release(job, interrupted=False),
             )
         task = self._tasks.spawn(work, f"job {job.id}")
         task.add_done_callback(lambda _: self._finished(topic, subscription))
@@ -247,7 +255,10 @@ class Queues:
         topic.wake.set()
 
     async def _execute(
-        self, topic: _Topic, subscription: Subscription, job: QueuedJob
+        self,
+        topic: _Topic,
+        subscription: Subscription,
+        job: QueuedJob,
     ) -> None:
         trigger = subscription.trigger
         started = time.monotonic()
@@ -258,15 +269,23 @@ class Queues:
             "function_id": trigger.function_id,
         }
         with self._telemetry.span(
-            f"queue {topic.name}", job.trace.traceparent, **attributes
+            f"queue {topic.name}",
+            job.trace.traceparent,
+            **attributes,
         ) as span:
             trace = Trace(span.trace.traceparent, job.trace.baggage)
             try:
                 if await condition_met(
-                    self._invocations, trigger, "_condition_path", job.data
+                    self._invocations,
+                    trigger,
+                    "_condition_path",
+                    job.data,
                 ):
                     await self._invocations.invoke(
-                        trigger.function_id, job.data, prefer=trigger.owner, trace=trace
+                        trigger.function_id,
+                        job.data,
+                        prefer=trigger.owner,
+                        trace=trace,
                     )
             except EngineError as exc:
                 error, span.error = exc, exc.code
@@ -282,7 +301,11 @@ class Queues:
         await self._settle(topic, job, action)
 
     def _outcome(
-        self, topic: _Topic, policy: Policy, job: QueuedJob, error: EngineError | None
+        self,
+        topic: _Topic,
+        policy: Policy,
+        job: QueuedJob,
+        error: EngineError | None,
     ) -> tuple[str, Callable[[], Awaitable[None]]]:
         """Decide what becomes of an executed job: a word for the log and the write that makes it so."""
         if error is None:
@@ -296,24 +319,34 @@ class Queues:
             excess = interruptions - PROMPT_INTERRUPTIONS
             pause = min(2.0**excess, 30.0) if excess > 0 else 0.0
             return "interrupted", lambda: self._return(
-                topic, pause, self._store.release(job, interrupted=True, delay=pause)
+                topic,
+                pause,
+                self._store.release(job, interrupted=True, delay=pause),
             )
         failures = job.failures + 1
         if failures >= policy.executions:
             return "dead", lambda: self._store.bury(job, text)
         delay = policy.delay(failures)
         return "retry", lambda: self._return(
-            topic, delay, self._store.retry(job, delay, text)
+            topic,
+            delay,
+            self._store.retry(job, delay, text),
         )
 
     async def _return(
-        self, topic: _Topic, delay: float, write: Awaitable[None]
+        self,
+        topic: _Topic,
+        delay: float,
+        write: Awaitable[None],
     ) -> None:
         await write
         self._wake_later(topic, delay)
 
     async def _settle(
-        self, topic: _Topic, job: QueuedJob, write: Callable[[], Awaitable[None]]
+        self,
+        topic: _Topic,
+        job: QueuedJob,
+        write: Callable[[], Awaitable[None]],
     ) -> None:
         """Write an outcome, for as long as it takes PostgreSQL to come back."""
         while True:
@@ -331,7 +364,10 @@ class Queues:
                 if not is_gone(exc):
                     raise
                 log_event(
-                    "queue.job_gone", logging.WARNING, topic=topic.name, job_id=job.id
+                    "queue.job_gone",
+                    logging.WARNING,
+                    topic=topic.name,
+                    job_id=job.id,
                 )
                 return
             else:

@@ -45,7 +45,8 @@ class Grouped(Generic[Item, Result]):
             await self._write_group(group)
 
     async def _write_group(
-        self, group: list[tuple[Item, asyncio.Future[Result]]]
+        self,
+        group: list[tuple[Item, asyncio.Future[Result]]],
     ) -> None:
         answers = [answer for _, answer in group]
         try:

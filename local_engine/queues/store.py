@@ -206,7 +206,8 @@ class QueueStore:
                 AttributeError,
             ):  # not written by this engine
                 await self.bury(
-                    _unreadable(row), "unreadable: the stored payload is no JSON"
+                    _unreadable(row),
+                    "unreadable: the stored payload is no JSON",
                 )
         return jobs
 
@@ -234,7 +235,11 @@ class QueueStore:
         return [job_id in deleted for job_id in job_ids]
 
     async def bury(
-        self, job: QueuedJob, error: str, *, interrupted: bool = False
+        self,
+        job: QueuedJob,
+        error: str,
+        *,
+        interrupted: bool = False,
     ) -> None:
         """Make a job a dead letter; ``error`` says why its last execution failed."""
         async with self._database.transaction() as connection:
@@ -247,11 +252,19 @@ class QueueStore:
         await self._put_back(job, delay, forgiven=0, interruptions=0, error=error)
 
     async def release(
-        self, job: QueuedJob, *, interrupted: bool, delay: float = 0.0
+        self,
+        job: QueuedJob,
+        *,
+        interrupted: bool,
+        delay: float = 0.0,
     ) -> None:
         """Return a job to the queue without using up an attempt; ``interrupted``: its worker was lost."""
         await self._put_back(
-            job, delay, forgiven=1, interruptions=int(interrupted), error=None
+            job,
+            delay,
+            forgiven=1,
+            interruptions=int(interrupted),
+            error=None,
         )
 
     async def _put_back(
@@ -265,7 +278,8 @@ class QueueStore:
     ) -> None:
         async with self._database.transaction() as connection:
             await connection.execute(
-                _NOTE, [job.id, forgiven, interruptions, _storable(error)]
+                _NOTE,
+                [job.id, forgiven, interruptions, _storable(error)],
             )
             now = await (await connection.execute("SELECT now()")).fetchone()
             retry_at: Any = now[0] if now is not None else None
@@ -277,7 +291,12 @@ class QueueStore:
             await connection.execute(sql.queries["retry_job"], {**arguments, **nothing})
 
     async def _finish(
-        self, connection: Connection, job: QueuedJob, status: Status, *, delete: bool
+        self,
+        connection: Connection,
+        job: QueuedJob,
+        status: Status,
+        *,
+        delete: bool,
     ) -> None:
         arguments = {"job_id": job.id, "status": status.value, "delete_job": delete}
         await connection.execute(sql.queries["finish_job"], arguments)
@@ -288,7 +307,7 @@ class QueueStore:
             rows: list[Any] = await (await connection.execute(_STATS)).fetchall()
         return {
             row[0]: dict(
-                zip(("waiting", "active", "delayed", "dead"), row[1:], strict=True)
+                zip(("waiting", "active", "delayed", "dead"), row[1:], strict=True),
             )
             for row in rows
         }
@@ -303,13 +322,17 @@ class QueueStore:
         """Return dead letters, newest first, with payload, error and times (ISO 8601)."""
         async with self._database.transaction() as connection:
             cursor = await connection.execute(
-                _DEAD_LETTERS, {"topic": topic, "limit": limit}
+                _DEAD_LETTERS,
+                {"topic": topic, "limit": limit},
             )
             rows: list[Any] = await cursor.fetchall()
         return [_dead_letter(row) for row in rows]
 
     async def dead_letter_page(
-        self, topic: str, offset: int, limit: int
+        self,
+        topic: str,
+        offset: int,
+        limit: int,
     ) -> list[dict[str, Any]]:
         """Return dead letters of a topic as the real engine 0.10.0 shows them, newest first.
 
@@ -354,7 +377,12 @@ def _queued_job(row: Any) -> QueuedJob:
     job_id, topic, args, failures, interruptions = row
     trace = Trace(args.get("traceparent"), args.get("baggage"))
     return QueuedJob(
-        job_id, topic, loads(args["data"]), trace, max(failures, 0), interruptions
+        job_id,
+        topic,
+        loads(args["data"]),
+        trace,
+        max(failures, 0),
+        interruptions,
     )
 
 

@@ -134,7 +134,9 @@ class Channels:
             channel.abort()
 
     def create(
-        self, owner_id: str | None = None, buffer: int = DEFAULT_BUFFER
+        self,
+        owner_id: str | None = None,
+        buffer: int = DEFAULT_BUFFER,
     ) -> Channel:
         """Create a channel; with ``owner_id`` it ends with that worker's connection."""
         channel = Channel(owner_id, max(1, min(buffer, MAX_BUFFER)))
@@ -165,13 +167,16 @@ class Channels:
     def _find(self, channel_id: str, access_key: str) -> Channel | None:
         channel = self._channels.get(channel_id)
         if channel is None or not hmac.compare_digest(
-            channel.access_key.encode(), access_key.encode()
+            channel.access_key.encode(),
+            access_key.encode(),
         ):
             return None
         return channel
 
     async def serve(
-        self, request: web.BaseRequest, channel_id: str
+        self,
+        request: web.BaseRequest,
+        channel_id: str,
     ) -> web.StreamResponse:
         """Serve ``/ws/channels/{channel_id}?key=..&dir=..``; unknown or wrong key: 404 ``Channel not found``."""
         channel = self._find(channel_id, request.query.get("key", ""))
@@ -181,7 +186,9 @@ class Channels:
             "write" if request.query.get("dir") == "write" else "read"
         )
         socket = web.WebSocketResponse(
-            compress=False, max_msg_size=MAX_RECEIVE_BYTES, timeout=CLOSE_TIMEOUT
+            compress=False,
+            max_msg_size=MAX_RECEIVE_BYTES,
+            timeout=CLOSE_TIMEOUT,
         )
         await socket.prepare(request)
         transport = request.transport
@@ -192,7 +199,8 @@ class Channels:
         channel.connected(transport)
         try:
             await (self._receive if direction == "write" else self._forward)(
-                channel, socket
+                channel,
+                socket,
             )
         finally:
             del self._connected[transport]

@@ -54,7 +54,9 @@ class Functions:
         self._offers: dict[str, dict[WorkerConnection, protocol.RegisterFunction]] = {}
 
     def register(
-        self, worker: WorkerConnection, message: protocol.RegisterFunction
+        self,
+        worker: WorkerConnection,
+        message: protocol.RegisterFunction,
     ) -> None:
         """Record an offer; the newest offer of a function is the one that is used."""
         offers = self._offers.setdefault(message.id, {})
@@ -74,7 +76,9 @@ class Functions:
             self.unregister(worker, function_id)
 
     def find(
-        self, function_id: str, prefer: WorkerConnection | None = None
+        self,
+        function_id: str,
+        prefer: WorkerConnection | None = None,
     ) -> WorkerConnection | None:
         """Return the connection to call: ``prefer`` if it offers the function, else the newest offer."""
         offers = self._offers.get(function_id)
@@ -93,7 +97,7 @@ class Functions:
     def describe(self) -> list[dict[str, Any]]:
         """Return every function as ``engine::functions::list`` shows it, sorted by id."""
         known: dict[str, protocol.RegisterFunction | None] = dict.fromkeys(
-            self.builtins
+            self.builtins,
         )
         known |= {
             function_id: next(reversed(offers.values()))
@@ -137,7 +141,11 @@ class Invocations:
             raise FunctionNotFoundError(function_id)
         invocation_id = str(uuid4())
         text = protocol.invoke_function(
-            invocation_id, function_id, data, trace.traceparent, trace.baggage
+            invocation_id,
+            function_id,
+            data,
+            trace.traceparent,
+            trace.baggage,
         )
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._pending[invocation_id] = _Pending(worker, function_id, answer)
@@ -150,7 +158,9 @@ class Invocations:
                 answer.exception()  # also when send() failed first: the exception counts as retrieved
 
     def resolve(
-        self, worker: WorkerConnection, message: protocol.InvocationResult
+        self,
+        worker: WorkerConnection,
+        message: protocol.InvocationResult,
     ) -> None:
         """Deliver an answer. Unknown ids (late answers over a new connection) are only logged."""
         error = message.error
@@ -162,7 +172,10 @@ class Invocations:
         )
 
     def fail(
-        self, worker: WorkerConnection, invocation_id: str, error: EngineError
+        self,
+        worker: WorkerConnection,
+        invocation_id: str,
+        error: EngineError,
     ) -> None:
         """Fail one invocation whose answer could not be read."""
         self._settle(worker, invocation_id, None, error)

@@ -16,7 +16,10 @@ STATUS = {1: "ok", 2: "error"}
 def log_records(document: Any) -> Iterator[dict[str, Any]]:
     """Yield the records of a logs document. Raises ValueError, TypeError, KeyError or AttributeError."""
     for resource, record in _records(
-        document, "resourceLogs", "scopeLogs", "logRecords"
+        document,
+        "resourceLogs",
+        "scopeLogs",
+        "logRecords",
     ):
         yield _log_record(resource, record)
 
@@ -33,7 +36,10 @@ def as_text(value: Any) -> str:
 
 
 def _records(
-    document: Any, resources: str, scopes: str, records: str
+    document: Any,
+    resources: str,
+    scopes: str,
+    records: str,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Each record with the attributes of its resource; the three levels go by other names in logs than in traces."""
     for resource in document.get(resources, []):

@@ -163,7 +163,7 @@ WorkerMessage = (
 )
 
 _ADAPTER: TypeAdapter[WorkerMessage] = TypeAdapter(
-    Annotated[WorkerMessage, Field(discriminator="type")]
+    Annotated[WorkerMessage, Field(discriminator="type")],
 )
 
 
@@ -194,7 +194,10 @@ def dumps(value: Any, what: str, limit: int) -> str:
     """
     try:
         text = json.dumps(
-            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+            value,
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
         )
         size = len(text.encode())
     except UnicodeEncodeError:  # a lone surrogate: legal in JSON only as an escape
@@ -274,13 +277,17 @@ def invoke_function(
     }
     envelope = _encode(message, "message")
     payload = dumps(
-        data, f"input of {function_id}", MAX_MESSAGE_BYTES - len(envelope.encode()) - 16
+        data,
+        f"input of {function_id}",
+        MAX_MESSAGE_BYTES - len(envelope.encode()) - 16,
     )
     return f'{envelope[:-1]},"data":{payload}}}'
 
 
 def invocation_result(
-    call: InvokeFunction, result: Any = None, error: EngineError | None = None
+    call: InvokeFunction,
+    result: Any = None,
+    error: EngineError | None = None,
 ) -> str:
     """Answer to a worker's call; a None result is left out, as the real engine does."""
     message: dict[str, Any] = {
@@ -297,7 +304,11 @@ def invocation_result(
 
 
 def trigger_registration(
-    kind: str, trigger_id: str, trigger_type: str, function_id: str, config: Any
+    kind: str,
+    trigger_id: str,
+    trigger_type: str,
+    function_id: str,
+    config: Any,
 ) -> str:
     """``registertrigger`` or ``unregistertrigger`` for the worker that owns the trigger type."""
     message = {

@@ -42,21 +42,26 @@ class WorkerPort:
         """
         if "Origin" in request.headers:
             return web.Response(
-                status=403, text="Browsers cannot connect to the worker port"
+                status=403,
+                text="Browsers cannot connect to the worker port",
             )
         if not web.WebSocketResponse().can_prepare(request).ok:
             return web.Response(
-                status=426, text="WebSocket only", headers={"Upgrade": "websocket"}
+                status=426,
+                text="WebSocket only",
+                headers={"Upgrade": "websocket"},
             )
         if request.path.startswith(CHANNEL_PATH):
             return await self.channels.serve(
-                request, request.path.removeprefix(CHANNEL_PATH)
+                request,
+                request.path.removeprefix(CHANNEL_PATH),
             )
         return await self._serve_worker(request)
 
     async def _serve_worker(self, request: web.BaseRequest) -> web.StreamResponse:
         socket = web.WebSocketResponse(
-            compress=False, max_msg_size=protocol.MAX_RECEIVE_BYTES
+            compress=False,
+            max_msg_size=protocol.MAX_RECEIVE_BYTES,
         )
         await socket.prepare(request)
         worker = WorkerConnection(socket, request)
@@ -99,7 +104,9 @@ class WorkerPort:
                 )
 
     def _dispatch(
-        self, worker: WorkerConnection, message: protocol.WorkerMessage
+        self,
+        worker: WorkerConnection,
+        message: protocol.WorkerMessage,
     ) -> None:
         match message:
             case protocol.RegisterFunction():
@@ -118,7 +125,9 @@ class WorkerPort:
                 self._dispatch_trigger(worker, message)
 
     def _dispatch_trigger(
-        self, worker: WorkerConnection, message: protocol.WorkerMessage
+        self,
+        worker: WorkerConnection,
+        message: protocol.WorkerMessage,
     ) -> None:
         match message:
             case protocol.RegisterTrigger():
@@ -137,7 +146,9 @@ class WorkerPort:
                 )
 
     def _register_function(
-        self, worker: WorkerConnection, message: protocol.RegisterFunction
+        self,
+        worker: WorkerConnection,
+        message: protocol.RegisterFunction,
     ) -> None:
         if message.invocation is not None or message.id in self.functions.builtins:
             reason = (
@@ -157,7 +168,8 @@ class WorkerPort:
     def _invoke(self, worker: WorkerConnection, call: protocol.InvokeFunction) -> None:
         if worker.calls_in_progress >= MAX_CALLS_PER_WORKER:
             error = EngineError(
-                "overloaded", f"More than {MAX_CALLS_PER_WORKER} calls are in progress"
+                "overloaded",
+                f"More than {MAX_CALLS_PER_WORKER} calls are in progress",
             )
             log_event("worker.overloaded", logging.ERROR, worker_id=worker.id)
             if call.invocation_id is not None:
@@ -170,7 +182,9 @@ class WorkerPort:
         self.tasks.spawn(self._answer(worker, call), f"call of {call.function_id}")
 
     async def _answer(
-        self, worker: WorkerConnection, call: protocol.InvokeFunction
+        self,
+        worker: WorkerConnection,
+        call: protocol.InvokeFunction,
     ) -> None:
         """Execute a worker's call and send the result, if it wants one."""
         data = call.data
@@ -179,7 +193,9 @@ class WorkerPort:
         try:
             try:
                 result = await self.invocations.invoke(
-                    call.function_id, data, trace=Trace(call.traceparent, call.baggage)
+                    call.function_id,
+                    data,
+                    trace=Trace(call.traceparent, call.baggage),
                 )
                 text = protocol.invocation_result(call, result=result)
             except EngineError as exc:

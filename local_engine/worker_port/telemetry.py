@@ -24,7 +24,7 @@ from local_engine.worker_port.protocol import ProtocolError, loads
 MAX_LOGS = 1_000
 MAX_SPANS = 10_000
 _TRACEPARENT = re.compile(
-    r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}"
+    r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}",
 )
 _LEVELS = (
     (17, logging.ERROR),
@@ -51,7 +51,7 @@ class Span:
     def trace(self) -> Trace:
         """The context to hand to what happens inside this span."""
         return Trace(
-            f"00-{self.trace_id}-{self.span_id}-{'01' if self.recorded else '00'}"
+            f"00-{self.trace_id}-{self.span_id}-{'01' if self.recorded else '00'}",
         )
 
 
@@ -109,7 +109,7 @@ class Telemetry:
                     "service_name": "engine",
                     "events": [],
                     "links": [],
-                }
+                },
             )
 
     def accept_frame(self, frame: bytes) -> None:

@@ -28,7 +28,7 @@ PASSIVE_TYPES = frozenset(
         "log",
         "engine::functions-available",
         "engine::workers-available",
-    }
+    },
 )
 
 
@@ -90,7 +90,11 @@ class WorkerType:
     def _forward(self, kind: str, trigger: Trigger) -> None:
         try:
             text = protocol.trigger_registration(
-                kind, trigger.id, trigger.type, trigger.function_id, trigger.config
+                kind,
+                trigger.id,
+                trigger.type,
+                trigger.function_id,
+                trigger.config,
             )
         except EngineError as exc:
             raise TriggerRejectedError(exc.message) from exc
@@ -136,7 +140,9 @@ class Triggers:
             del self._types[name]
 
     def register(
-        self, owner: WorkerConnection, message: protocol.RegisterTrigger
+        self,
+        owner: WorkerConnection,
+        message: protocol.RegisterTrigger,
     ) -> None:
         """Register a trigger, replacing one with the same id; a rejected one is logged and dropped."""
         fields = {
@@ -209,7 +215,10 @@ class Triggers:
 
 
 async def condition_met(
-    invocations: Invocations, trigger: Trigger, key: str, data: Any
+    invocations: Invocations,
+    trigger: Trigger,
+    key: str,
+    data: Any,
 ) -> bool:
     """Ask a trigger's condition function, if it has one. Only a JSON ``false`` blocks. Raises EngineError."""
     condition = trigger.text(key)

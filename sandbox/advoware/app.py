@@ -117,12 +117,16 @@ class LeaveTermin(BaseModel):
 
 Action = RestoreBackup | CopyAddress | LeaveTermin
 ACTIONS: Final[TypeAdapter[Action]] = TypeAdapter(
-    Annotated[Action, Field(discriminator="action")]
+    Annotated[Action, Field(discriminator="action")],
 )
 
 
 def login_signature(
-    product: int, app_id: str, nonce: str, timestamp: str, api_key: str
+    product: int,
+    app_id: str,
+    nonce: str,
+    timestamp: str,
+    api_key: str,
 ) -> str:
     """The signature of a token request: base64 of HMAC-SHA-512 with the base64-decoded API key."""
     key = base64.b64decode(api_key)
@@ -190,12 +194,15 @@ class AdvowareTwin(Twin):
         """German text for our own failures, nothing at all for the others, as the real system does."""
         if status == 500:
             return web.Response(
-                status=status, text="Es ist ein unerwarteter Fehler aufgetreten."
+                status=status,
+                text="Es ist ein unerwarteter Fehler aufgetreten.",
             )
         return web.Response(status=status)
 
     def refusal(
-        self, request: web.Request, refused: RefusedAlterationError
+        self,
+        request: web.Request,
+        refused: RefusedAlterationError,
     ) -> web.Response:
         """German text that names the field, also with its value, or an empty body."""
         if refused.naming == "nothing":
@@ -207,7 +214,9 @@ class AdvowareTwin(Twin):
         )
 
     def stored_object(
-        self, request: web.Request, body: dict[str, Any]
+        self,
+        request: web.Request,
+        body: dict[str, Any],
     ) -> Mapping[str, Any] | None:
         """A Beteiligter or Termin that a PUT replaces as a whole."""
         named = request.match_info
@@ -245,7 +254,10 @@ class AdvowareTwin(Twin):
         ]
 
     def _part_routes(
-        self, beteiligter: str, resource: str, kind: PartKind
+        self,
+        beteiligter: str,
+        resource: str,
+        kind: PartKind,
     ) -> list[Route]:
         """The routes of one of a Beteiligter's lists."""
         parts = f"{beteiligter}/{resource}"
@@ -284,7 +296,7 @@ class AdvowareTwin(Twin):
                 "relayUrl": f"{origin}/",
                 "connectorUrl": f"{origin}/",
                 "securityGateway": origin,
-            }
+            },
         )
 
     async def _issue_token(self, request: web.Request) -> web.StreamResponse:
@@ -300,7 +312,7 @@ class AdvowareTwin(Twin):
             {
                 "access_token": token,
                 "expiration_utc": f"{expires:%Y-%m-%dT%H:%M:%S.%f}0Z",
-            }
+            },
         )
 
     def _check_login_shape(self, body: Record) -> None:
@@ -319,7 +331,8 @@ class AdvowareTwin(Twin):
         stamp = body["RequestTimeStamp"]
         if not _TIMESTAMP.fullmatch(stamp):
             raise RefusedError(
-                400, "Der Zeitstempel muss eine UTC-Zeit im ISO-Format mit 'Z' sein."
+                400,
+                "Der Zeitstempel muss eine UTC-Zeit im ISO-Format mit 'Z' sein.",
             )
         now = self.now()
         if abs(_utc_time(stamp) - now) > TIMESTAMP_TOLERANCE:
@@ -353,11 +366,13 @@ class AdvowareTwin(Twin):
         expected = self.credentials
         if body["Product"] != expected.product or body["Role"] != expected.role:
             raise RefusedError(
-                403, "Das Produkt ist für diese Kanzlei nicht freigeschaltet."
+                403,
+                "Das Produkt ist für diese Kanzlei nicht freigeschaltet.",
             )
         if body["Kanzlei"] != expected.kanzlei:
             raise RefusedError(
-                403, "Die Anwendung ist für diese Kanzlei nicht freigeschaltet."
+                403,
+                "Die Anwendung ist für diese Kanzlei nicht freigeschaltet.",
             )
         if body["Database"] != expected.database:
             raise RefusedError(403, "Die Datenbank ist nicht angemeldet.")
@@ -426,7 +441,7 @@ class AdvowareTwin(Twin):
     async def _replace_beteiligter(self, request: web.Request) -> web.StreamResponse:
         body = await _json_object(request)
         return web.json_response(
-            self.beteiligte.replace(_number(request, "betnr"), body, self._api_user)
+            self.beteiligte.replace(_number(request, "betnr"), body, self._api_user),
         )
 
     def _add_part(self, kind: PartKind) -> Handler:
@@ -445,7 +460,7 @@ class AdvowareTwin(Twin):
             betnr = _number(request, "betnr")
             part_id = _number(request, "part_id")
             return web.json_response(
-                self.beteiligte.change_part(betnr, kind, part_id, body)
+                self.beteiligte.change_part(betnr, kind, part_id, body),
             )
 
         return change
@@ -465,7 +480,8 @@ class AdvowareTwin(Twin):
 
     async def _create_termin(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(
-            self.termine.create(await _json_object(request)), status=201
+            self.termine.create(await _json_object(request)),
+            status=201,
         )
 
     async def _replace_termin(self, request: web.Request) -> web.StreamResponse:
@@ -481,7 +497,8 @@ class AdvowareTwin(Twin):
         fr_nr = request.query.get("frnr", "")
         if not re.fullmatch(r"-?\d{1,12}", fr_nr):
             raise RefusedError(
-                400, "Der Parameter 'frnr' fehlt oder ist keine ganze Zahl."
+                400,
+                "Der Parameter 'frnr' fehlt oder ist keine ganze Zahl.",
             )
         self.termine.remove(int(fr_nr))
         return web.Response()
@@ -493,15 +510,17 @@ class AdvowareTwin(Twin):
         return web.json_response({})
 
     async def _desktop_edit_beteiligter(
-        self, request: web.Request
+        self,
+        request: web.Request,
     ) -> web.StreamResponse:
         body = await _json_object(request)
         return web.json_response(
-            self.beteiligte.edit(_number(request, "betnr"), body, DESKTOP_USER)
+            self.beteiligte.edit(_number(request, "betnr"), body, DESKTOP_USER),
         )
 
     async def _desktop_remove_beteiligter(
-        self, request: web.Request
+        self,
+        request: web.Request,
     ) -> web.StreamResponse:
         self.beteiligte.remove(_number(request, "betnr"))
         return web.json_response({})
@@ -530,7 +549,7 @@ class AdvowareTwin(Twin):
 
     async def _desktop_edit_termin(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(
-            self.termine.edit(_number(request, "frnr"), await _json_object(request))
+            self.termine.edit(_number(request, "frnr"), await _json_object(request)),
         )
 
     async def _desktop_remove_termin(self, request: web.Request) -> web.StreamResponse:
@@ -583,13 +602,16 @@ def _number(request: web.Request, name: str) -> int:
 
 def _from_arguments(arguments: argparse.Namespace) -> AdvowareTwin:
     return AdvowareTwin(
-        seed=arguments.seed, empty=arguments.empty, list_answers=arguments.list_answers
+        seed=arguments.seed,
+        empty=arguments.empty,
+        list_answers=arguments.list_answers,
     )
 
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(
-        prog="python -m sandbox.advoware.app", description="Twin of Advoware"
+        prog="python -m sandbox.advoware.app",
+        description="Twin of Advoware",
     )
     options.add_argument(
         "--list-answers",

@@ -217,7 +217,8 @@ class BeteiligteStore:
         missing = [field for field in MASTER_DATA if field not in body]
         if missing:
             raise RefusedError(
-                400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}."
+                400,
+                f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}.",
             )
         values = _checked_master_data(body)
         self._require_name(values)
@@ -236,7 +237,11 @@ class BeteiligteStore:
         return copy.deepcopy(part)
 
     def change_part(
-        self, betnr: int, kind: PartKind, part_id: int, body: Record
+        self,
+        betnr: int,
+        kind: PartKind,
+        part_id: int,
+        body: Record,
     ) -> Record:
         """Change the writable attributes given; read-only ones are ignored silently."""
         record = self._record(betnr)
@@ -346,7 +351,8 @@ class BeteiligteStore:
     def _record(self, betnr: int) -> Record:
         if betnr not in self._records:
             raise RefusedError(
-                404, f"Der Beteiligte mit der Nummer {betnr} wurde nicht gefunden."
+                404,
+                f"Der Beteiligte mit der Nummer {betnr} wurde nicht gefunden.",
             )
         return self._records[betnr]
 
@@ -405,7 +411,11 @@ class BeteiligteStore:
         return values
 
     def _insert_part(
-        self, record: Record, kind: PartKind, values: Record, part_id: int | None = None
+        self,
+        record: Record,
+        kind: PartKind,
+        values: Record,
+        part_id: int | None = None,
     ) -> Record:
         next_id = self._next_part_ids[kind.list_name]
         if part_id is None:  # sample data come with ids of their own

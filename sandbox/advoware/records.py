@@ -72,7 +72,11 @@ class History:
         self._writes: list[Before] = []
 
     def remember(
-        self, at: datetime, key: int, record: Record | None, counters: Any
+        self,
+        at: datetime,
+        key: int,
+        record: Record | None,
+        counters: Any,
     ) -> None:
         """Keep what a write is about to change."""
         before = Before(
@@ -130,7 +134,8 @@ def text(limit: int) -> Check:
             raise RefusedError(400, f"Das Feld '{field}' muss ein Text sein.")
         if value is not None and len(value) > limit:
             raise RefusedError(
-                400, f"Das Feld '{field}' darf höchstens {limit} Zeichen lang sein."
+                400,
+                f"Das Feld '{field}' darf höchstens {limit} Zeichen lang sein.",
             )
         return value
 
@@ -175,10 +180,12 @@ def clock_time(value: Any, field: str) -> Any:
     if value in (None, ""):
         return None
     if not isinstance(value, str) or not re.fullmatch(
-        r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d", value
+        r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d",
+        value,
     ):
         raise RefusedError(
-            400, f"Das Feld '{field}' muss eine Uhrzeit im Format HH:MM:SS sein."
+            400,
+            f"Das Feld '{field}' muss eine Uhrzeit im Format HH:MM:SS sein.",
         )
     return value
 
@@ -198,5 +205,6 @@ def parse_moment(value: Any, field: str) -> datetime | None:
         return moment
     except (OverflowError, TypeError, ValueError):
         raise RefusedError(
-            400, f"Das Feld '{field}' enthält kein gültiges Datum."
+            400,
+            f"Das Feld '{field}' enthält kein gültiges Datum.",
         ) from None

@@ -91,7 +91,10 @@ class TermineStore:
     """All Termine. Answers are copies; every method raises `RefusedError` for what Advoware refuses."""
 
     def __init__(
-        self, row_ids: RowIds, now: Callable[[], datetime], kuerzel: Iterable[str]
+        self,
+        row_ids: RowIds,
+        now: Callable[[], datetime],
+        kuerzel: Iterable[str],
     ) -> None:
         self._row_ids = row_ids
         self._now = now
@@ -163,7 +166,8 @@ class TermineStore:
         missing = [field for field in WRITABLE if field not in body]
         if missing:
             raise RefusedError(
-                400, f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}."
+                400,
+                f"Das Objekt ist unvollständig. Es fehlen: {', '.join(missing)}.",
             )
         return self.edit(fr_nr, body)
 
@@ -234,7 +238,10 @@ class TermineStore:
 
     def _remember(self, fr_nr: int) -> None:
         self._history.remember(
-            self._now(), fr_nr, self._records.get(fr_nr), self._next_fr_nr
+            self._now(),
+            fr_nr,
+            self._records.get(fr_nr),
+            self._next_fr_nr,
         )
 
     def _record(self, fr_nr: int) -> Record:
@@ -242,7 +249,8 @@ class TermineStore:
             raise RefusedError(404, "")
         if fr_nr < 0:
             raise RefusedError(
-                403, "Abgeleitete Termine können nicht geändert oder gelöscht werden."
+                403,
+                "Abgeleitete Termine können nicht geändert oder gelöscht werden.",
             )
         return self._records[fr_nr]
 
@@ -303,7 +311,8 @@ def _check_series(values: Record) -> None:
         raise RefusedError(400, "Ein Dauertermin braucht ein Enddatum.")
     if date.fromisoformat(values["datumBis"]) > FOR_EVER:
         raise RefusedError(
-            400, f"Ein Dauertermin endet spätestens am {FOR_EVER:%d.%m.%Y}."
+            400,
+            f"Ein Dauertermin endet spätestens am {FOR_EVER:%d.%m.%Y}.",
         )
     start = values["uhrzeitVon"]
     end = values["uhrzeitBis"]
@@ -374,5 +383,6 @@ def _fr_nr(value: str) -> int:
         return int(value)
     except ValueError:
         raise RefusedError(
-            400, "Der Parameter 'frnr' muss eine ganze Zahl sein."
+            400,
+            "Der Parameter 'frnr' muss eine ganze Zahl sein.",
         ) from None

@@ -243,7 +243,8 @@ class LoginGuard:
         _forget_before(failures, now - FAILED_LOGIN_PERIOD)
         if len(failures) > MAX_FAILED_LOGINS:
             raise ApiError(
-                403, f"Max failed login attempts exceeded for IP address {address}."
+                403,
+                f"Max failed login attempts exceeded for IP address {address}.",
             )
         if not api_key:
             return self._users.get("")

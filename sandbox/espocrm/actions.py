@@ -142,7 +142,7 @@ class Share(BaseModel):
 
 Action = Share | Erase | Merge | Restore | RevertImport | MassDelete
 ACTIONS: TypeAdapter[Action] = TypeAdapter(
-    Annotated[Action, Field(discriminator="action")]
+    Annotated[Action, Field(discriminator="action")],
 )
 
 
@@ -231,7 +231,9 @@ class Browser:
         return self._store.full(record)
 
     def _attributes_to_erase(
-        self, requested: Erase, fields: list[EntityField]
+        self,
+        requested: Erase,
+        fields: list[EntityField],
     ) -> list[str]:
         attributes: list[str] = []
         for field in fields:
@@ -308,7 +310,9 @@ class Browser:
         self._save(survivor, data)
 
     def _merged_contacts(
-        self, records: list[Record], data: dict[str, Any]
+        self,
+        records: list[Record],
+        data: dict[str, Any],
     ) -> dict[str, Any]:
         """The arrays of all records one behind the other; the primary entry is the ticked value, else the first."""
         shown = [self._store.full(record) for record in records]

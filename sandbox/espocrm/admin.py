@@ -43,7 +43,8 @@ class Administration:
         self._make_id = make_id
         self._uploaded: dict[str, dict[str, Any]] = {}
         self._accounts: dict[
-            str, dict[str, Any]
+            str,
+            dict[str, Any],
         ] = {}  #: by user: what the entity User of the twin lacks
         self._role: dict[str, Any] | None = (
             None  #: as installed; None: as the extension has it
@@ -163,7 +164,7 @@ class Administration:
         with zipfile.ZipFile(io.BytesIO(content)) as package:
             manifest = json.loads(package.read("manifest.json"))
             settings = package.read(
-                "files/custom/Espo/Modules/BitByLaw/Resources/metadata/app/bitbylaw.json"
+                "files/custom/Espo/Modules/BitByLaw/Resources/metadata/app/bitbylaw.json",
             )
         upload_id = self._make_id()
         self._uploaded[upload_id] = {
@@ -185,7 +186,8 @@ class Administration:
         settings = self._store.settings
         if _numbers(version) < _numbers(settings.extension):
             raise ApiError(
-                500, "You cannot install an older version of this extension."
+                500,
+                "You cannot install an older version of this extension.",
             )
         self._store.settings = settings.model_copy(update={"extension": version})
         self._role = uploaded["role"]

@@ -134,7 +134,10 @@ class EspoCRMTwin(Twin):
         for user in (self._admin, *self._api_users):
             self._add_api_user(user)
         self._administration = Administration(
-            self._store, self._guard, self._admin, self._make_id
+            self._store,
+            self._guard,
+            self._admin,
+            self._make_id,
         )
         if not self.empty:
             today = self.now().astimezone(BERLIN).date()
@@ -152,7 +155,10 @@ class EspoCRMTwin(Twin):
         load_firm(self._store, firm, self._admin)
 
     def set_silently(
-        self, entity: str, record_id: str, attributes: dict[str, Any]
+        self,
+        entity: str,
+        record_id: str,
+        attributes: dict[str, Any],
     ) -> None:
         """Set attributes of a record as the sync does with EspoCRM's save option ``silent``."""
         kind = ENTITIES[entity]
@@ -185,7 +191,9 @@ class EspoCRMTwin(Twin):
         )
 
     def refusal(
-        self, request: web.Request, refused: RefusedAlterationError
+        self,
+        request: web.Request,
+        refused: RefusedAlterationError,
     ) -> web.Response:
         """A field that does not pass; a value is named in the reason only, and nothing named is an empty 400."""
         if refused.naming == "nothing":
@@ -222,7 +230,10 @@ class EspoCRMTwin(Twin):
         return PLAIN_FORMS not in request
 
     def refused_at(
-        self, response: web.Response, request: web.Request, place: int
+        self,
+        response: web.Response,
+        request: web.Request,
+        place: int,
     ) -> web.Response:
         """A refusal by the write action says which write it is about."""
         if PLAIN_FORMS not in request or response.status not in REFUSALS:
@@ -235,7 +246,9 @@ class EspoCRMTwin(Twin):
         headers = dict(response.headers)
         headers.pop("Content-Length", None)
         return web.Response(
-            status=response.status, body=php_json(named(own, place)), headers=headers
+            status=response.status,
+            body=php_json(named(own, place)),
+            headers=headers,
         )
 
     def json_bytes(self, value: Any) -> bytes:
@@ -247,7 +260,8 @@ class EspoCRMTwin(Twin):
         self._session = aiohttp.ClientSession()
         if self._webhook_interval > 0:
             self._job = asyncio.create_task(
-                self._run_webhook_job(), name="espocrm-webhooks"
+                self._run_webhook_job(),
+                name="espocrm-webhooks",
             )
 
     async def stop(self) -> None:
@@ -435,7 +449,7 @@ class EspoCRMTwin(Twin):
             self._store.find_deleted(entity.name, record_id) if user.admin else None
         )
         return self._store.full(
-            deleted or self._visible(entity, record_id, user, "does not exist")
+            deleted or self._visible(entity, record_id, user, "does not exist"),
         )
 
     async def _update(self, request: web.Request, user: ApiUser) -> Any:
@@ -453,12 +467,17 @@ class EspoCRMTwin(Twin):
         entity = _entity(request)
         user.demand("delete", entity.name)
         self._service.delete(
-            self._visible(entity, request.match_info["id"], user, "not found"), user
+            self._visible(entity, request.match_info["id"], user, "not found"),
+            user,
         )
         return True
 
     def _visible(
-        self, entity: Entity, record_id: str, user: ApiUser, wording: str
+        self,
+        entity: Entity,
+        record_id: str,
+        user: ApiUser,
+        wording: str,
     ) -> Record:
         record = self._store.get(entity, record_id, wording)
         if not record.is_shown_to(user):
@@ -515,7 +534,7 @@ class EspoCRMTwin(Twin):
     async def _change_settings(self, request: web.Request) -> web.Response:
         try:
             self._store.settings = Settings.model_validate(
-                self._store.settings.model_dump() | await request.json()
+                self._store.settings.model_dump() | await request.json(),
             )
         except ValidationError as error:
             return _invalid(error)
@@ -688,7 +707,9 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 async def _answered(
-    handler: UserHandler, request: web.Request, user: ApiUser
+    handler: UserHandler,
+    request: web.Request,
+    user: ApiUser,
 ) -> web.Response:
     try:
         value = await handler(request, user)
@@ -706,7 +727,9 @@ async def _answered(
 
 def _refusal(error: ApiError) -> web.Response:
     response = web.Response(
-        status=error.status, body=b"", content_type="application/json"
+        status=error.status,
+        body=b"",
+        content_type="application/json",
     )
     if error.body is not None:
         response.body = php_json(error.body)
@@ -738,7 +761,8 @@ def _make_twin(arguments: argparse.Namespace) -> EspoCRMTwin:
 
 if __name__ == "__main__":
     _parser = argparse.ArgumentParser(
-        prog="python -m sandbox.espocrm.app", description="Twin of EspoCRM."
+        prog="python -m sandbox.espocrm.app",
+        description="Twin of EspoCRM.",
     )
     _parser.add_argument(
         "--webhook-interval",

@@ -68,7 +68,10 @@ class ContactRows:
         return entries
 
     def _entry(
-        self, contact: Field, row_id: str, links: ContactLinks
+        self,
+        contact: Field,
+        row_id: str,
+        links: ContactLinks,
     ) -> dict[str, Any]:
         row = self._rows[row_id]
         entry = {contact.name: row["name"]}
@@ -147,7 +150,10 @@ class ContactRows:
         return bring_back
 
     def keep_noted(
-        self, contact: Field, entry: dict[str, Any], is_shared: Callable[[str], bool]
+        self,
+        contact: Field,
+        entry: dict[str, Any],
+        is_shared: Callable[[str], bool],
     ) -> None:
         """Put what is noted of a known value into an entry that asks for it; type and spelling if it is shared."""
         row_id = self._id_of(contact, _value(contact, entry))
@@ -215,7 +221,10 @@ class ContactRows:
         self._say_what_stayed(contact, entries, guarded)
 
     def _save_rows(
-        self, contact: Field, wanted: dict[str, dict[str, Any]], guarded: set[str]
+        self,
+        contact: Field,
+        wanted: dict[str, dict[str, Any]],
+        guarded: set[str],
     ) -> list[str]:
         """Store the rows of these keys, all but the guarded ones; returns their ids."""
         row_ids = []
@@ -228,7 +237,10 @@ class ContactRows:
         return row_ids
 
     def _say_what_stayed(
-        self, contact: Field, entries: list[dict[str, Any]], guarded: set[str]
+        self,
+        contact: Field,
+        entries: list[dict[str, Any]],
+        guarded: set[str],
     ) -> None:
         names = ["optOut", "invalid"]
         if contact.type != "email":
@@ -243,7 +255,10 @@ class ContactRows:
                 entry[name] = row[name]
 
     def _save_primary(
-        self, contact: Field, links: ContactLinks, data: Mapping[str, Any]
+        self,
+        contact: Field,
+        links: ContactLinks,
+        data: Mapping[str, Any],
     ) -> None:
         """Put another value in the place of the primary one; an empty one takes it away.
 
@@ -303,7 +318,9 @@ def _wanted(contact: Field, entries: list[dict[str, Any]]) -> dict[str, dict[str
 
 
 def _apply_plain_flags(
-    contact: Field, wanted: dict[str, dict[str, Any]], plain: Mapping[str, Any]
+    contact: Field,
+    wanted: dict[str, dict[str, Any]],
+    plain: Mapping[str, Any],
 ) -> None:
     """A new record with array and plain value: the flags of that value are the plain ones, false if not given."""
     value = _value(contact, plain)
@@ -313,7 +330,9 @@ def _apply_plain_flags(
 
 
 def _set_flags(
-    contact: Field, row: dict[str, Any], attributes: Mapping[str, Any]
+    contact: Field,
+    row: dict[str, Any],
+    attributes: Mapping[str, Any],
 ) -> None:
     """Give a row the flags that the plain attributes say, false if not given."""
     opted_out, invalid = contact.flags

@@ -58,7 +58,7 @@ SYSTEM_ATTRIBUTES = frozenset(
         "modifiedById",
         "modifiedByName",
         "versionNumber",
-    }
+    },
 )
 #: What the entity list of a Task's parent holds out of the box.
 STANDARD_TASK_PARENTS = ("Account", "Contact", "Lead", "Opportunity", "Case")
@@ -125,7 +125,8 @@ class Entity:
 
     name: str
     fields: tuple[
-        Field, ...
+        Field,
+        ...,
     ]  #: without id, name of a person, and the fields that all entities share
     person: bool = False  #: ``name`` is made of first and last name
     stream: bool = False
@@ -133,7 +134,8 @@ class Entity:
     webhooks: bool = False  #: events can be subscribed to
     order: tuple[str, str] = ("createdAt", "DESC")  #: of a list without ``orderBy``
     links: tuple[
-        tuple[str, str, str], ...
+        tuple[str, str, str],
+        ...,
     ] = ()  #: (link, foreign entity, foreign attribute that holds our id)
     synced: frozenset[str] = (
         frozenset()
@@ -268,11 +270,11 @@ CBETEILIGTE = Entity(
             "kommunikationHash",
             "erasedFields",
             "mergedIds",
-        }
+        },
     ),
     synced=frozenset(
         {field.name for field in _BETEILIGTE_MASTER_DATA}
-        | {"emailAddress", "emailAddressData", "phoneNumber", "phoneNumberData"}
+        | {"emailAddress", "emailAddressData", "phoneNumber", "phoneNumberData"},
     ),
     fields=(
         Field(name="syncStatus", type="enum", options=SYNC_STATUSES),
@@ -306,7 +308,7 @@ CADRESSEN = Entity(
             "advowareLastSync",
             "syncStatus",
             "erasedFields",
-        }
+        },
     ),
     synced=frozenset(
         {
@@ -326,7 +328,7 @@ CADRESSEN = Entity(
             "gueltigBis",
             "isActive",
             "beteiligteId",
-        }
+        },
     ),
     fields=(
         Field(name="syncStatus", type="enum", options=SYNC_STATUSES),
@@ -362,11 +364,13 @@ CBANKVERBINDUNGEN = Entity(
             "syncStatus",
             "syncErrorMessage",
             "erasedFields",
-        }
+        },
     ),
     fields=(
         Field(
-            name="syncStatus", type="enum", options=("", "clean", "unclean", "failed")
+            name="syncStatus",
+            type="enum",
+            options=("", "clean", "unclean", "failed"),
         ),
         Field(name="iban", max_length=42),
         Field(name="bic", max_length=14),
@@ -431,7 +435,11 @@ NOTE = Entity(
         Field(name="post", type="text"),
         Field(name="data", type="jsonObject", read_only=True),
         Field(
-            name="type", type="enum", options=("Post",), default="Post", read_only=True
+            name="type",
+            type="enum",
+            options=("Post",),
+            default="Post",
+            read_only=True,
         ),
         Field(
             name="targetType",

@@ -63,7 +63,8 @@ _IPV6_AND_4: Final = (
 _LITERAL: Final = rb"\[(?:" + _IPV6 + rb"|(?:" + _IPV6_AND_4 + rb")?" + _IPV4 + rb")\]"
 
 _ADDRESS: Final = re.compile(
-    _LOCAL + rb"@(?:" + _NAME + rb"|" + _LITERAL + rb")", re.IGNORECASE
+    _LOCAL + rb"@(?:" + _NAME + rb"|" + _LITERAL + rb")",
+    re.IGNORECASE,
 )
 
 

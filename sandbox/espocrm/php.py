@@ -15,7 +15,8 @@ _BRACKET = re.compile(r"\[([^\]]*)\]")
 
 _BLANKS = " \t\n\r\0\x0b"
 _ATOM_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(Z|[+-]\d\d:?\d\d)", re.IGNORECASE
+    r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(Z|[+-]\d\d:?\d\d)",
+    re.IGNORECASE,
 )
 
 
@@ -44,7 +45,7 @@ def validation_failure(entity: str, field: str, kind: str) -> ApiError:
             "messageTranslation": {
                 "label": "validationFailure",
                 "data": {"field": field, "type": kind},
-            }
+            },
         },
     )
 
@@ -65,10 +66,13 @@ def read_json(content: bytes) -> Any:
         ValueError: it is not such JSON.
     """
     value = json.loads(
-        content, parse_constant=_refuse_constant, object_pairs_hook=_object
+        content,
+        parse_constant=_refuse_constant,
+        object_pairs_hook=_object,
     )
     json.dumps(
-        value, ensure_ascii=False
+        value,
+        ensure_ascii=False,
     ).encode()  # raises UnicodeEncodeError, which is a ValueError
     return value
 
@@ -105,7 +109,7 @@ def php_time(text: str) -> str:
         return text
     try:
         moment = datetime.fromisoformat(
-            f"{match[1]}T{match[2]}{match[3].upper()}"
+            f"{match[1]}T{match[2]}{match[3].upper()}",
         ).astimezone(UTC)
     except (ValueError, OverflowError):
         return text

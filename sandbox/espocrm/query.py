@@ -35,7 +35,7 @@ _NOT_SUPPORTED = ("q", "textFilter", "primaryFilter", "boolFilterList", "filterL
 _ALWAYS_SHOWN = frozenset({"id", "name", "createdById", "assignedUserId"})
 _LINK_KINDS = frozenset({"linkedWith", "notLinkedWith", "isLinked", "isNotLinked"})
 _ITEM_PARAMETERS = frozenset(
-    {"type", "attribute", "field", "value", "dateTime", "date", "timeZone"}
+    {"type", "attribute", "field", "value", "dateTime", "date", "timeZone"},
 )
 
 
@@ -67,7 +67,8 @@ def read_search_params(query_string: str) -> SearchParams:
     for name in _NOT_SUPPORTED:
         if raw.get(name):
             raise ApiError(
-                400, f"The EspoCRM twin does not know the search parameter '{name}'."
+                400,
+                f"The EspoCRM twin does not know the search parameter '{name}'.",
             )
     descending = _is_descending(raw.get("order"))
     return SearchParams(
@@ -177,7 +178,8 @@ def _page_size(value: Any) -> int:
     size = _whole(value, "maxSize", DEFAULT_PAGE)
     if size > MAX_PAGE:
         raise ApiError(
-            403, f"Max size should not exceed {MAX_PAGE}. Use offset and limit."
+            403,
+            f"Max size should not exceed {MAX_PAGE}. Use offset and limit.",
         )
     return size
 
@@ -186,7 +188,10 @@ class Query:
     """Filters and sorts the rows of one entity."""
 
     def __init__(
-        self, entity: Entity, values_of: ValuesOf, linked_ids: LinkedIds
+        self,
+        entity: Entity,
+        values_of: ValuesOf,
+        linked_ids: LinkedIds,
     ) -> None:
         self._entity = entity
         self._values_of = values_of
@@ -305,7 +310,11 @@ class Query:
         return name in names
 
     def _comparison(
-        self, kind: str, attribute: str, field: Field, value: Any
+        self,
+        kind: str,
+        attribute: str,
+        field: Field,
+        value: Any,
     ) -> Condition:
         if kind in {"isNull", "isNotNull"}:
 

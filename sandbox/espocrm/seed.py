@@ -148,7 +148,9 @@ def _address(address: Address, beteiligte_id: str, synced_at: str) -> dict[str, 
 
 
 def _bank_account(
-    account: BankAccount, beteiligte_id: str, synced_at: str
+    account: BankAccount,
+    beteiligte_id: str,
+    synced_at: str,
 ) -> dict[str, Any]:
     body: dict[str, Any] = {
         "name": account.bank,

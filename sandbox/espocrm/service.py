@@ -26,7 +26,10 @@ class RecordService:
     """Creates, changes and deletes records on behalf of a user."""
 
     def __init__(
-        self, store: Store, dice: random.Random, publish: Callable[[Change], None]
+        self,
+        store: Store,
+        dice: random.Random,
+        publish: Callable[[Change], None],
     ) -> None:
         self._store = store
         self._dice = dice
@@ -61,7 +64,10 @@ class RecordService:
         # What the control API lays down may be older than the extension.
         is_laid_down = given is not None
         data = self._store.prepare(
-            entity, body, record=None, demand_required=not is_laid_down
+            entity,
+            body,
+            record=None,
+            demand_required=not is_laid_down,
         )
         if not is_laid_down:
             self._check_by_extension(entity, data, None, user)
@@ -82,7 +88,10 @@ class RecordService:
             raise ApiError(409, "duplicate", duplicates)
 
     def _made_by_espocrm(
-        self, entity: Entity, data: dict[str, Any], user: ApiUser
+        self,
+        entity: Entity,
+        data: dict[str, Any],
+        user: ApiUser,
     ) -> dict[str, Any]:
         """What a new record holds beside what was sent."""
         if entity.name == "Webhook":
@@ -136,7 +145,10 @@ class RecordService:
         return self._store.full(record) | sent_arrays(data)
 
     def _checked_update(
-        self, record: Record, body: dict[str, Any], user: ApiUser
+        self,
+        record: Record,
+        body: dict[str, Any],
+        user: ApiUser,
     ) -> dict[str, Any]:
         """The attributes that a body sets, checked as EspoCRM and the extension do."""
         entity = record.entity
@@ -150,7 +162,10 @@ class RecordService:
         return data
 
     def _refuse_conflicts(
-        self, record: Record, data: Mapping[str, Any], version: int
+        self,
+        record: Record,
+        data: Mapping[str, Any],
+        version: int,
     ) -> None:
         conflicts = self._store.concurrent_changes(record, data, version)
         if conflicts:
@@ -223,7 +238,8 @@ class RecordService:
             allowed.add(record.get("assignedUserId"))
         if data.get("assignedUserId") not in allowed:
             raise ApiError(
-                403, "Assignment failure: assigned user or team not allowed."
+                403,
+                "Assignment failure: assigned user or team not allowed.",
             )
 
     def _check_links(
@@ -246,7 +262,8 @@ class RecordService:
             if not self._may_read(user, target):
                 place = f"{entity.name}:{link.name}"
                 raise ApiError(
-                    403, f"No foreign record access for link operation ({place})."
+                    403,
+                    f"No foreign record access for link operation ({place}).",
                 )
 
     def _linked_record(self, entity: str, record_id: Any) -> Record:
@@ -353,7 +370,8 @@ class RecordService:
 
     @staticmethod
     def _event_of(
-        data: Mapping[str, Any], user: ApiUser
+        data: Mapping[str, Any],
+        user: ApiUser,
     ) -> tuple[str, str, str | None]:
         """Entity, kind and field of the event that a webhook wants to hear of.
 
@@ -388,7 +406,9 @@ class RecordService:
 
     @staticmethod
     def _webhook_update(
-        record: Record, body: dict[str, Any], user: ApiUser
+        record: Record,
+        body: dict[str, Any],
+        user: ApiUser,
     ) -> dict[str, Any]:
         if not user.admin:
             own = dict(body)
@@ -420,7 +440,9 @@ def _demand_field(entity: Entity, name: str | None) -> None:
 
 
 def _foreign_entity(
-    field: Field, data: Mapping[str, Any], present: Mapping[str, Any]
+    field: Field,
+    data: Mapping[str, Any],
+    present: Mapping[str, Any],
 ) -> str:
     """The entity that a link leads to; that of a parent is an attribute of its own."""
     if field.entity:

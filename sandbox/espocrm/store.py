@@ -105,7 +105,10 @@ class Store:
         return None
 
     def get(
-        self, entity: Entity, record_id: str, wording: str = "does not exist"
+        self,
+        entity: Entity,
+        record_id: str,
+        wording: str = "does not exist",
     ) -> Record:
         """A record that is not deleted.
 
@@ -137,7 +140,10 @@ class Store:
         return shown | self._version(record)
 
     def search(
-        self, entity: Entity, params: SearchParams, visible: Callable[[Record], bool]
+        self,
+        entity: Entity,
+        params: SearchParams,
+        visible: Callable[[Record], bool],
     ) -> tuple[list[dict[str, Any]], int]:
         """The rows of a page and the number of all rows that pass."""
         query = Query(
@@ -152,7 +158,9 @@ class Store:
         return page, len(rows)
 
     def _listed(
-        self, entity: Entity, visible: Callable[[Record], bool]
+        self,
+        entity: Entity,
+        visible: Callable[[Record], bool],
     ) -> Iterator[dict[str, Any]]:
         for record in self.records(entity.name):
             if visible(record):
@@ -190,7 +198,10 @@ class Store:
         return name
 
     def _filter_values(
-        self, entity: Entity, row: Mapping[str, Any], attribute: str
+        self,
+        entity: Entity,
+        row: Mapping[str, Any],
+        attribute: str,
     ) -> list[Any]:
         record = self._records[entity.name][row["id"]]
         links = record.contacts.get(attribute)
@@ -201,7 +212,10 @@ class Store:
         return [entry[attribute] for entry in entries]
 
     def _linked_ids(
-        self, entity: Entity, row: Mapping[str, Any], link: str
+        self,
+        entity: Entity,
+        row: Mapping[str, Any],
+        link: str,
     ) -> set[str]:
         if f"{link}Id" in row:
             target_id = row[f"{link}Id"]
@@ -251,7 +265,11 @@ class Store:
         return data
 
     def _demand_free(
-        self, name: str, value: Any, entity: Entity, record: Record | None
+        self,
+        name: str,
+        value: Any,
+        entity: Entity,
+        record: Record | None,
     ) -> None:
         """Refuse a value that another record of the entity has."""
         if value is None:
@@ -285,7 +303,10 @@ class Store:
         return record, _change("create", record, payload, user)
 
     def _new_record(
-        self, entity: Entity, user: ApiUser, given: Mapping[str, Any]
+        self,
+        entity: Entity,
+        user: ApiUser,
+        given: Mapping[str, Any],
     ) -> Record:
         """A record without attributes, not yet stored."""
         record_id = given.get("id") or self._make_id()
@@ -344,7 +365,11 @@ class Store:
         record.values["modifiedById"] = user.id
 
     def _makes_dirty(
-        self, record: Record, data: Mapping[str, Any], changed: set[str], user: ApiUser
+        self,
+        record: Record,
+        data: Mapping[str, Any],
+        changed: set[str],
+        user: ApiUser,
     ) -> bool:
         """The extension: an edit by anyone but the sync makes the record wait for it."""
         if user.sync or "syncStatus" in data:
@@ -362,7 +387,10 @@ class Store:
         return not changed <= entity.status
 
     def _update_payload(
-        self, record: Record, data: Mapping[str, Any], changed: set[str]
+        self,
+        record: Record,
+        data: Mapping[str, Any],
+        changed: set[str],
     ) -> dict[str, Any]:
         """What a webhook shows of a change."""
         shown = self.full(record) | sent_arrays(data)
@@ -415,7 +443,10 @@ class Store:
         self._contact_rows.guard(contact, entry)
 
     def keep_what_is_shared(
-        self, entity: Entity, record: Record | None, data: dict[str, Any]
+        self,
+        entity: Entity,
+        record: Record | None,
+        data: dict[str, Any],
     ) -> None:
         """As the write action: numbers and addresses keep what people have noted about them, see ContactRows.php."""
 
@@ -465,7 +496,9 @@ class Store:
         records[record.id] = record
 
     def likely_duplicates(
-        self, entity: Entity, data: Mapping[str, Any]
+        self,
+        entity: Entity,
+        data: Mapping[str, Any],
     ) -> list[dict[str, Any]]:
         """Records with the same name or primary address as a new one, if the check is switched on."""
         if entity.name not in self.settings.duplicate_check:
@@ -482,7 +515,10 @@ class Store:
         return duplicates
 
     def concurrent_changes(
-        self, record: Record, data: Mapping[str, Any], read_version: int
+        self,
+        record: Record,
+        data: Mapping[str, Any],
+        read_version: int,
     ) -> dict[str, Any]:
         """What a caller who has read another version may not overwrite, with the present values.
 
@@ -540,13 +576,19 @@ class Store:
         for contact in entity.contact_fields:
             links = record.contacts[contact.name]
             self._contact_rows.save(
-                contact, links, data, new=new, administrator=user.admin
+                contact,
+                links,
+                data,
+                new=new,
+                administrator=user.admin,
             )
         if entity.person:
             record.values["name"] = _full_name(record.values)
 
     def _create_payload(
-        self, record: Record, data: Mapping[str, Any]
+        self,
+        record: Record,
+        data: Mapping[str, Any],
     ) -> dict[str, Any]:
         """The attributes that were set; EspoCRM has not yet computed the primary address at that moment."""
         shown = self.full(record)
@@ -578,7 +620,10 @@ def _sent_contacts(contact: Field, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _change(
-    event: Event, record: Record, payload: dict[str, Any], user: ApiUser
+    event: Event,
+    record: Record,
+    payload: dict[str, Any],
+    user: ApiUser,
 ) -> Change:
     return Change(
         event=event,
@@ -600,7 +645,9 @@ def _given_attributes(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differing(
-    names: Iterable[str], before: Mapping[str, Any], after: Mapping[str, Any]
+    names: Iterable[str],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
 ) -> set[str]:
     differing = set()
     for name in names:
@@ -610,7 +657,9 @@ def _differing(
 
 
 def _is_likely_the_same(
-    row: Mapping[str, Any], name: str | None, mails: set[Any]
+    row: Mapping[str, Any],
+    name: str | None,
+    mails: set[Any],
 ) -> bool:
     if name and row["name"] == name:
         return True
@@ -652,7 +701,8 @@ def _copies(rows: Mapping[str, Record]) -> dict[str, Record]:
 
 
 def _address_label(
-    present: Mapping[str, Any], columns: Mapping[str, Any]
+    present: Mapping[str, Any],
+    columns: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What an address is called after a save: what a user has entered, else its street and place."""
     is_entered = "bezeichnung" in columns or "name" in columns

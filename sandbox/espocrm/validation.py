@@ -39,7 +39,9 @@ _URI = re.compile(r"[a-zA-Z0-9]+://[^\s<>\"]+")
 
 
 def clean_input(
-    entity: Entity, body: dict[str, Any], settings: Settings
+    entity: Entity,
+    body: dict[str, Any],
+    settings: Settings,
 ) -> dict[str, Any]:
     """The attributes of a body that may be set, converted to the types of their fields.
 
@@ -252,7 +254,9 @@ def validate_bank_details(entity: Entity, data: dict[str, Any]) -> None:
 
 
 def validate_name(
-    entity: Entity, data: Mapping[str, Any], present: Mapping[str, Any] | None
+    entity: Entity,
+    data: Mapping[str, Any],
+    present: Mapping[str, Any] | None,
 ) -> None:
     """The extension's rule for people: a Beteiligter has a last name, or a firm with its legal form.
 
@@ -287,7 +291,11 @@ def _is_code(kind: type[schwifty.IBAN | schwifty.BIC], value: str) -> bool:
 
 
 def _failure(
-    entity: Entity, field: Field, attribute: str, value: Any, settings: Settings
+    entity: Entity,
+    field: Field,
+    attribute: str,
+    value: Any,
+    settings: Settings,
 ) -> str | None:
     """The name of the check that a value does not pass."""
     if field.type == "enum":
@@ -360,7 +368,9 @@ _CHECKS: dict[str, Callable[[Field, Any], str | None]] = {
 
 
 def _contact_failure(
-    field: Field, values: Mapping[str, Any], settings: Settings
+    field: Field,
+    values: Mapping[str, Any],
+    settings: Settings,
 ) -> str | None:
     """The check that the addresses or numbers of a record do not pass: one bad entry refuses them all."""
     entries = values.get(f"{field.name}Data")
@@ -447,5 +457,5 @@ def _e164(value: str) -> str | None:
 
 def _is_e164(value: str) -> bool:
     return _e164(value) == value and phonenumbers.is_possible_number(
-        phonenumbers.parse(value, None)
+        phonenumbers.parse(value, None),
     )

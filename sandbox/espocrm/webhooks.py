@@ -46,7 +46,7 @@ class QueueItem:
     def as_json(self) -> dict[str, Any]:
         """The item with its time as ISO string."""
         return asdict(self) | {
-            "process_at": self.process_at.isoformat() if self.process_at else None
+            "process_at": self.process_at.isoformat() if self.process_at else None,
         }
 
 
@@ -62,7 +62,11 @@ class Delivery:
 
 
 def signature_headers(
-    webhook_id: str, secret: str | None, body: bytes, *, legacy_only: bool = False
+    webhook_id: str,
+    secret: str | None,
+    body: bytes,
+    *,
+    legacy_only: bool = False,
 ) -> dict[str, str]:
     """The headers ``X-Signature`` (raw MAC) and, from EspoCRM 9.0, ``Signature`` (hex MAC); none without a secret."""
     if not secret:
@@ -84,7 +88,10 @@ class WebhookQueue:
     """Events on their way to the subscribers."""
 
     def __init__(
-        self, store: Store, guard: LoginGuard, now: Callable[[], datetime]
+        self,
+        store: Store,
+        guard: LoginGuard,
+        now: Callable[[], datetime],
     ) -> None:
         self.items: list[QueueItem] = []
         self._store = store
@@ -158,7 +165,9 @@ class WebhookQueue:
                 yield item
 
     async def _process_webhook(
-        self, session: aiohttp.ClientSession, webhook_id: str
+        self,
+        session: aiohttp.ClientSession,
+        webhook_id: str,
     ) -> Delivery | None:
         batch = self._next_batch(webhook_id)
         webhook = self._store.find("Webhook", webhook_id)
@@ -197,13 +206,19 @@ class WebhookQueue:
         return owner.may("read", webhook.values["entityType"])
 
     async def _send(
-        self, session: aiohttp.ClientSession, webhook: Record, body: bytes
+        self,
+        session: aiohttp.ClientSession,
+        webhook: Record,
+        body: bytes,
     ) -> int:
         if not self._store.settings.may_send_to(webhook.values["url"]):
             return NOT_SENT
         legacy_only = self._store.settings.version == "8.4"
         headers = signature_headers(
-            webhook.id, webhook.get("secretKey"), body, legacy_only=legacy_only
+            webhook.id,
+            webhook.get("secretKey"),
+            body,
+            legacy_only=legacy_only,
         )
         headers["Content-Type"] = "application/json"
         try:

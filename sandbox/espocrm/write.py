@@ -86,7 +86,10 @@ class WriteAction:
         return answer
 
     def _known_answer(
-        self, user: ApiUser, key: str | None, digest: str
+        self,
+        user: ApiUser,
+        key: str | None,
+        digest: str,
     ) -> dict[str, Any] | None:
         """What a request with this key was answered; None if it is new, or too long ago.
 
@@ -136,7 +139,11 @@ class WriteAction:
         if record is None:
             skip = write.get("skipDuplicateCheck") is True
             record = self.service.create(
-                entity, attributes, user, skip_duplicate_check=skip, silent=silent
+                entity,
+                attributes,
+                user,
+                skip_duplicate_check=skip,
+                silent=silent,
             )
         else:
             self.service.update(

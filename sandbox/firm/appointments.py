@@ -77,7 +77,9 @@ _WEEKLY_MEETING: Final = Appointment(
 
 
 def make_appointments(
-    seed: int, today: date, kuerzel: Sequence[str]
+    seed: int,
+    today: date,
+    kuerzel: Sequence[str],
 ) -> tuple[Appointment, ...]:
     """Four hundred appointments of these employees, of which a few are derived (negative ``fr_nr``)."""
     maker = _AppointmentMaker(seed, today, kuerzel)
@@ -142,10 +144,16 @@ class _AppointmentMaker:
         days = sorted({*_FIXED_CLOCK_CHANGES, *clock_changes(self.first, self.last)})
         for day in days:
             yield self._appointment(
-                day, time(1, 30), time(3, 30), text="Nachtschicht Serverumzug"
+                day,
+                time(1, 30),
+                time(3, 30),
+                text="Nachtschicht Serverumzug",
             )
             yield self._appointment(
-                day, time(2, 30), time(2, 45), text="Wartungsfenster Telefonanlage"
+                day,
+                time(2, 30),
+                time(2, 45),
+                text="Wartungsfenster Telefonanlage",
             )
             yield self._appointment(day, time(10), time(11), text="Sonntagsbesprechung")
 
@@ -187,7 +195,10 @@ class _AppointmentMaker:
         for number, anwalt in enumerate(("", "ALLE", "Allgemein", "ALLE", "")):
             day = self._working_day(10 + 55 * number)
             meeting = self._appointment(
-                day, time(12), time(13), text="Kanzleiversammlung"
+                day,
+                time(12),
+                time(13),
+                text="Kanzleiversammlung",
             )
             yield replace(meeting, anwalt=anwalt, sb="")
         day = self._working_day(140)
@@ -216,7 +227,10 @@ class _AppointmentMaker:
     def odd_ones(self) -> Iterator[Appointment]:
         """Several days with times, no times at all, no end, an end before the start, midnight, a very long text."""
         congress = self._appointment(
-            self._working_day(60), time(14), time(12), text="Anwaltstag (drei Tage)"
+            self._working_day(60),
+            time(14),
+            time(12),
+            text="Anwaltstag (drei Tage)",
         )
         yield replace(congress, last_day=congress.day + timedelta(days=2))
         overnight = self._appointment(
@@ -227,16 +241,28 @@ class _AppointmentMaker:
         )
         yield replace(overnight, last_day=overnight.day + timedelta(days=1))
         yield self._appointment(
-            self._working_day(3), None, None, text="Wiedervorlage ohne Uhrzeit"
+            self._working_day(3),
+            None,
+            None,
+            text="Wiedervorlage ohne Uhrzeit",
         )
         yield self._appointment(
-            self._working_day(4), time(11), None, text="Rückruf ohne Ende"
+            self._working_day(4),
+            time(11),
+            None,
+            text="Rückruf ohne Ende",
         )
         yield self._appointment(
-            self._working_day(5), time(11), time(10), text="Ende vor dem Anfang"
+            self._working_day(5),
+            time(11),
+            time(10),
+            text="Ende vor dem Anfang",
         )
         yield self._appointment(
-            self._working_day(6), time(0), time(0, 30), text="Fristablauf Mitternacht"
+            self._working_day(6),
+            time(0),
+            time(0, 30),
+            text="Fristablauf Mitternacht",
         )
         yield self._appointment(self._working_day(8), time(9), time(10), text="Ä" * 200)
         yield self._appointment(self._working_day(9), time(9), time(10), text="")
@@ -246,7 +272,10 @@ class _AppointmentMaker:
         for offset in (2, 9, 40):
             day = self._working_day(offset)
             journey = self._appointment(
-                day, time(7, 15), time(8, 45), text="Fahrt zum Landgericht Göttingen"
+                day,
+                time(7, 15),
+                time(8, 45),
+                text="Fahrt zum Landgericht Göttingen",
             )
             yield replace(journey, notiz="", ort="")
         for year in range(self.first.year, self.last.year + 1):
@@ -264,7 +293,11 @@ class _AppointmentMaker:
                 )
 
     def _appointment(
-        self, day: date, start: time | None, end: time | None, text: str | None = None
+        self,
+        day: date,
+        start: time | None,
+        end: time | None,
+        text: str | None = None,
     ) -> Appointment:
         anwalt = self.dice.choice(self.kuerzel)
         return Appointment(

@@ -226,7 +226,7 @@ _TRANSLITERATION: Final = dict(
         map(ord, "äöüßæøåðđıł"),
         ("ae", "oe", "ue", "ss", "ae", "o", "a", "d", "d", "i", "l"),
         strict=True,
-    )
+    ),
 )
 
 #: Bank, IBAN, BIC, and where the account is known.
@@ -319,7 +319,10 @@ class _PartyMaker:
         companies = enumerate(_COMPANIES, start=len(_PERSONS))
         for number, (rechtsform, name, register) in companies:
             yield self._party(
-                number, rechtsform=rechtsform, name=name, register=register
+                number,
+                rechtsform=rechtsform,
+                name=name,
+                register=register,
             )
 
     def _party(
@@ -414,7 +417,12 @@ class _PartyMaker:
         return spelling.format(rest=rest), f"+49171392{rest}"
 
     def _mails(
-        self, number: int, company: bool, vorname: str, name: str, sides: Sides
+        self,
+        number: int,
+        company: bool,
+        vorname: str,
+        name: str,
+        sides: Sides,
     ) -> Iterator[Mail]:
         if company:
             domain = _ascii(name.split()[0])
@@ -439,7 +447,10 @@ class _PartyMaker:
             )
 
     def _further_contacts(
-        self, number: int, company: bool, name: str
+        self,
+        number: int,
+        company: bool,
+        name: str,
     ) -> Iterator[FurtherContact]:
         if company:
             first_word = name.split()[0]
@@ -450,10 +461,18 @@ class _PartyMaker:
             yield FurtherContact(12, f"DE.BRAK.{safe_id:08}.example")
 
     def _addresses(
-        self, number: int, company: bool, addressee: str, sides: Sides
+        self,
+        number: int,
+        company: bool,
+        addressee: str,
+        sides: Sides,
     ) -> Iterator[Address]:
         yield self._address(
-            "Hauptanschrift", addressee, sides, default=True, foreign=number == 22
+            "Hauptanschrift",
+            addressee,
+            sides,
+            default=True,
+            foreign=number == 22,
         )
         if company and number % 3 == 0:
             yield self._address(
@@ -465,7 +484,13 @@ class _PartyMaker:
             )
 
     def _address(
-        self, name: str, addressee: str, sides: Sides, *, default: bool, foreign: bool
+        self,
+        name: str,
+        addressee: str,
+        sides: Sides,
+        *,
+        default: bool,
+        foreign: bool,
     ) -> Address:
         self.address_count += 1
         place = _ABROAD
@@ -504,7 +529,10 @@ class _PartyMaker:
         )
 
     def _bank_accounts(
-        self, number: int, owner: str, party_sides: Sides
+        self,
+        number: int,
+        owner: str,
+        party_sides: Sides,
     ) -> Iterator[BankAccount]:
         if number % 7 != 2 or not self.bank_rows:
             return

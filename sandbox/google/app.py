@@ -220,7 +220,7 @@ class GoogleTwin(Twin):
         account = read_service_account(path, self.url)
         if account is None:
             account = self.tokens.accounts.get(
-                _address(DEFAULT_ACCOUNT)
+                _address(DEFAULT_ACCOUNT),
             ) or make_service_account(DEFAULT_ACCOUNT)
             write_service_account(path, account, self.url)
         self._register(account)
@@ -236,8 +236,10 @@ class GoogleTwin(Twin):
         try:
             return web.json_response(
                 self.tokens.issue(
-                    str(grant_type), str(assertion), self.url + TOKEN_PATH
-                )
+                    str(grant_type),
+                    str(assertion),
+                    self.url + TOKEN_PATH,
+                ),
             )
         except TokenRefusedError as refusal:
             return refusal.json_response()
@@ -372,7 +374,7 @@ class GoogleTwin(Twin):
         requested = self._quota() | await _requested(request)
         if not _is_quota(requested):
             raise invalid(
-                "limits must be numbers or null, reason one of Google's, status 403 or 429"
+                "limits must be numbers or null, reason one of Google's, status 403 or 429",
             )
         self.quota_per_minute = requested["per_minute"]
         self.quota_reason = requested["reason"]
@@ -491,7 +493,8 @@ def _from_arguments(arguments: argparse.Namespace) -> GoogleTwin:
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(
-        prog="python -m sandbox.google.app", description="Twin of Google Calendar"
+        prog="python -m sandbox.google.app",
+        description="Twin of Google Calendar",
     )
     options.add_argument(
         "--service-account-file",

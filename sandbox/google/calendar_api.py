@@ -23,14 +23,16 @@ def routes() -> list[Route]:
     """All methods of these collections."""
     calendars = scopes("calendar", "calendar.calendars")
     read_calendar = calendars | scopes(
-        "calendar.readonly", "calendar.calendars.readonly"
+        "calendar.readonly",
+        "calendar.calendars.readonly",
     )
     rules = scopes("calendar", "calendar.acls")
     list_rules = rules | scopes("calendar.acls.readonly")
     read_rule = list_rules | scopes("calendar.readonly")
     entries = scopes("calendar", "calendar.calendarlist")
     read_entries = entries | scopes(
-        "calendar.readonly", "calendar.calendarlist.readonly"
+        "calendar.readonly",
+        "calendar.calendarlist.readonly",
     )
     return [
         Route("POST", "/calendars", _insert_calendar, calendars),
@@ -71,7 +73,8 @@ def _change_calendar(*, patch: bool) -> Method:
         before = calendar.render()
         call.expect_etag(before["etag"])
         call.world.calendars.change(
-            calendar, merge_patch(before, call.body) if patch else call.body
+            calendar,
+            merge_patch(before, call.body) if patch else call.body,
         )
         return calendar.render()
 

@@ -131,7 +131,7 @@ class Calendar:
             "timeZone": self.zone,
             **({} if self.primary else {"dataOwner": self.data_owner}),
             "conferenceProperties": {
-                "allowedConferenceSolutionTypes": ["hangoutsMeet"]
+                "allowedConferenceSolutionTypes": ["hangoutsMeet"],
             },
         }
 
@@ -148,11 +148,15 @@ class CalendarStore:
     """All calendars. Methods take the e-mail address of who asks and refuse what they may not do."""
 
     def __init__(
-        self, versions: Versions, now: Callable[[], datetime], seed: int
+        self,
+        versions: Versions,
+        now: Callable[[], datetime],
+        seed: int,
     ) -> None:
         self.calendars: dict[str, Calendar] = {}
         self.subscriptions: dict[
-            str, dict[str, Subscription]
+            str,
+            dict[str, Subscription],
         ] = {}  #: account -> calendar id -> entry
         self.max_new_calendars: int | None = MAX_NEW_CALENDARS
         self._versions = versions
@@ -235,7 +239,10 @@ class CalendarStore:
         if calendar.primary:
             message = "A primary calendar cannot be deleted."
             raise ApiError(
-                403, "cannotDeletePrimaryCalendar", message, domain="calendar"
+                403,
+                "cannotDeletePrimaryCalendar",
+                message,
+                domain="calendar",
             )
         del self.calendars[calendar.id]
         for entries in self.subscriptions.values():
@@ -281,7 +288,11 @@ class CalendarStore:
         return rule
 
     def change_rule(
-        self, caller: str, calendar: Calendar, before: AclRule, body: Resource
+        self,
+        caller: str,
+        calendar: Calendar,
+        before: AclRule,
+        body: Resource,
     ) -> AclRule:
         """Change the role of a rule.
 
@@ -352,7 +363,10 @@ class CalendarStore:
         if calendar_id == caller:
             message = "Cannot unsubscribe from one's own primary calendar."
             raise ApiError(
-                403, "cannotChangeOwnPrimarySubscription", message, domain="calendar"
+                403,
+                "cannotChangeOwnPrimarySubscription",
+                message,
+                domain="calendar",
             )
         entry = self.subscriptions.get(caller, {}).get(calendar_id)
         if entry is None:
@@ -364,11 +378,14 @@ class CalendarStore:
 
     def _subscribe(self, account: str, calendar_id: str) -> None:
         self.subscriptions.setdefault(account, {})[calendar_id] = Subscription(
-            self._versions.next()
+            self._versions.next(),
         )
 
     def _render_entry(
-        self, caller: str, calendar_id: str, entry: Subscription
+        self,
+        caller: str,
+        calendar_id: str,
+        entry: Subscription,
     ) -> Resource:
         head: Resource = {
             "kind": "calendar#calendarListEntry",
@@ -390,7 +407,7 @@ class CalendarStore:
             "defaultReminders": [],
             **({"primary": True} if calendar.id == caller else {}),
             "conferenceProperties": {
-                "allowedConferenceSolutionTypes": ["hangoutsMeet"]
+                "allowedConferenceSolutionTypes": ["hangoutsMeet"],
             },
         }
 

@@ -42,12 +42,17 @@ class ApiError(Exception):
             "message": self.detail["message"],
         }
         return web.json_response(
-            {"error": error}, status=self.status, headers=self.headers
+            {"error": error},
+            status=self.status,
+            headers=self.headers,
         )
 
 
 def invalid(
-    message: str, location: str | None = None, *, reason: str = "invalid"
+    message: str,
+    location: str | None = None,
+    *,
+    reason: str = "invalid",
 ) -> ApiError:
     """400: a value makes no sense."""
     return ApiError(400, reason, message, location=location)
@@ -62,7 +67,11 @@ def time_range_empty() -> ApiError:
     """400: an event or a query ends before it starts, or at its start."""
     message = "The specified time range is empty."
     return ApiError(
-        400, "timeRangeEmpty", message, domain="calendar", location="timeMax"
+        400,
+        "timeRangeEmpty",
+        message,
+        domain="calendar",
+        location="timeMax",
     )
 
 
@@ -82,7 +91,7 @@ def unauthenticated() -> ApiError:
 def invalid_credentials() -> ApiError:
     """401: the token is unknown, expired or revoked."""
     challenge = {
-        "WWW-Authenticate": 'Bearer realm="https://accounts.google.com/", error="invalid_token"'
+        "WWW-Authenticate": 'Bearer realm="https://accounts.google.com/", error="invalid_token"',
     }
     return ApiError(
         401,
@@ -97,10 +106,13 @@ def invalid_credentials() -> ApiError:
 def insufficient_scope() -> ApiError:
     """403: the token's scopes do not cover the method."""
     challenge = {
-        "WWW-Authenticate": 'Bearer realm="https://accounts.google.com/", error="insufficient_scope"'
+        "WWW-Authenticate": 'Bearer realm="https://accounts.google.com/", error="insufficient_scope"',
     }
     return ApiError(
-        403, "insufficientPermissions", "Insufficient Permission", headers=challenge
+        403,
+        "insufficientPermissions",
+        "Insufficient Permission",
+        headers=challenge,
     )
 
 
@@ -128,7 +140,11 @@ def full_sync_required() -> ApiError:
     """410: the sync token has expired or never was one."""
     message = "Sync token is no longer valid, a full sync is required."
     return ApiError(
-        410, "fullSyncRequired", message, domain="calendar", location="syncToken"
+        410,
+        "fullSyncRequired",
+        message,
+        domain="calendar",
+        location="syncToken",
     )
 
 
@@ -136,7 +152,11 @@ def updated_min_too_long_ago() -> ApiError:
     """410: deletions are not remembered as far back as ``updatedMin``."""
     message = "The requested minimum modification time lies too far in the past."
     return ApiError(
-        410, "updatedMinTooLongAgo", message, domain="calendar", location="updatedMin"
+        410,
+        "updatedMinTooLongAgo",
+        message,
+        domain="calendar",
+        location="updatedMin",
     )
 
 

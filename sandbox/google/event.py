@@ -21,7 +21,7 @@ Resource = dict[str, Any]
 CANCELLED: Final = "cancelled"
 TIMES: Final = "times"  #: stands for start and end among the names of fields
 EVENT_TYPES: Final = frozenset(
-    {"birthday", "default", "focusTime", "fromGmail", "outOfOffice", "workingLocation"}
+    {"birthday", "default", "focusTime", "fromGmail", "outOfOffice", "workingLocation"},
 )
 MAX_REMINDERS: Final = 5
 MAX_REMINDER_MINUTES: Final = 40_320
@@ -66,7 +66,7 @@ _FREE_BUSY_FIELDS: Final = frozenset(
         "eventType",
         "transparency",
         "organizer",
-    }
+    },
 )
 
 
@@ -168,7 +168,8 @@ def merge_patch(target: Resource, patch: Resource) -> Resource:
         elif isinstance(value, dict):
             before = merged.get(name)
             merged[name] = merge_patch(
-                before if isinstance(before, dict) else {}, value
+                before if isinstance(before, dict) else {},
+                value,
             )
         else:
             merged[name] = value
@@ -373,7 +374,11 @@ def _kept_properties(given: object) -> dict[str, str]:
 
 
 def _recurrence(
-    resource: Resource, start: EventTime, calendar_zone: str, *, instance: bool
+    resource: Resource,
+    start: EventTime,
+    calendar_zone: str,
+    *,
+    instance: bool,
 ) -> list[str]:
     lines = resource.get("recurrence")
     if not lines:
@@ -382,13 +387,15 @@ def _recurrence(
         raise invalid("Invalid value for: recurrence")
     if instance:
         raise invalid(
-            "Cannot turn an instance of a recurring event into a recurring event itself."
+            "Cannot turn an instance of a recurring event into a recurring event itself.",
         )
     if not start.all_day:
         for which in ("start", "end"):
             if not resource[which].get("timeZone"):
                 raise ApiError(
-                    400, "required", f"Missing time zone definition for {which} time."
+                    400,
+                    "required",
+                    f"Missing time zone definition for {which} time.",
                 )
     zone = time_zone(calendar_zone if start.all_day else start.zone)
     check_recurrence(lines, start.wall_clock(), zone, all_day=start.all_day)

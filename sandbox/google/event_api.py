@@ -154,7 +154,11 @@ def _change(*, patch: bool) -> Method:
         _check_writing_parameters(call)
         calendar, before = _event_to_change(call)
         event = call.events.change(
-            call.caller, calendar, before, call.body, patch=patch
+            call.caller,
+            calendar,
+            before,
+            call.body,
+            patch=patch,
         )
         return _shown(call, calendar, event)
 

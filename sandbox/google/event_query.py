@@ -34,7 +34,7 @@ FILTERS: Final = frozenset(
         "timeMax",
         "timeMin",
         "updatedMin",
-    }
+    },
 )
 REPEATED: Final = frozenset({"eventTypes", "showHiddenInvitations", "singleEvents"})
 
@@ -90,7 +90,10 @@ class EventFilter:
         return event.status != CANCELLED or self.show_deleted
 
     def instances(
-        self, store: EventStore, calendar: Calendar, series: Event
+        self,
+        store: EventStore,
+        calendar: Calendar,
+        series: Event,
     ) -> list[Event]:
         """The instances of a series that may lie in the time that is asked for."""
         return store.instances(calendar, series, self.time_max, after=self.time_min)
@@ -132,7 +135,9 @@ def _event_types(query: Query) -> frozenset[str]:
     types = frozenset(query.texts("eventTypes"))
     if not types <= EVENT_TYPES:
         raise invalid(
-            "Invalid value for: eventTypes", "eventTypes", reason="invalidParameter"
+            "Invalid value for: eventTypes",
+            "eventTypes",
+            reason="invalidParameter",
         )
     return types
 
@@ -171,7 +176,10 @@ def list_events(
 
 
 def list_instances(
-    store: EventStore, calendar: Calendar, master: Event, query: Query
+    store: EventStore,
+    calendar: Calendar,
+    master: Event,
+    query: Query,
 ) -> list[Event]:
     """The instances of a series.
 
@@ -202,7 +210,12 @@ def _with_original_start(events: list[Event], original: str) -> list[Event]:
 
 
 def render(
-    event: Event, calendar: Calendar, role: str, query: Query, *, in_list: bool
+    event: Event,
+    calendar: Calendar,
+    role: str,
+    query: Query,
+    *,
+    in_list: bool,
 ) -> Resource:
     """The event as a caller with that role sees it.
 
@@ -234,7 +247,9 @@ def _is_hidden(event: Event, role: str) -> bool:
 
 
 def _stored(
-    store: EventStore, calendar: Calendar, requested: EventFilter
+    store: EventStore,
+    calendar: Calendar,
+    requested: EventFilter,
 ) -> Iterator[Event]:
     """Single events, series, and exceptions of series. Holes in living series are always shown."""
     for stored in calendar.events.values():
@@ -256,7 +271,9 @@ def _is_hole_in_living_series(calendar: Calendar, event: Event) -> bool:
 
 
 def _expanded(
-    store: EventStore, calendar: Calendar, requested: EventFilter
+    store: EventStore,
+    calendar: Calendar,
+    requested: EventFilter,
 ) -> Iterator[Event]:
     """Single events and the instances of series."""
     for stored in calendar.events.values():
@@ -271,7 +288,10 @@ def _expanded(
 
 
 def _happens_in_time(
-    store: EventStore, calendar: Calendar, event: Event, requested: EventFilter
+    store: EventStore,
+    calendar: Calendar,
+    event: Event,
+    requested: EventFilter,
 ) -> bool:
     if requested.time_min is None and requested.time_max is None:
         return True

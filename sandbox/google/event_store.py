@@ -49,7 +49,10 @@ class EventStore:
     """Works on the events of `Calendar` objects; access has been checked before."""
 
     def __init__(
-        self, versions: Versions, now: Callable[[], datetime], seed: int
+        self,
+        versions: Versions,
+        now: Callable[[], datetime],
+        seed: int,
     ) -> None:
         self._versions = versions
         self._now = now
@@ -62,7 +65,8 @@ class EventStore:
     def get(self, calendar: Calendar, event_id: str) -> Event:
         """The event, also a cancelled one; of a series also an instance that is untouched. Raises ApiError 404."""
         event = calendar.events.get(event_id) or self._untouched_instance(
-            calendar, event_id
+            calendar,
+            event_id,
         )
         if event is None:
             raise not_found()
@@ -110,7 +114,9 @@ class EventStore:
         """Instances that the series once had, as cancelled events."""
         for original_start, version in master.retired.values():
             yield replace(
-                _instance(master, original_start), status=CANCELLED, version=version
+                _instance(master, original_start),
+                status=CANCELLED,
+                version=version,
             )
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -191,7 +197,10 @@ class EventStore:
         return calendar.events[event.id]
 
     def _replace_content(
-        self, calendar: Calendar, event: Event, content: Content
+        self,
+        calendar: Calendar,
+        event: Event,
+        content: Content,
     ) -> None:
         """Store a changed content, with what follows for the instances of a series."""
         before = event.content
@@ -204,7 +213,12 @@ class EventStore:
             self._pass_on(calendar, event, before)
 
     def _take_over(
-        self, calendar: Calendar, event: Event, content: Content, *, is_moved: bool
+        self,
+        calendar: Calendar,
+        event: Event,
+        content: Content,
+        *,
+        is_moved: bool,
     ) -> None:
         """Store a changed content, with sequence, version and time of change as Google counts them."""
         before = event.content
@@ -229,7 +243,11 @@ class EventStore:
         self._cancel(calendar, self._stored(calendar, event))
 
     def move(
-        self, caller: str, source: Calendar, event: Event, destination: Calendar
+        self,
+        caller: str,
+        source: Calendar,
+        event: Event,
+        destination: Calendar,
     ) -> Event:
         """Make another calendar the event's home; the old one keeps it as cancelled.
 
@@ -248,14 +266,18 @@ class EventStore:
         moved.sequence = event.sequence + 1
         for exception in self.exceptions(source, event):
             destination.events[exception.id] = replace(
-                exception, version=self._versions.next()
+                exception,
+                version=self._versions.next(),
             )
         self._cancel(source, event)
         event.hollow = True
         return moved
 
     def drop_exceptions(
-        self, calendar: Calendar, master: Event, since: EventTime
+        self,
+        calendar: Calendar,
+        master: Event,
+        since: EventTime,
     ) -> list[Event]:
         """Reset the exceptions of the slots from that one on; returns what they were."""
         before = []
@@ -266,7 +288,10 @@ class EventStore:
         return before
 
     def adopt_exceptions(
-        self, calendar: Calendar, master: Event, exceptions: list[Event]
+        self,
+        calendar: Calendar,
+        master: Event,
+        exceptions: list[Event],
     ) -> None:
         """Make exceptions of another series those of this one, as far as it has their slots."""
         slots = set(self._slot_ids(calendar, master).values())
@@ -415,7 +440,10 @@ class EventStore:
         return slots
 
     def _retire_instances(
-        self, calendar: Calendar, master: Event, before: dict[str, EventTime]
+        self,
+        calendar: Calendar,
+        master: Event,
+        before: dict[str, EventTime],
     ) -> None:
         """Remember the instances that the series had before its change and has no longer."""
         after = self._slot_ids(calendar, master)
@@ -461,13 +489,19 @@ class EventStore:
             self._put_into_slot(calendar, master, exception, slot)
 
     def _put_into_slot(
-        self, calendar: Calendar, master: Event, exception: Event, slot: EventTime
+        self,
+        calendar: Calendar,
+        master: Event,
+        exception: Event,
+        slot: EventTime,
     ) -> None:
         """The same exception, of another slot; its times go along unless they are its own."""
         content = copy.deepcopy(exception.content)
         if TIMES not in exception.own:
             content = replace(
-                content, start=slot, end=slot.plus(master.end - master.start)
+                content,
+                start=slot,
+                end=slot.plus(master.end - master.start),
             )
         instance_id = _instance_id(master, slot)
         version = self._versions.next()
@@ -500,7 +534,10 @@ class EventStore:
                 event.version = self._versions.next()
 
     def _one_visibility(
-        self, calendar: Calendar, instance: Event, content: Content
+        self,
+        calendar: Calendar,
+        instance: Event,
+        content: Content,
     ) -> Content:
         """A series is as private as its most private instance, and one instance alone never less (field visibility)."""
         master = calendar.events[instance.master_id or ""]
@@ -540,7 +577,10 @@ def _check_may_move(event: Event) -> None:
     if event.master_id is not None:
         message = "Cannot change the organizer of an instance."
         raise ApiError(
-            400, "cannotChangeOrganizerOfInstance", message, domain="calendar"
+            400,
+            "cannotChangeOrganizerOfInstance",
+            message,
+            domain="calendar",
         )
     if event.event_type != "default":
         message = "Only ordinary events can be moved."
@@ -639,7 +679,10 @@ def _only_reminders_differ(before: Content, after: Content) -> bool:
 
 
 def _slots_between(
-    calendar: Calendar, master: Event, until: datetime | None, after: datetime | None
+    calendar: Calendar,
+    master: Event,
+    until: datetime | None,
+    after: datetime | None,
 ) -> Iterator[EventTime]:
     """The slots of a series that end after the one and start before the other; without an end, `MAX_INSTANCES`."""
     length = master.end - master.start
@@ -674,7 +717,9 @@ def _check_change(before: Event, content: Content) -> None:
 
 
 def _check_service_account(
-    before: Event | None, content: Content, sent: Resource
+    before: Event | None,
+    content: Content,
+    sent: Resource,
 ) -> None:
     """What only people may do."""
     known: set[str] = set()

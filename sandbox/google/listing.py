@@ -35,7 +35,7 @@ _PRESENTATION: Final = frozenset(
         "prettyPrint",
         "quotaUser",
         "timeZone",
-    }
+    },
 )
 _TOKEN: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}=*")
 #: Names and values of query parameters.
@@ -66,7 +66,9 @@ class Query:
             return None
         if value not in {"true", "false"}:
             raise invalid(
-                f"Invalid boolean value: '{value}'.", name, reason="invalidParameter"
+                f"Invalid boolean value: '{value}'.",
+                name,
+                reason="invalidParameter",
             )
         return value == "true"
 
@@ -191,7 +193,10 @@ class Lister:
         self._tokens.clear()
 
     def page(
-        self, listing: Listing, query: Query, select: Select
+        self,
+        listing: Listing,
+        query: Query,
+        select: Select,
     ) -> Mapping[str, object]:
         """``items`` of one page, with ``nextPageToken`` or, on the last page, ``nextSyncToken``.
 
@@ -326,7 +331,9 @@ def _repeated(listing: Listing, query: Query) -> Parameters:
 
 def _bad_combination() -> ApiError:
     return ApiError(
-        400, "badRequest", "Sync token cannot be used with other request restrictions."
+        400,
+        "badRequest",
+        "Sync token cannot be used with other request restrictions.",
     )
 
 

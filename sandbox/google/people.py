@@ -86,7 +86,8 @@ class Invite(_Request):
 
 
 Action = Annotated[
-    Split | Copy | Move | Restore | Import | Invite, Field(discriminator="action")
+    Split | Copy | Move | Restore | Import | Invite,
+    Field(discriminator="action"),
 ]
 ACTIONS: TypeAdapter[Action] = TypeAdapter(Action)
 
@@ -122,7 +123,11 @@ class People:
         return where, event
 
     def split(
-        self, person: str, calendar: Calendar, instance_id: str, changes: Resource
+        self,
+        person: str,
+        calendar: Calendar,
+        instance_id: str,
+        changes: Resource,
     ) -> Event:
         """Change an occurrence and all later ones; the second half, or the whole series if it is the first one."""
         events = self._events
@@ -135,7 +140,10 @@ class People:
         if not earlier:
             return events.change(person, calendar, master, changes, patch=True)
         ended, rest = cut_at(
-            master.recurrence, slot.moment, all_day=slot.all_day, passed=len(earlier)
+            master.recurrence,
+            slot.moment,
+            all_day=slot.all_day,
+            passed=len(earlier),
         )
         second = merge_patch(self._second_half(master, slot, rest), changes)
         later = events.drop_exceptions(calendar, master, slot)
@@ -202,7 +210,10 @@ class People:
         return calendar
 
     def _slots_before(
-        self, calendar: Calendar, master: Event, slot: EventTime
+        self,
+        calendar: Calendar,
+        master: Event,
+        slot: EventTime,
     ) -> list[EventTime]:
         earlier = []
         for candidate in self._events.slots(calendar, master):
@@ -212,7 +223,10 @@ class People:
         return earlier
 
     def _second_half(
-        self, master: Event, slot: EventTime, recurrence: list[str]
+        self,
+        master: Event,
+        slot: EventTime,
+        recurrence: list[str],
     ) -> Resource:
         end = slot.plus(master.end - master.start)
         body = {

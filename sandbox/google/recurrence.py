@@ -92,7 +92,11 @@ def occurrences(lines: list[str], start: datetime, zone: tzinfo) -> Iterator[dat
 
 
 def cut_at(
-    lines: list[str], moment: datetime, *, all_day: bool, passed: int
+    lines: list[str],
+    moment: datetime,
+    *,
+    all_day: bool,
+    passed: int,
 ) -> tuple[list[str], list[str]]:
     """The lines of the series that ends before a moment, and of the one that goes on from there.
 
@@ -118,7 +122,7 @@ def cut_at(
                 r"\bCOUNT=(\d+)",
                 lambda count: f"COUNT={max(int(count[1]) - passed, 1)}",
                 line,
-            )
+            ),
         )
     return ended, rest
 
@@ -255,7 +259,7 @@ def _wall_clock(day: str, parameters: dict[str, str], zone: tzinfo) -> datetime:
             .replace(tzinfo=None)
         )
     written = datetime.strptime(day, "%Y%m%dT%H%M%S").replace(
-        tzinfo=time_zone(parameters["TZID"])
+        tzinfo=time_zone(parameters["TZID"]),
     )
     return written.astimezone(zone).replace(tzinfo=None)
 

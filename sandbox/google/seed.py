@@ -22,7 +22,9 @@ def load_sample(world: World, owner: str, *, reader: str) -> None:
     world.calendars.add_account(owner)
     calendar = world.calendars.insert(owner, {"summary": "Kanzlei", "timeZone": BERLIN})
     world.calendars.share(
-        owner, calendar, {"role": "reader", "scope": {"type": "user", "value": reader}}
+        owner,
+        calendar,
+        {"role": "reader", "scope": {"type": "user", "value": reader}},
     )
     today = world.now().date()
     monday = today - timedelta(days=today.weekday())

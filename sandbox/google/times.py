@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sandbox.google.errors import ApiError, invalid, required, time_range_empty
 
 _RFC3339: Final = re.compile(
-    r"(?P<local>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?P<offset>Z|[+-]\d\d:\d\d)?"
+    r"(?P<local>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?P<offset>Z|[+-]\d\d:\d\d)?",
 )
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -61,7 +61,8 @@ class EventTime:
         if self.all_day:
             return EventTime(wall_clock)
         return EventTime(
-            wall_clock.replace(tzinfo=time_zone(self.zone)).astimezone(UTC), self.zone
+            wall_clock.replace(tzinfo=time_zone(self.zone)).astimezone(UTC),
+            self.zone,
         )
 
     def __sub__(self, other: EventTime) -> timedelta:
@@ -121,7 +122,10 @@ def read_time(value: object, which: str, calendar_zone: str) -> EventTime:
 
 
 def read_range(
-    resource: dict[str, Any], calendar_zone: str, *, empty_days: bool = False
+    resource: dict[str, Any],
+    calendar_zone: str,
+    *,
+    empty_days: bool = False,
 ) -> tuple[EventTime, EventTime]:
     """Start and exclusive end of an event.
 
@@ -139,7 +143,7 @@ def read_range(
     end = read_time(resource.get("end"), "end", calendar_zone)
     if start.all_day != end.all_day:
         raise invalid(
-            "Start and end times must either both be date or both be dateTime."
+            "Start and end times must either both be date or both be dateTime.",
         )
     may_be_empty = empty_days and start.all_day
     if end == start and not may_be_empty:

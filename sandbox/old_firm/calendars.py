@@ -81,7 +81,11 @@ def _fault_of(index: int, every: int) -> str:
 
 class _Maker:
     def __init__(
-        self, seed: int, today: date, kuerzel: Sequence[str], generation: Generation
+        self,
+        seed: int,
+        today: date,
+        kuerzel: Sequence[str],
+        generation: Generation,
     ) -> None:
         self.made = OldCalendars()
         self._dice = random.Random(f"old calendars {seed}")  # noqa: S311 - seeded
@@ -144,7 +148,11 @@ class _Maker:
             yield {**row, "sync_id": self._uuid(), "last_sync": older}
 
     def _row(
-        self, owner: str, index: int | None, event: Json, source: str = "advoware"
+        self,
+        owner: str,
+        index: int | None,
+        event: Json,
+        source: str = "advoware",
     ) -> Json:
         synced = datetime.combine(self._today, time(3), tzinfo=UTC)
         strategy = "source_system_wins"

@@ -43,7 +43,11 @@ class Loaded:
 
 
 def load_beteiligte(
-    firm: Firm, espocrm: EspoCRMTwin, advoware: AdvowareTwin, *, with_faults: bool
+    firm: Firm,
+    espocrm: EspoCRMTwin,
+    advoware: AdvowareTwin,
+    *,
+    with_faults: bool,
 ) -> None:
     """Both systems know all parties, and bear the old system's marks.
 

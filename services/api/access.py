@@ -92,7 +92,7 @@ async def admit_tool(
     except AccessDenied as error:
         if await _slow_down(request, resources, context, "tool"):
             raise TooManyAttempts(
-                "too many wrong keys; the right one is still taken"
+                "too many wrong keys; the right one is still taken",
             ) from error
         raise
     if needs is not None and not caller.may_use(needs):
@@ -131,7 +131,10 @@ async def admit_espocrm(request: Any, resources: Resources, context: Any) -> boo
     settings = resources.settings
     try:
         is_signed = require_webhook_sender(
-            request.headers, request.query_params or {}, request.body, settings
+            request.headers,
+            request.query_params or {},
+            request.body,
+            settings,
         )
         if settings.espocrm.webhook_token is None:
             await _require_proof(resources)
@@ -142,7 +145,10 @@ async def admit_espocrm(request: Any, resources: Resources, context: Any) -> boo
 
 
 async def admit_action(
-    request: Any, path: str, resources: Resources, context: Any
+    request: Any,
+    path: str,
+    resources: Resources,
+    context: Any,
 ) -> None:
     """Admit a button pressed in EspoCRM, see `require_action_sender`. A refusal is logged, and answered late.
 
@@ -177,7 +183,10 @@ async def _require_proof(resources: Resources) -> None:
 
 
 async def _slow_down(
-    request: Any, resources: Resources, context: Any, entry_point: str
+    request: Any,
+    resources: Resources,
+    context: Any,
+    entry_point: str,
 ) -> bool:
     """Log a refusal unless another one was logged within the last second, and wait before it is answered.
 
@@ -221,7 +230,10 @@ def _group_of(headers: Mapping[str, str]) -> int:
 
 
 async def _count(
-    resources: Resources, gate: _Gate, groups: tuple[int, int], now: float
+    resources: Resources,
+    gate: _Gate,
+    groups: tuple[int, int],
+    now: float,
 ) -> list[int]:
     """How many refusals each group has had within the minute, this one included: of all workers if Redis knows."""
     own = [_count_here(gate, group, now) for group in groups]
@@ -274,7 +286,7 @@ def require_api_key(headers: Mapping[str, str], settings: Settings) -> Caller:
     accepted = settings.service.accepted_keys
     if not accepted and settings.real_systems:
         raise AccessDenied(
-            "closed until BITBYLAW_NAMED_KEYS or BITBYLAW_API_KEYS is set, because a real system is configured"
+            "closed until BITBYLAW_NAMED_KEYS or BITBYLAW_API_KEYS is set, because a real system is configured",
         )
     if not accepted:
         return Caller("", (ALL,))
@@ -283,13 +295,16 @@ def require_api_key(headers: Mapping[str, str], settings: Settings) -> Caller:
     key = key_of(given, accepted)
     if key is None:
         raise AccessDenied(
-            "API key required: header X-Api-Key or Authorization: Bearer"
+            "API key required: header X-Api-Key or Authorization: Bearer",
         )
     return Caller(key.name, key.rights)
 
 
 def require_webhook_sender(
-    headers: Mapping[str, str], query: Mapping[str, Any], body: Any, settings: Settings
+    headers: Mapping[str, str],
+    query: Mapping[str, Any],
+    body: Any,
+    settings: Settings,
 ) -> bool:
     """Admit EspoCRM: by the token (query ``token`` or Basic password) and by the signature where it can be checked.
 
@@ -302,7 +317,7 @@ def require_webhook_sender(
     token = settings.espocrm.webhook_token
     if token is None and settings.real_systems:
         raise AccessDenied(
-            "closed until ESPOCRM_WEBHOOK_TOKEN is set, because a real system is configured"
+            "closed until ESPOCRM_WEBHOOK_TOKEN is set, because a real system is configured",
         )
     if token is not None:
         _require_webhook_token(headers, query, token.get_secret_value())
@@ -315,13 +330,15 @@ def require_webhook_sender(
         return True
     if token is None:
         raise AccessDenied(
-            "the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well"
+            "the webhook's signature cannot be checked; set ESPOCRM_WEBHOOK_TOKEN as well",
         )
     return False
 
 
 def _require_webhook_token(
-    headers: Mapping[str, str], query: Mapping[str, Any], token: str
+    headers: Mapping[str, str],
+    query: Mapping[str, Any],
+    token: str,
 ) -> None:
     given = str(query.get("token") or _basic_password(headers) or "")
     if not _same(given, token):
@@ -329,7 +346,11 @@ def _require_webhook_token(
 
 
 def require_action_sender(
-    headers: Mapping[str, str], path: str, body: Any, settings: Settings, now: float
+    headers: Mapping[str, str],
+    path: str,
+    body: Any,
+    settings: Settings,
+    now: float,
 ) -> None:
     """Admit EspoCRM by the signature that its extension sends for a button (docs/espocrm.md, "Buttons").
 
@@ -345,22 +366,30 @@ def require_action_sender(
         raise NotSetUp("ESPOCRM_ACTION_SECRET is not set")
     timestamp = headers.get("x-bitbylaw-timestamp", "")
     expected = action_signature(
-        secret.get_secret_value(), timestamp, "POST", path, php_json(body)
+        secret.get_secret_value(),
+        timestamp,
+        "POST",
+        path,
+        php_json(body),
     )
     if not _same(headers.get("x-bitbylaw-signature", ""), expected):
         raise AccessDenied("the signature of the action is not valid")
     if not timestamp.isdecimal() or abs(now - int(timestamp)) > ACTION_SECONDS:
         raise AccessDenied(
-            "the signature of the action is too old, or a clock is wrong"
+            "the signature of the action is too old, or a clock is wrong",
         )
 
 
 def action_signature(
-    secret: str, timestamp: str, method: str, path: str, body: bytes
+    secret: str,
+    timestamp: str,
+    method: str,
+    path: str,
+    body: bytes,
 ) -> str:
     """The hexadecimal HMAC-SHA256 over time (Unix seconds), method, path and body, each on a line of its own."""
     signed = b"\n".join(
-        [timestamp.encode(errors="replace"), method.encode(), path.encode(), body]
+        [timestamp.encode(errors="replace"), method.encode(), path.encode(), body],
     )
     return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
 
@@ -398,7 +427,9 @@ def php_json(value: Any) -> bytes:
 
 
 def has_valid_signature(
-    headers: Mapping[str, str], body: Any, keys: Mapping[str, str]
+    headers: Mapping[str, str],
+    body: Any,
+    keys: Mapping[str, str],
 ) -> bool:
     """Whether ``Signature`` (EspoCRM 9, hex MAC) or ``X-Signature`` (raw MAC) fits the body under a known secret.
 

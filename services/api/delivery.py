@@ -29,7 +29,7 @@ async def deliver(request: Any, response: Any) -> Any:
         async with asyncio.timeout(DELIVERY_SECONDS):
             await request.response.status(response.status)
             await request.response.headers(
-                {"Content-Type": "application/json", **response.headers}
+                {"Content-Type": "application/json", **response.headers},
             )
             await writer.write(json.dumps(response.body).encode())
             await writer.close_async()

@@ -97,7 +97,9 @@ async def _make_report(resources: Resources) -> Answer:
     }
     runs = [_run(resources, *check) for check in checks.values()]
     calendar, pauses, *results = await asyncio.gather(
-        _look_at_calendar(resources), known_pauses(resources), *runs
+        _look_at_calendar(resources),
+        known_pauses(resources),
+        *runs,
     )
     dependencies = dict(zip(checks, results, strict=True))
     body = {
@@ -117,7 +119,9 @@ async def _make_report(resources: Resources) -> Answer:
 
 
 async def _run(
-    resources: Resources, is_configured: bool, check: Check
+    resources: Resources,
+    is_configured: bool,
+    check: Check,
 ) -> dict[str, Any]:
     if not is_configured:
         return {"status": "not_configured"}
@@ -173,7 +177,9 @@ async def _look_at_calendar(resources: Resources) -> dict[str, Any]:
         found.append(await CalendarStore(await resources.database()).operation())
 
     answer = await _run(
-        resources, resources.settings.google_calendar.is_configured, look
+        resources,
+        resources.settings.google_calendar.is_configured,
+        look,
     )
     if not found:
         return answer
@@ -217,16 +223,17 @@ async def _check_postgres(resources: Resources) -> None:
     pool = await resources.database()
     async with pool.acquire() as connection, connection.transaction():
         read_only = await connection.fetchval(
-            "SELECT current_setting('transaction_read_only')"
+            "SELECT current_setting('transaction_read_only')",
         )
         if read_only == "on":
             raise _TakesNoWrites("read-only")
         await connection.execute("SET LOCAL work_mem = '64kB'")
         await connection.fetchval(
-            "SELECT count(*) FROM generate_series(1, $1::int)", SPILLED_ROWS
+            "SELECT count(*) FROM generate_series(1, $1::int)",
+            SPILLED_ROWS,
         )
         await connection.execute(
-            "SELECT pg_logical_emit_message(true, 'bitbylaw.health', '')"
+            "SELECT pg_logical_emit_message(true, 'bitbylaw.health', '')",
         )
 
 
@@ -239,13 +246,19 @@ async def _check_espocrm(resources: Resources) -> None:
     key = resources.shared(_EspoCRMKey)
     if time.monotonic() - key.accepted_at > KEY_SECONDS:
         await EspoCRMAPI(resources=resources).list_entities(
-            "CBeteiligte", select=["id"], max_size=1
+            "CBeteiligte",
+            select=["id"],
+            max_size=1,
         )
         key.accepted_at = time.monotonic()
         return
     url = f"{resources.settings.espocrm.api_base_url}/Settings"
     answer = await send(
-        resources.http, "EspoCRM", "GET", url, timeout_seconds=CHECK_SECONDS
+        resources.http,
+        "EspoCRM",
+        "GET",
+        url,
+        timeout_seconds=CHECK_SECONDS,
     )
     if answer.status != 200:
         raise ForeignSystemError("EspoCRM", status=answer.status)
@@ -255,7 +268,11 @@ async def _check_google_calendar(resources: Resources) -> None:
     endpoint = resources.settings.google_calendar.api_endpoint or GOOGLE_API_URL
     url = URL(endpoint.rstrip("/") + "/calendar/v3/colors")
     answer = await send(
-        resources.http, "Google Calendar", "GET", url, timeout_seconds=CHECK_SECONDS
+        resources.http,
+        "Google Calendar",
+        "GET",
+        url,
+        timeout_seconds=CHECK_SECONDS,
     )
     if answer.status >= 500:
         raise ForeignSystemError("Google Calendar", status=answer.status)

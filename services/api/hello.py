@@ -37,6 +37,8 @@ async def receive_hello(greeting: dict[str, Any], context: Any) -> None:
     """Note the arrival of a greeting."""
     at = current_resources().clock().isoformat()
     await context.state.set(
-        STATE_SCOPE, STATE_KEY, {"id": greeting.get("id"), "at": at}
+        STATE_SCOPE,
+        STATE_KEY,
+        {"id": greeting.get("id"), "at": at},
     )
     log(context, "info", "hello.arrived", id=greeting.get("id"))

@@ -29,7 +29,8 @@ class WebhookRecord(BaseModel):
     """A record as EspoCRM's webhooks send it; only the id is used, the record is read again."""
 
     model_config = ConfigDict(
-        extra="allow", json_schema_extra={"examples": [{"id": "67b2c1f3a9d40e5f1"}]}
+        extra="allow",
+        json_schema_extra={"examples": [{"id": "67b2c1f3a9d40e5f1"}]},
     )
 
     id: EntityId
@@ -39,7 +40,8 @@ class ActionIds(BaseModel):
     """The records that a button is about."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"ids": ["67b2c1f3a9d40e5f1"]}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"ids": ["67b2c1f3a9d40e5f1"]}]},
     )
 
     ids: list[EntityId] = Field(min_length=1, max_length=200)
@@ -49,7 +51,8 @@ class ActionId(BaseModel):
     """The record that a button is about."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"id": "67b2c1f3a9d40e5f1"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"id": "67b2c1f3a9d40e5f1"}]},
     )
 
     id: EntityId

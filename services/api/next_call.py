@@ -46,8 +46,8 @@ class ResetRequest(BaseModel):
         extra="forbid",
         json_schema_extra={
             "examples": [
-                {"ids": ["67b2c1f3a9d40e5f1"], "next_call": "2026-12-01 08:00:00"}
-            ]
+                {"ids": ["67b2c1f3a9d40e5f1"], "next_call": "2026-12-01 08:00:00"},
+            ],
         },
     )
 
@@ -55,7 +55,8 @@ class ResetRequest(BaseModel):
         Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]{0,99}$")] | None
     ) = None
     ids: list[Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,36}$")]] = Field(
-        min_length=1, max_length=MAX_IDS
+        min_length=1,
+        max_length=MAX_IDS,
     )
     next_call: (
         Annotated[
@@ -85,7 +86,11 @@ async def reset_next_call(request: Any, context: Any) -> AnswerWithHeaders:
     entity_type = requested.entity_type or resources.settings.vmh.nextcall_entity
     ids = list(dict.fromkeys(requested.ids))
     results = await _reset_all(
-        resources, entity_type, ids, requested.next_call, context
+        resources,
+        entity_type,
+        ids,
+        requested.next_call,
+        context,
     )
     updated = sum(result["status"] == "updated" for result in results)
     log(
@@ -118,7 +123,9 @@ async def _reset_all(
                 async with asyncio.timeout_at(deadline):
                     with part_of("vmh"):
                         await espocrm.update_entity(
-                            entity_type, entity_id, dict(change)
+                            entity_type,
+                            entity_id,
+                            dict(change),
                         )
             except TimeoutError:
                 status = "failed"

@@ -162,7 +162,13 @@ def _proxy(method: str, *, has_body: bool) -> Endpoint:
 def _action(name: str, summary: str, request: Any, answer: Any) -> Endpoint:
     path = f"/vmh/beteiligte/actions/{name}"
     return Endpoint(
-        "POST", path, "buttons", summary, "action", {200: answer}, request=request
+        "POST",
+        path,
+        "buttons",
+        summary,
+        "action",
+        {200: answer},
+        request=request,
     )
 
 
@@ -228,7 +234,12 @@ ENDPOINTS = (
         parameters=(_GREETING_PARAMETER,),
     ),
     Endpoint(
-        "GET", "/", "operations", "Where to look", "public", {200: models.WhereToLook}
+        "GET",
+        "/",
+        "operations",
+        "Where to look",
+        "public",
+        {200: models.WhereToLook},
     ),
     Endpoint(
         "GET",
@@ -248,7 +259,7 @@ def document() -> Document:
     paths: dict[str, Document] = {}
     for endpoint in ENDPOINTS:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(
-            endpoint
+            endpoint,
         )
     return {
         "openapi": "3.1.0",
@@ -372,14 +383,14 @@ def _add_error(
     content = answer["content"][JSON]
     content["examples"] = {
         row.error.replace(" ", "_"): {
-            "value": {"error": row.error, "details": "what is wrong, and what helps"}
+            "value": {"error": row.error, "details": "what is wrong, and what helps"},
         }
         for row in rows
     }
     known = responses.get(str(status))
     if known is not None:
         content["schema"] = {
-            "anyOf": [known["content"][JSON]["schema"], content["schema"]]
+            "anyOf": [known["content"][JSON]["schema"], content["schema"]],
         }
     if any(row.kind is TooManyAttempts for row in rows):
         answer["headers"] = {"Retry-After": _RETRY_AFTER}
@@ -387,7 +398,9 @@ def _add_error(
 
 
 def _add_reasons(
-    responses: dict[str, Document], status: int, reasons: Iterable[str]
+    responses: dict[str, Document],
+    status: int,
+    reasons: Iterable[str],
 ) -> None:
     answer = responses.setdefault(str(status), _response("", models.ActionError))
     examples = answer["content"][JSON].setdefault("examples", {})

@@ -60,7 +60,8 @@ async def forward(request: Any, method: str, context: Any) -> AnswerWithHeaders:
             params=[(name, value) for name, value in pairs if name != "endpoint"],
             body=body,
             timeout_seconds=min(
-                PROXY_SECONDS, resources.settings.advoware.api_timeout_seconds
+                PROXY_SECONDS,
+                resources.settings.advoware.api_timeout_seconds,
             ),
         )
     except (
@@ -102,7 +103,9 @@ def _endpoint(pairs: Pairs) -> str | None:
 
 
 def _describe_success(
-    answer: HttpAnswer, method: str, context: Any
+    answer: HttpAnswer,
+    method: str,
+    context: Any,
 ) -> tuple[int, Body]:
     """What Advoware has accepted is a success: a caller who took a write for failed would repeat it.
 

@@ -20,7 +20,7 @@ _TEXT_TYPES = frozenset(
         "application/xml",
         "application/javascript",
         "application/x-www-form-urlencoded",
-    }
+    },
 )
 
 

@@ -77,7 +77,7 @@ async def read_body(request: Any) -> bytes | None:
     """
     headers = request.headers
     length = str(
-        headers.get("content-length", "" if "transfer-encoding" in headers else "0")
+        headers.get("content-length", "" if "transfer-encoding" in headers else "0"),
     )
     content_type = str(headers.get("content-type", ""))
     if request.body is not None:
@@ -99,7 +99,7 @@ async def read_body(request: Any) -> bytes | None:
 def _is_json(content_type: str) -> bool:
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type in {"application/json", "text/json"} or media_type.endswith(
-        "+json"
+        "+json",
     )
 
 
@@ -113,7 +113,7 @@ async def _read_channel(reader: Any) -> bytes:
                     raise BodyTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes")
     except TimeoutError:
         raise InvalidInput(
-            f"the body did not arrive within {BODY_SECONDS:g} s"
+            f"the body did not arrive within {BODY_SECONDS:g} s",
         ) from None
     finally:
         await reader.close_async()
@@ -125,7 +125,7 @@ def _checked(raw: bytes) -> bytes | None:
         return None
     try:
         return json.dumps(
-            json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse)
+            json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse),
         ).encode()
     except (ValueError, RecursionError):
         raise InvalidInput("the body is not valid JSON in UTF-8") from None

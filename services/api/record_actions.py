@@ -60,7 +60,7 @@ CREATED_AGAIN = "Der Beteiligte wird in Advoware neu angelegt."
 #: What of a record names what it was in Advoware, as it is before the first sync.
 UNLINKED: dict[str, Any] = {
     **dict.fromkeys(
-        ("betnr", "advowareRowId", "advowareLastSync", "kommunikationHash")
+        ("betnr", "advowareRowId", "advowareLastSync", "kommunikationHash"),
     ),
     **dict.fromkeys(("syncNextRetry", "syncAutoResetAt", "syncErrorMessage")),
     "syncRetryCount": 0,
@@ -124,7 +124,9 @@ async def preview(request: Any, context: Any) -> Answer:
 
 
 async def rehearsed_preview(
-    resources: Resources, entity_id: str, context: Any = None
+    resources: Resources,
+    entity_id: str,
+    context: Any = None,
 ) -> dict[str, Any]:
     """What the sync of a record would do: ``{"result", "changes", "held", "tasks"}``, see `preview_of`.
 
@@ -213,7 +215,9 @@ async def _enqueue(admitted: _Admitted, enqueue: Enqueue) -> None:
 
 
 async def enqueue_sync_now(
-    resources: Resources, enqueue: Enqueue, ids: list[str]
+    resources: Resources,
+    enqueue: Enqueue,
+    ids: list[str],
 ) -> list[str]:
     """Enqueue the sync of each record that does not wait for one of this kind already; returns the ids of these.
 
@@ -249,7 +253,9 @@ class _Recreation:
         self._advoware = AdvowareService(admitted.context, resources=admitted.resources)
         self._sync = BeteiligteSync(admitted.context, resources=admitted.resources)
         self._notifications = NotificationManager(
-            self._espocrm, admitted.context, resources=admitted.resources
+            self._espocrm,
+            admitted.context,
+            resources=admitted.resources,
         )
         self._gone = GoneBeteiligte(self._espocrm, self._advoware, self._notifications)
 
@@ -272,7 +278,7 @@ class _Recreation:
                 raise ActionRefused("not_gone")
             state = await store.load(ENTITY_TYPE, entity_id)
             betnr = str(
-                espo.get("betnr") or (state.advoware_id if state else None) or ""
+                espo.get("betnr") or (state.advoware_id if state else None) or "",
             )
             if betnr:
                 await self._require_gone(betnr, store)
@@ -301,7 +307,9 @@ class _Recreation:
     async def _unlink_parts(self, entity_id: str) -> None:
         for entity_type, (link, attributes) in UNLINKED_PARTS.items():
             rows = self._espocrm.search_entities(
-                entity_type, [equals("beteiligteId", entity_id)], [link]
+                entity_type,
+                [equals("beteiligteId", entity_id)],
+                [link],
             )
             linked = [row["id"] async for row in rows if row.get(link) is not None]
             for row_id in linked:
@@ -311,5 +319,12 @@ class _Recreation:
 def _audit_entry(entity_id: str, betnr: str) -> AuditEntry:
     line = {"field": "betnr", "side": "espocrm", "old": betnr, "new": None}
     return AuditEntry(
-        ENTITY_TYPE, entity_id, TOPIC, "hand", "create_again", 0.0, betnr, [line]
+        ENTITY_TYPE,
+        entity_id,
+        TOPIC,
+        "hand",
+        "create_again",
+        0.0,
+        betnr,
+        [line],
     )

@@ -55,5 +55,7 @@ def _mac(resources: Resources, body: Any) -> str:
     """A name for the body. With a key, because a body holds values of a person, which a plain hash would let guess."""
     secrets = sorted(resources.settings.espocrm.webhook_keys.values())
     return hmac.new(
-        "".join(secrets).encode(), php_json(body), hashlib.sha256
+        "".join(secrets).encode(),
+        php_json(body),
+        hashlib.sha256,
     ).hexdigest()

@@ -41,7 +41,7 @@ class Caller:
         path = endpoint.partition("?")[0]
         if not any(_permits(right, method, path) for right in self.rights):
             raise NotPermitted(
-                f"the key {self.name} has no right to {method} this path"
+                f"the key {self.name} has no right to {method} this path",
             )
 
 

@@ -29,7 +29,12 @@ ENQUEUE_SECONDS = 7.0
 
 
 async def receive_batch(
-    request: Any, enqueue: Enqueue, *, topic: str, action: Action, context: Any
+    request: Any,
+    enqueue: Enqueue,
+    *,
+    topic: str,
+    action: Action,
+    context: Any,
 ) -> Answer:
     """Take one delivery: enqueue ``{"entity_id", "action", "source", "timestamp"}`` for each id not yet waiting.
 
@@ -94,7 +99,7 @@ def entity_ids(body: Any) -> list[str]:
     """
     if body is None:
         raise InvalidInput(
-            "the body must be a JSON array of records (Content-Type: application/json)"
+            "the body must be a JSON array of records (Content-Type: application/json)",
         )
     records = [body] if isinstance(body, Mapping) else body
     if not isinstance(records, list):

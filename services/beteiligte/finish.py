@@ -139,7 +139,7 @@ class Ending:
             or self.plan.to_advoware
             or parts.wrote
             or parts.errors
-            or parts.not_before
+            or parts.not_before,
         )
 
 
@@ -227,7 +227,10 @@ class BeteiligteFinisher:
 
     def _needs_write(self, ending: Ending) -> bool:
         is_settled = beteiligte_status.is_settled(
-            ending.observed.espo, ending.status, ending.message, self._resources.now()
+            ending.observed.espo,
+            ending.status,
+            ending.message,
+            self._resources.now(),
         )
         return ending.wants_write or not is_settled
 
@@ -238,11 +241,14 @@ class BeteiligteFinisher:
         await self._notify_found_late(ending, notified)
 
     async def _notify_found_late(
-        self, ending: Ending, notified: Collection[str]
+        self,
+        ending: Ending,
+        notified: Collection[str],
     ) -> None:
         """Notify of what was found out while writing."""
         ending.parts = replace(
-            ending.parts.latest(), kommunikation=ending.parts.kommunikation
+            ending.parts.latest(),
+            kommunikation=ending.parts.kommunikation,
         )
         for problem in ending.parts.problems:
             if problem.key not in notified:
@@ -252,7 +258,9 @@ class BeteiligteFinisher:
         """What Advoware has no place for in the record as we write it."""
         espo = {**ending.observed.espo, **ending.attributes}
         return kind_problems(
-            replace(ending.observed, espo=espo), ending.advo, self._mapper
+            replace(ending.observed, espo=espo),
+            ending.advo,
+            self._mapper,
         )
 
     async def _end_problems(self, ending: Ending) -> None:
@@ -307,14 +315,14 @@ class BeteiligteFinisher:
             rejected={name: item.as_json() for name, item in standing.items()},
             advoware_row_id=row_id,
             espocrm_modified_at=espocrm_query.parse_date_time(
-                observed.espo.get("modifiedAt")
+                observed.espo.get("modifiedAt"),
             ),
             synced_at=self._resources.now(),
             advoware_created_at=advoware_protocol.parse_change_time(
-                observed.advo.get("angelegtAm")
+                observed.advo.get("angelegtAm"),
             ),
             advoware_changed_at=advoware_protocol.parse_change_time(
-                observed.advo.get("geaendertAm")
+                observed.advo.get("geaendertAm"),
             ),
         )
         await store.save(state)
@@ -339,7 +347,7 @@ class BeteiligteFinisher:
                 espo["id"],
                 key,
                 details,
-            )
+            ),
         )
 
     async def was_edited(self, before: Record, sent: Record, written: Record) -> bool:
@@ -357,7 +365,7 @@ class BeteiligteFinisher:
     def _attributes(self, observed: Observation, plan: Merge) -> Record:
         """What the plan changes in EspoCRM."""
         kind = kind_of_espocrm(
-            espocrm_after(observed.espo, plan.to_espocrm, self._mapper)
+            espocrm_after(observed.espo, plan.to_espocrm, self._mapper),
         )
         shown_now = observed.espo if kind == kind_of_espocrm(observed.espo) else None
         attributes = self._mapper.to_espocrm(plan.to_espocrm, kind=kind, espo=shown_now)
@@ -429,11 +437,15 @@ class BeteiligteFinisher:
         ending.parts = replace(ending.parts, kommunikation=kommunikation)
 
     async def _put(
-        self, ending: Ending, values: Record, version_number: int | None = None
+        self,
+        ending: Ending,
+        values: Record,
+        version_number: int | None = None,
     ) -> Mapping[str, Any]:
         async def update() -> RecordWrite:
             ending.parts = replace(
-                ending.parts.latest(), kommunikation=ending.parts.kommunikation
+                ending.parts.latest(),
+                kommunikation=ending.parts.kommunikation,
             )
             attributes = {
                 **values,
@@ -443,7 +455,10 @@ class BeteiligteFinisher:
             known = ending.version or ending.observed.espo.get("versionNumber") or 0
             version = max(version_number or 0, known) or None
             return RecordWrite(
-                ENTITY_TYPE, ending.observed.espo["id"], attributes, version
+                ENTITY_TYPE,
+                ending.observed.espo["id"],
+                attributes,
+                version,
             )
 
         ending.written = await self._writes.write(update)
@@ -480,14 +495,19 @@ class BeteiligteFinisher:
             name = self._mapper.field_of(attribute)
             pair = {name: shown_pair(name, espocrm, advoware)}
             item = standing_of_pairs(
-                pair, "advoware", "invalid", self._resources.now()
+                pair,
+                "advoware",
+                "invalid",
+                self._resources.now(),
             )[name]
             found[name] = replace(item, words=words_of(refusal))
         pairs = {name: item.pair for name, item in found.items()}
         await self._note_found(ending, found, pairs)
 
     async def _refused(
-        self, ending: Ending, error: ValidationFailed
+        self,
+        ending: Ending,
+        error: ValidationFailed,
     ) -> dict[str, ValidationFailed]:
         """The attributes that EspoCRM refuses: the one that it names, else those that it refuses by themselves."""
         candidates = dict(ending.attributes)
@@ -500,7 +520,10 @@ class BeteiligteFinisher:
         return await self._refused_alone(ending, candidates)
 
     async def _note_found(
-        self, ending: Ending, found: dict[str, Standing], pairs: Mapping[str, Pair]
+        self,
+        ending: Ending,
+        found: dict[str, Standing],
+        pairs: Mapping[str, Pair],
     ) -> None:
         """Take what did not arrive out of the plan, and notify of it."""
         ending.plan = without_fields(ending.plan, found, pairs)
@@ -509,7 +532,9 @@ class BeteiligteFinisher:
         await self._notify(ending, found)
 
     async def _refused_alone(
-        self, ending: Ending, candidates: Record
+        self,
+        ending: Ending,
+        candidates: Record,
     ) -> dict[str, ValidationFailed]:
         """Write the attributes one by one; returns those that EspoCRM refuses."""
         refused = {}
@@ -539,7 +564,8 @@ class BeteiligteFinisher:
         now = written
         if not await self._espocrm.shows_what_is_stored(ENTITY_TYPE):
             now = await self._espocrm.get_entity(
-                ENTITY_TYPE, ending.observed.espo["id"]
+                ENTITY_TYPE,
+                ending.observed.espo["id"],
             )
         pairs = self._not_as_sent(ending, now)
         if not pairs:
@@ -574,7 +600,8 @@ class BeteiligteFinisher:
 
 
 def _over(
-    observed: Observation, standing: Mapping[str, Standing]
+    observed: Observation,
+    standing: Mapping[str, Standing],
 ) -> dict[str, Standing]:
     """What stood after the last sync, and does not any more."""
     if observed.state is None:
@@ -584,7 +611,10 @@ def _over(
 
 
 def was_edited_since(
-    mapper: BeteiligteMapper, before: Record, sent: Record, written: Record
+    mapper: BeteiligteMapper,
+    before: Record,
+    sent: Record,
+    written: Record,
 ) -> bool:
     """Whether a record that EspoCRM returned holds values that we neither read nor wrote. Pure."""
     expected = {**before, **sent}

@@ -92,7 +92,7 @@ class GoneBeteiligte:
         elif fate.word == "merged" and fate.successor is not None:
             name = await self._notifications.remembered_name(ENTITY_TYPE, entity_id)
             await self._notifications.notify(
-                _merged_problem(entity_id, betnr, name, fate.successor)
+                _merged_problem(entity_id, betnr, name, fate.successor),
             )
 
     async def end_tasks(self, entity_id: str, betnr: str, store: SyncStore) -> None:
@@ -125,7 +125,9 @@ class GoneBeteiligte:
             )
 
     async def spare_number(
-        self, espo: Mapping[str, Any], store: SyncStore
+        self,
+        espo: Mapping[str, Any],
+        store: SyncStore,
     ) -> str | None:
         """The number of a record that was merged into this one, if Advoware knows it and no record has it now.
 
@@ -149,7 +151,10 @@ class GoneBeteiligte:
 
     async def _first(self, where: list[Where]) -> Record | None:
         rows, _ = await self._espocrm.list_entities(
-            ENTITY_TYPE, where, ["id"], max_size=1
+            ENTITY_TYPE,
+            where,
+            ["id"],
+            max_size=1,
         )
         if not rows:
             return None
@@ -167,7 +172,9 @@ class GoneBeteiligte:
 
 
 async def inherit_state(
-    espo: Mapping[str, Any], betnr: str, store: SyncStore
+    espo: Mapping[str, Any],
+    betnr: str,
+    store: SyncStore,
 ) -> SyncState | None:
     """Take over what was known of a number while it belonged to a record that was merged into this one, else None.
 
@@ -221,7 +228,10 @@ def deleted_problem(entity_id: str, betnr: str, name: str = "") -> Problem:
 
 
 def _merged_problem(
-    entity_id: str, betnr: str, name: str | None, survivor: Record
+    entity_id: str,
+    betnr: str,
+    name: str | None,
+    survivor: Record,
 ) -> Problem:
     """Reported at the survivor, to whoever looks after that."""
     parts = [str(survivor.get("name") or "")]

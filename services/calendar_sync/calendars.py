@@ -135,7 +135,9 @@ def _is_name(value: object) -> bool:
 
 
 async def ensure_calendar(
-    google: CalendarProvider, kuerzel: str, settings: Settings
+    google: CalendarProvider,
+    kuerzel: str,
+    settings: Settings,
 ) -> str:
     """The id of the employee's calendar, made if there is none. The caller holds the employee's lock.
 
@@ -148,7 +150,8 @@ async def ensure_calendar(
     if found is not None:
         return found
     created = await google.insert_calendar(
-        calendar_name(kuerzel), calendar_description(settings)
+        calendar_name(kuerzel),
+        calendar_description(settings),
     )
     return str(created["id"])
 
@@ -192,19 +195,25 @@ class CalendarKeeper:
             self._report("calendar.not_kept", kuerzel, error)
         else:
             await self._note(
-                calendar_id, calendar_name(kuerzel), wanted if is_done else None
+                calendar_id,
+                calendar_name(kuerzel),
+                wanted if is_done else None,
             )
 
     def _wanted(self, kuerzel: str) -> str:
         """What must not wait for the next full run, as a hash: an access that ends, and whose calendar it is."""
         rules = sorted(
-            self._resources.settings.google_calendar.sharing_of(kuerzel).items()
+            self._resources.settings.google_calendar.sharing_of(kuerzel).items(),
         )
         state = json.dumps([calendar_name(kuerzel), rules])
         return hashlib.sha256(state.encode()).hexdigest()
 
     async def _keep_itself(
-        self, calendar_id: str, kuerzel: str, *, describe: bool
+        self,
+        calendar_id: str,
+        kuerzel: str,
+        *,
+        describe: bool,
     ) -> bool:
         """Name and description, in one patch. Returns whether nothing is left to be tried again soon."""
         calendar = await self._google.get_calendar(calendar_id)
@@ -233,7 +242,10 @@ class CalendarKeeper:
             return True
         present = read_rules(await self._google.list_acl(calendar_id))
         sharing = Sharing(
-            self._google, self._store, calendar_id, self._resources.clock()
+            self._google,
+            self._store,
+            calendar_id,
+            self._resources.clock(),
         )
         is_done = True
         for step in sharing_steps(wanted, present, list(own.values())):
@@ -245,7 +257,11 @@ class CalendarKeeper:
         return is_done
 
     def _report(
-        self, event: str, kuerzel: str, error: ForeignSystemError, **fields: str
+        self,
+        event: str,
+        kuerzel: str,
+        error: ForeignSystemError,
+        **fields: str,
     ) -> None:
         """Log what Google would not do; PostgreSQL's silence ends the run."""
         if error.system != SYSTEM:

@@ -42,13 +42,14 @@ _INLINE = frozenset(
         "strike",
         "strong",
     }
-    | {"sub", "sup", "tbody", "td", "tfoot", "th", "thead", "tt", "u", "wbr"}
+    | {"sub", "sup", "tbody", "td", "tfoot", "th", "thead", "tt", "u", "wbr"},
 )
 _MAX_DEPTH = 8
 
 #: A ``<`` that begins no element of these. It is text: "Max <max@example.org>", "a < b".
 _LITERAL_BRACKET = re.compile(
-    rf"<(?!/?(?:{'|'.join(sorted(_BLOCKS | _INLINE))})(?:\s[^<>]*)?/?>)", re.IGNORECASE
+    rf"<(?!/?(?:{'|'.join(sorted(_BLOCKS | _INLINE))})(?:\s[^<>]*)?/?>)",
+    re.IGNORECASE,
 )
 #: How editors write two spaces in a row. The character itself stays what it is.
 _SPACE = re.compile(r"&nbsp;|&#160;|&#xa0;", re.IGNORECASE)

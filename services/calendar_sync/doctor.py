@@ -52,7 +52,7 @@ _CALENDARS: frozenset[Kind] = frozenset(
         "calendar_not_owned",
         "calendar_without_employee",
         "kuerzel_unclear",
-    }
+    },
 )
 _SHARING: frozenset[Kind] = frozenset(
     {
@@ -61,13 +61,15 @@ _SHARING: frozenset[Kind] = frozenset(
         "surplus_acl",
         "acl_without_employee",
         "shared_without_employee",
-    }
+    },
 )
 _DESCRIPTIONS: frozenset[Kind] = frozenset({"description_not_true"})
 
 
 async def diagnose_google(
-    settings: Settings, *, clock: Clock = system_clock
+    settings: Settings,
+    *,
+    clock: Clock = system_clock,
 ) -> list[Check]:
     """Check account, clock, calendars, sharing, descriptions, writers and quota, in this order.
 
@@ -81,7 +83,7 @@ async def diagnose_google(
                 "warning",
                 "Google Calendar is not configured: no calendar is synced.",
                 fix,
-            )
+            ),
         ]
     async with Resources(settings, clock=clock) as resources:
         reader = AuditReader(resources)
@@ -110,13 +112,18 @@ async def _check_clock(resources: Resources) -> Check:
     try:
         timeout = aiohttp.ClientTimeout(total=CLOCK_SECONDS)
         async with resources.http.head(
-            url, timeout=timeout, allow_redirects=False
+            url,
+            timeout=timeout,
+            allow_redirects=False,
         ) as answer:
             now = resources.clock()
             date = answer.headers.get("Date", "")
     except (aiohttp.ClientError, TimeoutError):
         return Check(
-            "google clock", "unchecked", f"{SYSTEM} cannot be reached.", REACH_GOOGLE
+            "google clock",
+            "unchecked",
+            f"{SYSTEM} cannot be reached.",
+            REACH_GOOGLE,
         )
     try:
         skew = now - _aware(parsedate_to_datetime(date))
@@ -171,7 +178,10 @@ async def _check_calendars(resources: Resources, reader: AuditReader) -> list[Ch
             f"{number} calendars, one for each employee, all our own.",
         ),
         *_of_kinds(
-            "google sharing", findings, _SHARING, "Shared as GOOGLE_CALENDAR_ACL says."
+            "google sharing",
+            findings,
+            _SHARING,
+            "Shared as GOOGLE_CALENDAR_ACL says.",
         ),
         *_of_kinds(
             "google descriptions",
@@ -184,7 +194,10 @@ async def _check_calendars(resources: Resources, reader: AuditReader) -> list[Ch
 
 
 def _of_kinds(
-    name: str, findings: Iterable[Finding], kinds: frozenset[Kind], well: str
+    name: str,
+    findings: Iterable[Finding],
+    kinds: frozenset[Kind],
+    well: str,
 ) -> Sequence[Check]:
     """One line for each finding of these kinds, or that all is well."""
     checks = [

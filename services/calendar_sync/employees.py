@@ -104,7 +104,9 @@ class Renames:
 
 
 def find_renames(
-    known: Sequence[Known], active: Mapping[str, str], occupied: frozenset[str]
+    known: Sequence[Known],
+    active: Mapping[str, str],
+    occupied: frozenset[str],
 ) -> Renames:
     """Who of ``known`` has another Kürzel in ``active``; ``occupied`` are the Kürzel that have pairs or a calendar."""
     renames = Renames()
@@ -199,7 +201,7 @@ class EmployeeStore:
     async def known(self) -> list[Known]:
         """All employees that were ever listed, by Kürzel."""
         rows = await self._fetch(
-            "SELECT kuerzel, name, seen_at AS listed_at FROM calendar_sync_employee ORDER BY kuerzel"
+            "SELECT kuerzel, name, seen_at AS listed_at FROM calendar_sync_employee ORDER BY kuerzel",
         )
         return [Known(**row) for row in rows]
 
@@ -217,7 +219,7 @@ class EmployeeStore:
             SELECT employee_kuerzel FROM calendar_sync_cursor
             UNION SELECT kuerzel FROM employee WHERE kuerzel IS NOT NULL
             UNION SELECT employee_kuerzel FROM calendar_sync_intent
-            """
+            """,
         )
         return frozenset(str(row["employee_kuerzel"]) for row in rows)
 
@@ -236,7 +238,7 @@ class EmployeeStore:
     async def renamed(self) -> dict[str, str]:
         """``{former Kürzel: the present one}``."""
         rows = await self._fetch(
-            "SELECT former, kuerzel FROM calendar_sync_renamed ORDER BY former"
+            "SELECT former, kuerzel FROM calendar_sync_renamed ORDER BY former",
         )
         return {str(row["former"]): str(row["kuerzel"]) for row in rows}
 
@@ -255,11 +257,15 @@ class EmployeeStore:
                 [(kuerzel, name, now) for kuerzel, name in sorted(active.items())],
             )
             await connection.execute(
-                "DELETE FROM calendar_sync_renamed WHERE former = ANY($1)", list(active)
+                "DELETE FROM calendar_sync_renamed WHERE former = ANY($1)",
+                list(active),
             )
 
     async def move(
-        self, chain: Sequence[Move], active: Mapping[str, str], now: datetime
+        self,
+        chain: Sequence[Move],
+        active: Mapping[str, str],
+        now: datetime,
     ) -> None:
         """Give all that belongs to an employee to his new Kürzel: for all moves of the chain, or for none.
 
@@ -283,7 +289,8 @@ class EmployeeStore:
                 )
             head, successor = chain[0]
             await connection.execute(
-                "DELETE FROM calendar_sync_employee WHERE kuerzel = $1", head
+                "DELETE FROM calendar_sync_employee WHERE kuerzel = $1",
+                head,
             )
             await connection.execute(
                 """
@@ -314,7 +321,10 @@ _TABLES_OF_EMPLOYEES = (
 
 
 async def _move(
-    connection: asyncpg.Connection, former: str, kuerzel: str, now: datetime
+    connection: asyncpg.Connection,
+    former: str,
+    kuerzel: str,
+    now: datetime,
 ) -> None:
     # Without a calendar nothing that a run under the new Kürzel has left is worth keeping.
     for table in ("calendar_sync_refused", "calendar_sync_run", "calendar_sync_hold"):
@@ -373,7 +383,10 @@ class EmployeeRegister:
     """Follows Advoware's list of active employees. ``context`` is the step's, for its log."""
 
     def __init__(
-        self, resources: Resources, advoware: AdvowareService, context: Any = None
+        self,
+        resources: Resources,
+        advoware: AdvowareService,
+        context: Any = None,
     ) -> None:
         self._resources = resources
         self._advoware = advoware
@@ -454,7 +467,10 @@ class EmployeeRegister:
         )
 
     async def _move(
-        self, store: EmployeeStore, chain: Sequence[Move], active: Mapping[str, str]
+        self,
+        store: EmployeeStore,
+        chain: Sequence[Move],
+        active: Mapping[str, str],
     ) -> bool:
         """Move what belongs to them; False: one of them is being synced."""
         concerned = sorted(_kuerzel_of(chain))
@@ -463,7 +479,10 @@ class EmployeeRegister:
             async with AsyncExitStack() as locks:
                 for kuerzel in concerned:
                     lock = record_lock(
-                        self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
+                        self._resources,
+                        lock_key(kuerzel),
+                        LOCK_SECONDS,
+                        redis=redis,
                     )
                     await locks.enter_async_context(lock)
                 await store.move(chain, active, self._resources.clock())
@@ -497,7 +516,10 @@ class EmployeesAdvoware(AdvowareService):
     """
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         super().__init__(context, resources=resources)
         self._resources = resources or current_resources()
@@ -515,7 +537,8 @@ class EmployeesAdvoware(AdvowareService):
     async def get_termin(self, frnr: int) -> Json:
         """See `AdvowareService.get_termin`."""
         return _with_present_kuerzel(
-            await super().get_termin(frnr), await self._names()
+            await super().get_termin(frnr),
+            await self._names(),
         )
 
     async def is_former(self, kuerzel: str) -> bool:
@@ -526,7 +549,7 @@ class EmployeesAdvoware(AdvowareService):
     async def _names(self) -> dict[str, str]:
         if self._renamed is None:
             self._renamed = await EmployeeStore(
-                await self._resources.database()
+                await self._resources.database(),
             ).renamed()
         return self._renamed
 
@@ -535,7 +558,9 @@ class _TermineOfEmployees(TermineAnswer):
     """The lists of all Kürzel that an employee has had, as one."""
 
     def __init__(
-        self, answers: Sequence[TermineAnswer], renamed: Mapping[str, str]
+        self,
+        answers: Sequence[TermineAnswer],
+        renamed: Mapping[str, str],
     ) -> None:
         self._answers = answers
         self._renamed = renamed

@@ -119,7 +119,9 @@ def _moment(value: str) -> Moment | None:
     if parsed.tzinfo is not BERLIN and is_year_usable(parsed):
         parsed = parsed.astimezone(BERLIN)
     since_midnight = timedelta(
-        hours=parsed.hour, minutes=parsed.minute, seconds=parsed.second
+        hours=parsed.hour,
+        minutes=parsed.minute,
+        seconds=parsed.second,
     )
     return Moment(parsed.date(), since_midnight or None)
 

@@ -242,7 +242,8 @@ def is_same_content(current: str | None, remembered: str | None) -> bool:
 
 
 def overlay(
-    base: NormalisedEvent, other: NormalisedEvent | Untranslatable
+    base: NormalisedEvent,
+    other: NormalisedEvent | Untranslatable,
 ) -> NormalisedEvent:
     """The appointment with everything of the other that both sides can hold; the rest, and ``privat``, stay."""
     part: NormalisedEvent | None
@@ -263,7 +264,8 @@ def overlay(
 
 
 def without_times(
-    event: NormalisedEvent | Untranslatable, reason: str
+    event: NormalisedEvent | Untranslatable,
+    reason: str,
 ) -> Untranslatable:
     """The appointment of which the times cannot be held, such as a series with exceptions.
 
@@ -279,7 +281,10 @@ def without_times(
     if part is not None:
         part = replace(part, dauertermin=0, turnus=0, turnusArt=0, recurrence=None)
     return replace(
-        event, reason="; ".join(reasons), part=part, unknown=event.unknown | {TIMES}
+        event,
+        reason="; ".join(reasons),
+        part=part,
+        unknown=event.unknown | {TIMES},
     )
 
 
@@ -302,7 +307,7 @@ def has_exceptions(reason: str | None) -> bool:
 def is_anonymised_hash(value: str | None) -> bool:
     """Whether a content hash is that of an anonymised event."""
     return value is not None and value.removeprefix(_PARTIAL_HASH).startswith(
-        _ANONYMISED_HASH
+        _ANONYMISED_HASH,
     )
 
 

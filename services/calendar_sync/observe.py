@@ -136,7 +136,9 @@ class SideReader:
     async def _list_other_calendar(self, cursor: Cursor) -> GoogleSide:
         """Find or make a calendar. It becomes the employee's once its pairs say what it lacks."""
         calendar_id = await ensure_calendar(
-            self._google, self._kuerzel, self._resources.settings
+            self._google,
+            self._kuerzel,
+            self._resources.settings,
         )
         cursor = replace(cursor, calendar_id=calendar_id, sync_token=None)
         google = await self._list_google(cursor)
@@ -162,7 +164,9 @@ class SideReader:
         pool = await self._resources.database()
         keeper = CalendarKeeper(self._google, pool, self._resources, self._context)
         await keeper.keep(
-            str(google.cursor.calendar_id), self._kuerzel, is_full=google.listing.full
+            str(google.cursor.calendar_id),
+            self._kuerzel,
+            is_full=google.listing.full,
         )
 
     async def _resume_creates(self, cursor: Cursor) -> list[Intent]:
@@ -174,7 +178,9 @@ class SideReader:
     # -- list and read --------------------------------------------------------------------------------------------
 
     async def list_both(
-        self, google: GoogleSide, interrupted: Sequence[Intent]
+        self,
+        google: GoogleSide,
+        interrupted: Sequence[Intent],
     ) -> Listed:
         """What Advoware lists as well, unread: one call, however many Termine there are."""
         settings = self._settings(google.cursor)
@@ -226,7 +232,7 @@ class SideReader:
         calendar_id = str(cursor.calendar_id)
         last = cursor.last_full_run
         is_due = last is None or last <= self._resources.now() - timedelta(
-            hours=FULL_RUN_HOURS
+            hours=FULL_RUN_HOURS,
         )
         token = None if is_due else cursor.sync_token
         try:
@@ -326,7 +332,8 @@ def _looking_at_all(settings: PlanSettings, pairs: Sequence[Pair]) -> PlanSettin
 
 
 def _undecided(
-    termine: Sequence[Termin], interrupted: Sequence[Intent]
+    termine: Sequence[Termin],
+    interrupted: Sequence[Intent],
 ) -> frozenset[int]:
     """The Termine that interrupted creates may have left."""
     undecided: set[int] = set()
@@ -338,7 +345,8 @@ def _undecided(
 
 
 def _unpaired(
-    listing: GoogleListing, pairs: Sequence[Pair]
+    listing: GoogleListing,
+    pairs: Sequence[Pair],
 ) -> tuple[list[GoogleEvent], list[GoogleEvent]]:
     """Listed events: those with our marks and no pair, and those without a Termin that may be a colleague's hidden."""
     paired = {pair.google_event_id for pair in pairs}

@@ -61,7 +61,12 @@ class CalendarProvider(Protocol):
         """The sharing rules: ``id``, ``role`` and ``scope`` (``type`` and ``value``)."""
 
     async def insert_acl(
-        self, calendar_id: str, role: str, email: str, *, notify: bool = False
+        self,
+        calendar_id: str,
+        role: str,
+        email: str,
+        *,
+        notify: bool = False,
     ) -> Json:
         """Give an account a role instead of the one that it has; returns the rule."""
 
@@ -74,7 +79,9 @@ class CalendarProvider(Protocol):
     # -- events ---------------------------------------------------------------------------------------------------
 
     async def list_events(
-        self, calendar_id: str, sync_token: str | None = None
+        self,
+        calendar_id: str,
+        sync_token: str | None = None,
     ) -> ListedEvents:
         """All events, or with a token those that changed since; series as their masters, and changed occurrences.
 
@@ -99,7 +106,11 @@ class CalendarProvider(Protocol):
         """Change the given fields; null removes one. Returns the event. Raises Conflict if its etag is another one."""
 
     async def delete_event(
-        self, calendar_id: str, event_id: str, *, if_match: str | None = None
+        self,
+        calendar_id: str,
+        event_id: str,
+        *,
+        if_match: str | None = None,
     ) -> None:
         """Delete the event. Raises Conflict if its etag is another one, NotFound if there is none (any more)."""
 

@@ -73,7 +73,10 @@ class Series:
 
 
 def series_of_termin(
-    turnus_art: int | None, turnus: int | None, last_day: date | None, start: date
+    turnus_art: int | None,
+    turnus: int | None,
+    last_day: date | None,
+    start: date,
 ) -> Series | Untranslatable:
     """Advoware's series; a last day in 2037 or later means for ever. None is what cannot be read."""
     if turnus_art not in _FREQUENCIES:
@@ -89,7 +92,8 @@ def series_of_termin(
 
 
 def series_of_google(
-    lines: Sequence[str], start: datetime | date
+    lines: Sequence[str],
+    start: datetime | date,
 ) -> Series | Untranslatable:
     """Google's series, if Advoware can hold it; ``start`` is that of its first occurrence, in Berlin."""
     if len(lines) != 1 or not lines[0].upper().startswith(_RULE_PREFIX):
@@ -135,7 +139,9 @@ def _parts_of(rule: str) -> dict[str, str]:
 
 
 def _position_problem(
-    parts: dict[str, str], turnus_art: int, start: datetime | date
+    parts: dict[str, str],
+    turnus_art: int,
+    start: datetime | date,
 ) -> str | None:
     """Why the occurrences do not lie where Advoware's would."""
     expected = _position(turnus_art, start)
@@ -167,7 +173,9 @@ def _until(last_day: date, *, timed: bool) -> str:
 
 
 def _last_day(
-    parts: dict[str, str], endless: Series, start: datetime | date
+    parts: dict[str, str],
+    endless: Series,
+    start: datetime | date,
 ) -> date | Untranslatable | None:
     if "COUNT" in parts:
         return _last_of(parts["COUNT"], endless, start)
@@ -196,7 +204,10 @@ def _parsed_until(match: re.Match[str]) -> datetime | None:
 
 
 def _last_day_before(
-    until: datetime, start: datetime | date, *, has_clock: bool
+    until: datetime,
+    start: datetime | date,
+    *,
+    has_clock: bool,
 ) -> date:
     """The day of the last occurrence that is not over by then; one that starts later on its day is not one of them."""
     if not has_clock or not isinstance(start, datetime):
@@ -207,7 +218,9 @@ def _last_day_before(
 
 
 def _last_of(
-    count: str, endless: Series, start: datetime | date
+    count: str,
+    endless: Series,
+    start: datetime | date,
 ) -> date | Untranslatable:
     """The day of the occurrence with that number."""
     if not _COUNT.fullmatch(count) or int(count) < 1:
@@ -231,7 +244,9 @@ def _day(moment: datetime | date) -> date:
 
 
 def has_occurrence_at(
-    rule: str, start: datetime | date, moment: datetime | date
+    rule: str,
+    start: datetime | date,
+    moment: datetime | date,
 ) -> bool:
     """Whether a series (a RRULE line in our spelling, aware start or date) has an occurrence at that time."""
     wanted = _aware(moment)

@@ -126,7 +126,10 @@ class CalendarSync:
             raise Unavailable("Redis", "cannot be reached") from error
 
     async def sync_employee(
-        self, kuerzel: str, *, full_content: bool = True
+        self,
+        kuerzel: str,
+        *,
+        full_content: bool = True,
     ) -> RunSummary:
         """Sync one employee's calendar; ``full_content`` False shows blocked time only.
 
@@ -138,7 +141,10 @@ class CalendarSync:
         """
         redis = self._resources.calendar_redis
         async with record_lock(
-            self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
+            self._resources,
+            lock_key(kuerzel),
+            LOCK_SECONDS,
+            redis=redis,
         ):
             summary = await self._sync(kuerzel, full_content=full_content)
             if summary.result != "failed":
@@ -169,7 +175,9 @@ class CalendarSync:
     async def _note_success(self, kuerzel: str) -> None:
         try:
             await self._resources.calendar_redis.hset(
-                LAST_SUCCESS, kuerzel, self._resources.now().isoformat()
+                LAST_SUCCESS,
+                kuerzel,
+                self._resources.now().isoformat(),
             )
         except RedisError:
             log(self._context, "warning", "calendar.success_not_noted", kuerzel=kuerzel)
@@ -191,7 +199,11 @@ class CalendarSync:
         observed = await reader.read(listed)
         observed, actions = await self._plan(observed, reader, summary)
         work = Work(
-            self._context, observed.settings, clients, summary, observed.google.listing
+            self._context,
+            observed.settings,
+            clients,
+            summary,
+            observed.google.listing,
         )
         is_complete = await work.apply_all(actions)
         await self._record(observed, clients, summary, is_complete=is_complete)
@@ -205,7 +217,10 @@ class CalendarSync:
     # -- plan -----------------------------------------------------------------------------------------------------
 
     async def _plan(
-        self, observed: Observed, reader: SideReader, summary: RunSummary
+        self,
+        observed: Observed,
+        reader: SideReader,
+        summary: RunSummary,
     ) -> tuple[Observed, list[Action]]:
         """What was observed and the actions, after everything that seems to be gone was read directly.
 
@@ -249,7 +264,10 @@ class CalendarSync:
         return known
 
     async def _confirm(
-        self, question: Action, known: Confirmations, calendar_id: str
+        self,
+        question: Action,
+        known: Confirmations,
+        calendar_id: str,
     ) -> Confirmations:
         if isinstance(question, ConfirmAdvoware):
             fr_nr = int(question.pair.advoware_frnr or 0)
@@ -280,7 +298,11 @@ class CalendarSync:
             await clients.store.save_cursor(cursor, self._resources.now())
 
     def _next_cursor(
-        self, observed: Observed, summary: RunSummary, *, is_complete: bool
+        self,
+        observed: Observed,
+        summary: RunSummary,
+        *,
+        is_complete: bool,
     ) -> Cursor:
         google = observed.google
         digest = None
@@ -302,7 +324,10 @@ class CalendarSync:
             await clients.store.save_cursor(moved, self._resources.now())
 
     async def _record_hold(
-        self, before: Hold | None, clients: Clients, summary: RunSummary
+        self,
+        before: Hold | None,
+        clients: Clients,
+        summary: RunSummary,
     ) -> None:
         """Remember what is held back, for an operator to release; the audit gets a line when it is news."""
         held = summary.held

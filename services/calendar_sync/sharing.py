@@ -99,7 +99,9 @@ def _read_rule(resource: Json) -> Rule:
 
 
 def sharing_steps(
-    wanted: Mapping[str, str], present: Sequence[Rule], own: Sequence[OwnRule]
+    wanted: Mapping[str, str],
+    present: Sequence[Rule],
+    own: Sequence[OwnRule],
 ) -> list[Step]:
     """What makes the sharing agree with the configuration, access that ends first.
 
@@ -238,16 +240,22 @@ class Sharing:
             before.set_at if before is not None and step.action == "grant" else None
         )
         await self._store.save(
-            self._calendar_id, OwnRule(step.email, step.rule_id, step.role, set_at)
+            self._calendar_id,
+            OwnRule(step.email, step.rule_id, step.role, set_at),
         )
         try:
             if step.action == "grant":
                 answer = await self._google.insert_acl(
-                    self._calendar_id, step.role, step.email, notify=step.notify
+                    self._calendar_id,
+                    step.role,
+                    step.email,
+                    notify=step.notify,
                 )
             else:
                 answer = await self._google.patch_acl(
-                    self._calendar_id, step.rule_id, step.role
+                    self._calendar_id,
+                    step.rule_id,
+                    step.role,
                 )
         except REFUSALS:
             await self._take_back(step, before)
@@ -263,7 +271,8 @@ class Sharing:
 
     async def _remember(self, step: Step, rule_id: str) -> None:
         await self._store.save(
-            self._calendar_id, OwnRule(step.email, rule_id, step.role, self._now)
+            self._calendar_id,
+            OwnRule(step.email, rule_id, step.role, self._now),
         )
 
 

@@ -217,7 +217,8 @@ class CalendarStore:
     async def find_pair(self, sync_id: UUID) -> StoredPair | None:
         """A pair, live or deleted."""
         found = await self._pairs(
-            "SELECT * FROM calendar_sync WHERE sync_id = $1", sync_id
+            "SELECT * FROM calendar_sync WHERE sync_id = $1",
+            sync_id,
         )
         if found:
             return found[0]
@@ -238,7 +239,9 @@ class CalendarStore:
         )
 
     async def events_once_paired(
-        self, kuerzel: str, event_ids: Collection[str]
+        self,
+        kuerzel: str,
+        event_ids: Collection[str],
     ) -> set[tuple[str, UUID]]:
         """Those of the events that an employee's deleted pairs have had, each with the ``sync_id`` of such a pair."""
         if not event_ids:
@@ -255,7 +258,9 @@ class CalendarStore:
         return {(row["google_event_id"], row["sync_id"]) for row in rows}
 
     async def pairs_elsewhere(
-        self, kuerzel: str, event_ids: Collection[str]
+        self,
+        kuerzel: str,
+        event_ids: Collection[str],
     ) -> list[Pair]:
         """The live pairs of other employees that have one of the events."""
         if not event_ids:
@@ -294,7 +299,9 @@ class CalendarStore:
             await _append(connection, audit, now)
 
     async def save_pairs(
-        self, pairs: Sequence[tuple[Pair, AuditLine]], now: datetime
+        self,
+        pairs: Sequence[tuple[Pair, AuditLine]],
+        now: datetime,
     ) -> None:
         """Insert these pairs, or replace their rows, with their lines in the audit: all of them or none.
 
@@ -303,10 +310,12 @@ class CalendarStore:
         """
         async with self._transaction() as connection:
             await connection.executemany(
-                _SAVE_PAIR, [(*_pair_values(pair), now) for pair, _ in pairs]
+                _SAVE_PAIR,
+                [(*_pair_values(pair), now) for pair, _ in pairs],
             )
             await connection.executemany(
-                _APPEND, [_audit_values(line, now) for _, line in pairs]
+                _APPEND,
+                [_audit_values(line, now) for _, line in pairs],
             )
 
     async def delete_pair(self, sync_id: UUID, audit: AuditLine, now: datetime) -> None:
@@ -345,7 +354,7 @@ class CalendarStore:
         """The cursors of all employees, by Kürzel."""
         async with database_errors():
             rows = await self._pool.fetch(
-                "SELECT * FROM calendar_sync_cursor ORDER BY employee_kuerzel"
+                "SELECT * FROM calendar_sync_cursor ORDER BY employee_kuerzel",
             )
         return [Cursor(**row) for row in rows]
 
@@ -459,7 +468,11 @@ class CalendarStore:
         }
 
     async def note_refused(
-        self, kuerzel: str, request: str, error: str, now: datetime
+        self,
+        kuerzel: str,
+        request: str,
+        error: str,
+        now: datetime,
     ) -> None:
         """Remember that a request was refused, once more if it was before; ``error`` in our own words."""
         async with database_errors():
@@ -520,7 +533,8 @@ class CalendarStore:
         """It is written and has its line in the audit, or has failed."""
         async with database_errors():
             await self._pool.execute(
-                "DELETE FROM calendar_sync_begun WHERE begun_id = $1", begun_id
+                "DELETE FROM calendar_sync_begun WHERE begun_id = $1",
+                begun_id,
             )
 
     async def record_interrupted(self, kuerzel: str, now: datetime) -> None:
@@ -548,7 +562,10 @@ class CalendarStore:
                 await _append(connection, line, now)
 
     async def history(
-        self, *, sync_id: UUID | None = None, frnr: int | None = None
+        self,
+        *,
+        sync_id: UUID | None = None,
+        frnr: int | None = None,
     ) -> list[AuditLine]:
         """The audit of a pair, or of all pairs that ever had a Termin, oldest first."""
         async with database_errors():
@@ -577,12 +594,13 @@ class CalendarStore:
                     FROM employee WHERE employee.kuerzel IS NOT NULL
                 )
                 SELECT kuerzel FROM employee WHERE kuerzel IS NOT NULL
-                """
+                """,
             )
         return [row["kuerzel"] for row in rows]
 
     async def statistics(
-        self, kuerzel: Sequence[str] | None = None
+        self,
+        kuerzel: Sequence[str] | None = None,
     ) -> list[EmployeeStatistics]:
         """The numbers of these employees, or of all, by Kürzel. Reads all of their pairs."""
         async with database_errors():
@@ -604,7 +622,11 @@ class CalendarStore:
     # -- runs and holds ---------------------------------------------------------------------------------------
 
     async def note_run(
-        self, kuerzel: str, result: RunResult, code: str | None, now: datetime
+        self,
+        kuerzel: str,
+        result: RunResult,
+        code: str | None,
+        now: datetime,
     ) -> None:
         """Remember how an employee's run has ended. ``held`` is no failure of the run."""
         async with database_errors():
@@ -630,7 +652,7 @@ class CalendarStore:
         """The latest run of every employee, by Kürzel."""
         async with database_errors():
             rows = await self._pool.fetch(
-                "SELECT * FROM calendar_sync_run ORDER BY employee_kuerzel"
+                "SELECT * FROM calendar_sync_run ORDER BY employee_kuerzel",
             )
         return [Run(**row) for row in rows]
 
@@ -698,7 +720,11 @@ class CalendarStore:
             )
 
     async def release_hold(
-        self, kuerzel: str, now: datetime, *, at_most: int | None = None
+        self,
+        kuerzel: str,
+        now: datetime,
+        *,
+        at_most: int | None = None,
     ) -> bool:
         """Let the next run do what is held back; returns whether anything is.
 
@@ -720,7 +746,8 @@ class CalendarStore:
         """Nothing is held back any more."""
         async with database_errors():
             await self._pool.execute(
-                "DELETE FROM calendar_sync_hold WHERE employee_kuerzel = $1", kuerzel
+                "DELETE FROM calendar_sync_hold WHERE employee_kuerzel = $1",
+                kuerzel,
             )
 
     # -- what was overwritten ---------------------------------------------------------------------------------
@@ -751,7 +778,9 @@ class CalendarStore:
             )
 
     async def overwritten(
-        self, since: datetime, kuerzel: str | None = None
+        self,
+        since: datetime,
+        kuerzel: str | None = None,
     ) -> list[Overwritten]:
         """What was overwritten since then for an employee, or for all, oldest first."""
         async with database_errors():
@@ -860,10 +889,14 @@ def _stored_pair(row: asyncpg.Record) -> StoredPair:
         sync_status=row["sync_status"],
         deleted=row["deleted"],
         advoware=Fingerprint(
-            row["advoware_hash"], row["advoware_changed_at"], row["advoware_row_id"]
+            row["advoware_hash"],
+            row["advoware_changed_at"],
+            row["advoware_row_id"],
         ),
         google=Fingerprint(
-            row["google_hash"], row["google_updated"], row["google_etag"]
+            row["google_hash"],
+            row["google_updated"],
+            row["google_etag"],
         ),
         first_day=row["first_day"],
         last_day=row["last_day"],
@@ -873,7 +906,11 @@ def _stored_pair(row: asyncpg.Record) -> StoredPair:
         written=row["written"],
     )
     return StoredPair(
-        pair, row["created_at"], row["updated_at"], row["last_sync"], row["deleted_at"]
+        pair,
+        row["created_at"],
+        row["updated_at"],
+        row["last_sync"],
+        row["deleted_at"],
     )
 
 
@@ -896,7 +933,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 
 
 async def _append(
-    connection: asyncpg.Connection, line: AuditLine, now: datetime
+    connection: asyncpg.Connection,
+    line: AuditLine,
+    now: datetime,
 ) -> None:
     await connection.execute(_APPEND, *_audit_values(line, now))
 

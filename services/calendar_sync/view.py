@@ -81,7 +81,10 @@ class PlanSettings:
         return self.anonymise or not self.full_content
 
     def shown(
-        self, event: NormalisedEvent, *, persons_private: bool = False
+        self,
+        event: NormalisedEvent,
+        *,
+        persons_private: bool = False,
     ) -> NormalisedEvent:
         """The event as Google may show it; one that a person keeps private there keeps its text."""
         is_hidden = self.hides_all or (event.privat and not persons_private)
@@ -458,7 +461,8 @@ class CalendarView:
 
 
 def _is_covered(
-    side: Termin | GoogleEvent | None, covers: Callable[[date, date], bool]
+    side: Termin | GoogleEvent | None,
+    covers: Callable[[date, date], bool],
 ) -> bool:
     """Whether the days of a side that is there and readable are covered."""
     event = side.event if side is not None else None

@@ -97,7 +97,11 @@ class RunSummary:
     held: HoldDeletions | None = None
 
     def note_error(
-        self, context: Any, event: str, error: Exception | str, **fields: str
+        self,
+        context: Any,
+        event: str,
+        error: Exception | str,
+        **fields: str,
     ) -> str:
         """Log and count what concerns one appointment only; returns its code."""
         code = error if isinstance(error, str) else failure_code(error)
@@ -115,7 +119,9 @@ async def read_termin(advoware: AdvowareService, fr_nr: int) -> Termin | None:
 
 
 async def read_event(
-    google: CalendarProvider, calendar_id: str, event_id: str
+    google: CalendarProvider,
+    calendar_id: str,
+    event_id: str,
 ) -> GoogleEvent | None:
     """The event as it is now; None if Google knows none.
 
@@ -176,7 +182,9 @@ class Work:
                 self._summary.held = action
             elif isinstance(action, NotPlanned):
                 self._summary.note_error(
-                    self._context, "calendar.not_planned", action.code
+                    self._context,
+                    "calendar.not_planned",
+                    action.code,
                 )
             else:
                 await self._settle(action, await self._try(action))
@@ -235,7 +243,9 @@ class Work:
         event_id = pair.google_event_id
         if event_id:
             events[event_id] = await read_event(
-                self._clients.google, self._settings.calendar_id, event_id
+                self._clients.google,
+                self._settings.calendar_id,
+                event_id,
             )
         return Confirmations(termine, events)
 
@@ -261,7 +271,10 @@ class Work:
         if isinstance(error, _ENDING):
             raise error
         code = self._summary.note_error(
-            self._context, "calendar.action_failed", error, action=action_name(action)
+            self._context,
+            "calendar.action_failed",
+            error,
+            action=action_name(action),
         )
         if not isinstance(error, Unavailable):
             self._unavailable = 0
@@ -330,7 +343,8 @@ def _has_both_sides(pair: Pair) -> bool:
 
 
 async def _in_waves(
-    actions: Sequence[Any], attempt: Callable[[Any], Awaitable[Result]]
+    actions: Sequence[Any],
+    attempt: Callable[[Any], Awaitable[Result]],
 ) -> list[tuple[Any, Result]]:
     """What each attempt has led to. Several go on at once, but one at a time as long as they fail.
 

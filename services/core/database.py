@@ -49,7 +49,9 @@ UNFINISHED_TAKEOVER = (
 
 
 async def open_database(
-    settings: PostgresSettings, *, as_it_is: bool = False
+    settings: PostgresSettings,
+    *,
+    as_it_is: bool = False,
 ) -> asyncpg.Pool:
     """A pool on the configured database, with all migrations applied. JSONB columns are Python values.
 
@@ -60,7 +62,11 @@ async def open_database(
             state, or one that was taken over in part.
     """
     pool = await _open_pool(
-        settings, min_size=1, max_size=POOL_SIZE, init=_use_json, reset=_leave_session
+        settings,
+        min_size=1,
+        max_size=POOL_SIZE,
+        init=_use_json,
+        reset=_leave_session,
     )
     if as_it_is:
         return pool
@@ -103,7 +109,10 @@ async def _open_pool(settings: PostgresSettings, **options: Any) -> asyncpg.Pool
 
 async def _use_json(connection: asyncpg.Connection) -> None:
     await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=_to_json, decoder=json.loads
+        "jsonb",
+        schema="pg_catalog",
+        encoder=_to_json,
+        decoder=json.loads,
     )
 
 
@@ -132,7 +141,8 @@ async def migrate(pool: asyncpg.Pool, directory: Path = MIGRATIONS) -> list[str]
 
 
 async def apply_migrations(
-    connection: asyncpg.Connection, directory: Path = MIGRATIONS
+    connection: asyncpg.Connection,
+    directory: Path = MIGRATIONS,
 ) -> list[str]:
     """As `migrate`, in the caller's transaction."""
     migrations = await asyncio.to_thread(_read_migrations, directory)
@@ -141,7 +151,7 @@ async def apply_migrations(
     if await holds_old_system(connection):
         raise DatabaseUnusable(OLD_SYSTEM)
     await connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_migration (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+        "CREATE TABLE IF NOT EXISTS schema_migration (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())",
     )
     rows = await connection.fetch("SELECT name FROM schema_migration")
     known = {row["name"] for row in rows}
@@ -150,7 +160,8 @@ async def apply_migrations(
             continue
         await connection.execute(statements)
         await connection.execute(
-            "INSERT INTO schema_migration (name) VALUES ($1)", name
+            "INSERT INTO schema_migration (name) VALUES ($1)",
+            name,
         )
         applied.append(name)
     return applied
@@ -165,7 +176,8 @@ async def holds_old_system(connection: asyncpg.Connection | asyncpg.Pool) -> boo
     if migrations is None:
         return True
     is_made_here = await connection.fetchval(
-        "SELECT true FROM schema_migration WHERE name = $1", _CALENDAR_MIGRATION
+        "SELECT true FROM schema_migration WHERE name = $1",
+        _CALENDAR_MIGRATION,
     )
     return not is_made_here
 
@@ -180,7 +192,7 @@ async def require_whole_takeover(pool: asyncpg.Pool) -> None:
     if table is None:  # migrations of a directory of their own
         return
     is_unfinished = await pool.fetchval(
-        "SELECT true FROM takeover WHERE finished_at IS NULL"
+        "SELECT true FROM takeover WHERE finished_at IS NULL",
     )
     if is_unfinished:
         raise DatabaseUnusable(UNFINISHED_TAKEOVER)

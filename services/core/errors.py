@@ -203,7 +203,12 @@ class Unavailable(ForeignSystemError):
     """
 
     def __init__(
-        self, system: str, reason: str = "", *, was_sent: bool = True, **facts: Any
+        self,
+        system: str,
+        reason: str = "",
+        *,
+        was_sent: bool = True,
+        **facts: Any,
     ) -> None:
         super().__init__(system, reason, **facts)
         self.was_sent = was_sent

@@ -14,7 +14,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 #: Zero-width characters, joiners, soft hyphens, bidirectional controls and the byte order mark.
 _INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb]",
 )
 REPLACEMENT = "\ufffd"
 #: The engine's parser gives up at 128 levels; some are needed for the envelope of an answer.
@@ -78,7 +78,10 @@ def read_json(text: str) -> Any:
     """
     try:
         value = json.loads(
-            text, parse_constant=str, parse_float=_float, parse_int=_integer
+            text,
+            parse_constant=str,
+            parse_float=_float,
+            parse_int=_integer,
         )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error

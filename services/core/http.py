@@ -46,7 +46,7 @@ class HttpAnswer:
         for charset in (*self._charsets(), *_LIKELY_CHARSETS):
             try:
                 return without_surrogates(self.body.decode(charset)).removeprefix(
-                    "\ufeff"
+                    "\ufeff",
                 )
             except (LookupError, ValueError):
                 continue
@@ -71,7 +71,9 @@ class HttpAnswer:
             except (LookupError, ValueError):
                 continue
         raise UnexpectedAnswer(
-            system, "the answer is not valid JSON", status=self.status
+            system,
+            "the answer is not valid JSON",
+            status=self.status,
         )
 
     def json_of_list(self, system: str) -> Any:
@@ -132,7 +134,14 @@ async def send(
         all_headers = {"Content-Type": "application/json", **all_headers}
     try:
         answer = await _exchange(
-            session, system, method, url, timeout_seconds, all_headers, params, content
+            session,
+            system,
+            method,
+            url,
+            timeout_seconds,
+            all_headers,
+            params,
+            content,
         )
     except Unavailable as error:
         is_timeout = isinstance(error, UpstreamTimeout)
@@ -172,11 +181,15 @@ async def _exchange(
         raise Unavailable(system, "cannot be reached", was_sent=False) from error
     except TimeoutError as error:
         raise UpstreamTimeout(
-            system, f"no complete answer within {timeout_seconds:.3g} s", status=status
+            system,
+            f"no complete answer within {timeout_seconds:.3g} s",
+            status=status,
         ) from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unavailable(
-            system, f"connection lost ({type(error).__name__})", status=status
+            system,
+            f"connection lost ({type(error).__name__})",
+            status=status,
         ) from error
 
 

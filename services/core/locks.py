@@ -39,7 +39,11 @@ def beteiligte_lock_key(entity_id: str) -> str:
 
 @asynccontextmanager
 async def record_lock(
-    resources: Resources, key: str, ttl_seconds: float, *, redis: Redis | None = None
+    resources: Resources,
+    key: str,
+    ttl_seconds: float,
+    *,
+    redis: Redis | None = None,
 ) -> AsyncIterator[None]:
     """Hold the lock of a record in PostgreSQL and in Redis while the block runs; see `held_lock`.
 
@@ -59,7 +63,8 @@ async def record_lock(
     try:
         async with database_errors():
             acquired = await connection.fetchval(
-                "SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key
+                "SELECT pg_try_advisory_lock(hashtextextended($1, 0))",
+                key,
             )
         if not acquired:
             LOCKS_BUSY.inc()
@@ -164,7 +169,10 @@ class _Watch:
 
 
 async def _renew(
-    lock: Lock, ttl_seconds: float, owner: asyncio.Task[object], watch: _Watch
+    lock: Lock,
+    ttl_seconds: float,
+    owner: asyncio.Task[object],
+    watch: _Watch,
 ) -> None:
     """Renew the lock; cancel its owner if another run has it, or if Redis is away until the TTL is nearly over."""
     loop = asyncio.get_running_loop()

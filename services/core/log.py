@@ -32,7 +32,10 @@ def log(context: Any, level: Level, event: str, **fields: Any) -> None:
     }
     line = f"{event} {json.dumps(fields, ensure_ascii=False, default=str)}"
     _logger.log(
-        logging.getLevelNamesMapping()[level.upper()], "%s", line, extra={"fact": fact}
+        logging.getLevelNamesMapping()[level.upper()],
+        "%s",
+        line,
+        extra={"fact": fact},
     )
     if context is not None:
         method = _ENGINE_LEVELS.get(level, level)
@@ -45,7 +48,7 @@ class _JsonLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """``{"time", "level", "event", "fields", "trace_id"}``; a library's record is the event ``library``."""
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(
-            timespec="milliseconds"
+            timespec="milliseconds",
         )
         head = {"time": moment, "level": record.levelname.lower()}
         fact = getattr(record, "fact", None) or {

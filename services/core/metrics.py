@@ -41,17 +41,27 @@ def _gauge(name: str, meaning: str, *labels: str) -> Gauge:
 
 
 def _histogram(
-    name: str, meaning: str, *labels: str, buckets: tuple[float, ...] = _SECONDS
+    name: str,
+    meaning: str,
+    *labels: str,
+    buckets: tuple[float, ...] = _SECONDS,
 ) -> Histogram:
     return Histogram(
-        f"bitbylaw_{name}", meaning, labels, registry=REGISTRY, buckets=buckets
+        f"bitbylaw_{name}",
+        meaning,
+        labels,
+        registry=REGISTRY,
+        buckets=buckets,
     )
 
 
 # -- counted where it happens -------------------------------------------------------------------------------------
 
 HANDLER_SECONDS = _histogram(
-    "handler_seconds", "How long a step ran", "step", "outcome"
+    "handler_seconds",
+    "How long a step ran",
+    "step",
+    "outcome",
 )
 QUEUE_WAIT_SECONDS = _histogram(
     "queue_wait_seconds",
@@ -70,7 +80,9 @@ FOREIGN_CALLS = _counter(
 LOCK_SECONDS = _histogram("lock_seconds", "Until a record's lock was taken")
 LOCKS_BUSY = _counter("locks_busy", "Locks that another run held")
 RATE_LIMIT_SECONDS = _histogram(
-    "rate_limit_seconds", "Waits for the rate limit", "limit"
+    "rate_limit_seconds",
+    "Waits for the rate limit",
+    "limit",
 )
 GUARDS = _counter("guards_fired", "Work that a guard has held back", "guard")
 
@@ -83,14 +95,18 @@ DEAD_LETTERS = _gauge("dead_letters", "Jobs that failed for good", "topic")
 PAUSES = _gauge("pauses", "Pauses that hold", "kind")
 PAUSED_JOBS = _gauge("paused_jobs", "Jobs that wait for the end of a pause", "topic")
 CRON_SUCCESS = _gauge(
-    "cron_last_success_timestamp_seconds", "Last success of a cron", "cron"
+    "cron_last_success_timestamp_seconds",
+    "Last success of a cron",
+    "cron",
 )
 OLDEST_UNSYNCED = _gauge(
     "oldest_unsynced_timestamp_seconds",
     "When the oldest record that waits for its sync was changed; 0: none waits",
 )
 RATE_LIMIT_TOKENS = _gauge(
-    "rate_limit_tokens", "Calls that may be made at once", "limit"
+    "rate_limit_tokens",
+    "Calls that may be made at once",
+    "limit",
 )
 
 
@@ -109,7 +125,8 @@ def observe_wait(topic: str, payload: Any, now: datetime) -> None:
 
 
 def measured(
-    step: str, handler: Callable[..., Awaitable[Any]]
+    step: str,
+    handler: Callable[..., Awaitable[Any]],
 ) -> Callable[..., Awaitable[Any]]:
     """The handler of a step, with its duration observed."""
 

@@ -80,7 +80,8 @@ async def acquire(
     max_wait = round(max_wait_seconds * 1_000_000)
     with redis_errors(_UNREADABLE):
         wait = await book(
-            keys=keys, args=[interval, rate.burst, rate.per_minute, max_wait]
+            keys=keys,
+            args=[interval, rate.burst, rate.per_minute, max_wait],
         )
     if wait < 0:
         raise RateLimited(

@@ -55,7 +55,7 @@ class Resources:
         self._session: aiohttp.ClientSession | None = None
         self._redis: dict[int, Redis] = {}
         self._database = _Pool(
-            lambda: open_database(settings.postgres, as_it_is=as_it_is)
+            lambda: open_database(settings.postgres, as_it_is=as_it_is),
         )
         self._lock_connections = _Pool(lambda: open_lock_connections(settings.postgres))
         self._shared: dict[type[Any], Any] = {}

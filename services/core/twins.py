@@ -31,12 +31,14 @@ async def require_twins(settings: Settings) -> None:
             problems += await _problems(session, settings, name)
     if problems:
         raise ConfigurationError(
-            "Please correct these settings:\n  " + "\n  ".join(problems)
+            "Please correct these settings:\n  " + "\n  ".join(problems),
         )
 
 
 async def _problems(
-    session: aiohttp.ClientSession, settings: Settings, name: str
+    session: aiohttp.ClientSession,
+    settings: Settings,
+    name: str,
 ) -> list[str]:
     addresses = settings.foreign_systems[name].addresses
     variable_of = {origin_of(url): variable for variable, url in addresses.items()}

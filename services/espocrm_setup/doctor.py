@@ -73,7 +73,9 @@ async def diagnose(settings: Settings, public_url: str | None = None) -> list[Ch
 
 
 async def _checks(
-    resources: Resources, settings: Settings, public_url: str | None
+    resources: Resources,
+    settings: Settings,
+    public_url: str | None,
 ) -> AsyncIterator[Check]:
     """Each check as soon as it was made.
 
@@ -323,7 +325,9 @@ def _check_login_log(*, is_logged: bool) -> Check:
         fix = "In EspoCRM's data/config.php: 'authApiUserLogDisabled' => true. Refused logins are kept all the same."
         return Check("login log", "warning", message, fix)
     return Check(
-        "login log", "ok", "EspoCRM keeps no row for each request from BitByLaw."
+        "login log",
+        "ok",
+        "EspoCRM keeps no row for each request from BitByLaw.",
     )
 
 
@@ -346,7 +350,10 @@ def _check_phone_numbers(settings: Mapping[str, Any]) -> Check:
     fix = 'Administration > Settings > Preferred Country Codes: move "de" to the top.'
     if "phoneNumberInternational" not in settings:
         return Check(
-            name, "warning", "EspoCRM does not show how it takes phone numbers.", fix
+            name,
+            "warning",
+            "EspoCRM does not show how it takes phone numbers.",
+            fix,
         )
     if not settings["phoneNumberInternational"]:
         return Check(name, "ok", "EspoCRM keeps phone numbers as they were typed.")
@@ -374,7 +381,9 @@ def _check_address_format(settings: Mapping[str, Any]) -> Check:
 
 
 async def _check_webhooks(
-    api: SetupAPI, settings: Settings, public_url: str | None
+    api: SetupAPI,
+    settings: Settings,
+    public_url: str | None,
 ) -> list[Check]:
     present = await api.webhooks()
     skip_own = await api.knows_skip_own()
@@ -412,7 +421,11 @@ def _check_webhook(
 
 
 def _webhook_fault(
-    event: str, row: Record, target: str, settings: Settings, public_url: str | None
+    event: str,
+    row: Record,
+    target: str,
+    settings: Settings,
+    public_url: str | None,
 ) -> tuple[str, str] | None:
     """What is wrong with a webhook, and what helps; None if nothing is."""
     if not row.get("isActive"):
@@ -442,7 +455,9 @@ def _secret_fault(row: Record, settings: Settings) -> tuple[str, str] | None:
 
 
 async def _check_running(
-    api: SetupAPI, resources: Resources, settings: Settings
+    api: SetupAPI,
+    resources: Resources,
+    settings: Settings,
 ) -> list[Check]:
     """Whether the BitByLaw to which the webhooks lead accepts what `.env` says, that is, was started after its changes.
 
@@ -461,7 +476,10 @@ async def _check_running(
     if keys:
         made_up = random.token_hex(16)
         problem = await _check_delivery(
-            resources, rows[0], made_up, should_be_accepted=False
+            resources,
+            rows[0],
+            made_up,
+            should_be_accepted=False,
         )
         if problem is not None:
             return [problem]
@@ -470,7 +488,11 @@ async def _check_running(
 
 
 async def _check_delivery(
-    resources: Resources, webhook: Record, secret: str, *, should_be_accepted: bool
+    resources: Resources,
+    webhook: Record,
+    secret: str,
+    *,
+    should_be_accepted: bool,
 ) -> Check | None:
     """What is wrong with the answer to a delivery that is signed with this secret; None if nothing is."""
     address = _without_query(webhook["url"])

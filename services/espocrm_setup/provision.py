@@ -72,7 +72,11 @@ class Administrator:
     """Requests in the session of an administrator."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, base_url: str, user: str, token: str
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        user: str,
+        token: str,
     ) -> None:
         self._session = session
         self._base_url = base_url
@@ -84,7 +88,11 @@ class Administrator:
     @classmethod
     @asynccontextmanager
     async def logged_in(
-        cls, base_url: str, user: str, password: SecretStr, ask_code: Callable[[], str]
+        cls,
+        base_url: str,
+        user: str,
+        password: SecretStr,
+        ask_code: Callable[[], str],
     ) -> AsyncIterator[Administrator]:
         """Log in, and out at the end.
 
@@ -187,11 +195,11 @@ async def _log_in(
         value = _value(answer)
     except AuthenticationFailed as error:
         raise SetupFailed(
-            f"EspoCRM refuses {user}: wrong name, password or code."
+            f"EspoCRM refuses {user}: wrong name, password or code.",
         ) from error
     except ForeignSystemError as error:
         raise SetupFailed(
-            f"{error} Is this EspoCRM's address: {base_url.removesuffix('/api/v1')}?"
+            f"{error} Is this EspoCRM's address: {base_url.removesuffix('/api/v1')}?",
         ) from error
     if not isinstance(value, dict) or not value.get("token"):
         raise SetupFailed(f"This is not EspoCRM's interface: {base_url}")
@@ -255,12 +263,12 @@ async def _require_right_role(admin: Administrator) -> None:
 def _by_hand(installed: str, why: str, lacking: list[str]) -> Step:
     if not installed:
         raise SetupFailed(
-            f"The extension is not installed. {why} {BY_HAND}, then run this again."
+            f"The extension is not installed. {why} {BY_HAND}, then run this again.",
         )
     if lacking:
         problems = "; ".join(lacking)
         raise SetupFailed(
-            f'The role "{ROLE_NAME}" is not right ({problems}). {why} {BY_HAND}.'
+            f'The role "{ROLE_NAME}" is not right ({problems}). {why} {BY_HAND}.',
         )
     message = f"{why} {BY_HAND}; version {installed} stays for now."
     return Step("extension", "by hand", message)
@@ -297,7 +305,10 @@ async def _role(admin: Administrator) -> Record | None:
 async def _install(admin: Administrator, package: Package) -> None:
     content = b"data:application/zip;base64," + base64.b64encode(package.content)
     uploaded = await admin.call(
-        "POST", "Extension/action/upload", body=content, timeout_seconds=INSTALL_SECONDS
+        "POST",
+        "Extension/action/upload",
+        body=content,
+        timeout_seconds=INSTALL_SECONDS,
     )
     try:
         await admin.call(
@@ -312,7 +323,7 @@ async def _install(admin: Administrator, package: Package) -> None:
         # A proxy in between may have given up before EspoCRM was ready.
         if await _installed_version(admin) != package.version:
             raise SetupFailed(
-                f"The extension could not be installed: {error} See EspoCRM's data/logs."
+                f"The extension could not be installed: {error} See EspoCRM's data/logs.",
             ) from error
 
 
@@ -370,7 +381,7 @@ async def _find_api_user(admin: Administrator, known_key: str) -> Record | None:
 async def _create_api_user(admin: Administrator) -> tuple[Step, str]:
     if await admin.rows("User", userName=API_USER):
         raise SetupFailed(
-            f'A person in EspoCRM has the name "{API_USER}", so that no API user can have it. Rename him.'
+            f'A person in EspoCRM has the name "{API_USER}", so that no API user can have it. Rename him.',
         )
     user = {
         "type": "api",
@@ -389,7 +400,7 @@ def _key_of(user: Record) -> str:
     key = user.get("apiKey")
     if not key:
         raise SetupFailed(
-            f"EspoCRM does not show the key of {user.get('userName')}: see Administration > API Users."
+            f"EspoCRM does not show the key of {user.get('userName')}: see Administration > API Users.",
         )
     return str(key)
 
@@ -404,7 +415,8 @@ async def active_people(admin: Administrator) -> list[Record]:
 
 
 async def without_removed(
-    admin: Administrator, secrets: Mapping[str, str]
+    admin: Administrator,
+    secrets: Mapping[str, str],
 ) -> dict[str, str]:
     """Of ``{webhook id: secret key}`` those whose webhook is still there, whoever made it."""
     present = {}
@@ -415,7 +427,9 @@ async def without_removed(
 
 
 async def find_doubles(
-    admin: Administrator, our_url: str, own: Iterable[str]
+    admin: Administrator,
+    our_url: str,
+    own: Iterable[str],
 ) -> Step | None:
     """Webhooks of others that lead to the same addresses as our own, so that events come twice; they are left alone.
 
@@ -459,7 +473,11 @@ async def offers_actions(admin: Administrator) -> bool:
 
 
 async def configure_actions(
-    admin: Administrator, our_url: str, secret: SecretStr, *, is_new: bool
+    admin: Administrator,
+    our_url: str,
+    secret: SecretStr,
+    *,
+    is_new: bool,
 ) -> Step:
     """Give EspoCRM's buttons our address and the secret by which we know them.
 

@@ -94,7 +94,8 @@ class SetupAPI(EspoCRMAPI):
 
 
 async def install_webhooks(
-    settings: Settings, public_url: str
+    settings: Settings,
+    public_url: str,
 ) -> AsyncIterator[Installed]:
     """Register our six webhooks, or mend those that are there; yields each as soon as it is settled.
 
@@ -144,7 +145,10 @@ async def webhook_secrets(settings: Settings) -> dict[str, str]:
 
 
 async def _settle(
-    api: SetupAPI, event: str, wanted: Record, rows: list[Record]
+    api: SetupAPI,
+    event: str,
+    wanted: Record,
+    rows: list[Record],
 ) -> AsyncIterator[Installed]:
     if not rows:
         created = await api.create_entity("Webhook", {"event": event, **wanted})

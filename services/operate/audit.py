@@ -98,5 +98,7 @@ async def list_actions(resources: Resources, offset: int = 0) -> list[Action]:
 def _action(row: dict[str, Any]) -> Action:
     details = row.pop("details")
     return Action(
-        **row, count=details.get("count"), error=redacted_or_none(details.get("error"))
+        **row,
+        count=details.get("count"),
+        error=redacted_or_none(details.get("error")),
     )

@@ -154,7 +154,10 @@ def is_entity_id(text: str) -> bool:
 
 
 async def beteiligte_view(
-    sources: Sources, status: str, search: str, page: int
+    sources: Sources,
+    status: str,
+    search: str,
+    page: int,
 ) -> BeteiligteView:
     """A page of records with this status (empty: all), or those with this number or id."""
     offset = offset_of(page)
@@ -180,7 +183,10 @@ async def beteiligte_view(
 
 
 async def _from_espocrm(
-    sources: Sources, status: str, search: str, offset: int
+    sources: Sources,
+    status: str,
+    search: str,
+    offset: int,
 ) -> tuple[list[BeteiligteRow], int]:
     where: list[Where] = []
     if status:
@@ -244,13 +250,22 @@ ORDER BY state.entity_id LIMIT $4 OFFSET $5
 
 
 async def _from_audit(
-    sources: Sources, status: str, search: str, offset: int
+    sources: Sources,
+    status: str,
+    search: str,
+    offset: int,
 ) -> list[BeteiligteRow]:
     wanted = ""
     if status in FAILED_STATUSES:
         wanted = "failed"
     return await sources.rows(
-        _known_row, _KNOWN_RECORDS, ENTITY_TYPE, search, wanted, PAGE_ROWS + 1, offset
+        _known_row,
+        _KNOWN_RECORDS,
+        ENTITY_TYPE,
+        search,
+        wanted,
+        PAGE_ROWS + 1,
+        offset,
     )
 
 
@@ -268,7 +283,9 @@ def _known_row(row: Mapping[str, Any]) -> BeteiligteRow:
 
 
 async def beteiligter_view(
-    sources: Sources, entity_id: str, page: int
+    sources: Sources,
+    entity_id: str,
+    page: int,
 ) -> BeteiligterView:
     """One record with a page of its history."""
     offset = offset_of(page)
@@ -293,7 +310,10 @@ async def beteiligter_view(
 async def _one(sources: Sources, entity_id: str) -> BeteiligteRow | None:
     espocrm = EspoCRMAPI(resources=sources.resources)
     records, _ = await espocrm.list_entities(
-        ENTITY_TYPE, [equals("id", entity_id)], select=_FIELDS, max_size=1
+        ENTITY_TYPE,
+        [equals("id", entity_id)],
+        select=_FIELDS,
+        max_size=1,
     )
     if not records:
         return None
@@ -335,7 +355,11 @@ async def runs_view(sources: Sources, topic: str, page: int) -> RunsView:
     runs = await part(_runs(sources, topics, offset), "PostgreSQL")
     shown, has_next = first_page(runs)
     return RunsView(
-        topic=topic, topics=topics, runs=shown, page=page, has_next=has_next
+        topic=topic,
+        topics=topics,
+        runs=shown,
+        page=page,
+        has_next=has_next,
     )
 
 
@@ -379,7 +403,9 @@ def _move(change: Mapping[str, Any]) -> FieldMove:
     side = change.get("side") or change.get("winner") or ""
     kind = change.get("kind") or _first_kind(change)
     return FieldMove(
-        field=_field_name(change.get("field")), side=redacted(side), kind=redacted(kind)
+        field=_field_name(change.get("field")),
+        side=redacted(side),
+        kind=redacted(kind),
     )
 
 
@@ -435,7 +461,10 @@ async def _total(sources: Sources, status: str) -> int:
     """How many records have this status."""
     espocrm = EspoCRMAPI(resources=sources.resources)
     _, total = await espocrm.list_entities(
-        ENTITY_TYPE, [equals("syncStatus", status)], select=["id"], max_size=1
+        ENTITY_TYPE,
+        [equals("syncStatus", status)],
+        select=["id"],
+        max_size=1,
     )
     return total
 
@@ -465,7 +494,9 @@ async def oldest_unsynced(sources: Sources) -> Unsynced | None:
 
 
 async def ids_with_status(
-    sources: Sources, status: str, limit: int
+    sources: Sources,
+    status: str,
+    limit: int,
 ) -> tuple[list[str], int]:
     """The ids of records with this status, those first that have waited longest, and how many there are in all.
 

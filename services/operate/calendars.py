@@ -133,7 +133,10 @@ class AppointmentView:
 
 
 async def calendars_view(
-    sources: Sources, state: str, search: str, page: int
+    sources: Sources,
+    state: str,
+    search: str,
+    page: int,
 ) -> CalendarsView:
     """The employees in this state (empty: all), whose Kürzel contains ``search``."""
     found = await part(employees(sources), "PostgreSQL")
@@ -189,7 +192,8 @@ def _urgency(employee: Employee) -> tuple[int, str]:
 
 
 async def _with_numbers(
-    sources: Sources, employees: Sequence[Employee]
+    sources: Sources,
+    employees: Sequence[Employee],
 ) -> list[Employee]:
     """The same employees with the numbers of their pairs."""
     store = CalendarStore(await sources.resources.database())
@@ -206,7 +210,10 @@ def _counted(employee: Employee, numbers: EmployeeStatistics | None) -> Employee
     if numbers is None:
         return employee
     return replace(
-        employee, pairs=numbers.live, pending=numbers.pending, failed=numbers.failed
+        employee,
+        pairs=numbers.live,
+        pending=numbers.pending,
+        failed=numbers.failed,
     )
 
 

@@ -149,7 +149,8 @@ async def _versions(sources: Sources) -> list[Version]:
 
 async def _migrations(sources: Sources) -> list[Migration]:
     applied = await sources.rows(
-        lambda row: str(row["name"]), "SELECT name FROM schema_migration"
+        lambda row: str(row["name"]),
+        "SELECT name FROM schema_migration",
     )
     migrations = []
     for path in sorted(MIGRATIONS.glob("*.sql")):

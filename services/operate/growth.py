@@ -93,13 +93,17 @@ async def _queue(resources: Resources) -> list[Growing]:
 
 
 async def _sizes(
-    connection: asyncpg.Connection, bounds: dict[str, str]
+    connection: asyncpg.Connection,
+    bounds: dict[str, str],
 ) -> list[Growing]:
     sizes = []
     for row in await connection.fetch(_SIZES, list(bounds)):
         table = row["relname"]
         size = Growing(
-            name=table, rows=row["n_live_tup"], bytes=row["bytes"], bound=bounds[table]
+            name=table,
+            rows=row["n_live_tup"],
+            bytes=row["bytes"],
+            bound=bounds[table],
         )
         sizes.append(size)
     return sizes
@@ -135,6 +139,9 @@ def _logs(directory: str) -> list[Growing]:
     sizes = [path.stat().st_size for path in folder.glob("*.log*")]
     return [
         Growing(
-            name="logs", rows=len(sizes), bytes=sum(sizes), bound="LOG_DAYS, 10 MB each"
-        )
+            name="logs",
+            rows=len(sizes),
+            bytes=sum(sizes),
+            bound="LOG_DAYS, 10 MB each",
+        ),
     ]

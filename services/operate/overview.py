@@ -283,14 +283,20 @@ async def _crons(sources: Sources) -> list[Cron]:
         is_paused = is_cron_paused(name, pauses)
         for expression in step.crons:
             cron = cron_state(
-                step.name, expression, runs.get(name), now, is_paused=is_paused
+                step.name,
+                expression,
+                runs.get(name),
+                now,
+                is_paused=is_paused,
             )
             crons.append(cron)
     return crons
 
 
 def with_awaited(
-    crons: Part[list[Cron]], workers: Part[list[Worker]], now: datetime
+    crons: Part[list[Cron]],
+    workers: Part[list[Worker]],
+    now: datetime,
 ) -> Part[list[Cron]]:
     """The crons, those awaited whose missing run was due before the oldest connected worker came. Pure."""
     started = _earliest(worker.connected_at for worker in workers.value or [])
@@ -360,7 +366,9 @@ async def _budgets(sources: Sources) -> list[Budget]:
 
 async def _growth(sources: Sources) -> list[Growing]:
     return await sources.cached(
-        "growth", GROWTH_SECONDS, lambda: growing(sources.resources)
+        "growth",
+        GROWTH_SECONDS,
+        lambda: growing(sources.resources),
     )
 
 

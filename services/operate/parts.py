@@ -53,7 +53,9 @@ def page_of(found: Part[list[T]], page: int) -> tuple[Part[list[T]], bool]:
 
 
 async def part(
-    work: Coroutine[Any, Any, T], system: str, seconds: float = PART_SECONDS
+    work: Coroutine[Any, Any, T],
+    system: str,
+    seconds: float = PART_SECONDS,
 ) -> Part[T]:
     """The value of ``work``, or that it is missing after ``seconds``. A hanging call is left to end by itself.
 

@@ -81,7 +81,8 @@ async def _known_ages(sources: Sources) -> dict[str, datetime] | None:
 
     async def can_say() -> bool:
         answer = await sources.engine.call(
-            "engine::functions::list", include_internal=True
+            "engine::functions::list",
+            include_internal=True,
         )
         functions = _rows(answer, "functions")
         return any(function.get("function_id") == AGES for function in functions)
@@ -115,7 +116,11 @@ async def topic_view(sources: Sources, topic: str, page: int) -> TopicView:
     letters = await part(dead_letters(engine, topic, offset, PAGE_ROWS + 1), "engine")
     shown, has_next = first_page(letters)
     return TopicView(
-        topic=topic, stats=stats, dead_letters=shown, page=page, has_next=has_next
+        topic=topic,
+        stats=stats,
+        dead_letters=shown,
+        page=page,
+        has_next=has_next,
     )
 
 
@@ -156,7 +161,10 @@ async def topic_stats(engine: EngineClient, topic: str) -> Topic:
 
 
 async def dead_letters(
-    engine: EngineClient, topic: str, offset: int, limit: int
+    engine: EngineClient,
+    topic: str,
+    offset: int,
+    limit: int,
 ) -> list[DeadLetter]:
     """A page of a topic's dead letters.
 
@@ -164,7 +172,10 @@ async def dead_letters(
         Unavailable: the engine does not answer.
     """
     answer = await engine.call(
-        "engine::queue::dlq_messages", topic=topic, offset=offset, limit=limit
+        "engine::queue::dlq_messages",
+        topic=topic,
+        offset=offset,
+        limit=limit,
     )
     return [_dead_letter(row) for row in _rows(answer, "messages")]
 

@@ -26,7 +26,7 @@ SHOWN_MEMBERS = frozenset(
         *("error", "event_id", "frnr", "full_content", "function_id", "id", "ids"),
         *("job_id", "kuerzel", "limit", "method", "reason", "result", "rows", "source"),
         *("status", "step", "sync_id", "timestamp", "topic", "total", "trace_id"),
-    }
+    },
 )
 #: Of these the words that are technical.
 _SENTENCES = frozenset({"error", "reason", "code", "result"})
@@ -56,7 +56,7 @@ _KNOWN = frozenset(
             "Proxy",
         ),
         *("Reset", "Next", "Call", "CRM", "BBL", "Resume"),
-    }
+    },
 )
 #: What engines, drivers and libraries say, and our own code does not.
 _OTHERS_WORDS = frozenset(
@@ -65,16 +65,16 @@ _OTHERS_WORDS = frozenset(
         *("exhausted", "failure", "gateway", "handshake", "http", "invocation", "null"),
         *("overloaded", "pipe", "refused", "reset", "resolve", "socket", "timeout"),
         *("undefined", "unreachable", "violates", "websocket", "iii", "motia", "boom"),
-    }
+    },
 )
 #: Texts for people in the firm; they have words that are names as well.
 _FOR_PEOPLE = ("texts", "description.py")
 #: An id, a time, a number, an advoware slot.
 _NUMBER = re.compile(
-    r"[0-9a-f-]{8,40}|[0-9a-z]{17,40}|\d[\d:.,TZ+-]*(?:ms|s|kB|MB|%)?|Var\d"
+    r"[0-9a-f-]{8,40}|[0-9a-z]{17,40}|\d[\d:.,TZ+-]*(?:ms|s|kB|MB|%)?|Var\d",
 )
 _ERROR_CLASS = re.compile(
-    r"[A-Z][A-Za-z]+(?:Error|Exception|Timeout|Failed|Unavailable|Refused|Conflict|Busy|Missing|Found|Limited|Denied)"
+    r"[A-Z][A-Za-z]+(?:Error|Exception|Timeout|Failed|Unavailable|Refused|Conflict|Busy|Missing|Found|Limited|Denied)",
 )
 #: An event name, a topic, a function, a path: words in lower case, with what separates them.
 _COMPOUND = re.compile(r"/?[a-z0-9]+(?:[./_-]+[a-z0-9][a-zA-Z0-9]*)*_?")

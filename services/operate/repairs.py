@@ -79,7 +79,10 @@ class Outcome:
 
 
 async def plan(
-    sources: Sources, kind: str, target: str, message_id: str | None = None
+    sources: Sources,
+    kind: str,
+    target: str,
+    message_id: str | None = None,
 ) -> Repair:
     """What the repair of this kind would act on; nothing is changed.
 
@@ -170,7 +173,11 @@ async def _plan_messages(
     ids = [letter.message_id for letter in letters]
     dead = stats.dead or 0
     return Repair(
-        kind=kind, target=topic, ids=ids, count=len(ids), more=max(0, dead - len(ids))
+        kind=kind,
+        target=topic,
+        ids=ids,
+        count=len(ids),
+        more=max(0, dead - len(ids)),
     )
 
 
@@ -201,7 +208,10 @@ async def apply(sources: Sources, repair: Repair, operator: Operator) -> Outcome
 
 
 async def _audit(
-    sources: Sources, repair: Repair, outcome: Outcome, operator: Operator
+    sources: Sources,
+    repair: Repair,
+    outcome: Outcome,
+    operator: Operator,
 ) -> None:
     """Write the row; with PostgreSQL away the log has it."""
     log(
@@ -268,7 +278,9 @@ async def _release(sources: Sources, repair: Repair) -> int:
 
     decisions = CalendarDecisions(sources.resources)
     report = await decisions.release_held(
-        [repair.target], apply=True, at_most=repair.count
+        [repair.target],
+        apply=True,
+        at_most=repair.count,
     )
     is_released = any(change.done for change in report.changes)
     if is_released:
@@ -289,7 +301,9 @@ async def _on_messages(sources: Sources, function: str, repair: Repair) -> int:
     done = 0
     for message_id in repair.ids[:MAX_MESSAGES]:
         answer = await sources.engine.call(
-            function, queue=repair.target, message_id=message_id
+            function,
+            queue=repair.target,
+            message_id=message_id,
         )
         done += _count(answer)
     return done

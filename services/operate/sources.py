@@ -28,7 +28,10 @@ class Sources:
     """Opened when first used, closed together: ``async with Sources(settings) as sources``."""
 
     def __init__(
-        self, settings: Settings, *, resources: Resources | None = None
+        self,
+        settings: Settings,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self.settings = settings
         self.resources = resources or Resources(settings)
@@ -38,7 +41,10 @@ class Sources:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def rows(
-        self, make: Callable[[asyncpg.Record], T], query: str, *values: Any
+        self,
+        make: Callable[[asyncpg.Record], T],
+        query: str,
+        *values: Any,
     ) -> list[T]:
         """What ``make`` makes of each row of a query.
 
@@ -57,7 +63,10 @@ class Sources:
         return self._steps
 
     async def cached(
-        self, key: str, seconds: float, make: Callable[[], Awaitable[T]]
+        self,
+        key: str,
+        seconds: float,
+        make: Callable[[], Awaitable[T]],
     ) -> T:
         """A value that is at most so many seconds old; several who ask at once share one making."""
         async with self._locks[key]:

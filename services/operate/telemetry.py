@@ -207,7 +207,9 @@ async def _spans(engine: EngineClient, trace_id: str) -> list[SpanBar]:
 
 
 def _bars(
-    spans: Sequence[Mapping[str, Any]], begin: int, depth: int
+    spans: Sequence[Mapping[str, Any]],
+    begin: int,
+    depth: int,
 ) -> Iterator[SpanBar]:
     for span in spans:
         since_begin = _start(span, begin) - begin

@@ -96,7 +96,7 @@ class RehearsedTermine:
             case "DELETE":
                 return self._delete(request)
         raise InvalidInput(
-            f"a rehearsal does not know {request.method} {request.path} of {request.system}"
+            f"a rehearsal does not know {request.method} {request.path} of {request.system}",
         )
 
     def _create(self, body: Record) -> Record:
@@ -261,7 +261,12 @@ class RehearsedCalendar:
         return list(rules.values())
 
     async def insert_acl(
-        self, calendar_id: str, role: str, email: str, *, notify: bool = False
+        self,
+        calendar_id: str,
+        role: str,
+        email: str,
+        *,
+        notify: bool = False,
     ) -> Record:
         rule_id = f"user:{email}"
         key = _Key("rule", calendar_id, rule_id)
@@ -280,7 +285,9 @@ class RehearsedCalendar:
     # -- events ---------------------------------------------------------------------------------------------------
 
     async def list_events(
-        self, calendar_id: str, sync_token: str | None = None
+        self,
+        calendar_id: str,
+        sync_token: str | None = None,
     ) -> ListedEvents:
         if _is_new(calendar_id):
             return _Events([], _VERSION, is_full=True)
@@ -291,7 +298,9 @@ class RehearsedCalendar:
             key = _Key("event", calendar_id, event_id)
             shown.append(self._observe(key, record))
         return _Events(
-            events=shown, next_sync_token=listed.next_sync_token, is_full=listed.is_full
+            events=shown,
+            next_sync_token=listed.next_sync_token,
+            is_full=listed.is_full,
         )
 
     async def get_event(self, calendar_id: str, event_id: str) -> Record:
@@ -327,7 +336,11 @@ class RehearsedCalendar:
         return self._write(key, patched)
 
     async def delete_event(
-        self, calendar_id: str, event_id: str, *, if_match: str | None = None
+        self,
+        calendar_id: str,
+        event_id: str,
+        *,
+        if_match: str | None = None,
     ) -> None:
         key = _Key("event", calendar_id, event_id)
         record = await self.get_event(calendar_id, event_id)

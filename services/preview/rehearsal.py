@@ -101,7 +101,7 @@ class Rehearsal:
 
 def _unknown(request: ForeignRequest) -> InvalidInput:
     return InvalidInput(
-        f"a rehearsal does not know {request.method} {request.path} of {request.system}"
+        f"a rehearsal does not know {request.method} {request.path} of {request.system}",
     )
 
 
@@ -256,7 +256,7 @@ class _Advoware:
     read: dict[int, Record] = field(default_factory=dict)
     written: dict[int, Record] = field(default_factory=dict)
     touched: dict[tuple[int, str, int], None] = field(
-        default_factory=dict
+        default_factory=dict,
     )  #: betNr, path and id of parts, in order
     number: int = FIRST_NUMBER
 
@@ -364,7 +364,11 @@ class _Advoware:
         return dict(part)
 
     def _change_part(
-        self, record: Record, path: str, part_id: int, body: Record
+        self,
+        record: Record,
+        path: str,
+        part_id: int,
+        body: Record,
     ) -> Record:
         part = _part(record, path, part_id)
         if part is None:

@@ -39,7 +39,7 @@ HIDDEN = frozenset(
         "online",
         "phoneNumber",
     }
-    | {"standardAnschrift"}
+    | {"standardAnschrift"},
 )
 #: Likewise in a new record: it is made of the others.
 HIDDEN_WHEN_NEW = frozenset({"anschrift", "bezeichnung"})

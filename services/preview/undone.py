@@ -85,7 +85,9 @@ async def _until_awaited(pool: asyncpg.Pool, session: int) -> AsyncIterator[None
 
 
 async def _end_if_awaited(
-    pool: asyncpg.Pool, session: int, limit: asyncio.Timeout
+    pool: asyncpg.Pool,
+    session: int,
+    limit: asyncio.Timeout,
 ) -> None:
     is_awaited = False
     while not is_awaited:

@@ -80,7 +80,10 @@ class Cleaning:
     """Removes what is too old. ``context`` is the step's FlowContext or None."""
 
     def __init__(
-        self, context: Any = None, *, resources: Resources | None = None
+        self,
+        context: Any = None,
+        *,
+        resources: Resources | None = None,
     ) -> None:
         self._context = context
         self._resources = resources or current_resources()
@@ -100,7 +103,8 @@ class Cleaning:
         return counts
 
     async def _work_on_tables(
-        self, kept: RetentionSettings
+        self,
+        kept: RetentionSettings,
     ) -> dict[str, Callable[[], Awaitable[int]]]:
         """How each table is cleaned: which rows go, and from before when."""
         now = self._resources.now()

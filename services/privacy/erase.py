@@ -44,7 +44,11 @@ class ErasureRefused(EntityBusy):
 
 
 async def erase(
-    resources: Resources, given: str, log_directory: Path, *, apply: bool
+    resources: Resources,
+    given: str,
+    log_directory: Path,
+    *,
+    apply: bool,
 ) -> Counts:
     """Erase the values of a person; what was erased, or would be without ``apply``: rows by table, ``queue``, and
     ``log lines`` that hold one of the values (they go with `LOG_DAYS`, nothing here writes such).
@@ -72,7 +76,7 @@ async def _lock(resources: Resources, person: Person, locks: AsyncExitStack) -> 
             await locks.enter_async_context(record_lock(resources, key, seconds))
         except (EntityBusy, NotBefore) as error:
             raise ErasureRefused(
-                f"a sync of {entity_id} is running; try again when it is over"
+                f"a sync of {entity_id} is running; try again when it is over",
             ) from error
 
 
@@ -106,14 +110,24 @@ async def _erase(
 
 
 async def _record(
-    connection: Any, person: Person, counts: Counts, resources: Resources
+    connection: Any,
+    person: Person,
+    counts: Counts,
+    resources: Resources,
 ) -> None:
     """The fact of the erasure, in the audit of each record."""
     now = resources.now()
     line = {"field": "erasure", "counts": counts}
     for entity_id in person.entity_ids:
         entry = AuditEntry(
-            ENTITY_TYPE, entity_id, "erasure", "hand", "erased", 0.0, None, [line]
+            ENTITY_TYPE,
+            entity_id,
+            "erasure",
+            "hand",
+            "erased",
+            0.0,
+            None,
+            [line],
         )
         await SyncStore(connection).append_audit(entry, now)
 

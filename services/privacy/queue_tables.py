@@ -107,10 +107,13 @@ class QueueTables:
     async def _replace(self, job_id: int, args: str) -> None:
         async with database_errors(), self.connection.transaction():
             await self.connection.execute(
-                "UPDATE procrastinate_jobs SET args = $2 WHERE id = $1", job_id, args
+                "UPDATE procrastinate_jobs SET args = $2 WHERE id = $1",
+                job_id,
+                args,
             )
             await self.connection.execute(
-                "UPDATE engine.job_notes SET error = NULL WHERE job_id = $1", job_id
+                "UPDATE engine.job_notes SET error = NULL WHERE job_id = $1",
+                job_id,
             )
 
     async def remove_old(self, days: int, limit: int) -> int:

@@ -83,7 +83,8 @@ async def compare_since(resources: Resources, since: datetime) -> Comparison:
 
 
 async def _previews(
-    resources: Resources, subjects: Collection[Subject]
+    resources: Resources,
+    subjects: Collection[Subject],
 ) -> dict[Subject, Preview | None]:
     """What would be written now, in the order of the subjects; None for who is gone."""
     flows = {flow for flow, _ in subjects}
@@ -109,7 +110,9 @@ async def _previews(
 
 
 def compare(
-    before: Sequence[ShadowWrite], now: dict[Subject, Preview | None], key: bytes
+    before: Sequence[ShadowWrite],
+    now: dict[Subject, Preview | None],
+    key: bytes,
 ) -> Comparison:
     """What was noted, against the previews of all of whom something was; None for who is gone. Pure.
 
@@ -177,7 +180,8 @@ def _is_known(key: ShadowKey, now: dict[Subject, Preview | None]) -> bool:
 
 
 def _differences(
-    planned: Iterable[ShadowWrite], noted_hashes: Mapping[ShadowKey, set[str]]
+    planned: Iterable[ShadowWrite],
+    noted_hashes: Mapping[ShadowKey, set[str]],
 ) -> Iterator[Difference]:
     for item in planned:
         noted_before = noted_hashes.get(item.key)

@@ -61,7 +61,10 @@ async def _note_beteiligter(resources: Resources, entity_id: str, context: Any) 
 
 
 async def _note(
-    flow: Flow, preview: Preview, resources: Resources, context: Any
+    flow: Flow,
+    preview: Preview,
+    resources: Resources,
+    context: Any,
 ) -> None:
     await note(resources, flow, preview)
     log(

@@ -56,7 +56,10 @@ def shadow_writes(flow: Flow, preview: Preview, key: bytes) -> Iterator[ShadowWr
 
 
 def _of_record(
-    flow: Flow, subject: str, write: PlannedWrite, hash_key: bytes
+    flow: Flow,
+    subject: str,
+    write: PlannedWrite,
+    hash_key: bytes,
 ) -> Iterator[ShadowWrite]:
     record = ShadowKey(
         flow=flow,

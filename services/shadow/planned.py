@@ -29,7 +29,7 @@ BOOKKEEPING = frozenset(
         "syncRetryCount",
         "syncStatus",
         "updated",
-    }
+    },
 )
 #: Identifiers of a record: no field of it.
 _IDENTIFIERS = frozenset({"id", "betNr", "frNr"})

@@ -112,7 +112,10 @@ def _failure_of(outcome: Outcome) -> str | None:
 
 
 async def preview_employee(
-    resources: Resources, kuerzel: str, *, full_content: bool = True
+    resources: Resources,
+    kuerzel: str,
+    *,
+    full_content: bool = True,
 ) -> Preview:
     """What the sync of an employee's calendar would do. A failure is in the preview, not raised.
 
@@ -155,7 +158,8 @@ async def preview_named_employee(resources: Resources, kuerzel: str) -> Preview:
 
 
 async def _foreseen(
-    subject: str, rehearse: Callable[[], Awaitable[Preview]]
+    subject: str,
+    rehearse: Callable[[], Awaitable[Preview]],
 ) -> Preview:
     try:
         return await rehearse()
@@ -188,7 +192,8 @@ async def all_employees(resources: Resources) -> list[str]:
 
 
 async def in_parallel(
-    subjects: Iterable[Subject], look: Callable[[Subject], Awaitable[Result]]
+    subjects: Iterable[Subject],
+    look: Callable[[Subject], Awaitable[Result]],
 ) -> AsyncIterator[Result]:
     """The previews of many subjects as they get ready, `WORKERS` at a time."""
 
@@ -208,7 +213,8 @@ async def in_parallel(
             if not running:
                 return
             ready, running = await asyncio.wait(
-                running, return_when=asyncio.FIRST_COMPLETED
+                running,
+                return_when=asyncio.FIRST_COMPLETED,
             )
             for task in ready:
                 yield task.result()

@@ -132,7 +132,10 @@ def _rows(preview: Preview, *, show_text: bool) -> list[Sequence[str]]:
 
 
 def _rows_of(
-    subject: str, write: PlannedWrite, *, show_text: bool
+    subject: str,
+    write: PlannedWrite,
+    *,
+    show_text: bool,
 ) -> Iterator[Sequence[str]]:
     start = (subject, write.system, write.kind, write.record_id, write.operation)
     is_one_line = write.operation in {"delete", "note"}

@@ -70,7 +70,7 @@ _KNOWN_STATUSES = frozenset(
     {
         *("clean", "dirty", "pending_sync", "syncing", "failed"),
         *("permanently_failed", "conflict", "deleted_in_advoware"),
-    }
+    },
 )
 
 
@@ -129,7 +129,9 @@ class BeteiligteReader:
         )
 
     async def _parts(
-        self, entity_type: str, fields: Iterable[str]
+        self,
+        entity_type: str,
+        fields: Iterable[str],
     ) -> Mapping[str, list[Record]]:
         found: dict[str, list[Record]] = defaultdict(list)
         async for row in self._espocrm.search_entities(entity_type, select=fields):
@@ -168,7 +170,11 @@ class BeteiligteReader:
             return Outcome("left alone", findings=[finding])
 
     async def _take(
-        self, row: Record, firm: Firm, store: SyncStore | None, where: str
+        self,
+        row: Record,
+        firm: Firm,
+        store: SyncStore | None,
+        where: str,
     ) -> Outcome:
         espo = await self._espocrm.get_entity(ENTITY_TYPE, row["id"])
         advo = await self._advoware.get_beteiligter(int(row["betnr"]))
@@ -227,7 +233,9 @@ class BeteiligteReader:
     def _finisher(self) -> BeteiligteFinisher:
         writes = EspoWrites(self._espocrm)
         notifications = NotificationManager(
-            self._espocrm, resources=self._resources, writes=writes
+            self._espocrm,
+            resources=self._resources,
+            writes=writes,
         )
         return BeteiligteFinisher(
             espocrm=self._espocrm,

@@ -217,7 +217,11 @@ class CalendarReader:
         return announced
 
     async def take(
-        self, calendar: Calendar, rows: Rows, stored: Sequence[Pair], own_address: str
+        self,
+        calendar: Calendar,
+        rows: Rows,
+        stored: Sequence[Pair],
+        own_address: str,
     ) -> Taken:
         """Compare one employee's calendar with Advoware.
 
@@ -270,7 +274,11 @@ class _Comparing:
     """The comparison of one employee's calendar."""
 
     def __init__(
-        self, reader: CalendarReader, calendar: Calendar, rows: Rows, own_address: str
+        self,
+        reader: CalendarReader,
+        calendar: Calendar,
+        rows: Rows,
+        own_address: str,
     ) -> None:
         self._reader = reader
         self._calendar = calendar

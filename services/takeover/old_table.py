@@ -81,7 +81,7 @@ class OldTable:
 
     async def _exists(self, table: str) -> bool:
         return bool(
-            await self._pool.fetchval("SELECT to_regclass($1) IS NOT NULL", table)
+            await self._pool.fetchval("SELECT to_regclass($1) IS NOT NULL", table),
         )
 
     async def _has_synced(self) -> bool:
@@ -93,8 +93,8 @@ class OldTable:
     async def _has_rows(self) -> bool:
         return bool(
             await self._pool.fetchval(
-                "SELECT EXISTS (SELECT FROM calendar_sync) OR EXISTS (SELECT FROM sync_state)"
-            )
+                "SELECT EXISTS (SELECT FROM calendar_sync) OR EXISTS (SELECT FROM sync_state)",
+            ),
         )
 
     async def columns(self, table: str) -> dict[str, str]:
@@ -118,7 +118,7 @@ class OldTable:
             connection.transaction(readonly=True),
         ):
             cursor = await connection.cursor(
-                f"SELECT * FROM {table} AS old ORDER BY old::text"  # noqa: S608 - one of two names
+                f"SELECT * FROM {table} AS old ORDER BY old::text",  # noqa: S608 - one of two names
             )
             portion = await cursor.fetch(PORTION)
             while portion:
@@ -151,7 +151,8 @@ class OldTable:
         """Note that everything was taken over: workers may start."""
         async with database_errors():
             await self._pool.execute(
-                "UPDATE takeover SET finished_at = coalesce(finished_at, $1)", now
+                "UPDATE takeover SET finished_at = coalesce(finished_at, $1)",
+                now,
             )
 
     async def undo(self) -> list[str]:
@@ -166,7 +167,7 @@ class OldTable:
         if stage.has_synced:
             raise InvalidInput(
                 "a sync has worked with what was taken over, so it cannot be undone; "
-                "docs/cutover.md says how to go back from here"
+                "docs/cutover.md says how to go back from here",
             )
         async with self._changing() as connection:
             row = await connection.fetchrow("SELECT * FROM takeover")
@@ -201,25 +202,26 @@ async def _require_moved(connection: asyncpg.Connection, moved: dict[str, str]) 
     """
     for present in moved:
         found = await connection.fetchval(
-            "SELECT to_regclass(quote_ident($1))", present
+            "SELECT to_regclass(quote_ident($1))",
+            present,
         )
         if found is None:
             raise InvalidInput(
                 f"{present}, which the take-over moved aside, is not in this database; nothing was changed. Restore "
-                "the dump of the old database (docs/cutover.md)"
+                "the dump of the old database (docs/cutover.md)",
             )
 
 
 async def _relations(connection: asyncpg.Connection) -> set[str]:
     rows = await connection.fetch(
-        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
     )
     return {row["tablename"] for row in rows}
 
 
 async def _functions(connection: asyncpg.Connection) -> set[str]:
     rows = await connection.fetch(
-        "SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"
+        "SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace",
     )
     return {row["proname"] for row in rows}
 
@@ -231,7 +233,7 @@ async def _move_aside(connection: asyncpg.Connection) -> dict[str, str]:
     if await connection.fetchval("SELECT to_regclass($1)", ASIDE):
         raise InvalidInput(
             f"there is a table {ASIDE} already, beside the old system's {OLD}: "
-            "rename or drop the one of them that is not needed"
+            "rename or drop the one of them that is not needed",
         )
     rows = await connection.fetch(
         """

@@ -87,7 +87,7 @@ class Rows:
 
     chosen: dict[str, list[OldRow]] = field(default_factory=lambda: defaultdict(list))
     left_over: dict[str, list[OldRow]] = field(
-        default_factory=lambda: defaultdict(list)
+        default_factory=lambda: defaultdict(list),
     )
     findings: list[Finding] = field(default_factory=list)
 
@@ -130,7 +130,9 @@ def _homes(events: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
 
 
 def _at_home(
-    row: OldRow, homes: Mapping[str, list[str]], findings: list[Finding]
+    row: OldRow,
+    homes: Mapping[str, list[str]],
+    findings: list[Finding],
 ) -> OldRow:
     found = homes.get(row.event_id or "", [])
     if not found or row.kuerzel in found:
@@ -172,7 +174,9 @@ def _keys(row: OldRow) -> list[tuple[str, str]]:
 
 
 def missing_pairs(
-    rows: Iterable[OldRow], stored: Collection[Pair], strategy: SyncStrategy
+    rows: Iterable[OldRow],
+    stored: Collection[Pair],
+    strategy: SyncStrategy,
 ) -> Iterator[Pair]:
     """The pairs of the rows that are not stored yet; ``strategy`` is that of new pairs."""
     stored_ids = {pair.sync_id for pair in stored}
@@ -243,7 +247,10 @@ class Found:
 
 
 def adopt_events(
-    found: Found, pairs: Sequence[Pair], marks: Marks, strategy: SyncStrategy
+    found: Found,
+    pairs: Sequence[Pair],
+    marks: Marks,
+    strategy: SyncStrategy,
 ) -> Adopted:
     """Pairs for events of the old system that are no pair's: by their mark, else by what they say.
 

@@ -94,7 +94,7 @@ class Report:
                 item.action,
                 item.advoware_frnr or 0,
                 item.google_event_id or "",
-            )
+            ),
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -155,7 +155,10 @@ class Takeover:
     # -- calendars ------------------------------------------------------------------------------------------------
 
     async def _calendars(
-        self, report: Report, table: OldTable, stage: Stage
+        self,
+        report: Report,
+        table: OldTable,
+        stage: Stage,
     ) -> list[Taken]:
         """Every calendar, compared; a system that is away is a problem of the report."""
         rows = await self._rows(report, table, stage)
@@ -170,7 +173,10 @@ class Takeover:
             return []
 
     async def _rows(
-        self, report: Report, table: OldTable, stage: Stage
+        self,
+        report: Report,
+        table: OldTable,
+        stage: Stage,
     ) -> list[OldRow]:
         if stage.table is None:
             return []
@@ -183,7 +189,10 @@ class Takeover:
         return rows
 
     async def _compare_calendars(
-        self, report: Report, rows: list[OldRow], stage: Stage
+        self,
+        report: Report,
+        rows: list[OldRow],
+        stage: Stage,
     ) -> list[Taken]:
         reader = CalendarReader(self._resources)
         active = await reader.employees()
@@ -204,7 +213,12 @@ class Takeover:
             why = self._why_not_synced(kuerzel, active)
             if why is None:
                 taken = await self._take(
-                    reader, kuerzel, calendar, sorted_rows, stored, own_address
+                    reader,
+                    kuerzel,
+                    calendar,
+                    sorted_rows,
+                    stored,
+                    own_address,
                 )
             else:
                 taken = self._keep(kuerzel, calendar, sorted_rows, stored, why)
@@ -213,7 +227,10 @@ class Takeover:
         return takens
 
     def _chosen_calendars(
-        self, report: Report, calendars: list[Calendar], rows: list[OldRow]
+        self,
+        report: Report,
+        calendars: list[Calendar],
+        rows: list[OldRow],
     ) -> dict[str, Calendar]:
         row_events: set[str] = set()
         for row in rows:
@@ -310,7 +327,10 @@ class Takeover:
         await store.save_cursor(cursor, now)
 
     async def _store_pairs(
-        self, store: CalendarStore, taken: Taken, now: datetime
+        self,
+        store: CalendarStore,
+        taken: Taken,
+        now: datetime,
     ) -> None:
         stored = {pair.sync_id: pair for pair in await store.load_pairs(taken.kuerzel)}
         new = [pair for pair in taken.pairs if stored.get(pair.sync_id) != pair]
@@ -404,7 +424,7 @@ def _require_no_doubling(takens: Iterable[Taken]) -> None:
         raise InvalidInput(
             f"{number} events of the old system are no pair's: the first sync would enter them in Advoware once "
             "more. Nothing was changed. Either delete them in Google (takeover check names them as "
-            "would_double), or set ADVOWARE_WRITE_PROTECTION=true until they are gone"
+            "would_double), or set ADVOWARE_WRITE_PROTECTION=true until they are gone",
         )
 
 
@@ -416,11 +436,11 @@ def _require_fresh(stage: Stage) -> None:
     """
     if stage.has_synced:
         raise InvalidInput(
-            "a sync has worked with this database already; nothing is taken over"
+            "a sync has worked with this database already; nothing is taken over",
         )
     if stage.has_rows and not stage.has_begun:
         raise InvalidInput(
-            "the tables of this database hold rows that no take-over has made; nothing is taken over"
+            "the tables of this database hold rows that no take-over has made; nothing is taken over",
         )
 
 

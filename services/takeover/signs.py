@@ -113,7 +113,7 @@ async def signs_of_old_system(resources: Resources) -> list[str]:
     for item in await leftover_keys(resources):
         if item.is_fresh:
             signs.append(
-                f"Redis {item.database}: {item.key} has no TTL and was used of late"
+                f"Redis {item.database}: {item.key} has no TTL and was used of late",
             )
     more = len(signs) - SHOWN
     if more > 0:
@@ -133,14 +133,14 @@ async def _signs_in_postgres(resources: Resources) -> list[str]:
             number = await _fresh_rows(pool, table, resources)
             if number:
                 signs.append(
-                    f"PostgreSQL: {number} rows of {table} were synced of late"
+                    f"PostgreSQL: {number} rows of {table} were synced of late",
                 )
         if is_old or not await _exists(pool, OLD):
             return signs
         number = await pool.fetchval(_UNEXPLAINED, since)
     if number:
         signs.append(
-            f"PostgreSQL: {number} pairs were synced of late, and not by this system"
+            f"PostgreSQL: {number} pairs were synced of late, and not by this system",
         )
     return signs
 
@@ -161,7 +161,7 @@ async def _fresh_rows(pool: asyncpg.Pool, table: str, resources: Resources) -> i
     # Text sorts like time, and the newest are enough.
     rows = await pool.fetch(
         f"SELECT last_sync FROM {table} WHERE last_sync IS NOT NULL "  # noqa: S608 - one of two names
-        f"ORDER BY last_sync DESC LIMIT {PORTION}"
+        f"ORDER BY last_sync DESC LIMIT {PORTION}",
     )
     now = resources.clock()
     fresh = 0

@@ -138,14 +138,15 @@ class Undo:
         pool = await self._resources.database()
         async with database_errors():
             row = await pool.fetchrow(
-                "SELECT * FROM sync_audit WHERE audit_id = $1", audit_id
+                "SELECT * FROM sync_audit WHERE audit_id = $1",
+                audit_id,
             )
         if row is None:
             raise NotFound("BitByLaw", f"the audit has no row {audit_id}")
         entity_type = row["entity_type"]
         if entity_type not in {ENTITY_TYPE, ADRESSE}:
             raise InvalidInput(
-                f"row {audit_id} is about {entity_type}, which no sync overwrites"
+                f"row {audit_id} is about {entity_type}, which no sync overwrites",
             )
         return row
 
@@ -214,7 +215,11 @@ class Undo:
         return SyncStore(pool)
 
     async def _restore(
-        self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
+        self,
+        sides: Sides,
+        lines: list[Line],
+        state: SyncState,
+        store: SyncStore,
     ) -> None:
         """Write each side, then settle what came back, also if something fails in between.
 
@@ -227,7 +232,11 @@ class Undo:
             await self._settle_restored(sides, lines, state, store)
 
     async def _settle_restored(
-        self, before: Sides, lines: list[Line], state: SyncState, store: SyncStore
+        self,
+        before: Sides,
+        lines: list[Line],
+        state: SyncState,
+        store: SyncStore,
     ) -> None:
         entity_id = str(before.espo["id"])
         betnr = str(before.advo["betNr"])
@@ -240,7 +249,10 @@ class Undo:
             await self._settle(settled, back_on_side, state, store)
 
     async def _restore_advoware(
-        self, sides: Sides, lines: list[Line], state: SyncState
+        self,
+        sides: Sides,
+        lines: list[Line],
+        state: SyncState,
     ) -> None:
         master = of_part(lines, "master", "advoware")
         if master:
@@ -306,7 +318,11 @@ class Undo:
     # -- what both sides are settled on ---------------------------------------------------------------------------
 
     async def _settle(
-        self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
+        self,
+        sides: Sides,
+        lines: list[Line],
+        state: SyncState,
+        store: SyncStore,
     ) -> None:
         by_part: dict[Part, list[Line]] = defaultdict(list)
         for line in lines:
@@ -322,7 +338,11 @@ class Undo:
             await self._settle_adresse(sides, record_id, set(values), store)
 
     async def _settle_master(
-        self, sides: Sides, lines: list[Line], state: SyncState, store: SyncStore
+        self,
+        sides: Sides,
+        lines: list[Line],
+        state: SyncState,
+        store: SyncStore,
     ) -> None:
         shown = shown_values(sides.espo, sides.advo, _master)
         state = await store.opened(state, *shown)
@@ -335,7 +355,10 @@ class Undo:
         await store.save(settled)
 
     async def _settle_numbers(
-        self, sides: Sides, lines: list[Line], store: SyncStore
+        self,
+        sides: Sides,
+        lines: list[Line],
+        store: SyncStore,
     ) -> None:
         entity_id = str(sides.espo["id"])
         stored = await store.load(KOMMUNIKATION, entity_id)
@@ -351,7 +374,11 @@ class Undo:
         await store.save(settled)
 
     async def _settle_adresse(
-        self, sides: Sides, record_id: str, names: set[str], store: SyncStore
+        self,
+        sides: Sides,
+        record_id: str,
+        names: set[str],
+        store: SyncStore,
     ) -> None:
         stored = await store.load(ADRESSE, record_id)
         linked = sides.adressen.get(record_id)
@@ -422,7 +449,8 @@ class Undo:
         )
         async with database_errors():
             row = await pool.fetchrow(
-                "SELECT * FROM calendar_sync_audit WHERE audit_id = $1", audit_id
+                "SELECT * FROM calendar_sync_audit WHERE audit_id = $1",
+                audit_id,
             )
             if row is None:
                 raise nothing_kept
@@ -465,7 +493,9 @@ def _records_in_advoware(changes: Sequence[Record]) -> set[str]:
 
 
 def _linked_adressen(
-    advo: Record, betnr: str, states: Mapping[str, SyncState]
+    advo: Record,
+    betnr: str,
+    states: Mapping[str, SyncState],
 ) -> dict[str, Record]:
     """The Adressen of a Beteiligter by the ids of the CAdressen that they are linked with."""
     listing = adressen_of(advo)
@@ -483,7 +513,9 @@ def _linked_adressen(
 
 
 def _settled_links(
-    links: Base, entries: Mapping[int, AdvowareEntry], lines: Sequence[Line]
+    links: Base,
+    entries: Mapping[int, AdvowareEntry],
+    lines: Sequence[Line],
 ) -> dict[int, Link]:
     """The links of the numbers, those of the lines as the two sides show them now."""
     settled = dict(links)

@@ -249,7 +249,8 @@ def entry_of(espo: Record, value: str) -> EspoEntry | None:
 
 
 def rows_with(
-    espo: Record, lines: Iterable[Line]
+    espo: Record,
+    lines: Iterable[Line],
 ) -> dict[Family, list[dict[str, Any]]]:
     """The arrays of a CBeteiligte with the old numbers and addresses, as far as they change."""
     arrays: dict[Family, list[dict[str, Any]]] = {}

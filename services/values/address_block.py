@@ -115,7 +115,10 @@ def _end_of_address(lines: Sequence[str], values: Values) -> int:
 
 
 def changed_block(
-    block: Any, addressee: str | None, old: Sequence[Values], new: Values
+    block: Any,
+    addressee: str | None,
+    old: Sequence[Values],
+    new: Values,
 ) -> str | None:
     """The block after its parts have changed to ``new``; None if a user has to change it.
 
@@ -165,7 +168,9 @@ def _with_replaced_lines(block: str, old: Values, new: Values) -> str | None:
 
 
 def _lines_with_new_parts(
-    lines: list[str], old: Values, new: Values
+    lines: list[str],
+    old: Values,
+    new: Values,
 ) -> list[str] | None:
     """The lines with street, place and the further lines replaced; None if that cannot be done exactly."""
     street = _text(new, "strasse")
@@ -217,7 +222,10 @@ def _positions(lines: Sequence[str], text: Any) -> list[int]:
 
 
 def _replace_below_street(
-    lines: list[str], street: Any, old: Values, new: Values
+    lines: list[str],
+    street: Any,
+    old: Values,
+    new: Values,
 ) -> list[str] | None:
     """The lines with the further lines below the street replaced; None if the old ones do not stand there."""
     present = lines_of(_text(old, "weitereZeilen"))

@@ -43,7 +43,7 @@ LAST_YEAR = 2200
 MAX_REASON_LENGTH = 300
 
 _DATE_TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?"
+    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?)(\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?",
 )
 _MAX_DECODINGS = 5
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\#]")
@@ -80,13 +80,13 @@ def endpoint_url(base_url: str, endpoint: str) -> URL:
 def _query_pairs(query: str) -> list[tuple[str, str]]:
     if _FORBIDDEN_IN_QUERY.search(query):
         raise InvalidInput(
-            "the query of the endpoint must not contain control characters or fragments"
+            "the query of the endpoint must not contain control characters or fragments",
         )
     try:
         return parse_qsl(query, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise InvalidInput(
-            "the query of the endpoint must be percent-encoded UTF-8"
+            "the query of the endpoint must be percent-encoded UTF-8",
         ) from None
 
 
@@ -109,7 +109,7 @@ def _refuse_encoded_outward(path: str) -> None:
 def _refuse_outward(text: str) -> None:
     if _FORBIDDEN.search(text):
         raise InvalidInput(
-            "endpoint must not contain spaces, control characters, backslashes or fragments"
+            "endpoint must not contain spaces, control characters, backslashes or fragments",
         )
     if not text.strip("/"):
         raise InvalidInput("endpoint must name a path")
@@ -138,7 +138,11 @@ def is_calendar_path(url: URL) -> bool:
 
 
 def sign_login(
-    product: int, app_id: str, nonce: str, timestamp: str, api_key: str
+    product: int,
+    app_id: str,
+    nonce: str,
+    timestamp: str,
+    api_key: str,
 ) -> str:
     """The ``HMAC512Signature`` of a login, base64 (vendor documentation).
 
@@ -149,7 +153,7 @@ def sign_login(
         key = base64.b64decode(api_key, validate=True)
     except (binascii.Error, ValueError) as error:
         raise ConfigurationError(
-            "ADVOWARE_API_KEY: must be the base64 text that Advoware issued"
+            "ADVOWARE_API_KEY: must be the base64 text that Advoware issued",
         ) from error
     message = f"{product}:{app_id}:{nonce}:{timestamp}".encode()
     digest = hmac.new(key, message, hashlib.sha512).digest()

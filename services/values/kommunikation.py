@@ -45,7 +45,7 @@ _LABEL: Final = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"
 _LAST_LABEL: Final = r"[A-Za-z][A-Za-z0-9]*(?:-+[A-Za-z0-9]+)*"
 #: What PHP's FILTER_VALIDATE_EMAIL accepts, without quoted names and addresses of computers, which it accepts too.
 _MAIL: Final = re.compile(
-    rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?!(?:.*\.)?[^.]{{64,}})(?:{_LABEL}\.){{1,126}}{_LAST_LABEL}"
+    rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*@(?!(?:.*\.)?[^.]{{64,}})(?:{_LABEL}\.){{1,126}}{_LAST_LABEL}",
 )
 
 

@@ -173,7 +173,12 @@ def merge(
     hold a value.
     """
     run = _Run(
-        base, unfit, first_winner, is_edited, shown_otherwise, settled=dict(base)
+        base,
+        unfit,
+        first_winner,
+        is_edited,
+        shown_otherwise,
+        settled=dict(base),
     )
     for name in sorted(espocrm.keys() | advoware.keys()):
         if name in espocrm and name in advoware:
@@ -291,7 +296,10 @@ class _Run:
         if name not in self.to_advoware:
             return
         conflict = Conflict(
-            field=name, winner="espocrm", espocrm=now.espocrm, advoware=now.advoware
+            field=name,
+            winner="espocrm",
+            espocrm=now.espocrm,
+            advoware=now.advoware,
         )
         self.conflicts.append(conflict)
 
@@ -355,7 +363,10 @@ def is_version(stored: Mapping[str, Any], version: Any) -> bool:
 
 
 def version_member(
-    stored: Mapping[str, Any], settled: Base, shown: Values, version: Any
+    stored: Mapping[str, Any],
+    settled: Base,
+    shown: Values,
+    version: Any,
 ) -> dict[str, Any]:
     """The member of a base that says which version it holds, and whether all of it.
 
@@ -378,7 +389,11 @@ def version_member(
 
 
 def compare_after_write(
-    sent: Values, before: Values, stored: Values, *, side: Side
+    sent: Values,
+    before: Values,
+    stored: Values,
+    *,
+    side: Side,
 ) -> tuple[dict[str, Pair], dict[str, Pair]]:
     """What became of values that were written to ``side``: ``(refused, altered)`` as pairs for the base.
 

@@ -21,7 +21,7 @@ _STRUCTURE = frozenset(
         *("action", "betNr", "betnr", "beteiligteId", "case", "field", "held", "how"),
         *("id", "postedAt", "reason", "rechtsform", "rows", "side", "since", "type"),
         *("unmarked", "version"),
-    }
+    },
 )
 #: Words of the sync that stand beside values in lists.
 _WORDS = frozenset({"phone", "mail"})

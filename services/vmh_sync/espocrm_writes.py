@@ -123,7 +123,10 @@ class EspoWrites:
             entity_id = update.entity_id or ""
             attributes = dict(update.attributes)
             return await self._espocrm.update_entity(
-                update.entity_type, entity_id, attributes, version_number=update.version
+                update.entity_type,
+                entity_id,
+                attributes,
+                version_number=update.version,
             )
 
     async def flush(self) -> None:
@@ -146,7 +149,9 @@ class EspoWrites:
         return wanted
 
     async def _send(
-        self, items: list[Collected], last: RecordWrite | None
+        self,
+        items: list[Collected],
+        last: RecordWrite | None,
     ) -> Record | None:
         """Write in one call; the last record, None if the caller has to look at what is left."""
         writes: list[RecordWrite] = []
@@ -176,7 +181,10 @@ class EspoWrites:
         return next(rest, None)
 
     async def _send_without(
-        self, items: list[Collected], place: int | None, error: ForeignSystemError
+        self,
+        items: list[Collected],
+        place: int | None,
+        error: ForeignSystemError,
     ) -> None:
         """Write what was refused by itself, and collect the others again.
 

@@ -210,5 +210,7 @@ class PartResult:
     was_edited: bool = False
     advoware: Mapping[str, Any] | None = None
     latest: Callable[[], PartResult] | None = field(
-        default=None, repr=False, compare=False
+        default=None,
+        repr=False,
+        compare=False,
     )

@@ -49,7 +49,9 @@ def with_sent(state: SyncState, espocrm: Values, advoware: Values) -> SyncState:
 
 
 def pairs_with_sent(
-    pairs: Mapping[str, Any], sent: Sent, shows: Shows
+    pairs: Mapping[str, Any],
+    sent: Sent,
+    shows: Shows,
 ) -> dict[str, Any]:
     """Pairs (JSON) of which an interrupted run has written some: what a side shows of it counts as agreed."""
     agreed = dict(pairs)

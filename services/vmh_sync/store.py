@@ -160,7 +160,9 @@ class SyncStore:
             ) from error
 
     async def note_sending(
-        self, entity_type: str, bases: Mapping[str, Mapping[str, Any]]
+        self,
+        entity_type: str,
+        bases: Mapping[str, Mapping[str, Any]],
     ) -> None:
         """Remember what is about to be written to either side, until the states are stored again.
 
@@ -194,7 +196,9 @@ class SyncStore:
         )
 
     async def all_opened(
-        self, states: Mapping[str, SyncState], *shown: Any
+        self,
+        states: Mapping[str, SyncState],
+        *shown: Any,
     ) -> dict[str, SyncState]:
         """The states of several records; see `opened`."""
         return {name: await self.opened(states[name], *shown) for name in states}
@@ -205,7 +209,10 @@ class SyncStore:
         return bytes(key or b"")
 
     async def mark_deleted(
-        self, entity_type: str, entity_id: str, now: datetime
+        self,
+        entity_type: str,
+        entity_id: str,
+        now: datetime,
     ) -> None:
         """Note that the EspoCRM record is gone. An unfinished create is kept: the record might come back."""
         async with database_errors():
@@ -217,7 +224,10 @@ class SyncStore:
             )
 
     async def load_parts(
-        self, entity_type: str, betnr: str, entity_ids: Sequence[str] = ()
+        self,
+        entity_type: str,
+        betnr: str,
+        entity_ids: Sequence[str] = (),
     ) -> dict[str, SyncState]:
         """The states of the records that belong to a Beteiligter, by their ids; also those of deleted ones.
 
@@ -236,7 +246,9 @@ class SyncStore:
         return {row["entity_id"]: SyncState(**row) for row in rows}
 
     async def linked_advoware_ids(
-        self, entity_type: str, advoware_ids: Sequence[str]
+        self,
+        entity_type: str,
+        advoware_ids: Sequence[str],
     ) -> set[str]:
         """Those of the Advoware ids that a live record or a finished create is linked with."""
         async with database_errors():
@@ -299,7 +311,10 @@ class SyncStore:
         return [str(row["number"]) for row in rows]
 
     async def live_entities(
-        self, entity_type: str, after: str, limit: int
+        self,
+        entity_type: str,
+        after: str,
+        limit: int,
     ) -> list[str]:
         """The ids of the next live records in the order of their ids, the first ones if ``after`` is empty.
 
@@ -335,7 +350,11 @@ class SyncStore:
             )
 
     async def forget_beteiligter(
-        self, entity_id: str, betnr: str, entry: AuditEntry, now: datetime
+        self,
+        entity_id: str,
+        betnr: str,
+        entry: AuditEntry,
+        now: datetime,
     ) -> None:
         """Unlink a CBeteiligte and all that belongs to it from a Beteiligter that is gone; the audit keeps the number.
 
@@ -360,7 +379,11 @@ class SyncStore:
     # -- create intents ---------------------------------------------------------------------------------------
 
     async def begin_create(
-        self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime
+        self,
+        entity_type: str,
+        entity_id: str,
+        posted: Mapping[str, Any],
+        now: datetime,
     ) -> CreateIntent:
         """Record, before the request, that a create of the comparable values ``posted`` is attempted.
 
@@ -391,7 +414,9 @@ class SyncStore:
         return replace(intent, posted=known)
 
     async def open_create(
-        self, entity_type: str, entity_id: str
+        self,
+        entity_type: str,
+        entity_id: str,
     ) -> CreateIntent | None:
         """The create of a record that has not ended, if there is one."""
         async with database_errors():
@@ -422,7 +447,9 @@ class SyncStore:
         return [row["entity_id"] for row in rows]
 
     async def sent_by_creates(
-        self, entity_type: str, entity_ids: Collection[str]
+        self,
+        entity_type: str,
+        entity_ids: Collection[str],
     ) -> dict[str, Mapping[str, Any]]:
         """What the creates of these records have sent that have not ended, by their ids; not what was erased."""
         async with database_errors():
@@ -438,7 +465,11 @@ class SyncStore:
         }
 
     async def repeat_create(
-        self, entity_type: str, entity_id: str, posted: Mapping[str, Any], now: datetime
+        self,
+        entity_type: str,
+        entity_id: str,
+        posted: Mapping[str, Any],
+        now: datetime,
     ) -> None:
         """Record, before the request, that the create is attempted again because the earlier one left nothing."""
         async with database_errors():
@@ -477,7 +508,8 @@ class SyncStore:
                 )
         except asyncpg.UniqueViolationError as error:
             raise Conflict(
-                "PostgreSQL", "this Advoware record belongs to another create"
+                "PostgreSQL",
+                "this Advoware record belongs to another create",
             ) from error
 
     async def end_create(self, entity_type: str, entity_id: str) -> None:
@@ -492,7 +524,9 @@ class SyncStore:
     # -- audit ------------------------------------------------------------------------------------------------
 
     async def note_begun(
-        self, entity_id: str, lines: Sequence[Mapping[str, Any]]
+        self,
+        entity_id: str,
+        lines: Sequence[Mapping[str, Any]],
     ) -> None:
         """Remember what is about to be written for a CBeteiligte or a part of it, until the audit has it.
 
@@ -511,7 +545,10 @@ class SyncStore:
             )
 
     async def record_interrupted(
-        self, entity_id: str, topic: str, now: datetime
+        self,
+        entity_id: str,
+        topic: str,
+        now: datetime,
     ) -> None:
         """Put into the audit what an earlier run of a CBeteiligte, or of a part of it, has begun and not recorded.
 

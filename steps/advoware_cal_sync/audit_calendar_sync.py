@@ -33,12 +33,14 @@ Kuerzel = Annotated[
     typer.Option("--kuerzel", help="only this employee; may be repeated"),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="print one JSON document and nothing else")
+    bool,
+    typer.Option("--json", help="print one JSON document and nothing else"),
 ]
 Apply = Annotated[
     bool,
     typer.Option(
-        "--apply", help="really delete; without it: show what would be deleted"
+        "--apply",
+        help="really delete; without it: show what would be deleted",
     ),
 ]
 Really = Annotated[
@@ -63,7 +65,8 @@ MaxDeletions = Annotated[
     ),
 ]
 ShowText = Annotated[
-    bool, typer.Option("--show-text", help="also show title, note and place")
+    bool,
+    typer.Option("--show-text", help="also show title, note and place"),
 ]
 
 FAILED = 2
@@ -72,7 +75,7 @@ _NOT_IN_STATS = frozenset(
     {
         *("calendar_id", "last_full_run", "last_change", "age_seconds", "run_ended_at"),
         *("code", "failing_since", "failures", "held_since", "released_at"),
-    }
+    },
 )
 _ANY_WIDTH = 10_000
 #: What identifies the appointment of a finding or of a line of the history.
@@ -108,7 +111,9 @@ def query_frnr(
         "query-frnr",
         as_json,
         lambda audit: audit.questions.query_frnr(
-            frnr, kuerzel or (), show_text=show_text
+            frnr,
+            kuerzel or (),
+            show_text=show_text,
         ),
     )
 
@@ -125,7 +130,9 @@ def query_event(
         "query-event",
         as_json,
         lambda audit: audit.questions.query_event(
-            event_id, kuerzel or (), show_text=show_text
+            event_id,
+            kuerzel or (),
+            show_text=show_text,
         ),
     )
 
@@ -148,7 +155,9 @@ def delete_duplicates(
         "delete-duplicates",
         as_json,
         lambda audit: audit.delete_duplicates(
-            kuerzel or (), apply=apply, max_deletions=max_deletions
+            kuerzel or (),
+            apply=apply,
+            max_deletions=max_deletions,
         ),
     )
 
@@ -171,7 +180,9 @@ def cleanup_orphaned(
         "cleanup-orphaned",
         as_json,
         lambda audit: audit.cleanup_orphaned(
-            kuerzel or (), apply=apply, max_deletions=max_deletions
+            kuerzel or (),
+            apply=apply,
+            max_deletions=max_deletions,
         ),
     )
 
@@ -189,14 +200,19 @@ def purge_old(
         "purge-old",
         as_json,
         lambda audit: audit.purge_old(
-            older_than, kuerzel or (), apply=apply, max_deletions=max_deletions
+            older_than,
+            kuerzel or (),
+            apply=apply,
+            max_deletions=max_deletions,
         ),
     )
 
 
 @app.command("release-held")
 def release_held(
-    kuerzel: Kuerzel = None, apply: Really = False, as_json: AsJson = False
+    kuerzel: Kuerzel = None,
+    apply: Really = False,
+    as_json: AsJson = False,
 ) -> None:
     """What the sync holds back because so much seems to be gone; with --apply the next run does it, once."""
     _run(
@@ -208,7 +224,9 @@ def release_held(
 
 @app.command("overwritten")
 def overwritten(
-    kuerzel: Kuerzel = None, show_text: ShowText = False, as_json: AsJson = False
+    kuerzel: Kuerzel = None,
+    show_text: ShowText = False,
+    as_json: AsJson = False,
 ) -> None:
     """What people had changed in Google and the sync has overwritten, in the last 30 days."""
     _run(
@@ -261,11 +279,13 @@ def history(
 
 
 def _run(
-    command: str, as_json: bool, work: Callable[[CalendarAudit], Awaitable[Report]]
+    command: str,
+    as_json: bool,
+    work: Callable[[CalendarAudit], Awaitable[Report]],
 ) -> None:
     """Do the work, print its report, and end with its exit code."""
     logging.getLogger("bitbylaw").addHandler(
-        logging.NullHandler()
+        logging.NullHandler(),
     )  # what is worth telling is in the report
     try:
         report = asyncio.run(_report(work))
@@ -291,13 +311,17 @@ async def _report(work: Callable[[CalendarAudit], Awaitable[Report]]) -> Report:
     terminal = Console(stderr=True)
     async with Resources(get_settings()) as resources:
         with Progress(
-            console=terminal, transient=True, disable=not terminal.is_terminal
+            console=terminal,
+            transient=True,
+            disable=not terminal.is_terminal,
         ) as progress:
             task = progress.add_task("employees", total=None)
             audit = CalendarAudit(
                 resources,
                 progress=lambda done, total: progress.update(
-                    task, completed=done, total=total
+                    task,
+                    completed=done,
+                    total=total,
                 ),
             )
             report = await work(audit)

@@ -34,7 +34,9 @@ async def _enqueue(input_data: dict[str, Any], ctx: FlowContext) -> None:
     employees = await CalendarSync(ctx).employees()
     employees = list(dict.fromkeys([*employees, *await left_behind()]))
     enqueued = await enqueue_employees(
-        ctx.enqueue, employees, full_content=full_content
+        ctx.enqueue,
+        employees,
+        full_content=full_content,
     )
     await forget_old_texts(ctx)
     log(ctx, "info", "calendar.enqueued", employees=len(employees), enqueued=enqueued)

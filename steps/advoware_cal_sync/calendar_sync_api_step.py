@@ -18,5 +18,6 @@ async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse | None:
     """Start the sync; statuses and body as `calendar_sync_utils.start` says."""
     status, body, headers = await start(request, ctx)
     return await deliver(
-        request, ApiResponse(status=status, body=body, headers=headers)
+        request,
+        ApiResponse(status=status, body=body, headers=headers),
     )

@@ -74,7 +74,10 @@ def parse_employee_event(data: Any) -> EmployeeEvent:
 
 
 async def enqueue_employees(
-    enqueue: Enqueue, kuerzel: Iterable[str], *, full_content: bool
+    enqueue: Enqueue,
+    kuerzel: Iterable[str],
+    *,
+    full_content: bool,
 ) -> int:
     """Enqueue a sync for each employee who does not wait for one already; returns how many.
 
@@ -82,7 +85,10 @@ async def enqueue_employees(
         Unavailable: Redis or the queue is down.
     """
     return await waiting.enqueue_employees(
-        current_resources(), enqueue, kuerzel, full_content=full_content
+        current_resources(),
+        enqueue,
+        kuerzel,
+        full_content=full_content,
     )
 
 
@@ -95,7 +101,9 @@ async def left_behind() -> list[str]:
     resources = current_resources()
     before = resources.clock() - timedelta(seconds=LEFT_BEHIND_SECONDS)
     return await Notes(await resources.database()).left_behind(
-        "calendar", before, MAX_LEFT_BEHIND
+        "calendar",
+        before,
+        MAX_LEFT_BEHIND,
     )
 
 
@@ -137,7 +145,8 @@ async def take_up(event: EmployeeEvent, context: Any) -> None:
 
     async def run(asked: frozenset[str]) -> RunSummary:
         summary = await sync.sync_employee(
-            event.kuerzel, full_content=HIDE not in asked
+            event.kuerzel,
+            full_content=HIDE not in asked,
         )
         code = _code_of(summary)
         if summary.result == "failed":
@@ -182,13 +191,19 @@ def _code_of(summary: RunSummary) -> str | None:
 
 
 async def _note_run(
-    kuerzel: str, result: RunResult, code: str | None, context: Any
+    kuerzel: str,
+    result: RunResult,
+    code: str | None,
+    context: Any,
 ) -> None:
     """Remember how a run has ended, if PostgreSQL takes it: the log has it in any case."""
     try:
         resources = current_resources()
         await CalendarStore(await resources.database()).note_run(
-            kuerzel, result, code, resources.clock()
+            kuerzel,
+            result,
+            code,
+            resources.clock(),
         )
     except Exception as error:  # noqa: BLE001 - what cannot be remembered must not undo what was done
         log(
@@ -211,7 +226,9 @@ async def _keep_request(event: EmployeeEvent) -> None:
         return
     resources = current_resources()
     await Notes(await resources.database()).leave(
-        calendar(event.kuerzel), _requested(event), resources.clock()
+        calendar(event.kuerzel),
+        _requested(event),
+        resources.clock(),
     )
 
 
@@ -269,7 +286,10 @@ async def _start(requested: StartRequest, resources: Resources, context: Any) ->
         await store.forget_refused()
         payload: dict[str, Any] = {"full_content": requested.full_content}
         await enqueue_all(
-            context.enqueue, TOPIC_ALL, [payload], timeout_seconds=ENQUEUE_SECONDS
+            context.enqueue,
+            TOPIC_ALL,
+            [payload],
+            timeout_seconds=ENQUEUE_SECONDS,
         )
         message = "The sync of all employees was enqueued."
         return 200, {"status": "triggered", "kuerzel": ALL, "message": message}
@@ -286,7 +306,10 @@ async def _start(requested: StartRequest, resources: Resources, context: Any) ->
     await store.forget_refused([kuerzel])
     payload = {"kuerzel": kuerzel, "full_content": requested.full_content}
     await enqueue_all(
-        context.enqueue, TOPIC_EMPLOYEE, [payload], timeout_seconds=ENQUEUE_SECONDS
+        context.enqueue,
+        TOPIC_EMPLOYEE,
+        [payload],
+        timeout_seconds=ENQUEUE_SECONDS,
     )
     return 200, {
         "status": "triggered",

@@ -18,5 +18,6 @@ async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse | None:
     """Forward the request; statuses and bodies as `services.api.proxy.forward` says."""
     status, body, headers = await forward(request, "GET", ctx)
     return await deliver(
-        request, ApiResponse(status=status, body=body, headers=headers)
+        request,
+        ApiResponse(status=status, body=body, headers=headers),
     )

@@ -19,5 +19,7 @@ config = {
 async def handler(input_data: Any, ctx: FlowContext) -> dict[str, int] | None:
     """Run the check; the result counts the enqueued records per category. None while it is paused."""
     return await run_cron(
-        "beteiligte_sync", lambda: BeteiligteCheck(ctx).run(ctx.enqueue), ctx
+        "beteiligte_sync",
+        lambda: BeteiligteCheck(ctx).run(ctx.enqueue),
+        ctx,
     )

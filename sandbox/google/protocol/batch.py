@@ -27,13 +27,13 @@ PART_SECONDS: Final = 120
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 #: Belong to the connection or to the batch as a whole; all other headers of the batch hold for every part.
 _OWN_HEADERS: Final = frozenset(
-    {"accept-encoding", "connection", "host", "transfer-encoding", "user-agent"}
+    {"accept-encoding", "connection", "host", "transfer-encoding", "user-agent"},
 )
 
 
 #: The headers of an answer that its part of the batch shows.
 _ANSWERED_HEADERS: Final = frozenset(
-    {"etag", "retry-after", "www-authenticate", "content-type"}
+    {"etag", "retry-after", "www-authenticate", "content-type"},
 )
 
 
@@ -47,7 +47,9 @@ class _Part:
 
 
 async def answer_batch(
-    request: web.Request, url: str, prefix: str
+    request: web.Request,
+    url: str,
+    prefix: str,
 ) -> web.StreamResponse:
     """Make the calls one after the other.
 
@@ -71,7 +73,8 @@ async def answer_batch(
         connector = aiohttp.TCPConnector(force_close=True)
         timeout = aiohttp.ClientTimeout(total=PART_SECONDS)
         async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout
+            connector=connector,
+            timeout=timeout,
         ) as session:
             for part in parts:
                 answer = await _carry_out(session, part, shared, url, prefix)
@@ -196,7 +199,11 @@ def _refused_part(part: _Part) -> bytes:
 
 
 def _write_part(
-    part: _Part, status: int, reason: str, headers: Mapping[str, str], body: bytes
+    part: _Part,
+    status: int,
+    reason: str,
+    headers: Mapping[str, str],
+    body: bytes,
 ) -> bytes:
     lines = ["Content-Type: application/http"]
     if part.content_id is not None:

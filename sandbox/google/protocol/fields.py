@@ -83,5 +83,7 @@ def _apply(value: Any, mask: Mask) -> Any:
 
 def _refused(fields: str) -> ApiError:
     return invalid(
-        f"Invalid field selection {fields}", "fields", reason="invalidParameter"
+        f"Invalid field selection {fields}",
+        "fields",
+        reason="invalidParameter",
     )

@@ -108,7 +108,9 @@ def make_service_account(name: str, key_bits: int = 2048) -> ServiceAccount:
         serialization.NoEncryption(),
     ).decode()
     return ServiceAccount(
-        f"{name}@{PROJECT}.iam.gserviceaccount.com", secrets.token_hex(20), pem
+        f"{name}@{PROJECT}.iam.gserviceaccount.com",
+        secrets.token_hex(20),
+        pem,
     )
 
 
@@ -117,7 +119,9 @@ def read_service_account(path: Path, url: str) -> ServiceAccount | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         account = ServiceAccount(
-            content["client_email"], content["private_key_id"], content["private_key"]
+            content["client_email"],
+            content["private_key_id"],
+            content["private_key"],
         )
         is_own = content == account.file_content(url)
         _public_key(account.private_key)
@@ -180,7 +184,9 @@ class TokenIssuer:
         """
         if grant_type != GRANT_TYPE:
             raise TokenRefusedError(
-                400, "unsupported_grant_type", f"Invalid grant_type: {grant_type}"
+                400,
+                "unsupported_grant_type",
+                f"Invalid grant_type: {grant_type}",
             )
         email, scopes = self._verified(assertion, token_uri)
         now = self._now()
@@ -224,7 +230,10 @@ class TokenIssuer:
 
 
 def _check_signature(
-    account: ServiceAccount, header: dict[str, Any], signed: bytes, signature: bytes
+    account: ServiceAccount,
+    header: dict[str, Any],
+    signed: bytes,
+    signature: bytes,
 ) -> None:
     if header.get("alg") != "RS256":
         raise _invalid_grant("Invalid JWT Signature.")
@@ -241,7 +250,7 @@ def _check_lifetime(claims: dict[str, Any]) -> None:
     if not _is_current(claims.get("iat"), claims.get("exp")):
         raise _invalid_grant(
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat "
-            "and exp values in the JWT claim."
+            "and exp values in the JWT claim.",
         )
 
 

@@ -95,7 +95,9 @@ class CurrentTermine:
     async def _list(self) -> None:
         settings = self._settings
         answer = await self._advoware.ask_termine(
-            settings.kuerzel, settings.first_day, settings.last_day
+            settings.kuerzel,
+            settings.first_day,
+            settings.last_day,
         )
         read = await asyncio.to_thread(lambda: read_termine(answer.rows()))
         self._listed = {termin.fr_nr: termin for termin in read.items}
@@ -145,11 +147,19 @@ class AdvowareSide:
         await self._rows.remember(action, pair, termin, copy)
 
     async def _mark_copy(
-        self, pair: Pair, google: GoogleEvent, shown: NormalisedEvent, fr_nr: int
+        self,
+        pair: Pair,
+        google: GoogleEvent,
+        shown: NormalisedEvent,
+        fr_nr: int,
     ) -> GoogleEvent:
         try:
             copy = await self._google_side.patch(
-                pair, shown, fr_nr, google.etag, google
+                pair,
+                shown,
+                fr_nr,
+                google.etag,
+                google,
             )
         except (Conflict, NotFound):
             # Edited or deleted since it was listed: the pair exists, the next listing shows the rest.
@@ -181,7 +191,11 @@ class AdvowareSide:
             if _gives_up_text(google, action.event):
                 await self._rows.keep_overwritten(pair, [google])
             shown = await self._google_side.patch(
-                pair, action.shown, termin.fr_nr, google.etag, google
+                pair,
+                action.shown,
+                termin.fr_nr,
+                google.etag,
+                google,
             )
         await self._rows.remember(action, pair, written, shown)
 

@@ -70,7 +70,11 @@ class Applier:
         self._current = CurrentTermine(settings, clients)
         self._google_side = GoogleSide(settings, clients, self.rows)
         advoware_side = AdvowareSide(
-            clients, self.rows, self._google_side, self._creates, self._current
+            clients,
+            self.rows,
+            self._google_side,
+            self._creates,
+            self._current,
         )
         deletions = Deletions(settings, clients, self.rows, self._current)
         self._methods: Mapping[type, Method] = {

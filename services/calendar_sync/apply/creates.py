@@ -62,7 +62,10 @@ class Creates:
         self._rows = rows
 
     async def create(
-        self, pair: Pair, google: GoogleEvent, event: NormalisedEvent
+        self,
+        pair: Pair,
+        google: GoogleEvent,
+        event: NormalisedEvent,
     ) -> tuple[int, Json | None]:
         """The number of the event's Termin, and Advoware's answer; None if an earlier attempt has created it.
 
@@ -112,7 +115,9 @@ class Creates:
         if fr_nr is None:
             return
         await self._store.record_created(
-            intent.employee_kuerzel, intent.google_event_id, fr_nr
+            intent.employee_kuerzel,
+            intent.google_event_id,
+            fr_nr,
         )
         agreed = Fingerprint(intent.content_hash)
         pair = row or self._rows.new_pair(fr_nr, intent.google_event_id, "google")
@@ -145,7 +150,9 @@ class Creates:
         marks = {"extendedProperties": {"private": properties}}
         with suppress(Conflict, Forbidden, NotFound, ValidationFailed):
             await self._google.patch_event(
-                self._settings.calendar_id, intent.google_event_id, marks
+                self._settings.calendar_id,
+                intent.google_event_id,
+                marks,
             )
 
     async def _find_created(self, intent: Intent) -> int | None:
@@ -171,7 +178,7 @@ class Creates:
         is_unclear = bool(read.unreadable) or _are_unclear(intent, new)
         if is_unclear or _that_resemble(sent, owned):
             raise CreateUnclear(
-                "a Termin that may be what an interrupted attempt has created cannot be read, or is shown differently"
+                "a Termin that may be what an interrupted attempt has created cannot be read, or is shown differently",
             )
         return None
 
@@ -202,7 +209,7 @@ class Creates:
         for fr_nr in lacking[:MAX_ASKED]:
             if await self._is_there(fr_nr):
                 raise CreateUnclear(
-                    "Advoware's list lacks Termine that exist, so an interrupted attempt may have created one"
+                    "Advoware's list lacks Termine that exist, so an interrupted attempt may have created one",
                 )
 
     async def _unlisted_termine(self, rows: Sequence[Any]) -> list[int]:
@@ -231,7 +238,9 @@ class Creates:
         return False
 
     async def _without_pair(
-        self, intent: Intent, termine: Sequence[Termin]
+        self,
+        intent: Intent,
+        termine: Sequence[Termin],
     ) -> list[Termin]:
         """Those without a pair that the create may have left, the oldest first."""
         pairs = await self._store.load_pairs()
@@ -246,7 +255,8 @@ class Creates:
         """The event from which the Termin was to be created; None if it is gone or cannot be read."""
         try:
             record = await self._google.get_event(
-                self._settings.calendar_id, intent.google_event_id
+                self._settings.calendar_id,
+                intent.google_event_id,
             )
         except (Forbidden, NotFound):
             return None
@@ -263,7 +273,9 @@ def _is_expected(settings: PlanSettings, pair: Pair) -> bool:
 
 
 def _the_created_one(
-    intent: Intent, sent: NormalisedEvent | None, termine: Sequence[Termin]
+    intent: Intent,
+    sent: NormalisedEvent | None,
+    termine: Sequence[Termin],
 ) -> Termin | None:
     """The Termin that says what was sent, be it with altered texts."""
     for termin in termine:
@@ -276,7 +288,8 @@ def _the_created_one(
 
 
 def _that_resemble(
-    sent: NormalisedEvent | None, termine: Sequence[Termin]
+    sent: NormalisedEvent | None,
+    termine: Sequence[Termin],
 ) -> list[Termin]:
     if sent is None:
         return []

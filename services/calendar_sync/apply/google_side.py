@@ -90,7 +90,11 @@ class GoogleSide:
         await self._rows.save(*row)
 
     async def _put_event(
-        self, action: _Making, pair: Pair, event_id: str, kept: Json
+        self,
+        action: _Making,
+        pair: Pair,
+        event_id: str,
+        kept: Json,
     ) -> Saved:
         """Make sure that the event exists, be it for the first time, again, or from a lost attempt.
 
@@ -114,7 +118,11 @@ class GoogleSide:
         return row, line
 
     async def _put_body(
-        self, action: _Making, pair: Pair, event_id: str, kept: Json
+        self,
+        action: _Making,
+        pair: Pair,
+        event_id: str,
+        kept: Json,
     ) -> Saved:
         """``event_id`` is tried first, then the further ids of the Termin."""
         termin = action.termin
@@ -137,7 +145,11 @@ class GoogleSide:
             yield google_event_id(fr_nr, self._calendar_id, generation + further)
 
     async def _insert_as(
-        self, event_id: str, body: Json, action: _Making, pair: Pair
+        self,
+        event_id: str,
+        body: Json,
+        action: _Making,
+        pair: Pair,
     ) -> Json | None:
         """The event that now exists under this id; None if the id cannot be used for it.
 
@@ -161,11 +173,17 @@ class GoogleSide:
         owned = replace(pair, google_event_id=event_id)
         await self._keep_what_differs(owned, found, action.event)
         return await self._google.patch_event(
-            self._calendar_id, event_id, body, if_match=present.get("etag")
+            self._calendar_id,
+            event_id,
+            body,
+            if_match=present.get("etag"),
         )
 
     async def _keep_what_differs(
-        self, pair: Pair, google: GoogleEvent, event: NormalisedEvent
+        self,
+        pair: Pair,
+        google: GoogleEvent,
+        event: NormalisedEvent,
     ) -> None:
         """Keep an event that is written over, unless it says the same: who has changed it is not known."""
         if not shows(google, event):
@@ -177,7 +195,10 @@ class GoogleSide:
             return None
         revived = {**body, "status": "confirmed"}
         return await self._google.patch_event(
-            self._calendar_id, event_id, revived, if_match=present.get("etag")
+            self._calendar_id,
+            event_id,
+            revived,
+            if_match=present.get("etag"),
         )
 
     async def _kept_of(self, event_id: str) -> Json:
@@ -219,7 +240,9 @@ class GoogleSide:
         google = action.google
         try:
             await self._google.delete_event(
-                self._calendar_id, google.id, if_match=google.etag
+                self._calendar_id,
+                google.id,
+                if_match=google.etag,
             )
         except NotFound:
             pass
@@ -247,7 +270,11 @@ class GoogleSide:
         termin = action.termin
         await self._rows.keep_overwritten(pair, action.undone)
         shown = await self.patch(
-            pair, action.event, termin.fr_nr, action.etag, action.google
+            pair,
+            action.event,
+            termin.fr_nr,
+            action.etag,
+            action.google,
         )
         await self._rows.remember(action, pair, termin, shown)
 
@@ -267,7 +294,11 @@ class GoogleSide:
         if action.write:
             await self._keep_what_differs(pair, google, action.event)
             shown = await self.patch(
-                pair, action.event, termin.fr_nr, google.etag, google
+                pair,
+                action.event,
+                termin.fr_nr,
+                google.etag,
+                google,
             )
         # An intent without a result is fulfilled by this as well. Ended first: a pair must not outlive its intent.
         await self._store.end_intent(self._settings.kuerzel, google.id)
@@ -290,7 +321,10 @@ class GoogleSide:
         if current is not None and shows(current, event):
             body = _only_beside_content(body)
         answer = await self._google.patch_event(
-            self._calendar_id, str(pair.google_event_id), body, if_match=etag
+            self._calendar_id,
+            str(pair.google_event_id),
+            body,
+            if_match=etag,
         )
         return read_google_event(answer)
 
@@ -303,7 +337,11 @@ class GoogleSide:
     ) -> Json:
         is_advowares = pair.source_system == "advoware"
         body = google_body(
-            event, fr_nr, pair.sync_id, current=current, is_own=is_advowares
+            event,
+            fr_nr,
+            pair.sync_id,
+            current=current,
+            is_own=is_advowares,
         )
         if pair.persons_private and not event.anonymised:
             body["visibility"] = "private"
@@ -322,7 +360,10 @@ class GoogleSide:
         pair = action.pair
         is_advowares = pair.source_system == "advoware"
         body = texts_body(
-            action.event, pair.advoware_frnr, pair.sync_id, is_own=is_advowares
+            action.event,
+            pair.advoware_frnr,
+            pair.sync_id,
+            is_own=is_advowares,
         )
         if pair.persons_private:
             body["visibility"] = "private"
@@ -332,7 +373,10 @@ class GoogleSide:
         """Write the texts of an event and of occurrences, and remember only that; the times on both sides stay."""
         pair = action.pair
         answer = await self._google.patch_event(
-            self._calendar_id, str(pair.google_event_id), body, if_match=action.etag
+            self._calendar_id,
+            str(pair.google_event_id),
+            body,
+            if_match=action.etag,
         )
         for occurrence in action.occurrences:
             with suppress(NotFound):  # cancelled meanwhile
@@ -342,7 +386,9 @@ class GoogleSide:
         await self._remember_texts(action, shown)
 
     async def _remember_texts(
-        self, action: HideGoogle | ShowGoogle, shown: Fingerprint
+        self,
+        action: HideGoogle | ShowGoogle,
+        shown: Fingerprint,
     ) -> None:
         pair = action.pair
         line = self._rows.line(action, pair, before=pair.google, after=shown)
@@ -352,7 +398,9 @@ class GoogleSide:
             return
         # The row as it is now: what this run has remembered of the Termin stays.
         remembered = replace(
-            stored.pair, google=shown, persons_private=pair.persons_private
+            stored.pair,
+            google=shown,
+            persons_private=pair.persons_private,
         )
         await self._rows.save(remembered, line)
 
@@ -360,7 +408,10 @@ class GoogleSide:
         """Remove our marks from a person's event."""
         google = action.google
         await self._google.patch_event(
-            self._calendar_id, google.id, unmark_body(), if_match=google.etag
+            self._calendar_id,
+            google.id,
+            unmark_body(),
+            if_match=google.etag,
         )
         await self._rows.audit_event(action, google)
 

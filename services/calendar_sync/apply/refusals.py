@@ -64,7 +64,10 @@ class Refusals:
         """Remember that a write was refused, if it was."""
         if isinstance(error, REFUSING):
             await self._store.note_refused(
-                self._kuerzel, request_of(action), failure_code(error), self._now()
+                self._kuerzel,
+                request_of(action),
+                failure_code(error),
+                self._now(),
             )
 
     async def _refused(self) -> dict[str, Refused]:

@@ -150,13 +150,21 @@ class Rows:
             await self._store.keep_overwritten(kept, self._clients.now())
 
     async def remember(
-        self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent
+        self,
+        action: Action,
+        pair: Pair,
+        termin: Termin,
+        google: GoogleEvent,
     ) -> None:
         """Store the pair as both systems have answered."""
         await self.save(*self.as_answered(action, pair, termin, google))
 
     def as_answered(
-        self, action: Action, pair: Pair, termin: Termin, google: GoogleEvent
+        self,
+        action: Action,
+        pair: Pair,
+        termin: Termin,
+        google: GoogleEvent,
     ) -> Saved:
         """The pair as both systems have answered, and its line in the audit."""
         observed = as_observed(pair, termin, google)
@@ -175,7 +183,10 @@ class Rows:
         return _left_alone(observed, reason), line
 
     def new_pair(
-        self, fr_nr: int | None, event_id: str | None, source: SourceSystem
+        self,
+        fr_nr: int | None,
+        event_id: str | None,
+        source: SourceSystem,
     ) -> Pair:
         """A row that is not stored yet."""
         settings = self._settings
@@ -372,7 +383,9 @@ class Rows:
 
 def _with_ids(pair: Pair, line: AuditLine) -> AuditLine:
     return replace(
-        line, advoware_frnr=pair.advoware_frnr, google_event_id=pair.google_event_id
+        line,
+        advoware_frnr=pair.advoware_frnr,
+        google_event_id=pair.google_event_id,
     )
 
 

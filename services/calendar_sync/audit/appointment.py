@@ -118,7 +118,9 @@ class AppointmentReader:
     # -- rows, Termin and events ----------------------------------------------------------------------------------
 
     async def _events_of_id(
-        self, found: Appointment, event_id: str
+        self,
+        found: Appointment,
+        event_id: str,
     ) -> list[ShownEvent]:
         employees = found.employees
         if not employees:
@@ -165,7 +167,10 @@ class AppointmentReader:
             return None
 
     async def _events_of_termin(
-        self, found: Appointment, frnr: int, kuerzel: str
+        self,
+        found: Appointment,
+        frnr: int,
+        kuerzel: str,
     ) -> list[ShownEvent]:
         """The events of one calendar that show the Termin, and those of its pairs, be they cancelled."""
         calendar_id = await self._calendar(kuerzel)
@@ -243,7 +248,9 @@ def _paired_ids(found: Appointment, kuerzel: str) -> set[str]:
 
 
 def _events_about(
-    listed: Iterable[GoogleEvent], frnr: int, paired: set[str]
+    listed: Iterable[GoogleEvent],
+    frnr: int,
+    paired: set[str],
 ) -> dict[str, GoogleEvent]:
     """The listed events that name the Termin or are its pairs'."""
     about: dict[str, GoogleEvent] = {}
@@ -265,7 +272,7 @@ def appointment_findings(reader: AuditReader, found: Appointment) -> list[Findin
                 reason="nothing is known about it",
                 remedy="person",
                 advoware_frnr=found.frnr,
-            )
+            ),
         ]
     findings = _unpaired_events(found)
     for pair in found.live_pairs:
@@ -307,7 +314,8 @@ def _view_of(reader: AuditReader, found: Appointment, pair: Pair) -> CalendarVie
         termin = None
     event = _event_of(found, pair)
     read = Confirmations(
-        {pair.advoware_frnr or 0: termin}, {pair.google_event_id or "": event}
+        {pair.advoware_frnr or 0: termin},
+        {pair.google_event_id or "": event},
     )
     settings = reader.settings_for(pair.employee_kuerzel, "")
     listing = GoogleListing([], full=True)

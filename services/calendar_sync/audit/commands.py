@@ -79,16 +79,19 @@ class CalendarAudit:
     """
 
     def __init__(
-        self, resources: Resources, *, progress: Progress = lambda done, total: None
+        self,
+        resources: Resources,
+        *,
+        progress: Progress = lambda done, total: None,
     ) -> None:
         self._resources = resources
         self._progress = progress
         self._reader = AuditReader(resources)
         self.questions = CalendarQuestions(
-            resources
+            resources,
         )  #: commands that answer a question
         self.decisions = CalendarDecisions(
-            resources
+            resources,
         )  #: commands by which an operator decides
 
     async def verify_sync(self, wanted: Sequence[str] = ()) -> Report:
@@ -139,7 +142,11 @@ class CalendarAudit:
     ) -> Report:
         """Delete surplus events of our own making, or say which. ``max_deletions`` per employee replaces the guard."""
         return await self._clean(
-            self._report("delete-duplicates"), duplicates, wanted, apply, max_deletions
+            self._report("delete-duplicates"),
+            duplicates,
+            wanted,
+            apply,
+            max_deletions,
         )
 
     async def cleanup_orphaned(
@@ -151,7 +158,11 @@ class CalendarAudit:
     ) -> Report:
         """Delete orphaned events of our own making and rows of which nothing is left, or say which."""
         return await self._clean(
-            self._report("cleanup-orphaned"), orphans, wanted, apply, max_deletions
+            self._report("cleanup-orphaned"),
+            orphans,
+            wanted,
+            apply,
+            max_deletions,
         )
 
     async def purge_old(
@@ -173,10 +184,10 @@ class CalendarAudit:
         if older_than <= days_back:
             raise InvalidInput(
                 f"--older-than: must be more than the {days_back} days of CALENDAR_SYNC_DAYS_BACK; what is younger is "
-                "in the window of the sync, which would create it again"
+                "in the window of the sync, which would create it again",
             )
         before = self._resources.clock().astimezone(BERLIN).date() - timedelta(
-            days=older_than
+            days=older_than,
         )
         report = self._report("purge-old", before=before)
         look = self._reader.read_google
@@ -192,7 +203,10 @@ class CalendarAudit:
     # -- one employee after the other -----------------------------------------------------------------------------
 
     async def _find(
-        self, command: str, analyse: Analysis, wanted: Sequence[str]
+        self,
+        command: str,
+        analyse: Analysis,
+        wanted: Sequence[str],
     ) -> Report:
         report = self._report(command)
 
@@ -218,7 +232,11 @@ class CalendarAudit:
         async def clean(kuerzel: str) -> None:
             async with self._lock(kuerzel, needed=apply):
                 await self._clean_one(
-                    report, await look(kuerzel), analyse, apply, max_deletions
+                    report,
+                    await look(kuerzel),
+                    analyse,
+                    apply,
+                    max_deletions,
                 )
 
         await self._each(report, wanted, clean)
@@ -271,7 +289,10 @@ class CalendarAudit:
         self._progress(len(employees), len(employees))
 
     async def _report_missing(
-        self, report: Report, kuerzel: str, error: CalendarMissing
+        self,
+        report: Report,
+        kuerzel: str,
+        error: CalendarMissing,
     ) -> None:
         pairs = await (await self._reader.store()).load_pairs(kuerzel)
         if pairs or report.command == "verify-sync":
@@ -282,7 +303,7 @@ class CalendarAudit:
                     reason=reason,
                     remedy="next_sync",
                     employee_kuerzel=kuerzel,
-                )
+                ),
             )
 
     @asynccontextmanager
@@ -292,7 +313,10 @@ class CalendarAudit:
             return
         redis = self._resources.calendar_redis
         async with record_lock(
-            self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
+            self._resources,
+            lock_key(kuerzel),
+            LOCK_SECONDS,
+            redis=redis,
         ):
             yield
 
@@ -302,7 +326,10 @@ class CalendarAudit:
     # -- deletions ------------------------------------------------------------------------------------------------
 
     async def _remove_all(
-        self, report: Report, audit: EmployeeAudit, removable: Sequence[Finding]
+        self,
+        report: Report,
+        audit: EmployeeAudit,
+        removable: Sequence[Finding],
     ) -> None:
         """Delete one after the other. What is not deleted remains a finding, also if one fails."""
         left = list(removable)
@@ -327,13 +354,17 @@ class CalendarAudit:
         return change
 
     async def _require_that_advoware_decides(
-        self, audit: EmployeeAudit, finding: Finding
+        self,
+        audit: EmployeeAudit,
+        finding: Finding,
     ) -> None:
         """If it is interrupted before the pair is gone, no sync may take the absence for a person's deletion."""
         pair = audit.view.by_event[finding.google_event_id or ""]
         if pair.sync_strategy == "last_change_wins":
             line = replace(
-                _audit_line(audit, finding), side="none", action="source_wins"
+                _audit_line(audit, finding),
+                side="none",
+                action="source_wins",
             )
             await (await self._reader.store()).save_pair(
                 replace(pair, sync_strategy="source_system_wins"),
@@ -346,7 +377,9 @@ class CalendarAudit:
         assert finding.sync_id is not None  # noqa: S101 - a finding about a pair names it
         try:
             await store.delete_pair(
-                finding.sync_id, _audit_line(audit, finding), self._resources.clock()
+                finding.sync_id,
+                _audit_line(audit, finding),
+                self._resources.clock(),
             )
         except Conflict:
             return Change(finding, True, "was deleted already")
@@ -357,7 +390,9 @@ class CalendarAudit:
         event = audit.view.events[finding.google_event_id or ""]
         if event.etag is None:
             return Change(
-                finding, False, "has no etag, so that a change could not be noticed"
+                finding,
+                False,
+                "has no etag, so that a change could not be noticed",
             )
         calendar_id = audit.view.settings.calendar_id
         line = _audit_line(audit, finding)
@@ -367,10 +402,13 @@ class CalendarAudit:
             raise
         except BitByLawError as error:
             failed = replace(
-                line, action="failed", error=without_quotes(shown_text(error))
+                line,
+                action="failed",
+                error=without_quotes(shown_text(error)),
             )
             await (await self._reader.store()).append_audit(
-                [failed], self._resources.clock()
+                [failed],
+                self._resources.clock(),
             )
             raise
         if result is None:
@@ -379,12 +417,16 @@ class CalendarAudit:
         return Change(finding, True, result)
 
     async def _delete_in_google(
-        self, calendar_id: str, event: GoogleEvent
+        self,
+        calendar_id: str,
+        event: GoogleEvent,
     ) -> str | None:
         """Returns what happened; None if a person has changed the event."""
         try:
             await self._reader.google.delete_event(
-                calendar_id, event.id, if_match=event.etag
+                calendar_id,
+                event.id,
+                if_match=event.etag,
             )
         except NotFound:
             return "was deleted already"
@@ -447,7 +489,9 @@ def _planned_hold(audit: EmployeeAudit) -> HoldDeletions | None:
 
 
 def _refusal(
-    audit: EmployeeAudit, removable: Sequence[Finding], max_deletions: int | None
+    audit: EmployeeAudit,
+    removable: Sequence[Finding],
+    max_deletions: int | None,
 ) -> str | None:
     """Why so many deletions are not believed; ``max_deletions`` is how many the operator expects."""
     deletions = len(removable)

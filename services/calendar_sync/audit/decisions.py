@@ -58,7 +58,9 @@ class CalendarDecisions:
         """
         selection = await self._reader.select(wanted)
         report = Report(
-            "release-held", self._resources.clock(), details={"applied": apply}
+            "release-held",
+            self._resources.clock(),
+            details={"applied": apply},
         )
         for hold in await self._holds(selection):
             if hold.released_at is not None:
@@ -91,7 +93,10 @@ class CalendarDecisions:
     # -- what was overwritten -------------------------------------------------------------------------------------
 
     async def overwritten(
-        self, wanted: Sequence[str] = (), *, show_text: bool = False
+        self,
+        wanted: Sequence[str] = (),
+        *,
+        show_text: bool = False,
     ) -> Report:
         """What the sync has overwritten in Google in the last 30 days."""
         selection = await self._reader.select(wanted)
@@ -100,22 +105,29 @@ class CalendarDecisions:
             if selection.includes(event.employee_kuerzel):
                 rows.append(overwritten_row(event, show_text=show_text))
         return Report(
-            "overwritten", self._resources.clock(), details={"overwritten": rows}
+            "overwritten",
+            self._resources.clock(),
+            details={"overwritten": rows},
         )
 
     async def restore_overwritten(
-        self, overwritten_id: int, *, apply: bool = False
+        self,
+        overwritten_id: int,
+        *,
+        apply: bool = False,
     ) -> Report:
         """Bring an overwritten event back as a person's event of its own, beside Advoware's; once."""
         report = Report(
-            "restore-overwritten", self._resources.clock(), details={"applied": apply}
+            "restore-overwritten",
+            self._resources.clock(),
+            details={"applied": apply},
         )
         kept = {event.overwritten_id: event for event in await self._kept()}
         event = kept.get(overwritten_id)
         if event is None:
             reason = f"nothing of this number was overwritten in the last {OVERWRITTEN_DAYS} days"
             report.findings.append(
-                Finding(kind="unknown", reason=reason, remedy="person")
+                Finding(kind="unknown", reason=reason, remedy="person"),
             )
             return report
         report.details["overwritten"] = [overwritten_row(event, show_text=False)]
@@ -139,19 +151,25 @@ class CalendarDecisions:
         body = _body_of(event)
         if not {"start", "end"} <= body.keys():
             raise RestoreRefused(
-                "what is kept of it has no time, so there is nothing to bring back"
+                "what is kept of it has no time, so there is nothing to bring back",
             )
         if not apply:
             return Change(finding, False, "would be brought back")
         kuerzel = event.employee_kuerzel
         redis = self._resources.calendar_redis
         async with record_lock(
-            self._resources, lock_key(kuerzel), LOCK_SECONDS, redis=redis
+            self._resources,
+            lock_key(kuerzel),
+            LOCK_SECONDS,
+            redis=redis,
         ):
             return await self._insert(event, finding, body)
 
     async def _insert(
-        self, event: Overwritten, finding: Finding, body: dict[str, Any]
+        self,
+        event: Overwritten,
+        finding: Finding,
+        body: dict[str, Any],
     ) -> Change:
         """Insert it under an id that only it has, so that a repeated command does not double it."""
         store = await self._reader.store()
@@ -160,7 +178,8 @@ class CalendarDecisions:
         event_id = _restored_id(event, calendar_id)
         try:
             await self._reader.google.insert_event(
-                calendar_id, {**body, "id": event_id}
+                calendar_id,
+                {**body, "id": event_id},
             )
         except Conflict:
             result = "was brought back already"
@@ -175,7 +194,7 @@ class CalendarDecisions:
         why = await self._why_hidden(event)
         if why is not None:
             raise RestoreRefused(
-                f"{why}, so its text must not be shown; see it with: overwritten --show-text"
+                f"{why}, so its text must not be shown; see it with: overwritten --show-text",
             )
 
     async def _why_hidden(self, event: Overwritten) -> str | None:

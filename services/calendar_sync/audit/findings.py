@@ -237,7 +237,9 @@ def _compared(
 
 
 def _wrong_anonymisation(
-    wanted: NormalisedEvent, observed: NormalisedEvent, google: GoogleEvent
+    wanted: NormalisedEvent,
+    observed: NormalisedEvent,
+    google: GoogleEvent,
 ) -> str | None:
     """Why an event shows too much or too little; None if it does neither."""
     shows_too_much = wanted.anonymised and not observed.anonymised
@@ -249,7 +251,10 @@ def _wrong_anonymisation(
 
 
 def _untranslatable(
-    pair: Pair, side: Untranslatable, *, is_marked: bool
+    pair: Pair,
+    side: Untranslatable,
+    *,
+    is_marked: bool,
 ) -> Iterator[Finding]:
     if not is_marked:
         yield _of_pair(pair, "untranslatable", side.reason, "next_sync")
@@ -372,7 +377,9 @@ def _in_order(view: CalendarView) -> list[GoogleEvent]:
 
 
 def _surplus_events(
-    audit: EmployeeAudit, group: Sequence[GoogleEvent], same: str
+    audit: EmployeeAudit,
+    group: Sequence[GoogleEvent],
+    same: str,
 ) -> Iterator[Finding]:
     """All but the event that stays: the paired one, else the one that the next sync would adopt."""
     view = audit.view
@@ -412,7 +419,8 @@ def _paired_in(view: CalendarView, group: Iterable[GoogleEvent]) -> list[str]:
 
 
 def _same_contents(
-    audit: EmployeeAudit, known: Iterable[str | None]
+    audit: EmployeeAudit,
+    known: Iterable[str | None],
 ) -> Iterator[Finding]:
     """Events that say the same, of which only one is paired. Blocked time without texts is often the same by chance."""
     view = audit.view
@@ -518,7 +526,9 @@ def _orphaned_event(audit: EmployeeAudit, event: GoogleEvent, fr_nr: int) -> Fin
 
 
 def _why_orphaned(
-    audit: EmployeeAudit, event: GoogleEvent, fr_nr: int
+    audit: EmployeeAudit,
+    event: GoogleEvent,
+    fr_nr: int,
 ) -> tuple[str, Remedy]:
     view = audit.view
     if fr_nr in view.elsewhere:
@@ -574,7 +584,11 @@ def _of_pair(pair: Pair, kind: Kind, reason: str, remedy: Remedy) -> Finding:
 
 
 def _of_termin(
-    view: CalendarView, fr_nr: int, kind: Kind, reason: str, remedy: Remedy
+    view: CalendarView,
+    fr_nr: int,
+    kind: Kind,
+    reason: str,
+    remedy: Remedy,
 ) -> Finding:
     return Finding(
         kind=kind,
@@ -586,7 +600,11 @@ def _of_termin(
 
 
 def _of_event(
-    view: CalendarView, event: GoogleEvent, kind: Kind, reason: str, remedy: Remedy
+    view: CalendarView,
+    event: GoogleEvent,
+    kind: Kind,
+    reason: str,
+    remedy: Remedy,
 ) -> Finding:
     return Finding(
         kind=kind,

@@ -26,7 +26,7 @@ from services.calendar_sync.model import (
 
 #: Findings that say of an event that it must not stay as it is.
 _SAY_ENOUGH = frozenset(
-    {"wrong_anonymisation", "wrong_employee", "missing_in_advoware"}
+    {"wrong_anonymisation", "wrong_employee", "missing_in_advoware"},
 )
 #: Further away from the window no list is asked for; what lies there is read directly.
 MAX_DAYS_OUTSIDE = 3660
@@ -113,7 +113,8 @@ def days_outside(audit: EmployeeAudit, fr_nrs: Sequence[int]) -> list[Days]:
 
 
 def _pairs_outside(
-    audit: EmployeeAudit, fr_nrs: Sequence[int]
+    audit: EmployeeAudit,
+    fr_nrs: Sequence[int],
 ) -> tuple[list[date], list[date]]:
     """The first days of what lies before the window, and the last days of what lies after it."""
     window = audit.view.settings
@@ -146,7 +147,9 @@ def _owner(event: GoogleEvent) -> str:
 
 
 def _why_hidden(
-    audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None
+    audit: EmployeeAudit,
+    event: GoogleEvent,
+    pair: Pair | None,
 ) -> str | None:
     """Why the event must not show its text; None if it may, or if it is a person's."""
     number = _number(audit, event, pair)
@@ -177,7 +180,9 @@ def _was_written_as_blocked_time(event: GoogleEvent, pair: Pair) -> bool:
 
 
 def _hidden_by_termin(
-    audit: EmployeeAudit, pair: Pair | None, number: int
+    audit: EmployeeAudit,
+    pair: Pair | None,
+    number: int,
 ) -> str | None:
     view = audit.view
     if number in view.elsewhere:
@@ -221,7 +226,10 @@ def _termin(audit: EmployeeAudit, number: int) -> Termin | None:
 
 
 def _leak(
-    audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None, reason: str
+    audit: EmployeeAudit,
+    event: GoogleEvent,
+    pair: Pair | None,
+    reason: str,
 ) -> Finding:
     shown = "it shows a text"
     if event.id != _owner(event):

@@ -54,7 +54,8 @@ def _last_day(audit: EmployeeAudit, pair: Pair, event: GoogleEvent) -> date | No
 
 
 def _single_occurrences(
-    audit: EmployeeAudit, series: GoogleEvent
+    audit: EmployeeAudit,
+    series: GoogleEvent,
 ) -> Iterator[GoogleEvent]:
     for event in audit.view.google.events:
         if event.recurring_event_id == series.id and not event.cancelled:

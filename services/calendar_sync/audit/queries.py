@@ -129,7 +129,11 @@ class CalendarQuestions:
     # -- one appointment ------------------------------------------------------------------------------------------
 
     async def query_frnr(
-        self, frnr: int, wanted: Sequence[str] = (), *, show_text: bool = False
+        self,
+        frnr: int,
+        wanted: Sequence[str] = (),
+        *,
+        show_text: bool = False,
     ) -> Report:
         """All that is known about a Termin: pairs, both sides now, the latest lines of the audit.
 
@@ -142,7 +146,11 @@ class CalendarQuestions:
         return self._about(found, "query-frnr", show_text=show_text)
 
     async def query_event(
-        self, event_id: str, wanted: Sequence[str] = (), *, show_text: bool = False
+        self,
+        event_id: str,
+        wanted: Sequence[str] = (),
+        *,
+        show_text: bool = False,
     ) -> Report:
         """All that is known about a Google event, and about the Termin that it shows; likewise."""
         appointments = await self._appointments(wanted)
@@ -161,7 +169,10 @@ class CalendarQuestions:
         google: list[Row] = []
         for each in found.shown.values():
             row = event_row(
-                each.kuerzel, each.calendar_id, each.event, show_text=show_text
+                each.kuerzel,
+                each.calendar_id,
+                each.event,
+                show_text=show_text,
             )
             google.append(row)
         return self._report(
@@ -184,7 +195,9 @@ class CalendarQuestions:
         if lines:
             return self._report("history", [], history=_as_rows(lines))
         unknown = Finding(
-            kind="unknown", reason="the audit has no line about it", remedy="person"
+            kind="unknown",
+            reason="the audit has no line about it",
+            remedy="person",
         )
         return self._report("history", [unknown], history=[])
 
@@ -198,7 +211,7 @@ class CalendarQuestions:
             sync_id = UUID(key)
         except ValueError:
             raise InvalidInput(
-                "history: expected a sync_id (UUID) or a frNr (number)"
+                "history: expected a sync_id (UUID) or a frNr (number)",
             ) from None
         return await store.history(sync_id=sync_id)
 
@@ -242,7 +255,7 @@ class CalendarQuestions:
             return set(await self._reader.sync.employees()), []
         except (ConfigurationError, ForeignSystemError) as error:
             return known, [
-                Problem(None, f"whom the sync covers is not known: {explain(error)}")
+                Problem(None, f"whom the sync covers is not known: {explain(error)}"),
             ]
 
     async def _last_successes(self) -> dict[str, datetime]:

@@ -128,7 +128,8 @@ class AuditReader:
         found = await find_calendar(self.google, kuerzel)
         if found is None:
             raise CalendarMissing(
-                "Google Calendar", f"there is no calendar {calendar_name(kuerzel)}"
+                "Google Calendar",
+                f"there is no calendar {calendar_name(kuerzel)}",
             )
         return found
 
@@ -157,7 +158,9 @@ class AuditReader:
         calendar_id = await self.calendar_id(kuerzel)
         settings = self.settings_for(kuerzel, calendar_id)
         rows = await self.advoware.list_termine(
-            kuerzel, settings.first_day, settings.last_day
+            kuerzel,
+            settings.first_day,
+            settings.last_day,
         )
         termine = read_termine(rows).items
         resources = await self.list_events(calendar_id)
@@ -197,10 +200,11 @@ class AuditReader:
         listing = GoogleListing(read_google_events(resources).items, full=True)
         pairs = await store.load_pairs(kuerzel)
         absent = _unlisted_events(
-            CalendarView(settings, [], listing, pairs, Confirmations())
+            CalendarView(settings, [], listing, pairs, Confirmations()),
         )
         read = await in_parallel(
-            absent, lambda event_id: self.read_event(calendar_id, event_id)
+            absent,
+            lambda event_id: self.read_event(calendar_id, event_id),
         )
         view = CalendarView(settings, [], listing, pairs, Confirmations(events=read))
         return EmployeeAudit(view, made_by_us=await self._made_by_us(resources))
@@ -221,7 +225,9 @@ class AuditReader:
         return replace(audit, outside=found, unread=unread, hide_asked=hide_asked)
 
     async def _listed_outside(
-        self, audit: EmployeeAudit, wanted: Sequence[int]
+        self,
+        audit: EmployeeAudit,
+        wanted: Sequence[int],
     ) -> dict[int, Termin | None]:
         """Those of the wanted Termine that Advoware lists outside the window."""
         kuerzel = audit.view.settings.kuerzel
@@ -244,7 +250,8 @@ class AuditReader:
             return (await self.google.list_events(calendar_id)).events
         except NotFound:
             raise CalendarMissing(
-                "Google Calendar", "the calendar does not exist any more"
+                "Google Calendar",
+                "the calendar does not exist any more",
             ) from None
 
     async def read_termin(self, frnr: int) -> Termin | None:
@@ -283,7 +290,8 @@ class AuditReader:
 
 
 async def in_parallel(
-    keys: Iterable[Key], read: Callable[[Key], Awaitable[Value]]
+    keys: Iterable[Key],
+    read: Callable[[Key], Awaitable[Value]],
 ) -> dict[Key, Value]:
     """What ``read`` returns for each key, a few at a time; without those whose answer cannot be understood.
 

@@ -150,7 +150,11 @@ def termin_row(termin: Termin, *, show_text: bool) -> Row:
 
 
 def event_row(
-    kuerzel: str, calendar_id: str, google: GoogleEvent, *, show_text: bool
+    kuerzel: str,
+    calendar_id: str,
+    google: GoogleEvent,
+    *,
+    show_text: bool,
 ) -> Row:
     """An event as Google answers it now; its texts only if asked for."""
     return {

@@ -11,7 +11,10 @@ from services.values.advoware_protocol import BERLIN
 
 
 def run_findings(
-    kuerzel: str, run: Run | None, hold: Hold | None, now: datetime
+    kuerzel: str,
+    run: Run | None,
+    hold: Hold | None,
+    now: datetime,
 ) -> Iterator[Finding]:
     """What is not in order with the runs of an employee whose calendar is to be synced."""
     if run is None:
@@ -25,7 +28,9 @@ def run_findings(
         yield _of_runs(kuerzel, "run_overdue", reason)
     if run is not None and run.result == "failed":
         yield _of_runs(
-            kuerzel, "run_failed", f"{run.code or 'unknown error'}; {_how_long(run)}"
+            kuerzel,
+            "run_failed",
+            f"{run.code or 'unknown error'}; {_how_long(run)}",
         )
     if hold is not None and hold.released_at is None:
         yield held_finding(hold)

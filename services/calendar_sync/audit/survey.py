@@ -110,7 +110,9 @@ class Survey:
 
 
 async def read_survey(
-    resources: Resources, reader: AuditReader, active: Mapping[str, str]
+    resources: Resources,
+    reader: AuditReader,
+    active: Mapping[str, str],
 ) -> Survey:
     """Read calendars, their sharing and what we remember.
 
@@ -148,7 +150,8 @@ async def _remembered_calendars(reader: AuditReader) -> dict[str, str]:
 
 
 def _of_the_sync(
-    entries: Iterable[Json], cached: Mapping[str, str]
+    entries: Iterable[Json],
+    cached: Mapping[str, str],
 ) -> list[tuple[str, Json]]:
     """The calendars that the sync remembers (whatever people call them now), and those named as it names them."""
     by_id = {calendar_id: kuerzel for kuerzel, calendar_id in cached.items()}
@@ -164,7 +167,10 @@ def _of_the_sync(
 
 
 async def _read_calendar(
-    reader: AuditReader, store: SharingStore, kuerzel: str, entry: Json
+    reader: AuditReader,
+    store: SharingStore,
+    kuerzel: str,
+    entry: Json,
 ) -> SharedCalendar:
     calendar_id = str(entry["id"])
     account = await reader.own_address()
@@ -172,7 +178,12 @@ async def _read_calendar(
         return SharedCalendar(kuerzel, calendar_id, entry, account)
     rules = read_rules(await reader.google.list_acl(calendar_id))
     return SharedCalendar(
-        kuerzel, calendar_id, entry, account, rules, await store.rules(calendar_id)
+        kuerzel,
+        calendar_id,
+        entry,
+        account,
+        rules,
+        await store.rules(calendar_id),
     )
 
 
@@ -312,7 +323,11 @@ def _of(calendar: SharedCalendar, kind: Kind, reason: str, remedy: Remedy) -> Fi
 
 
 def _finding(
-    kind: Kind, reason: str, remedy: Remedy, kuerzel: str, calendar_id: str | None
+    kind: Kind,
+    reason: str,
+    remedy: Remedy,
+    kuerzel: str,
+    calendar_id: str | None,
 ) -> Finding:
     return Finding(
         kind=kind,

@@ -30,7 +30,10 @@ def is_inserted_by_sync(event_id: str) -> bool:
 
 
 def generation_of(
-    event_id: str, fr_nr: int, calendar_id: str, limit: int = 1024
+    event_id: str,
+    fr_nr: int,
+    calendar_id: str,
+    limit: int = 1024,
 ) -> int | None:
     """Which generation of that Termin's ids it is, of the first ``limit``; None: none of them."""
     if not is_inserted_by_sync(event_id):

@@ -172,7 +172,9 @@ def _series_of(record: Record, begins: fields.Moment) -> Series | Untranslatable
 
 
 def _read_absence(
-    record: Record, begins: fields.Moment, series: Series | None
+    record: Record,
+    begins: fields.Moment,
+    series: Series | None,
 ) -> tuple[NormalisedEvent, bool]:
     own_last_day = _own_last_day(record, series) or begins.day
     last_day = max(begins.day, own_last_day)
@@ -188,7 +190,9 @@ def _read_absence(
 
 
 def _read_timed(
-    record: Record, begins: fields.Moment, series: Series | None
+    record: Record,
+    begins: fields.Moment,
+    series: Series | None,
 ) -> Content:
     last_day = _own_last_day(record, series)
     is_series = series is not None
@@ -278,7 +282,11 @@ def _last_day(value: Any) -> date | None:
 
 
 def _timed(
-    record: Record, begins: fields.Moment, last_day: date | None, *, within_day: bool
+    record: Record,
+    begins: fields.Moment,
+    last_day: date | None,
+    *,
+    within_day: bool,
 ) -> tuple[datetime, datetime, bool]:
     """Start and end by the clock, even if they do not exist, and whether the end had to be guessed."""
     start = fields.at(begins.day, _start_clock(record, begins))

@@ -149,7 +149,9 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
 
 
 def _google_times(
-    resource: Record, start: datetime | date, end: datetime | date
+    resource: Record,
+    start: datetime | date,
+    end: datetime | date,
 ) -> tuple[datetime | date, Series | None, list[str]]:
     """A usable end, the series, and why Advoware cannot hold the times."""
     problems: list[str] = []
@@ -164,7 +166,8 @@ def _google_times(
 
 
 def _google_end(
-    start: datetime | date, end: datetime | date
+    start: datetime | date,
+    end: datetime | date,
 ) -> tuple[datetime | date, str | None]:
     """An end after the start, and why Advoware cannot hold the one that there is."""
     if not isinstance(start, datetime) or not isinstance(end, datetime):
@@ -181,7 +184,10 @@ def _google_end(
 
 
 def _google_series(
-    resource: Record, start: datetime | date, end: datetime | date, problems: list[str]
+    resource: Record,
+    start: datetime | date,
+    end: datetime | date,
+    problems: list[str],
 ) -> Series | None:
     """The series, if Advoware can hold it; else ``problems`` gets the reasons."""
     lines = resource.get("recurrence")
@@ -221,7 +227,8 @@ def _has_berlins_clock(resource: Record, first_day: date, last_day: date) -> boo
 
 
 def _texts_that_advoware_cannot_hold(
-    resource: Record, texts: Mapping[str, str | None]
+    resource: Record,
+    texts: Mapping[str, str | None],
 ) -> dict[str, str]:
     """By name, why not."""
     problems: dict[str, str] = {}
@@ -318,7 +325,7 @@ def _raw_google(resource: Record) -> str:
             resource.get("eventType"),
             resource.get("transparency"),
             times,
-        ]
+        ],
     )
 
 

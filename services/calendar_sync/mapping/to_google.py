@@ -76,7 +76,7 @@ def google_body(
                 PROPERTY_FRNR: str(fr_nr),
                 PROPERTY_SYNC_ID: str(sync_id),
                 PROPERTY_ANONYMISED: str(int(event.anonymised)),
-            }
+            },
         },
     }
     if event.all_day:
@@ -86,7 +86,10 @@ def google_body(
 
 
 def _visibility(
-    event: NormalisedEvent, current: GoogleEvent | None, *, is_own: bool
+    event: NormalisedEvent,
+    current: GoogleEvent | None,
+    *,
+    is_own: bool,
 ) -> dict[str, str]:
     """The visibility to be written; nothing if a person's own event keeps the one that it has."""
     if event.anonymised:
@@ -121,7 +124,11 @@ def hide_body(fr_nr: int | None, sync_id: UUID) -> dict[str, Any]:
 
 
 def texts_body(
-    event: NormalisedEvent, fr_nr: int | None, sync_id: UUID, *, is_own: bool
+    event: NormalisedEvent,
+    fr_nr: int | None,
+    sync_id: UUID,
+    *,
+    is_own: bool,
 ) -> dict[str, Any]:
     """The body of a patch that leaves times and series of an event as they are; arguments as of `google_body`."""
     if event.anonymised or fr_nr is None:
@@ -172,7 +179,8 @@ def _content_of(current: GoogleEvent | None) -> NormalisedEvent | None:
 
 
 def _same_hours(
-    event: NormalisedEvent, current: GoogleEvent | None
+    event: NormalisedEvent,
+    current: GoogleEvent | None,
 ) -> tuple[datetime | date, datetime | date]:
     """Start and end, in the second of two equal hours if the event lies there already."""
     start = event.start

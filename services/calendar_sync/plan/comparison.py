@@ -61,7 +61,8 @@ class Comparison:
         self.google_hash = self._hash_of_google()
         self.advoware_hash = self._hash_of_advoware()
         self.advoware_changed = not is_same_content(
-            self.advoware_hash, pair.advoware.content_hash
+            self.advoware_hash,
+            pair.advoware.content_hash,
         )
         differs = not is_same_content(self.google_hash, pair.google.content_hash)
         self.google_changed = differs and self._is_news()
@@ -272,7 +273,12 @@ class Comparison:
     def update_google(self) -> UpdateGoogle:
         """Write what Google is to show."""
         return UpdateGoogle(
-            self.pair, self.termin, self.shown, self.etag, self.event, self.undone
+            self.pair,
+            self.termin,
+            self.shown,
+            self.etag,
+            self.event,
+            self.undone,
         )
 
     def show(self) -> ShowGoogle:
@@ -313,7 +319,8 @@ class Comparison:
 
 
 def _lacks_a_text_of(
-    google: NormalisedEvent | Untranslatable | None, advoware: NormalisedEvent
+    google: NormalisedEvent | Untranslatable | None,
+    advoware: NormalisedEvent,
 ) -> bool:
     """Whether a readable event shows no title, note or place where the Termin has one."""
     if not isinstance(google, NormalisedEvent) or google.anonymised:

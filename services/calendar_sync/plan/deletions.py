@@ -249,7 +249,10 @@ def _hide_held(view: CalendarView, pair: Pair, *, may_ask: bool) -> Iterator[Act
 
 
 def _plan_verdict(
-    view: CalendarView, pair: Pair, verdict: Verdict, copy: GoogleEvent | None
+    view: CalendarView,
+    pair: Pair,
+    verdict: Verdict,
+    copy: GoogleEvent | None,
 ) -> Iterator[Action]:
     questions = list(_questions(view, pair, verdict))
     if questions:
@@ -290,7 +293,9 @@ def _delete_google(view: CalendarView, pair: Pair) -> DeleteGoogle:
 
 
 def _follow_termin(
-    view: CalendarView, pair: Pair, verdict: Verdict
+    view: CalendarView,
+    pair: Pair,
+    verdict: Verdict,
 ) -> Iterator[Action]:
     """The event is gone, and its Termin is there: it goes as well, or gets another event."""
     termin = view.termine.get(pair.advoware_frnr or 0)
@@ -303,7 +308,9 @@ def _follow_termin(
 
 
 def _recreate_google(
-    view: CalendarView, pair: Pair, termin: Termin
+    view: CalendarView,
+    pair: Pair,
+    termin: Termin,
 ) -> Iterator[Action]:
     event = known_part(termin)
     if event is None:
@@ -316,7 +323,9 @@ def _recreate_google(
 
 
 def _recreate_advoware(
-    view: CalendarView, pair: Pair, verdict: Verdict
+    view: CalendarView,
+    pair: Pair,
+    verdict: Verdict,
 ) -> Iterator[Action]:
     google = view.events.get(pair.google_event_id or "")
     if google is None:

@@ -71,7 +71,10 @@ def plan_new_in_advoware(view: CalendarView, claimed: set[str]) -> Iterator[Acti
 
 
 def _plan_termin(
-    view: CalendarView, termin: Termin, candidates: _Candidates, claimed: set[str]
+    view: CalendarView,
+    termin: Termin,
+    candidates: _Candidates,
+    claimed: set[str],
 ) -> Iterator[Action]:
     pair = view.by_fr_nr.get(termin.fr_nr)
     event = known_part(termin)
@@ -91,7 +94,9 @@ def _plan_termin(
 
 
 def _candidates(
-    view: CalendarView, unpaired: dict[int, Termin], claimed: set[str]
+    view: CalendarView,
+    unpaired: dict[int, Termin],
+    claimed: set[str],
 ) -> _Candidates:
     candidates = _Candidates()
     for event in sorted(view.events.values(), key=lambda event: event.id):
@@ -109,7 +114,10 @@ def _candidates(
 
 
 def _add_marked(
-    view: CalendarView, candidates: _Candidates, fr_nr: int, event: GoogleEvent
+    view: CalendarView,
+    candidates: _Candidates,
+    fr_nr: int,
+    event: GoogleEvent,
 ) -> None:
     """An event that names a Termin; of several the one that a row waits for, else the first."""
     if fr_nr not in candidates.by_fr_nr or _is_awaited(view, event):
@@ -152,7 +160,10 @@ def _source(view: CalendarView, termin: Termin, google: GoogleEvent) -> SourceSy
 
 
 def _has_to_be_written(
-    view: CalendarView, termin: Termin, google: GoogleEvent, shown: NormalisedEvent
+    view: CalendarView,
+    termin: Termin,
+    google: GoogleEvent,
+    shown: NormalisedEvent,
 ) -> bool:
     # Occurrences that were changed cannot be written away: once it is a pair, the event is replaced.
     if google.id in view.occurrences:

@@ -64,7 +64,9 @@ def _plan_persons_event(view: CalendarView, google: GoogleEvent) -> Iterator[Act
 
 
 def _plan_persons_own(
-    view: CalendarView, google: GoogleEvent, pair: Pair | None
+    view: CalendarView,
+    google: GoogleEvent,
+    pair: Pair | None,
 ) -> Iterator[Action]:
     event = google.event
     if not isinstance(event, NormalisedEvent):
@@ -120,7 +122,9 @@ def _plan_readable(
 
 
 def _may_lack_its_title(
-    view: CalendarView, google: GoogleEvent, event: NormalisedEvent
+    view: CalendarView,
+    google: GoogleEvent,
+    event: NormalisedEvent,
 ) -> bool:
     """Whether a list shows no title; a direct read says whether there is one, which else only Google would know."""
     return event.text is None and google.id not in view.confirmed.events

@@ -20,7 +20,8 @@ from services.core.errors import failure_code
 
 
 def plan_each(
-    pairs: Iterable[Pair], plan_one: Callable[[Pair], Iterator[Action]]
+    pairs: Iterable[Pair],
+    plan_one: Callable[[Pair], Iterator[Action]],
 ) -> Iterator[Action]:
     """The actions for each pair; one with which planning fails does not stop the others."""
     for pair in pairs:

@@ -140,7 +140,9 @@ def _write_part(
 
 
 def _update_translatable(
-    view: CalendarView, found: Comparison, google: NormalisedEvent | None
+    view: CalendarView,
+    found: Comparison,
+    google: NormalisedEvent | None,
 ) -> Iterator[Action]:
     pair = found.pair
     if google is None and is_partial_hash(pair.advoware.content_hash):
@@ -195,7 +197,9 @@ def _keep_left_alone(view: CalendarView, found: Comparison) -> Iterator[Action]:
 
 
 def _follow_winner(
-    view: CalendarView, found: Comparison, google: NormalisedEvent | None
+    view: CalendarView,
+    found: Comparison,
+    google: NormalisedEvent | None,
 ) -> Iterator[Action]:
     pair = found.pair
     event = found.event
@@ -225,7 +229,9 @@ def _follow_winner(
 
 
 def _wait_for_texts(
-    view: CalendarView, found: Comparison, event: GoogleEvent
+    view: CalendarView,
+    found: Comparison,
+    event: GoogleEvent,
 ) -> Iterator[Action]:
     """An edit in Google waits as long as Advoware does not show the texts that the whole record has to be sent with."""
     pair = found.pair
@@ -300,7 +306,9 @@ def _is_left_alone(pair: Pair) -> bool:
 
 
 def _update_untranslatable(
-    view: CalendarView, found: Comparison, google: Untranslatable
+    view: CalendarView,
+    found: Comparison,
+    google: Untranslatable,
 ) -> Iterator[Action]:
     """A pair whose event Advoware cannot hold as it is."""
     event = found.event
@@ -346,7 +354,9 @@ def _take_known_part(
 
 
 def _replace_series(
-    view: CalendarView, found: Comparison, event: GoogleEvent
+    view: CalendarView,
+    found: Comparison,
+    event: GoogleEvent,
 ) -> Action:
     if view.has_unlisted_occurrences(found.pair):
         # What is overwritten is kept, and an incremental listing does not show all of it.

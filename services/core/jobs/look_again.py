@@ -122,7 +122,10 @@ class Notes:
             )
 
     async def left_behind(
-        self, entity_type: str, before: datetime, limit: int
+        self,
+        entity_type: str,
+        before: datetime,
+        limit: int,
     ) -> list[str]:
         """The ids of the subjects that were asked for before this moment, those first who wait longest."""
         async with database_errors():
@@ -184,7 +187,11 @@ async def in_turn(
         if await notes.find(subject) is None:
             break
         further = await _unless_busy(
-            resources, subject, _NONE, lambda: one_round(_NONE), leaves_note=False
+            resources,
+            subject,
+            _NONE,
+            lambda: one_round(_NONE),
+            leaves_note=False,
         )
         if further is None:
             break

@@ -66,7 +66,10 @@ def _in_background(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _set_pending(
-    resources: Resources, topic: str, ids: list[str], seconds: int
+    resources: Resources,
+    topic: str,
+    ids: list[str],
+    seconds: int,
 ) -> list[str]:
     """Set the pending keys of the ids for so many seconds; returns the ids that had none.
 
@@ -84,7 +87,10 @@ async def _set_pending(
 
 
 async def _confirm_pending(
-    resources: Resources, topic: str, ids: list[str], seconds: int
+    resources: Resources,
+    topic: str,
+    ids: list[str],
+    seconds: int,
 ) -> None:
     """Keep the keys of events that are in the queue now; a key that the handler has deleted already stays deleted."""
     try:

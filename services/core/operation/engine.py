@@ -41,7 +41,7 @@ class EngineClient:
         """
         sdk = await self._connected()
         call = asyncio.ensure_future(
-            sdk.trigger(function_id, data, timeout=self._seconds)
+            sdk.trigger(function_id, data, timeout=self._seconds),
         )
         self._calls.add(call)
         call.add_done_callback(self._forget)

@@ -10,7 +10,9 @@ from services.core.write_guard import ForeignRequest, Send
 
 
 async def carried(
-    resources: Resources, request: ForeignRequest, send: Send
+    resources: Resources,
+    request: ForeignRequest,
+    send: Send,
 ) -> HttpAnswer:
     """The answer to a request, by way of the guard if there is one.
 

@@ -29,7 +29,8 @@ class OperatorAction:
 
 
 async def record_action(
-    executor: asyncpg.Pool | asyncpg.Connection, action: OperatorAction
+    executor: asyncpg.Pool | asyncpg.Connection,
+    action: OperatorAction,
 ) -> None:
     """Append a line; on a connection it is part of its transaction.
 
@@ -49,7 +50,10 @@ async def record_action(
 
 
 async def latest_actions(
-    pool: asyncpg.Pool, *, limit: int = 100, before: datetime | None = None
+    pool: asyncpg.Pool,
+    *,
+    limit: int = 100,
+    before: datetime | None = None,
 ) -> list[OperatorAction]:
     """The newest lines first; ``before`` pages on from the last line's time.
 

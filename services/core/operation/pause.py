@@ -232,7 +232,8 @@ async def resume(resources: Resources, scope: Scope, *, who: str) -> bool:
             )
             result: ActionResult = "done" if ended else "nothing_to_do"
             await record_action(
-                connection, OperatorAction(who, "resume", str(scope), result, {}, now)
+                connection,
+                OperatorAction(who, "resume", str(scope), result, {}, now),
             )
     return ended is not None
 
@@ -246,7 +247,7 @@ async def waiting_jobs(resources: Resources) -> dict[str, int]:
     async with database_errors():
         pool = await resources.database()
         rows = await pool.fetch(
-            "SELECT topic, count(*) AS jobs FROM paused_job GROUP BY topic ORDER BY topic"
+            "SELECT topic, count(*) AS jobs FROM paused_job GROUP BY topic ORDER BY topic",
         )
     return {row["topic"]: row["jobs"] for row in rows}
 
@@ -317,7 +318,9 @@ async def run_job(
 
 
 async def run_cron(
-    cron: str, job: Callable[[], Awaitable[Result]], context: Any
+    cron: str,
+    job: Callable[[], Awaitable[Result]],
+    context: Any,
 ) -> Result | None:
     """Do a cron's work, unless it is paused: then this run is left out, and None returned. ``cron``: one of `CRONS`.
 
@@ -351,7 +354,9 @@ async def _note_cron(cron: str, context: Any) -> None:
 
 
 async def _is_stopped(
-    resources: Resources, work: Work, job: Callable[[], Awaitable[object]]
+    resources: Resources,
+    work: Work,
+    job: Callable[[], Awaitable[object]],
 ) -> bool:
     """Do the work; whether a pause has kept it, or a part of it, from being done."""
     if _pause_of(work, await known_pauses(resources)) is not None:
@@ -486,7 +491,7 @@ async def _kept(resources: Resources) -> list[Work]:
     async with database_errors():
         pool = await resources.database()
         rows = await pool.fetch(
-            "SELECT topic, employee FROM paused_job GROUP BY topic, employee ORDER BY min(parked_at)"
+            "SELECT topic, employee FROM paused_job GROUP BY topic, employee ORDER BY min(parked_at)",
         )
     return [
         Work(TOPICS.get(row["topic"], ""), topic=row["topic"], employee=row["employee"])
@@ -521,7 +526,10 @@ async def _release_batch(resources: Resources, enqueue: Enqueue, work: Work) -> 
             )
             payloads = [row["payload"] for row in rows]
             await enqueue_all(
-                enqueue, work.topic, payloads, timeout_seconds=ENQUEUE_SECONDS
+                enqueue,
+                work.topic,
+                payloads,
+                timeout_seconds=ENQUEUE_SECONDS,
             )
             await connection.execute(
                 "DELETE FROM paused_job WHERE topic = $1 AND job_key = ANY($2)",
@@ -537,7 +545,8 @@ async def _end_pauses(resources: Resources, context: Any) -> None:
         pool = await resources.database()
         async with pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(
-                "DELETE FROM pause WHERE until <= $1 RETURNING kind, target", now
+                "DELETE FROM pause WHERE until <= $1 RETURNING kind, target",
+                now,
             )
             for row in rows:
                 scope = str(Scope(row["kind"], row["target"]))

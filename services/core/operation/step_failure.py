@@ -15,7 +15,8 @@ class StepFailed(Exception):
 
 
 def with_quotable_errors(
-    step: str, handler: Callable[..., Awaitable[Any]]
+    step: str,
+    handler: Callable[..., Awaitable[Any]],
 ) -> Callable[..., Awaitable[Any]]:
     """The handler of a step, which raises only `StepFailed`; what it was, and where, is logged (``step.failed``)."""
 

@@ -179,7 +179,10 @@ def plan_fields(
 
 
 def _is_edited(
-    row: Record, adresse: Record, state: SyncState, base: Mapping[str, Pair]
+    row: Record,
+    adresse: Record,
+    state: SyncState,
+    base: Mapping[str, Pair],
 ) -> bool | None:
     """Whether the Adresse was edited since the two were settled, or the CAdressen was made of it; None if not known.
 
@@ -202,7 +205,9 @@ def _shown_otherwise(state: SyncState) -> dict[str, Value]:
 
 
 def version_of(
-    stored: Mapping[str, Any], settled: Mapping[str, Pair], adresse: Record
+    stored: Mapping[str, Any],
+    settled: Mapping[str, Pair],
+    adresse: Record,
 ) -> dict[str, Any]:
     """The member of the base for the version of an Adresse; see `version_member`."""
     shown = _mapper.comparable_from_advoware(adresse)
@@ -227,7 +232,9 @@ def _unfit_of(row: Record, read: _Reading) -> Unfit:
 
 
 def _settled_now(
-    plan: Merge, read: _Reading, to_espocrm: Mapping[str, Value]
+    plan: Merge,
+    read: _Reading,
+    to_espocrm: Mapping[str, Value],
 ) -> dict[str, Pair]:
     """What is settled by this run; what is not written to EspoCRM now is left to the next one."""
     settled = dict(plan.settled)
@@ -340,7 +347,12 @@ def reason_of(held: Held) -> str:
 
 
 def entry(
-    state: SyncState, name: str, pair: Pair, reason: str, now: datetime, **further: Any
+    state: SyncState,
+    name: str,
+    pair: Pair,
+    reason: str,
+    now: datetime,
+    **further: Any,
 ) -> dict[str, Any]:
     """The entry of a difference that waits for a person; the one already there if it is the same difference."""
     made = {**pair_to_json(pair), "reason": reason, **further}
@@ -410,7 +422,8 @@ def _is_older_copy(row: Record, adresse: Record) -> bool:
 
 
 def _as_created(
-    espocrm: Mapping[str, Value], advoware: Mapping[str, Value]
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
 ) -> dict[str, Pair]:
     """The base of such a copy: both sides held what it holds, so what differs is an edit in Advoware."""
     names = (espocrm.keys() & advoware.keys()) - {FURTHER_LINES}
@@ -418,7 +431,9 @@ def _as_created(
 
 
 def _read_further_lines(
-    advoware: dict[str, Value], base: dict[str, Pair], unsaid: Collection[str]
+    advoware: dict[str, Value],
+    base: dict[str, Pair],
+    unsaid: Collection[str],
 ) -> None:
     """The lines below the street; as last read if the printed block does not show which they are."""
     known = base.get(FURTHER_LINES)
@@ -437,7 +452,9 @@ def _known(advoware: Mapping[str, Value], base: Mapping[str, Pair]) -> dict[str,
 
 
 def _still_waiting(
-    state: SyncState, adresse: Record, settled: Mapping[str, Pair]
+    state: SyncState,
+    adresse: Record,
+    settled: Mapping[str, Pair],
 ) -> Waiting:
     """The entries whose difference is the same as when it was reported."""
     waiting: Waiting = {}
@@ -593,7 +610,9 @@ def _note_difference(
 
 
 def _not_as_sent(
-    plan: FieldPlan, stored: Mapping[str, Value], left_out: Collection[str]
+    plan: FieldPlan,
+    stored: Mapping[str, Value],
+    left_out: Collection[str],
 ) -> dict[str, str]:
     """The fields that Advoware stores otherwise than they were sent: ``refused`` or ``altered_advoware``."""
     before = only(plan.advoware, plan.to_advoware)
@@ -646,14 +665,19 @@ def after_update(
 
 
 def _not_as_updated(
-    plan: FieldPlan, stored: Mapping[str, Value], left_out: Collection[str]
+    plan: FieldPlan,
+    stored: Mapping[str, Value],
+    left_out: Collection[str],
 ) -> dict[str, str]:
     """The fields that EspoCRM stores otherwise than they were sent, or has refused."""
     sent = dict(plan.to_espocrm)
     if not sent.keys().isdisjoint(STREET):
         sent |= plan.street
     refused, altered = compare_after_write(
-        without(sent, left_out), plan.espocrm, stored, side="espocrm"
+        without(sent, left_out),
+        plan.espocrm,
+        stored,
+        side="espocrm",
     )
     reasons = dict.fromkeys(altered, "altered_espocrm")
     for name in (*refused, *left_out):
@@ -706,7 +730,12 @@ def _reason_after_create(side: Side, pair: Pair) -> str:
 
 
 def _entry_in_words(
-    state: SyncState, name: str, pair: Pair, reason: str, words: str, now: datetime
+    state: SyncState,
+    name: str,
+    pair: Pair,
+    reason: str,
+    words: str,
+    now: datetime,
 ) -> dict[str, Any]:
     """An `entry` with the words of the receiver, if there are any."""
     if not words:

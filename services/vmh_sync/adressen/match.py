@@ -101,7 +101,8 @@ class Observation:
 
 
 def shown_values(
-    rows: Sequence[Record], adressen: Sequence[Record]
+    rows: Sequence[Record],
+    adressen: Sequence[Record],
 ) -> list[Sequence[Any]]:
     """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
     compared = []
@@ -115,7 +116,9 @@ def shown_values(
 
 
 def regained(
-    states: Mapping[str, SyncState], rows: Sequence[Record], betnr: str
+    states: Mapping[str, SyncState],
+    rows: Sequence[Record],
+    betnr: str,
 ) -> dict[str, SyncState]:
     """The states of CAdressen whose CBeteiligte was deleted and is there again, with the links that they had.
 
@@ -152,7 +155,10 @@ def unanswered(
 
 
 def state_of_unanswered(
-    entity_id: str, link: str, adresse: Record, sent: Mapping[str, Any]
+    entity_id: str,
+    link: str,
+    adresse: Record,
+    sent: Mapping[str, Any],
 ) -> SyncState:
     """What is known of such an Adresse: both sides held what was sent, so what differs from that is an edit.
 
@@ -365,7 +371,10 @@ def _with_rest(
 
 
 def _sort_unlinked(
-    observed: Observation, adresse: Record, rows: Collection[str], result: Match
+    observed: Observation,
+    adresse: Record,
+    rows: Collection[str],
+    result: Match,
 ) -> None:
     """An Adresse that no CAdressen is linked with: new, or marked with a CAdressen outside EspoCRM's list."""
     mark = observed.marked_row(adresse)
@@ -377,7 +386,8 @@ def _sort_unlinked(
 
 
 def _owners_outside(
-    rows: Mapping[str, Record], observed: Observation
+    rows: Mapping[str, Record],
+    observed: Observation,
 ) -> dict[str | None, str]:
     """The CAdressen outside EspoCRM's list, by the link of their Adresse."""
     owners = {}
@@ -418,7 +428,9 @@ def left_behind(state: SyncState, now: datetime) -> SyncState:
 
 
 def with_whereabouts(
-    observed: Observation, found: Match, whereabouts: Mapping[str, Whereabouts]
+    observed: Observation,
+    found: Match,
+    whereabouts: Mapping[str, Whereabouts],
 ) -> Match:
     """The match after direct reads: what a mark means that names a CAdressen outside EspoCRM's list.
 
@@ -439,7 +451,9 @@ def with_whereabouts(
 
 
 def _is_linked_with_other(
-    observed: Observation, entity_id: str, adresse: Record
+    observed: Observation,
+    entity_id: str,
+    adresse: Record,
 ) -> bool:
     state = observed.states.get(entity_id)
     return state is not None and state.advoware_id != observed.link_of(adresse)
@@ -517,7 +531,9 @@ def _age(row: Record) -> tuple[str, str]:
 
 
 def _main_in_advoware(
-    found: Match, active: Collection[str], chosen: Collection[str]
+    found: Match,
+    active: Collection[str],
+    chosen: Collection[str],
 ) -> str | None:
     """The key of Advoware's main address; of several one of those that were newly chosen in EspoCRM."""
     keys = []

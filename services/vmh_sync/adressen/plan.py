@@ -213,7 +213,9 @@ def make_plan(
 
 
 def _missing_to_settle(
-    observed: Observation, found: Match, doubtful: Collection[str]
+    observed: Observation,
+    found: Match,
+    doubtful: Collection[str],
 ) -> list[Record]:
     """The CAdressen without their Adresse; towards Advoware, those that are newly gone wait for another run."""
     rows = [row for row in found.missing if row["id"] not in doubtful]
@@ -243,7 +245,9 @@ def _reason_at_create(reason: str) -> str:
 
 
 def _create_cadressen(
-    observed: Observation, adresse: Record, is_main: bool
+    observed: Observation,
+    adresse: Record,
+    is_main: bool,
 ) -> CreateCAdressen:
     attributes = _mapper.map_advoware_to_cadressen(adresse)
     attributes = {**attributes, "istStandard": is_main, **observed.owner}
@@ -263,7 +267,10 @@ def unconfirmed(observed: Observation, found: Match) -> set[str]:
 
 
 def _settle_pair(
-    observed: Observation, main: MainAddress, row: Record, adresse: Record
+    observed: Observation,
+    main: MainAddress,
+    row: Record,
+    adresse: Record,
 ) -> Settle:
     state = _state(observed, row, adresse)
     fields = _of_fields(state.rejected)
@@ -473,7 +480,10 @@ def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
 
 
 def _known_block(
-    observed: Observation, row: Record, adresse: Record, state: SyncState
+    observed: Observation,
+    row: Record,
+    adresse: Record,
+    state: SyncState,
 ) -> str:
     """The printed block as it is remembered: the old one as long as a label that shows it has to follow."""
     if observed.direction != "both" and _new_block_label(row, adresse, state):
@@ -495,7 +505,10 @@ def _new_block_label(row: Record, adresse: Record, state: SyncState) -> Record:
 
 
 def settle_put(
-    observed: Observation, action: Settle, answer: Record, left_out: Mapping[str, str]
+    observed: Observation,
+    action: Settle,
+    answer: Record,
+    left_out: Mapping[str, str],
 ) -> Settle:
     """The action after its PUT: with Advoware's new record, and what that took differently waiting for a person."""
     if action.fields is None:
@@ -518,7 +531,10 @@ def settle_put(
 
 
 def settle_update(
-    observed: Observation, action: Settle, written: Record, left_out: Mapping[str, str]
+    observed: Observation,
+    action: Settle,
+    written: Record,
+    left_out: Mapping[str, str],
 ) -> Settle:
     """The action after EspoCRM's update, likewise."""
     if action.fields is None:
@@ -675,7 +691,10 @@ def _settle_missing(observed: Observation, row: Record) -> Settle:
 
 
 def _remember_deleted(
-    observed: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool
+    observed: Observation,
+    entity_id: str,
+    adresse: Record | None,
+    is_elsewhere: bool,
 ) -> RememberDeleted:
     states = _deleted_states(observed, entity_id, adresse, is_elsewhere)
     if adresse is None:
@@ -695,7 +714,10 @@ def _remember_deleted(
 
 
 def _deleted_states(
-    observed: Observation, entity_id: str, adresse: Record | None, is_elsewhere: bool
+    observed: Observation,
+    entity_id: str,
+    adresse: Record | None,
+    is_elsewhere: bool,
 ) -> tuple[SyncState, ...]:
     """What to remember of a CAdressen that is gone; the link that one has left behind is the last."""
     state = observed.states.get(entity_id)
@@ -737,7 +759,11 @@ def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncSt
 
 
 def _waiting(
-    observed: Observation, state: SyncState, name: str, espocrm: Any, advoware: Any
+    observed: Observation,
+    state: SyncState,
+    name: str,
+    espocrm: Any,
+    advoware: Any,
 ) -> dict[str, Any]:
     """The entry of a difference that waits for a person; the one already there if it is the same difference."""
     known = state.rejected.get(name)

@@ -42,7 +42,10 @@ _ACTIONS: Mapping[str, ActionType] = {
 
 
 def problem(
-    observed: Observation, action_type: ActionType, row: Record, **further: Any
+    observed: Observation,
+    action_type: ActionType,
+    row: Record,
+    **further: Any,
 ) -> Problem:
     """A problem of a CAdressen; ``further`` are attributes of its `Details`."""
     label = _mapper.label(_mapper.comparable_from_espocrm(row))
@@ -60,7 +63,11 @@ def problem(
 
 
 def _manual_problem(
-    observed: Observation, row: Record, word: str, reason: str, **further: Any
+    observed: Observation,
+    row: Record,
+    word: str,
+    reason: str,
+    **further: Any,
 ) -> Problem:
     """A problem of a CAdressen that has its reason in its key."""
     found = problem(
@@ -99,7 +106,7 @@ def activity_problems(
     gone = rejected.get("gone")
     if gone is not None:
         problems.append(
-            problem(observed, "missing_in_advoware", row, since=gone["since"])
+            problem(observed, "missing_in_advoware", row, since=gone["since"]),
         )
     pair = rejected.get("isActive")
     if pair is None:
@@ -113,7 +120,9 @@ def activity_problems(
 
 
 def field_problems(
-    observed: Observation, row: Record, rejected: Mapping[str, Any]
+    observed: Observation,
+    row: Record,
+    rejected: Mapping[str, Any],
 ) -> tuple[Problem, ...]:
     """The problems of the fields that wait, one for each reason."""
     by_reason: dict[str, dict[str, Any]] = defaultdict(dict)
@@ -136,7 +145,10 @@ def _reason_of(item: Mapping[str, Any]) -> str:
 
 
 def _field_problem(
-    observed: Observation, row: Record, reason: str, items: Mapping[str, Any]
+    observed: Observation,
+    row: Record,
+    reason: str,
+    items: Mapping[str, Any],
 ) -> Problem:
     if reason == "erased":
         return _erased_problem(observed, row, items)
@@ -169,7 +181,9 @@ def _field_problem(
 
 
 def _erased_problem(
-    observed: Observation, row: Record, names: Iterable[str]
+    observed: Observation,
+    row: Record,
+    names: Iterable[str],
 ) -> Problem:
     """Without the values: what was erased is not written down elsewhere."""
     labels = ", ".join(LABELS.get(name, name) for name in names)
@@ -197,12 +211,20 @@ def _field_line(reason: str, name: str, item: Mapping[str, Any]) -> FieldLine:
 
 
 _INTO_ESPOCRM = frozenset(
-    {"unknown_advoware", "too_long_espocrm", "altered_espocrm", "value_refused_espocrm"}
+    {
+        "unknown_advoware",
+        "too_long_espocrm",
+        "altered_espocrm",
+        "value_refused_espocrm",
+    },
 )
 
 
 def conflict_problems(
-    observed: Observation, row: Record, fields: FieldPlan, now: str
+    observed: Observation,
+    row: Record,
+    fields: FieldPlan,
+    now: str,
 ) -> tuple[Problem, ...]:
     """EspoCRM won over an edit in Advoware: a user should know what was replaced there.
 
@@ -262,7 +284,9 @@ def _problem_of_lines(
 
 
 def _replaced_line(
-    name: str, item: Mapping[str, Any], fields: FieldPlan
+    name: str,
+    item: Mapping[str, Any],
+    fields: FieldPlan,
 ) -> list[FieldLine]:
     """The value that did not arrive, if the other side's takes its place."""
     side = "espocrm"
@@ -296,7 +320,7 @@ def failure_sentence(reason: str, *, adresse: str = "", value: str = "") -> str:
             "",
             "",
             details,
-        )
+        ),
     )
 
 
@@ -317,7 +341,9 @@ def name_of(row: Record) -> str:
 
 
 def change_lines(
-    row: Record, fields: FieldPlan, left_out: Iterable[str] = ()
+    row: Record,
+    fields: FieldPlan,
+    left_out: Iterable[str] = (),
 ) -> list[Mapping[str, Any]]:
     """One line for each value that is written."""
     sides = (
@@ -370,7 +396,9 @@ def block_line(row: Record, old: str, new: str) -> Mapping[str, Any]:
 
 
 def rejection_lines(
-    row: Record, before: Mapping[str, Any], after: Mapping[str, Any]
+    row: Record,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
 ) -> list[Mapping[str, Any]]:
     """One line for each difference that waits from now on."""
     lines: list[Mapping[str, Any]] = []

@@ -16,7 +16,10 @@ LeftOut = dict[str, str]
 
 
 async def update_fitting(
-    write: Write, names: Sequence[str], *, idle: frozenset[str] | None = None
+    write: Write,
+    names: Sequence[str],
+    *,
+    idle: frozenset[str] | None = None,
 ) -> tuple[Any, LeftOut]:
     """Update a record with as many of the names as the receiver takes.
 
@@ -73,7 +76,10 @@ async def create_fitting(write: Write, names: Sequence[str]) -> tuple[Any, LeftO
 
 
 async def _add_one_by_one(
-    write: Write, names: list[str], error: ValidationFailed, idle: frozenset[str] | None
+    write: Write,
+    names: list[str],
+    error: ValidationFailed,
+    idle: frozenset[str] | None,
 ) -> tuple[Any, LeftOut]:
     answer = None
     if idle is None and names:
@@ -95,7 +101,9 @@ async def _add_one_by_one(
 
 
 async def _leave_out_one(
-    write: Write, names: list[str], error: ValidationFailed
+    write: Write,
+    names: list[str],
+    error: ValidationFailed,
 ) -> tuple[Any, LeftOut]:
     words = _words(error)
     for name in names:

@@ -207,7 +207,11 @@ def is_active(row: Record) -> bool:
 
 
 def settle(
-    observed: Observation, row: Record, konto: Record, *, created: bool = False
+    observed: Observation,
+    row: Record,
+    konto: Record,
+    *,
+    created: bool = False,
 ) -> Settle:
     """What to do about a linked pair; ``created``: Advoware's part was just created from the row."""
     espocrm = _mapper.comparable_from_espocrm(row)
@@ -336,12 +340,16 @@ def _problems_of(
 
 
 def _erased_problem(
-    observed: Observation, row: Record, erased: Collection[str]
+    observed: Observation,
+    row: Record,
+    erased: Collection[str],
 ) -> Problem:
     """Without the values: what was erased is not written down elsewhere."""
     labels = [LABELS.get(name, name) for name in sorted(erased)]
     details = Details(
-        "bank_erased", observed.betnr, further={"Gelöscht": ", ".join(labels)}
+        "bank_erased",
+        observed.betnr,
+        further={"Gelöscht": ", ".join(labels)},
     )
     return Problem(
         "general_manual_action",
@@ -364,7 +372,9 @@ def settle_gone(observed: Observation, row: Record) -> Settle:
     """What to do about a linked CBankverbindungen whose Bankverbindung is not in Advoware any more."""
     link = f"{observed.betnr}/{row.get('advowareKontoId')}"
     state = observed.state_of(row["id"]) or SyncState(
-        ENTITY_TYPE, row["id"], advoware_id=link
+        ENTITY_TYPE,
+        row["id"],
+        advoware_id=link,
     )
     waiting = {}
     if is_active(row):
@@ -410,7 +420,10 @@ def settle_moved(observed: Observation, row: Record, home: str) -> Settle:
 
 
 def _without_konto(
-    observed: Observation, row: Record, state: SyncState, waiting: Record
+    observed: Observation,
+    row: Record,
+    state: SyncState,
+    waiting: Record,
 ) -> Settle:
     status = "clean"
     result = "no_change"
@@ -528,7 +541,10 @@ def _compare(
     become unknown in Advoware does not wait: no edit is known.
     """
     merged = merge(
-        last, espocrm, advoware, unfit=lambda side, name, value: "not_changed_by_us"
+        last,
+        espocrm,
+        advoware,
+        unfit=lambda side, name, value: "not_changed_by_us",
     )
     settled = dict(merged.settled)
     for item in merged.held:
@@ -545,7 +561,10 @@ def _is_edit(item: Held) -> bool:
 
 
 def _harmless(
-    espocrm: Mapping[str, Value], advoware: Mapping[str, Value], *, created: bool
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
+    *,
+    created: bool,
 ) -> dict[str, Pair]:
     """Differences at the time of linking that mean nothing: one side says nothing, or names the bank differently.
 
@@ -646,7 +665,9 @@ def _shown(name: str, stored: Any) -> Any:
 
 
 def _changes(
-    row: Record, waiting: Mapping[str, Any], before: SyncState
+    row: Record,
+    waiting: Mapping[str, Any],
+    before: SyncState,
 ) -> tuple[Mapping[str, Any], ...]:
     lines = []
     for name, entry in sorted(waiting.items()):

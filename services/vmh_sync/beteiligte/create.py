@@ -55,7 +55,10 @@ class BeteiligteCreator:
     """Creates Beteiligte, each once. The caller holds the record's lock."""
 
     def __init__(
-        self, advoware: AdvowareService, store: SyncStore, resources: Resources
+        self,
+        advoware: AdvowareService,
+        store: SyncStore,
+        resources: Resources,
     ) -> None:
         self._advoware = advoware
         self._store = store
@@ -103,7 +106,9 @@ class BeteiligteCreator:
         return created.betnr
 
     async def _find_created(
-        self, entity_id: str, intent: CreateIntent
+        self,
+        entity_id: str,
+        intent: CreateIntent,
     ) -> Created | None:
         """What an earlier attempt has created: by the number that it noted, else by the values that it has sent."""
         noted = intent.advoware_id
@@ -138,11 +143,14 @@ class BeteiligteCreator:
             if shared:
                 return True  # a user has corrected a part of the name
         raise DifferentPerson(
-            f"betnr {betnr}: the name is not the one that was created"
+            f"betnr {betnr}: the name is not the one that was created",
         )
 
     async def _adopt(
-        self, entity_id: str, posted: Mapping[str, Any], since: datetime
+        self,
+        entity_id: str,
+        posted: Mapping[str, Any],
+        since: datetime,
     ) -> str | None:
         """Find what an earlier attempt has created and note it; of equal ones another create may take one first."""
         for _ in range(MAX_ADOPTIONS):
@@ -155,7 +163,8 @@ class BeteiligteCreator:
                 continue
             return found
         raise Conflict(
-            "PostgreSQL", "other creates keep taking the record that was found"
+            "PostgreSQL",
+            "other creates keep taking the record that was found",
         )
 
     async def _post(self, values: Values) -> Created:
@@ -193,19 +202,21 @@ class BeteiligteCreator:
         doubtful = await self._unlinked(doubtful)
         if doubtful:
             raise CreateUnclear(
-                f"betnr {min(doubtful)} may be what an earlier attempt created"
+                f"betnr {min(doubtful)} may be what an earlier attempt created",
             )
         return None
 
     async def _unlinked(self, numbers: list[int]) -> list[int]:
         """Those of the numbers that no record is linked with."""
         linked = await self._store.linked_advoware_ids(
-            ENTITY_TYPE, list(map(str, numbers))
+            ENTITY_TYPE,
+            list(map(str, numbers)),
         )
         return [number for number in numbers if str(number) not in linked]
 
     async def _rows_of_that_name(
-        self, posted: Mapping[str, Any]
+        self,
+        posted: Mapping[str, Any],
     ) -> list[Mapping[str, Any]]:
         """The Beteiligte of the name, or else of the first name alone: the name may be stored otherwise than sent."""
         filters = {}

@@ -43,14 +43,14 @@ def require_same_person(
     if state is None or state.advoware_id != str(advo["betNr"]):
         if not shared and not mapper.is_alike(espocrm, advoware):
             raise DifferentPerson(
-                f"betnr {advo['betNr']} and the record that names it are different people"
+                f"betnr {advo['betNr']} and the record that names it are different people",
             )
         return
     base = base_from_json(state.base)
     _, different = mapper.compare_identity(held_by_advoware(base), advoware)
     if different and _was_created_again(advo, state):
         raise DifferentPerson(
-            f"betnr {state.advoware_id} stands for another person in Advoware"
+            f"betnr {state.advoware_id} stands for another person in Advoware",
         )
 
 
@@ -79,7 +79,7 @@ def require_no_older_state(state: SyncState, advo: Mapping[str, Any]) -> None:
         return
     if changed_at < known_at - RESTORE_TOLERANCE:
         raise OlderState(
-            f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync"
+            f"betnr {state.advoware_id}: Advoware shows an older state than at the last sync",
         )
 
 
@@ -91,7 +91,9 @@ def _are_same_moment(one: datetime, other: datetime) -> bool:
 
 
 async def has_lost_its_last_numbers(
-    betnr: int, store: SyncStore, advoware: AdvowareService
+    betnr: int,
+    store: SyncStore,
+    advoware: AdvowareService,
 ) -> bool:
     """Whether a missing number is one of the last, and the linked numbers beside it are missing as well.
 

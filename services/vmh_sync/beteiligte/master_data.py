@@ -57,7 +57,8 @@ class Written:
 
 
 async def send_what_is_accepted(
-    fields: Record, send: Send
+    fields: Record,
+    send: Send,
 ) -> tuple[set[str], dict[str, str]]:
     """Send the fields in one request, or all but those that the receiver refuses.
 
@@ -84,7 +85,10 @@ async def send_what_is_accepted(
 
 
 async def _send_one_by_one(
-    fields: Record, send: Send, refused: dict[str, str], whole: ValidationFailed
+    fields: Record,
+    send: Send,
+    refused: dict[str, str],
+    whole: ValidationFailed,
 ) -> tuple[set[str], dict[str, str]]:
     accepted: set[str] = set()
     if len(fields) == 1:
@@ -124,7 +128,10 @@ class MasterDataWriter:
         self._mapper = mapper
 
     async def write(
-        self, observed: Observation, values: Values, now: datetime
+        self,
+        observed: Observation,
+        values: Values,
+        now: datetime,
     ) -> Written:
         """PUT the full object as read, overlaid with the values, and read it back.
 

@@ -294,7 +294,9 @@ def plan_master_data(observed: Observation, mapper: BeteiligteMapper) -> Merge:
 
 
 def _with_fields_of_new_kind(
-    observed: Observation, plan: Merge, mapper: BeteiligteMapper
+    observed: Observation,
+    plan: Merge,
+    mapper: BeteiligteMapper,
 ) -> Merge:
     """The plan, where one side becomes a company (or a person), with the other's values of the fields it shows then.
 
@@ -310,10 +312,12 @@ def _with_fields_of_new_kind(
         espocrm=mapper.comparable_from_espocrm(espo),
         advoware=mapper.comparable_from_advoware(advo),
         new_in_espocrm=_new_fields(
-            shown_by_espocrm(espo), shown_by_espocrm(observed.espo)
+            shown_by_espocrm(espo),
+            shown_by_espocrm(observed.espo),
         ),
         new_in_advoware=_new_fields(
-            shown_by_advoware(advo), shown_by_advoware(observed.advo)
+            shown_by_advoware(advo),
+            shown_by_advoware(observed.advo),
         ),
     )
     new_fields = becomes.new_fields
@@ -370,17 +374,22 @@ class _Becomes:
         for name in self.new_fields & base.keys() - {"name"}:
             last = base[name]
             in_espocrm = name in self.new_in_espocrm and _is_edit(
-                self.espocrm[name], last.espocrm
+                self.espocrm[name],
+                last.espocrm,
             )
             in_advoware = name in self.new_in_advoware and _is_edit(
-                self.advoware[name], last.advoware
+                self.advoware[name],
+                last.advoware,
             )
             if in_espocrm or in_advoware:
                 edited.add(name)
         return edited
 
     def merge_of(
-        self, fields: Set[str], observed: Observation, mapper: BeteiligteMapper
+        self,
+        fields: Set[str],
+        observed: Observation,
+        mapper: BeteiligteMapper,
     ) -> Merge:
         """The plan for these fields alone."""
         return merge(
@@ -448,7 +457,9 @@ def _new_fields(shown: Mapping[str, Any], before: Mapping[str, Any]) -> Set[str]
 
 
 def espocrm_after(
-    espo: Record, values: Mapping[str, Value], mapper: BeteiligteMapper
+    espo: Record,
+    values: Mapping[str, Value],
+    mapper: BeteiligteMapper,
 ) -> Record:
     """A CBeteiligte with these values, as far as they show whether it is a person or a company."""
     traits = without(values, {"name"})
@@ -464,7 +475,9 @@ def _after(record: Record, written: Mapping[str, Value]) -> Record:
 
 
 def shown_values(
-    espo: Record, advo: Record, mapper: BeteiligteMapper
+    espo: Record,
+    advo: Record,
+    mapper: BeteiligteMapper,
 ) -> list[dict[str, Any]]:
     """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
     # Without their legal forms all fields are shown, also those of an earlier kind.
@@ -557,7 +570,9 @@ def _still_stands(item: Standing, plan: Merge) -> bool:
 
 
 def standing_of_held(
-    observed: Observation, plan: Merge, now: datetime
+    observed: Observation,
+    plan: Merge,
+    now: datetime,
 ) -> dict[str, Standing]:
     """The edits that were found not to arrive, as what stands from now on; without those that were known already."""
     known = _known_standing(observed)
@@ -585,7 +600,10 @@ def _is_known(item: Held, known: Mapping[str, Standing]) -> bool:
 
 
 def standing_of_pairs(
-    pairs: Mapping[str, Pair], side: Side, reason: str, now: datetime
+    pairs: Mapping[str, Pair],
+    side: Side,
+    reason: str,
+    now: datetime,
 ) -> dict[str, Standing]:
     """What a receiver did with values of ``side``: ``refused`` or ``altered``."""
     since = now.isoformat(timespec="seconds")
@@ -605,7 +623,9 @@ def standing_of_pairs(
 
 
 def standing_problems(
-    standing: Iterable[Standing], espo: Record, betnr: Any
+    standing: Iterable[Standing],
+    espo: Record,
+    betnr: Any,
 ) -> list[Problem]:
     """The tasks for what stands, one for each kind; the same fields and values never lead to a second one."""
     by_word: dict[str, list[Standing]] = {}
@@ -617,7 +637,10 @@ def standing_problems(
 
 
 def _standing_problem(
-    word: str, items: list[Standing], espo: Record, betnr: Any
+    word: str,
+    items: list[Standing],
+    espo: Record,
+    betnr: Any,
 ) -> Problem:
     if word == "erased":  # what was erased is not written down elsewhere
         details = Details(word, betnr, value=", ".join(map(_label_of, items)))
@@ -654,7 +677,9 @@ def _with_label(item: Standing) -> str:
 
 
 def replaced_problems(
-    observed: Observation, plan: Merge, standing: Mapping[str, Standing]
+    observed: Observation,
+    plan: Merge,
+    standing: Mapping[str, Standing],
 ) -> list[Problem]:
     """What waited for a user and gives way to another value, where its task goes on about other fields.
 
@@ -672,7 +697,10 @@ def replaced_problems(
 
 
 def problem_of_lines(
-    word: str, espo: Record, betnr: Any, lines: Sequence[FieldLine]
+    word: str,
+    espo: Record,
+    betnr: Any,
+    lines: Sequence[FieldLine],
 ) -> Problem:
     """A problem with one task for each set of lines, so that the next ones do not take their place unread."""
     details = Details(word, betnr, espo.get("name"), fields=tuple(lines))
@@ -698,7 +726,9 @@ def _replaced_line(name: str, item: Standing, plan: Merge) -> list[FieldLine]:
 
 
 def standing_sentences(
-    standing: Iterable[Standing], espo: Record, betnr: Any
+    standing: Iterable[Standing],
+    espo: Record,
+    betnr: Any,
 ) -> list[str]:
     """The sentences that the record itself shows about what stands."""
     waiting = [item for item in standing if not item.is_notified_once_only]
@@ -706,7 +736,9 @@ def standing_sentences(
 
 
 def kind_problems(
-    observed: Observation, advo: Record, mapper: BeteiligteMapper
+    observed: Observation,
+    advo: Record,
+    mapper: BeteiligteMapper,
 ) -> list[Problem]:
     """What Advoware has no place for, because a Beteiligter is a person or a company: notified, not deleted.
 
@@ -723,7 +755,9 @@ def kind_problems(
 
 
 def _unheld_fields(
-    espo: Record, advo: Record, mapper: BeteiligteMapper
+    espo: Record,
+    advo: Record,
+    mapper: BeteiligteMapper,
 ) -> list[FieldLine]:
     """What a CBeteiligte says that Advoware has no place for and does not show either, as lines of a Task."""
     # Without its legal form a Beteiligter shows all fields, whether they apply or not.
@@ -748,7 +782,10 @@ def fields_of_other_kind(advo: Record) -> list[FieldLine]:
 
 
 def _kind_problem(
-    word: str, espo: Record, advo: Record, fields: list[FieldLine]
+    word: str,
+    espo: Record,
+    advo: Record,
+    fields: list[FieldLine],
 ) -> Problem:
     # The name is added when a user is notified: the sync's own writes change it, which makes no new occurrence.
     details = Details(word, advo.get("betNr"), fields=tuple(fields))
@@ -822,7 +859,9 @@ def _standing_line(item: Standing) -> Mapping[str, Any]:
 
 
 def change_lines(
-    observed: Observation, plan: Merge, mapper: BeteiligteMapper
+    observed: Observation,
+    plan: Merge,
+    mapper: BeteiligteMapper,
 ) -> list[dict[str, Any]]:
     """What the plan changes, for the audit: old and new value per field, and whether a person's value gives way.
 
@@ -884,7 +923,9 @@ def _lines_of_side(
 
 
 def without_fields(
-    plan: Merge, fields: Iterable[str], pairs: Mapping[str, Pair]
+    plan: Merge,
+    fields: Iterable[str],
+    pairs: Mapping[str, Pair],
 ) -> Merge:
     """The plan as it turned out: ``fields`` were not brought over, and ``pairs`` are what the sides hold instead."""
     left_out = set(fields)
@@ -913,7 +954,9 @@ def beside_pairs(
 
 
 def shown_by(
-    answer: Mapping[str, Any] | None, read: Record, before: Record | None = None
+    answer: Mapping[str, Any] | None,
+    read: Record,
+    before: Record | None = None,
 ) -> Record:
     """A Beteiligter as it was stored by a write: as it was read afterwards, unless a user has edited it in between."""
     if answer is None or not proves_edit(answer, read, before):
@@ -922,7 +965,9 @@ def shown_by(
 
 
 def proves_edit(
-    answer: Mapping[str, Any] | None, read: Record, before: Record | None = None
+    answer: Mapping[str, Any] | None,
+    read: Record,
+    before: Record | None = None,
 ) -> bool:
     """Whether a user has edited a Beteiligter between our write, with this answer, and the read that followed.
 
@@ -935,7 +980,9 @@ def proves_edit(
 
 
 def shown_pair(
-    name: str, espocrm: Mapping[str, Value], advoware: Mapping[str, Value]
+    name: str,
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
 ) -> Pair:
     """What the two sides show of a field."""
     return Pair(espocrm.get(name), advoware.get(name))

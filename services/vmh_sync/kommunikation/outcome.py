@@ -123,7 +123,10 @@ def _key_in_espocrm(link: Link | None) -> list[str] | None:
 
 
 def planned_links(
-    plan: Plan, memory: Memory, applied: Applied, undone: frozenset[int] = frozenset()
+    plan: Plan,
+    memory: Memory,
+    applied: Applied,
+    undone: frozenset[int] = frozenset(),
 ) -> Base:
     """The planned base, with the earlier link of every entry that is ``undone`` or whose request was not done."""
     created = _created_links(applied)
@@ -187,7 +190,10 @@ def refuse(applied: Applied, write: Write) -> None:
 
 
 def note_row_id(
-    applied: Applied, entry_id: int, answer: Record | None, before: str
+    applied: Applied,
+    entry_id: int,
+    answer: Record | None,
+    before: str,
 ) -> None:
     """Note which version of an entry a request has left, as Advoware answers it.
 
@@ -345,12 +351,15 @@ def _notify(
             entry_id,
             other,
             is_standing=True,
-        )
+        ),
     )
 
 
 def _verify_note(
-    applied: Applied, write: Write, entry: AdvowareEntry, stored: Any
+    applied: Applied,
+    write: Write,
+    entry: AdvowareEntry,
+    stored: Any,
 ) -> list[Repair]:
     """Whether the note holds marker and text; one that Advoware has cut goes back to what the person wrote."""
     if write.bemerkung is None:

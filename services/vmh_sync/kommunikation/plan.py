@@ -190,7 +190,10 @@ class Plan:
 
 
 def make_plan(
-    observed: Observation, *, to_advoware: bool = False, forced: bool = False
+    observed: Observation,
+    *,
+    to_advoware: bool = False,
+    forced: bool = False,
 ) -> Plan:
     """The plan for one CBeteiligte.
 
@@ -286,7 +289,8 @@ class _Arrays:
 
 
 def incoming_entries(
-    observed: EspoSide, arrays: Mapping[str, list[Row]]
+    observed: EspoSide,
+    arrays: Mapping[str, list[Row]],
 ) -> tuple[EspoEntry, ...]:
     """The entries of arrays to be written whose written form EspoCRM does not hold yet."""
     held = {entry.written for entry in observed.entries}
@@ -652,7 +656,7 @@ class _Planner:
                 entry.id,
                 held.written,
                 written,
-            )
+            ),
         )
         self._agreed.add(held.key)
         self._arrays.replace(held.key, written)
@@ -696,7 +700,12 @@ class _Planner:
             self._notify_held(entry, link)
 
     def _remove_gone(
-        self, entry_id: int, link: Link, held: EspoEntry, *, is_absent: bool
+        self,
+        entry_id: int,
+        link: Link,
+        held: EspoEntry,
+        *,
+        is_absent: bool,
     ) -> None:
         """Take a value that Advoware holds no more out of EspoCRM, if that can be written."""
         kind = kind_of(held.komm_kz)
@@ -719,7 +728,7 @@ class _Planner:
                 entry_id,
                 held.written,
                 None,
-            )
+            ),
         )
         self._agreed.add(held.key)
         self._arrays.remove(held.key)
@@ -769,7 +778,7 @@ class _Planner:
                 entry.id,
                 None,
                 written,
-            )
+            ),
         )
         self._arrays.add(entry.komm_kz, written)
         self._awaiting.add(entry.id)
@@ -793,13 +802,15 @@ class _Planner:
                 entry.id,
                 other,
                 is_standing,
-            )
+            ),
         )
 
     # -- EspoCRM has changed --------------------------------------------------------------------------------------
 
     def _changed_in_espocrm(
-        self, gone: Iterable[Linked], new: list[EspoEntry]
+        self,
+        gone: Iterable[Linked],
+        new: list[EspoEntry],
     ) -> list[EspoEntry]:
         """Var5 where a value of the same type took the place of a lost one, else Var2. Returns the other new entries.
 
@@ -855,7 +866,7 @@ class _Planner:
     def _notify_refused(self, entry: EspoEntry) -> None:
         kind = kind_of(entry.komm_kz)
         self._notices.append(
-            Notice("kom_refused_by_advoware", kind, entry.written, is_standing=True)
+            Notice("kom_refused_by_advoware", kind, entry.written, is_standing=True),
         )
 
     def _slot_for(self, entry: EspoEntry) -> AdvowareEntry | None:
@@ -884,7 +895,7 @@ class _Planner:
                     tlf,
                 ),
                 value=entry.written,
-            )
+            ),
         )
 
     def _free_slots(self) -> list[AdvowareEntry]:
@@ -899,7 +910,12 @@ class _Planner:
     # -- entries of Advoware --------------------------------------------------------------------------------------
 
     def _overwrite(
-        self, case: Case, entry: AdvowareEntry, source: EspoEntry, *, lost: bool = False
+        self,
+        case: Case,
+        entry: AdvowareEntry,
+        source: EspoEntry,
+        *,
+        lost: bool = False,
     ) -> None:
         """Give an entry EspoCRM's value."""
         before = self._observed.base.get(entry.id)
@@ -990,7 +1006,8 @@ def _is_edited_in_advoware(entry: AdvowareEntry, link: Link) -> bool:
 
 
 def _first_shown_alike(
-    entries: Iterable[EspoEntry], entry: AdvowareEntry
+    entries: Iterable[EspoEntry],
+    entry: AdvowareEntry,
 ) -> EspoEntry | None:
     """The first of EspoCRM's entries that has the same type there as Advoware's entry."""
     wanted = PHONE_TYPES.get(entry.komm_kz, "mail")
@@ -1001,7 +1018,11 @@ def _first_shown_alike(
 
 
 def _change_to(
-    entry: AdvowareEntry, tlf: str, case: Case, *, lost: bool
+    entry: AdvowareEntry,
+    tlf: str,
+    case: Case,
+    *,
+    lost: bool,
 ) -> Change | None:
     """What a write to an entry changes of its value; None if the value stays."""
     old = entry.written or None

@@ -90,5 +90,5 @@ def part_error(reason: str) -> str:
             "",
             reason,
             Details(reason),
-        )
+        ),
     )

@@ -83,18 +83,24 @@ class NotificationStore:
     # -- problems -------------------------------------------------------------------------------------------------
 
     async def begin(
-        self, problem: Problem, now: datetime
+        self,
+        problem: Problem,
+        now: datetime,
     ) -> tuple[asyncpg.Record | None, bool]:
         """The problem's row, and whether it was just added; None if another worker added it this very moment."""
         known = await self._fetchrow(
-            "SELECT * FROM notification WHERE problem_key = $1", problem.key
+            "SELECT * FROM notification WHERE problem_key = $1",
+            problem.key,
         )
         if known is not None:
             return known, False
         return await self._insert(problem, now, None), True
 
     async def _insert(
-        self, problem: Problem, now: datetime, list_key: str | None
+        self,
+        problem: Problem,
+        now: datetime,
+        list_key: str | None,
     ) -> asyncpg.Record | None:
         return await self._fetchrow(
             """
@@ -137,7 +143,10 @@ class NotificationStore:
         )
 
     async def note_attempt(
-        self, problem: Problem, now: datetime, known: datetime | None = None
+        self,
+        problem: Problem,
+        now: datetime,
+        known: datetime | None = None,
     ) -> bool:
         """A Task is about to be requested; False if another worker has begun to do that since the attempt ``known``."""
         row = await self._fetchrow(
@@ -211,7 +220,10 @@ class NotificationStore:
     # -- lists ----------------------------------------------------------------------------------------------------
 
     async def begin_list(
-        self, heading: Problem, members: Sequence[Problem], now: datetime
+        self,
+        heading: Problem,
+        members: Sequence[Problem],
+        now: datetime,
     ) -> asyncpg.Record | None:
         """Remember that the one Task of ``heading`` stands for the members; its row, None if it was begun before."""
         async with (
@@ -233,7 +245,8 @@ class NotificationStore:
     async def row(self, key: str) -> asyncpg.Record | None:
         """The row of a problem or of a list."""
         return await self._fetchrow(
-            "SELECT * FROM notification WHERE problem_key = $1", key
+            "SELECT * FROM notification WHERE problem_key = $1",
+            key,
         )
 
     async def finish_lists(self) -> None:
@@ -242,19 +255,23 @@ class NotificationStore:
             """
             UPDATE notification AS member SET task_id = list.task_id FROM notification AS list
             WHERE member.list_key = list.problem_key AND member.task_id IS NULL AND list.task_id IS NOT NULL
-            """
+            """,
         )
 
     async def members(self, list_key: str) -> list[asyncpg.Record]:
         """The rows of all that a list names, also of those whose problem is over."""
         return await self._fetch(
-            "SELECT * FROM notification WHERE list_key = $1", list_key
+            "SELECT * FROM notification WHERE list_key = $1",
+            list_key,
         )
 
     # -- problems that are over -----------------------------------------------------------------------------------
 
     async def end(
-        self, keys: Collection[str], why: str, now: datetime
+        self,
+        keys: Collection[str],
+        why: str,
+        now: datetime,
     ) -> list[asyncpg.Record]:
         """Mark those of the problems as over that stand; returns their rows."""
         return await self._fetch(
@@ -319,7 +336,10 @@ class NotificationStore:
     # -- who looks after a record ---------------------------------------------------------------------------------
 
     async def remember(
-        self, entity_type: str, entity_id: str, responsible: Responsible
+        self,
+        entity_type: str,
+        entity_id: str,
+        responsible: Responsible,
     ) -> None:
         """Remember who looks after a record; writes only what is new."""
         await self._execute(

@@ -72,7 +72,7 @@ def failure_sentence(error: Exception) -> str:
                 "",
                 "",
                 Details(error.reason),
-            )
+            ),
         )
     return failures.sentence_of(error)
 

@@ -59,7 +59,9 @@ class Failure:
 #: The first whose class fits.
 FAILURES: tuple[Failure, ...] = (
     Failure(
-        UpstreamTimeout, "SYS-02", "{system} hat nicht rechtzeitig geantwortet" + _AGAIN
+        UpstreamTimeout,
+        "SYS-02",
+        "{system} hat nicht rechtzeitig geantwortet" + _AGAIN,
     ),
     Failure(Unavailable, "SYS-01", "{system} ist nicht erreichbar" + _AGAIN),
     Failure(
@@ -68,7 +70,9 @@ FAILURES: tuple[Failure, ...] = (
         "{system} lehnt die Anmeldung des Abgleichs ab" + _OPERATOR,
     ),
     Failure(
-        LoginRefused, "SYS-03", "Die Anmeldung des Abgleichs wird abgelehnt" + _OPERATOR
+        LoginRefused,
+        "SYS-03",
+        "Die Anmeldung des Abgleichs wird abgelehnt" + _OPERATOR,
     ),
     Failure(
         Forbidden,
@@ -93,7 +97,9 @@ FAILURES: tuple[Failure, ...] = (
         "{system} nimmt im Augenblick keine weiteren Anfragen an" + _AGAIN,
     ),
     Failure(
-        UnexpectedAnswer, "SYS-09", "{system} hat unverständlich geantwortet" + _AGAIN
+        UnexpectedAnswer,
+        "SYS-09",
+        "{system} hat unverständlich geantwortet" + _AGAIN,
     ),
     Failure(
         SyncTokenExpired,
@@ -106,7 +112,9 @@ FAILURES: tuple[Failure, ...] = (
         "{system} hat die Anfrage nicht ausgeführt" + _AGAIN,
     ),
     Failure(
-        WriteProtected, "SYS-11", "Das Schreiben nach Advoware ist zurzeit abgeschaltet"
+        WriteProtected,
+        "SYS-11",
+        "Das Schreiben nach Advoware ist zurzeit abgeschaltet",
     ),
     Failure(
         ReadOnly,
@@ -124,7 +132,9 @@ FAILURES: tuple[Failure, ...] = (
         "Eine frühere Übertragung ist noch nicht sicher beendet" + _AGAIN,
     ),
     Failure(
-        Paused, "SYS-17", "Der Abgleich ist zurzeit angehalten; er geht danach weiter"
+        Paused,
+        "SYS-17",
+        "Der Abgleich ist zurzeit angehalten; er geht danach weiter",
     ),
     Failure(EntityBusy, "SYS-12", "Der Eintrag wird gerade abgeglichen" + _AGAIN),
     Failure(

@@ -18,6 +18,10 @@ config = {
 async def handler(request: ApiRequest, ctx: FlowContext) -> ApiResponse:
     """Check, deduplicate, enqueue, answer; statuses and bodies as `services.api.webhooks.receive_batch` says."""
     status, body = await receive_batch(
-        request, ctx.enqueue, topic=TOPIC, action="delete", context=ctx
+        request,
+        ctx.enqueue,
+        topic=TOPIC,
+        action="delete",
+        context=ctx,
     )
     return ApiResponse(status=status, body=body)
