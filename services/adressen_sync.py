@@ -50,6 +50,7 @@ from services.values.espocrm_query import RecordWrite, equals, format_date_time
 from services.values.merge import SENDING, only, without
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
+    not_as_sent,
     observed_block,
     put_body,
     put_names,
@@ -93,7 +94,7 @@ from services.vmh_sync.create_once import create_once
 from services.vmh_sync.espocrm_writes import Collected, EspoWrites
 from services.vmh_sync.problem_texts.adressen import DELETE_KINDS, SETTLED, STATE_KINDS
 from services.vmh_sync.result import Direction, PartResult, Problem
-from services.vmh_sync.sending import sending
+from services.vmh_sync.sending import altered_in, sending
 from services.vmh_sync.store import AuditEntry, CreateIntent, SyncState, SyncStore
 
 TOPIC = "vmh.adressen"
@@ -352,10 +353,12 @@ class AdressenSync:
             if not isinstance(action, Settle) or action.fields is None:
                 continue
             fields = action.fields
-            sent = sending(fields.to_espocrm, fields.to_advoware)
             known = run.observed.state_of(action.row["id"])
-            if sent and known is not None:
-                bases[known.entity_id] = {**known.base, SENDING: sent}
+            if known is None:
+                continue
+            base = _base_with_sent(known, fields, {})
+            if base != known.base:
+                bases[known.entity_id] = base
         if bases:
             await run.store.note_sending(ENTITY_TYPE, bases)
         await run.store.note_begun(run.observed.beteiligte_id, lines)
@@ -427,7 +430,12 @@ class AdressenSync:
             owner={name: espo[name] for name in OWNER if espo.get(name)},
             rows=known,
             adressen=listing.adressen,
-            states=states_with_sent(states, known, listing.adressen),
+            states=states_with_sent(
+                states,
+                known,
+                listing.adressen,
+                self._resources.now(),
+            ),
             direction=direction,
             now=self._resources.now(),
             unstored=unstored | back.keys(),
@@ -596,7 +604,18 @@ class AdressenSync:
             report.was_edited = True
             return
         done = await self._put(run, action, fields, adresse)
+        await self._note_altered(run, done)
         await self._finish(_Ending(run, done, was_put=True))
+
+    async def _note_altered(self, run: _Run, done: Settle) -> None:
+        """Remember what Advoware has not stored as it was sent, before EspoCRM is written, which may fail."""
+        known = run.observed.state_of(done.row["id"])
+        if known is None or done.fields is None:
+            return
+        found = not_as_sent(done.fields, known)
+        if found:
+            base = _base_with_sent(known, done.fields, found)
+            await run.store.note_sending(ENTITY_TYPE, {known.entity_id: base})
 
     async def _put(
         self,
@@ -1022,6 +1041,19 @@ class AdressenSync:
             await run.store.save(left)
         synced = replace(state, synced_at=observed.now)
         await run.store.save(synced)
+
+
+def _base_with_sent(
+    known: SyncState,
+    fields: FieldPlan,
+    found: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What is known of a pair, with what is about to be written, and what was ``found`` not to be stored as sent."""
+    altered = {**altered_in(known.base), **found}
+    sent = sending(fields.to_espocrm, fields.to_advoware, altered)
+    if not sent:
+        return dict(known.base)
+    return {**known.base, SENDING: sent}
 
 
 def _advoware_side(action: Settle) -> list[Mapping[str, Any]]:

@@ -60,6 +60,7 @@ from services.vmh_sync.beteiligte.create import (
     ENTITY_TYPE,
     BeteiligteCreator,
     Created,
+    stored_by_create,
 )
 from services.vmh_sync.beteiligte.identity import (
     has_lost_its_last_numbers,
@@ -74,14 +75,15 @@ from services.vmh_sync.beteiligte.plan import (
     beside_pairs,
     betnr_of,
     change_lines,
+    cut_by_interrupted,
     on_side,
     plan_master_data,
     problem_of_lines,
     result_of,
-    shown_by,
     shown_values,
     standing_lines,
     standing_of_held,
+    standing_of_interrupted,
     standing_of_pairs,
     without_fields,
 )
@@ -567,6 +569,7 @@ class BeteiligteSync:
                 state,
                 self._mapper.comparable_from_espocrm(espo),
                 self._mapper.comparable_from_advoware(advo),
+                cut_by_interrupted(self._resources.now()),
             )
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
@@ -658,9 +661,7 @@ class BeteiligteSync:
         for name, value in created.posted.items():
             if name in shown:
                 agreed[name] = Pair(value, value)
-        if created.answer is None:
-            return agreed, {}
-        stored = self._mapper.comparable_from_advoware(shown_by(created.answer, advo))
+        stored = stored_by_create(created, advo, self._mapper)
         refused, altered = compare_after_write(
             created.posted,
             dict.fromkeys(stored),
@@ -716,7 +717,9 @@ class BeteiligteSync:
     ) -> _Applied:
         """Write the master data to Advoware, and keep the audit's lines about it."""
         now = self._resources.now()
-        standing = {**standing, **standing_of_held(observed, plan, now)}
+        interrupted = standing_of_interrupted(observed, plan)
+        held = standing_of_held(observed, plan, now)
+        standing = {**standing, **held, **interrupted}
         written = Written(observed.advo)
         await self._note_begun(observed, plan, run.store)
         if plan.to_advoware:
@@ -724,7 +727,14 @@ class BeteiligteSync:
             beside = beside_pairs(observed, plan, written.beside, self._mapper)
             written_at = self._resources.now()
             altered = standing_of_pairs(beside, "espocrm", "altered", written_at)
-            standing |= {**written.standing, **altered}
+            not_as_sent = {**written.standing, **altered}
+            await self._note_altered(
+                observed,
+                plan,
+                {**interrupted, **not_as_sent},
+                run.store,
+            )
+            standing |= not_as_sent
             plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
         changes = change_lines(observed, changed, self._mapper)
@@ -740,14 +750,37 @@ class BeteiligteSync:
         store: SyncStore,
     ) -> None:
         """Remember what is about to be written, before it is."""
-        sent = sending(plan.to_espocrm, plan.to_advoware)
-        if not sent or observed.state is None:
+        if not sending(plan.to_espocrm, plan.to_advoware) or observed.state is None:
             return
-        entity_id = observed.espo["id"]
-        base = {**observed.state.base, SENDING: sent}
-        await store.note_sending(ENTITY_TYPE, {entity_id: base})
+        interrupted = standing_of_interrupted(observed, plan)
+        await self._note_sending(observed, plan, interrupted, store)
         lines = change_lines(observed, plan, self._mapper)
-        await store.note_begun(entity_id, lines)
+        await store.note_begun(observed.espo["id"], lines)
+
+    async def _note_altered(
+        self,
+        observed: Observation,
+        plan: Merge,
+        standing: Mapping[str, Standing],
+        store: SyncStore,
+    ) -> None:
+        """Remember what did not arrive in Advoware as sent, before EspoCRM is written, which may fail."""
+        if standing:
+            await self._note_sending(observed, plan, standing, store)
+
+    async def _note_sending(
+        self,
+        observed: Observation,
+        plan: Merge,
+        standing: Mapping[str, Standing],
+        store: SyncStore,
+    ) -> None:
+        if observed.state is None:
+            return
+        altered = {name: item.as_json() for name, item in standing.items()}
+        sent = sending(plan.to_espocrm, plan.to_advoware, altered)
+        base = {**observed.state.base, SENDING: sent}
+        await store.note_sending(ENTITY_TYPE, {observed.espo["id"]: base})
 
     async def _apply_parts(
         self,

@@ -120,6 +120,13 @@ def differing_fields(espocrm: Values, advoware: Values) -> list[str]:
     return differing
 
 
+def may_be_stored_form(sent: Value, shown: Value) -> bool:
+    """Whether a system may have made ``shown`` of what was sent: in other letters, cut off, or not stored at all."""
+    one = str(text_of(sent) or "").casefold()
+    other = str(text_of(shown) or "").casefold()
+    return sent != shown and one.startswith(other)
+
+
 def text_of(value: Value) -> Value:
     """A value as its own side shows it."""
     if isinstance(value, Unknown):

@@ -2,39 +2,119 @@
 
 A run that dies between a write and the storing of its base would make a user's next edit one of two, and give way to
 it. So ``base[SENDING]`` holds by side and name what is about to be written; storing the base again ends it.
+
+Advoware may alter what it is sent, also in fields that are only sent along. What it shows then is no edit, and must
+not replace the whole value in EspoCRM because EspoCRM could not be written, or did not answer. So
+``base[SENDING][ALTERED]`` holds such fields with what was sent and what Advoware has made of it, until the base is
+stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from services.values.merge import SENDING, Side, Values, value_to_json, values_to_json
+from services.values.merge import (
+    SENDING,
+    Pair,
+    Side,
+    Value,
+    Values,
+    base_from_json,
+    is_same,
+    may_be_stored_form,
+    only,
+    pair_from_json,
+    pair_to_json,
+    value_from_json,
+    value_to_json,
+    values_to_json,
+)
+from services.values.sealed import has_sealed, is_sealed
 from services.vmh_sync.store import SyncState
 
+#: The member of what is being sent that holds, as pairs (JSON) by name, what Advoware has made of it.
+ALTERED = "altered"
+SIDES: tuple[Side, ...] = ("advoware", "espocrm")
+
 #: By side the names with their values, as JSON.
-Sent = Mapping[Side, Mapping[str, Any]]
+Sent = Mapping[str, Mapping[str, Any]]
 #: Whether a side shows a value (JSON) under a name.
 Shows = Callable[[Side, str, Any], bool]
 
 
-def sending(to_espocrm: Values, to_advoware: Values) -> dict[Side, dict[str, Any]]:
-    """What is about to be written to each side, as JSON; empty if nothing is."""
-    sent: dict[Side, dict[str, Any]] = {}
+def sending(
+    to_espocrm: Values,
+    to_advoware: Values,
+    altered: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """What is about to be written to each side, and what Advoware has ``altered``, as JSON; empty if nothing is."""
+    sent: dict[str, Any] = {}
     if to_espocrm:
         sent["espocrm"] = values_to_json(to_espocrm)
     if to_advoware:
         sent["advoware"] = values_to_json(to_advoware)
+    if altered:
+        sent[ALTERED] = dict(altered)
     return sent
 
 
-def with_sent(state: SyncState, espocrm: Values, advoware: Values) -> SyncState:
+def altered_in(base: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Advoware had altered when a run ended that could not store its base: pairs (JSON) by name."""
+    altered: Mapping[str, Any] = base.get(SENDING, {}).get(ALTERED, {})
+    return altered
+
+
+def as_sent(
+    base: Mapping[str, Any],
+    espocrm: Values,
+    advoware: Values,
+) -> dict[str, Value]:
+    """Advoware's comparable values, with what was sent in the place of what Advoware has made of it.
+
+    What it shows otherwise by now is an edit, and stays; so does what both sides show.
+    """
+    values = dict(advoware)
+    for name in _still_altered(base, espocrm, advoware):
+        values[name] = pair_from_json(altered_in(base)[name]).espocrm
+    return values
+
+
+def _still_altered(
+    base: Mapping[str, Any],
+    espocrm: Values,
+    advoware: Values,
+) -> list[str]:
+    still = []
+    for name, item in altered_in(base).items():
+        is_compared = name in espocrm and name in advoware
+        if not is_compared or has_sealed(item):
+            continue
+        is_edited = not is_same(advoware[name], pair_from_json(item).advoware)
+        if not is_edited and not is_same(advoware[name], espocrm[name]):
+            still.append(name)
+    return still
+
+
+def with_sent(
+    state: SyncState,
+    espocrm: Values,
+    advoware: Values,
+    cut: Mapping[str, Any],
+) -> SyncState:
     """The state after a run that was interrupted before it could store what it had written; see `pairs_with_sent`.
 
-    ``espocrm`` and ``advoware`` are the comparable values that both sides show.
+    What Advoware has altered of it and shows still is left in ``base[SENDING]``. If the run broke off before it has
+    looked, a value that was cut counts as altered; any other one may be a user's edit since, and is one.
+
+    Args:
+        espocrm, advoware: the comparable values that both sides show.
+        cut: what is remembered of such a value besides the pair.
     """
-    shown = {"espocrm": espocrm, "advoware": advoware}
+    base = _with_cut(state.base, espocrm, advoware, cut)
+    shown = {"espocrm": espocrm, "advoware": as_sent(base, espocrm, advoware)}
 
     def shows(side: Side, name: str, value: Any) -> bool:
         values = shown[side]
@@ -42,10 +122,52 @@ def with_sent(state: SyncState, espocrm: Values, advoware: Values) -> SyncState:
             return False
         return bool(value_to_json(values[name]) == value)
 
-    base = dict(state.base)
-    sent = base.pop(SENDING, {})
-    agreed = pairs_with_sent(base, sent, shows)
+    still = only(altered_in(base), _still_altered(base, espocrm, advoware))
+    agreed = pairs_with_sent(base, base.pop(SENDING, {}), shows)
+    if still:
+        agreed[SENDING] = {ALTERED: still}
     return replace(state, base=agreed)
+
+
+def _with_cut(
+    base: Mapping[str, Any],
+    espocrm: Values,
+    advoware: Values,
+    cut: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The base with the values that a request to Advoware has cut of which no one knows whether it was done."""
+    sent = base.get(SENDING, {})
+    if not sent.get("advoware"):
+        return dict(base)
+    held = base_from_json(base)
+    found = {}
+    for name in espocrm.keys() & advoware.keys():
+        whole = _whole_value(name, sent, held)
+        if _is_cut(whole, advoware[name]):
+            found[name] = {**cut, **pair_to_json(Pair(whole, advoware[name]))}
+    altered = {**found, **altered_in(base)}
+    return {**base, SENDING: {**sent, ALTERED: altered}}
+
+
+def _whole_value(
+    name: str,
+    sent: Mapping[str, Mapping[str, Any]],
+    held: Mapping[str, Pair],
+) -> Value:
+    """What a request to Advoware has sent in a field, changed or along."""
+    for side in SIDES:
+        if name in sent.get(side, {}):
+            return value_from_json(sent[side][name])
+    if name in held:
+        return held[name].advoware
+    return None
+
+
+def _is_cut(whole: Value, shown: Value) -> bool:
+    """Whether Advoware may have made ``shown`` of a text: in other letters, or without its end."""
+    if not isinstance(whole, str) or not isinstance(shown, str) or is_sealed(whole):
+        return False
+    return bool(shown) and may_be_stored_form(whole, shown)
 
 
 def pairs_with_sent(
@@ -55,8 +177,8 @@ def pairs_with_sent(
 ) -> dict[str, Any]:
     """Pairs (JSON) of which an interrupted run has written some: what a side shows of it counts as agreed."""
     agreed = dict(pairs)
-    for side, values in sent.items():
-        for name, value in values.items():
+    for side in SIDES:
+        for name, value in sent.get(side, {}).items():
             if shows(side, name, value):
                 agreed[name] = {"espocrm": value, "advoware": value}
     return agreed

@@ -49,6 +49,7 @@ from services.values.merge import (
     without,
 )
 from services.vmh_sync.result import Direction
+from services.vmh_sync.sending import altered_in, as_sent
 from services.vmh_sync.store import SyncState
 
 Record = dict[str, Any]
@@ -68,6 +69,9 @@ _TOO_LONG: Mapping[Side, str] = {
     "advoware": "too_long_espocrm",
 }
 
+#: The reasons of what a PUT has not stored as it was sent.
+_AFTER_PUT = frozenset({"refused", "altered_advoware", "value_refused"})
+
 _mapper = AdressenMapper()
 
 
@@ -85,6 +89,7 @@ class FieldPlan:
         to_advoware, to_espocrm: what is written.
         addressee, old_block: what the printed block is made of; ``old_block`` is None if Advoware shows none at all.
         settled, waiting: what is remembered once all is written.
+        altered_left: what Advoware has altered and the next run brings to EspoCRM as it was sent (`sending.ALTERED`).
     """
 
     espocrm: Mapping[str, Value]
@@ -100,6 +105,7 @@ class FieldPlan:
     settled: Mapping[str, Pair] = field(default_factory=dict)
     stored: Mapping[str, Any] = field(default_factory=dict)
     waiting: Waiting = field(default_factory=dict)
+    altered_left: Mapping[str, Any] = field(default_factory=dict)
 
     def block(self, names: Iterable[str]) -> str | None:
         """The printed block with these of the new values; None if it is left as it is."""
@@ -116,6 +122,11 @@ class FieldPlan:
             sent[name] = pair.espocrm
         versions = (self.known, last, sent)
         return changed_block(self.old_block, self.addressee, versions, new)
+
+    @property
+    def left_to_next_run(self) -> set[str]:
+        """The fields that EspoCRM lacks and that this run does not bring it."""
+        return self.plan.to_espocrm.keys() - self.to_espocrm.keys()
 
     @property
     def street(self) -> dict[str, Value]:
@@ -148,15 +159,16 @@ def plan_fields(
     if direction == "both":
         to_espocrm = plan.to_espocrm
     settled = _settled_now(plan, read, to_espocrm)
+    advoware = {**read.advoware, **read.altered}
     old_block = None
     if BLOCK in adresse or state.base.get(BLOCK):
         old_block = observed_block(adresse, state)
     merged = FieldPlan(
         read.espocrm,
-        read.advoware,
+        advoware,
         read.base,
         plan,
-        known=_known(read.advoware, read.base),
+        known=_known(advoware, read.base),
         to_advoware=plan.to_advoware,
         hidden=frozenset(read.hidden),
         to_espocrm=to_espocrm,
@@ -167,10 +179,13 @@ def plan_fields(
         waiting={
             **_hidden_entries(read, state, now),
             **_still_waiting(state, adresse, settled),
+            **_found_by_interrupted(state, settled),
             **_held_entries(plan, state, now),
             **_unknown_at_first(read, state, now),
         },
     )
+    still = only(altered_in(state.base), merged.left_to_next_run)
+    merged = replace(merged, altered_left=still)
     if not plan.to_advoware:
         return merged
     if _hides(merged, adresse, state):
@@ -238,6 +253,8 @@ def _settled_now(
 ) -> dict[str, Pair]:
     """What is settled by this run; what is not written to EspoCRM now is left to the next one."""
     settled = dict(plan.settled)
+    for name in read.altered.keys() & settled.keys() - plan.to_advoware.keys():
+        settled[name] = settled[name]._replace(advoware=read.altered[name])
     for name in plan.to_espocrm.keys() - to_espocrm.keys():
         settled.pop(name)
         if name in read.base:
@@ -372,12 +389,18 @@ def is_field(name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Reading:
-    """Both sides and the base; ``hidden`` is what Advoware shows instead of something that could be compared."""
+    """Both sides and the base.
+
+    Attributes:
+        hidden: what Advoware shows instead of something that could be compared.
+        altered: what Advoware has made of a value that was sent, which stands in ``advoware`` (`sending.as_sent`).
+    """
 
     espocrm: dict[str, Value]
     advoware: dict[str, Value]
     base: dict[str, Pair]
     hidden: dict[str, Unknown]
+    altered: dict[str, Value]
 
 
 def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
@@ -386,7 +409,12 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
     So an unknown value neither becomes part of the base nor looks like an edit when the known one is back.
     """
     espocrm = _mapper.comparable_from_espocrm(row)
-    advoware = _mapper.comparable_from_advoware(adresse)
+    shown_now = _mapper.comparable_from_advoware(adresse)
+    advoware = as_sent(state.base, espocrm, shown_now)
+    altered = {}
+    for name, value in shown_now.items():
+        if not is_same(value, advoware[name]):
+            altered[name] = value
     base = base_from_json(state.base)
     if not base and _is_unedited_copy(row, adresse):
         base = _as_created(espocrm, advoware)
@@ -403,7 +431,7 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
             hidden[name] = shown
             advoware[name] = last
     _read_further_lines(advoware, base, unsaid)
-    return _Reading(espocrm, advoware, base, hidden)
+    return _Reading(espocrm, advoware, base, hidden, altered)
 
 
 def _is_unedited_copy(row: Record, adresse: Record) -> bool:
@@ -469,6 +497,15 @@ def _still_waiting(
             continue
         if known.get("reason") != "block" or BLOCK in waiting:
             waiting[name] = dict(known)
+    return waiting
+
+
+def _found_by_interrupted(state: SyncState, settled: Mapping[str, Pair]) -> Waiting:
+    """What a run found not to have arrived in Advoware that ended before it could store it, as far as it stands."""
+    waiting: Waiting = {}
+    for name, item in altered_in(state.base).items():
+        if name in settled and _is_same_difference(settled[name], item):
+            waiting[name] = dict(item)
     return waiting
 
 
@@ -561,6 +598,16 @@ def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record
     return body
 
 
+def not_as_sent(plan: FieldPlan, state: SyncState) -> Waiting:
+    """What a PUT was found not to have stored as it was sent, as it waits; ``state`` is the one before."""
+    found: Waiting = {}
+    for name, item in plan.waiting.items():
+        is_new = item != state.rejected.get(name)
+        if name in FIELDS and is_new and item["reason"] in _AFTER_PUT:
+            found[name] = item
+    return found
+
+
 # -- after a write ----------------------------------------------------------------------------------------------------
 
 
@@ -592,7 +639,23 @@ def after_put(
         pair = Pair(after.get(name), stored[name])
         settled[name] = pair
         _note_difference(waiting, state, name, pair, reason, now)
-    return replace(plan, settled=settled, waiting=waiting)
+    left = {**plan.altered_left, **_altered_of_left(plan, state, stored, now)}
+    return replace(plan, settled=settled, waiting=waiting, altered_left=left)
+
+
+def _altered_of_left(
+    plan: FieldPlan,
+    state: SyncState,
+    stored: Mapping[str, Value],
+    now: datetime,
+) -> Waiting:
+    """What Advoware has altered of edits that were sent along, and that the next run brings to EspoCRM."""
+    altered: Waiting = {}
+    for name in plan.left_to_next_run & stored.keys():
+        if not is_same(stored[name], plan.advoware.get(name)):
+            pair = Pair(plan.plan.to_espocrm[name], stored[name])
+            altered[name] = entry(state, name, pair, "altered_advoware", now)
+    return altered
 
 
 def _note_difference(
@@ -633,8 +696,7 @@ def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     for name in parts:
         if plan.advoware.get(name) is not None:
             all_parts.setdefault(name, plan.advoware[name])
-    left_to_next_run = plan.plan.to_espocrm.keys() - plan.to_espocrm.keys()
-    unsent = plan.hidden | left_to_next_run
+    unsent = plan.hidden | plan.left_to_next_run
     sent = {}
     for name, value in all_parts.items():
         if name not in unsent and not isinstance(value, Unknown):

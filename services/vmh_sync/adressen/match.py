@@ -13,6 +13,7 @@ from services.values.merge import (
     Pair,
     Value,
     base_to_json,
+    may_be_stored_form,
     text_of,
     values_to_json,
 )
@@ -168,16 +169,9 @@ def state_of_unanswered(
     pairs = {
         name: Pair(value, value)
         for name, value in sent.items()
-        if name in shown and not _may_be_stored_form(value, shown[name])
+        if name in shown and not may_be_stored_form(value, shown[name])
     }
     return SyncState(ENTITY_TYPE, entity_id, advoware_id=link, base=base_to_json(pairs))
-
-
-def _may_be_stored_form(sent: Value, shown: Value) -> bool:
-    """Whether Advoware may have made the one of the other when it stored it."""
-    one = str(text_of(sent) or "").casefold()
-    other = str(text_of(shown) or "").casefold()
-    return sent != shown and one.startswith(other)
 
 
 def interrupted(states: Mapping[str, SyncState]) -> frozenset[str]:
@@ -189,6 +183,7 @@ def states_with_sent(
     states: Mapping[str, SyncState],
     rows: Sequence[Record],
     adressen: Sequence[Record],
+    now: datetime,
 ) -> dict[str, SyncState]:
     """The states with what interrupted runs have written, as far as a side shows it."""
     unresolved = interrupted(states)
@@ -202,12 +197,14 @@ def states_with_sent(
         adresse_id = str(adresse["id"])
         advoware[adresse_id] = _mapper.comparable_from_advoware(adresse)
     resolved = dict(states)
+    since = now.isoformat(timespec="seconds")
+    cut = {"reason": "altered_advoware", "since": since}
     for entity_id in unresolved:
         state = states[entity_id]
         _, _, adresse_id = (state.advoware_id or "").partition("/")
         in_espocrm = espocrm.get(entity_id, {})
         in_advoware = advoware.get(adresse_id, {})
-        resolved[entity_id] = with_sent(state, in_espocrm, in_advoware)
+        resolved[entity_id] = with_sent(state, in_espocrm, in_advoware, cut)
     return resolved
 
 

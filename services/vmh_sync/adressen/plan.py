@@ -16,7 +16,7 @@ from typing import Any
 from services.adressen_mapper import FIELDS, LABEL_LENGTH, AdressenMapper, has_content
 from services.core.foreign_text import shortened
 from services.values.address_block import BLOCK, block_label, lines_of
-from services.values.merge import VERSION, Side, base_to_json, without
+from services.values.merge import SENDING, VERSION, Side, base_to_json, without
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
     after_create,
@@ -51,6 +51,7 @@ from services.vmh_sync.adressen.problems import (
     replaced_problems,
 )
 from services.vmh_sync.result import Problem
+from services.vmh_sync.sending import ALTERED
 from services.vmh_sync.store import SyncState
 
 #: The status of a CAdressen whose Adresse is gone from Advoware, which only the sync sets.
@@ -302,7 +303,7 @@ def _settle_pair(
     status = "clean"
     if activity_problems(observed, row, adresse, activity):
         status = "conflict"
-    base = {**state.base, "isActive": False}
+    base = {**without(state.base, {SENDING}), "isActive": False}
     state = replace(state, base=base, rejected={**fields, **activity})
     return Settle(row, adresse, state, status=status)
 
@@ -471,7 +472,9 @@ def _with_fields(action: Settle, fields: FieldPlan) -> Settle:
     """The action with what it remembers of its fields replaced."""
     state = action.state
     base = base_to_json(fields.settled)
-    base.update(without(state.base, {*FIELDS, VERSION}))
+    base.update(without(state.base, {*FIELDS, VERSION, SENDING}))
+    if fields.altered_left:
+        base[SENDING] = {ALTERED: dict(fields.altered_left)}
     if action.adresse is not None:
         base.update(version_of(fields.stored, fields.settled, action.adresse))
     rejected = {**_of_whole(state.rejected), **fields.waiting}
@@ -635,7 +638,7 @@ def _is_newly_gone(observed: Observation, row: Record) -> bool:
 def _settle_missing(observed: Observation, row: Record) -> Settle:
     state = _state(observed, row, None)
     rejected = _of_fields(state.rejected)
-    base = {**state.base, "isActive": is_active(row)}
+    base = {**without(state.base, {SENDING}), "isActive": is_active(row)}
     attributes: Record = {}
     status = "clean"
     if _is_newly_gone(observed, row):

@@ -23,8 +23,9 @@ from services.core.errors import (
 from services.core.resources import Resources
 from services.espocrm_mapper import BeteiligteMapper
 from services.values.advoware_protocol import parse_change_time, readings_of
-from services.values.merge import Values, without
+from services.values.merge import Values, may_be_stored_form, without
 from services.vmh_sync.beteiligte.master_data import named_field
+from services.vmh_sync.beteiligte.plan import shown_by
 from services.vmh_sync.create_once import create_once, left_by_create
 from services.vmh_sync.store import CreateIntent, SyncStore
 
@@ -41,14 +42,41 @@ class Created:
     Attributes:
         posted: the comparable values that were sent.
         was_found: whether an earlier attempt of unknown fate has created it.
-        answer: Advoware's answer to the POST of this attempt; None if an earlier one created it, because then no one
-            knows who has changed it since.
+        answer: Advoware's answer to the POST of this attempt; None if an earlier one created it (`stored_by_create`).
     """
 
     betnr: str
     posted: Values
     was_found: bool = False
     answer: Mapping[str, Any] | None = None
+
+
+def stored_by_create(
+    created: Created,
+    advo: dict[str, Any],
+    mapper: BeteiligteMapper,
+) -> Values:
+    """What Advoware has made of the values of a create, as far as that is known.
+
+    Its answer shows it. Without one it is what the Beteiligter shows, unless he was edited since; then only what may be
+    the sent value in another form.
+    """
+    shown = mapper.comparable_from_advoware(shown_by(created.answer, advo))
+    if created.answer is not None or not _is_edited_since_created(advo):
+        return shown
+    stored = {}
+    for name, value in created.posted.items():
+        if name in shown and may_be_stored_form(value, shown[name]):
+            stored[name] = shown[name]
+    return stored
+
+
+def _is_edited_since_created(advo: Mapping[str, Any]) -> bool:
+    created_at = parse_change_time(advo.get("angelegtAm"))
+    changed_at = parse_change_time(advo.get("geaendertAm"))
+    if created_at is None or changed_at is None:
+        return False
+    return changed_at > created_at
 
 
 class BeteiligteCreator:

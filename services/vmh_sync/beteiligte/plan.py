@@ -33,6 +33,7 @@ from services.values.merge import (
     Unfit,
     Unknown,
     Value,
+    Values,
     base_from_json,
     is_same,
     is_version,
@@ -58,6 +59,7 @@ from services.vmh_sync.result import (
     Problem,
     digest_of_lines,
 )
+from services.vmh_sync.sending import altered_in, as_sent
 from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CBeteiligte"
@@ -281,16 +283,29 @@ def plan_master_data(observed: Observation, mapper: BeteiligteMapper) -> Merge:
 
     Before the first sync the newer record wins where both have a value; a value wins over none.
     """
+    espocrm = mapper.comparable_from_espocrm(observed.espo)
+    advoware = mapper.comparable_from_advoware(observed.advo)
+    sent = as_sent(_stored_base(observed), espocrm, advoware)
     plan = merge(
         base_of(observed),
-        mapper.comparable_from_espocrm(observed.espo),
-        mapper.comparable_from_advoware(observed.advo),
+        espocrm,
+        sent,
         first_winner=_newer_side(observed),
         is_edited=_is_edited(observed),
         shown_otherwise=_shown_otherwise(observed),
         unfit=mapper.unfit(observed.espo),
     )
+    plan = _settled_as_stored(plan, sent, advoware)
     return _with_fields_of_new_kind(observed, plan, mapper)
+
+
+def _settled_as_stored(plan: Merge, sent: Values, advoware: Values) -> Merge:
+    """The plan that was made with what was sent to Advoware, with what Advoware has made of it in the base."""
+    settled = dict(plan.settled)
+    for name in sent.keys() & settled.keys() - plan.to_advoware.keys():
+        if not is_same(sent[name], advoware[name]):
+            settled[name] = settled[name]._replace(advoware=advoware[name])
+    return replace(plan, settled=settled)
 
 
 def _with_fields_of_new_kind(
@@ -491,10 +506,14 @@ def shown_values(
 
 def base_of(observed: Observation) -> dict[str, Pair]:
     """What both sides held when they were last settled; empty if the record was linked with another Beteiligter."""
+    return base_from_json(_stored_base(observed))
+
+
+def _stored_base(observed: Observation) -> Mapping[str, Any]:
     state = observed.state
     if state is None or state.advoware_id != str(observed.advo.get("betNr")):
         return {}
-    return base_from_json(state.base)
+    return state.base
 
 
 def _is_edited(observed: Observation) -> bool | None:
@@ -547,6 +566,23 @@ def kept_standing(observed: Observation, plan: Merge) -> dict[str, Standing]:
         if _is_known(held, known):
             kept[held.field] = known[held.field]
     return kept
+
+
+def standing_of_interrupted(observed: Observation, plan: Merge) -> dict[str, Standing]:
+    """What a run found not to have arrived in Advoware that ended before it could store it, as far as it stands."""
+    standing = {}
+    found = standing_from_json(altered_in(_stored_base(observed)))
+    for name, item in found.items():
+        if plan.settled.get(name) == item.pair:
+            standing[name] = item
+    return standing
+
+
+def cut_by_interrupted(now: datetime) -> dict[str, Any]:
+    """What is remembered, besides its pair, of a value that a request of unknown fate has cut."""
+    since = now.isoformat(timespec="seconds")
+    made = Standing("", Pair(None, None), "espocrm", "altered", since)
+    return without(made.as_json(), {"espocrm", "advoware"})
 
 
 def _known_standing(observed: Observation) -> dict[str, Standing]:

@@ -1,0 +1,277 @@
+"""What Advoware alters of an Adresse while it is written, and EspoCRM is not written then, or does not answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from office import BETEILIGTE_ID, Office, office, strike
+
+from services.adressen_sync import AdressenSync
+from services.core.resources import Resources
+from services.vmh_sync.result import PartResult
+
+__all__ = ["office"]
+
+ALTERATIONS = (
+    {"how": "cut", "to": 4},
+    {"how": "upper"},
+    {"how": "value", "to": "Anderswo"},
+)
+#: How EspoCRM fails after Advoware was written; after the last it holds what was sent.
+FAILURES = {
+    "it does not take the write": {"status": 503},
+    "it refuses the write": {"status": 403},
+    "it takes the write and does not answer": {"status": 403, "when": "after"},
+}
+
+
+@pytest.fixture
+def sync(office: Office, resources: Resources) -> Any:
+    async def run(direction: Any = "both") -> PartResult:
+        office.clock.advance(minutes=1)
+        office.forget_calls()
+        return await AdressenSync(resources=resources).sync_part(
+            office.espo, office.beteiligter(), office.store, direction=direction
+        )
+
+    return run
+
+
+@pytest.fixture
+async def entity_id(office: Office, sync: Any) -> str:
+    """The CAdressen of an address that both sides have."""
+    record = await office.enter(
+        "CAdressen",
+        adresseStreet="Lange Straße 5",
+        adressePostalCode="30159",
+        adresseCity="Hannover",
+        istStandard=True,
+        beteiligteId=BETEILIGTE_ID,
+    )
+    assert (await sync()).errors == ()
+    return str(record["id"])
+
+
+@pytest.fixture(params=FAILURES.values(), ids=FAILURES)
+def espocrm_fails(request: pytest.FixtureRequest, office: Office) -> Any:
+    """EspoCRM fails at the next ``times`` writes of CAdressen."""
+
+    def fail(times: int = 1) -> None:
+        failure = request.param
+        strike(office.espocrm, "PUT", "CAdressen/", count=times, **failure)
+
+    return fail
+
+
+def alter(office: Office, field: str, how: dict[str, Any]) -> None:
+    strike(
+        office.advoware,
+        "PUT",
+        "/Adressen/",
+        count=9,
+        stored=[{"field": field, **how}],
+    )
+
+
+def in_advoware(office: Office) -> dict[str, Any]:
+    (found,) = office.beteiligter()["adressen"]
+    return dict(found)
+
+
+def change(office: Office, **changes: Any) -> None:
+    office.edit_beteiligter(adressen=[{"id": in_advoware(office)["id"], **changes}])
+
+
+async def shown(office: Office, entity_id: str) -> tuple[str, str, str]:
+    row = await office.in_espocrm(entity_id, "CAdressen")
+    return row["adresseStreet"], row["adresseCity"], row["syncStatus"]
+
+
+def reasons(result: PartResult) -> list[Any]:
+    return [problem.details.reason for problem in result.problems]
+
+
+async def assert_rests(office: Office, sync: Any) -> None:
+    result: PartResult = await sync()
+    assert (result.errors, result.changes) == ((), ())
+    assert office.write_requests() == []
+
+
+@pytest.mark.parametrize("how", ALTERATIONS, ids=lambda how: how["how"])
+async def test_a_field_that_advoware_alters_beside_a_change_stays_whole_in_espocrm(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any, how: dict[str, Any]
+) -> None:
+    alter(office, "ort", how)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    altered = in_advoware(office)["ort"]
+    assert altered != "Hannover"
+
+    result = await sync()
+
+    assert await shown(office, entity_id) == ("Kurze Straße 7", "Hannover", "conflict")
+    assert in_advoware(office)["ort"] == altered
+    assert reasons(result) == ["address_altered_advoware"]
+    await assert_rests(office, sync)
+
+
+@pytest.mark.parametrize("how", ALTERATIONS, ids=lambda how: how["how"])
+async def test_an_edit_in_advoware_that_is_altered_beside_another_arrives_whole(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any, how: dict[str, Any]
+) -> None:
+    change(office, ort="Göttingen")
+    alter(office, "ort", how)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    altered = in_advoware(office)["ort"]
+    assert altered != "Göttingen"
+
+    result = await sync()
+
+    assert await shown(office, entity_id) == ("Kurze Straße 7", "Göttingen", "conflict")
+    assert in_advoware(office)["ort"] == altered
+    assert reasons(result) == ["address_altered_advoware"]
+    await assert_rests(office, sync)
+
+
+@pytest.mark.parametrize("how", ALTERATIONS, ids=lambda how: how["how"])
+async def test_a_value_of_espocrm_that_advoware_alters_is_no_edit_of_advoware(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any, how: dict[str, Any]
+) -> None:
+    alter(office, "ort", how)
+    await office.edit("CAdressen", entity_id, adresseCity="Göttingen")
+    espocrm_fails()
+    await sync()
+    altered = in_advoware(office)["ort"]
+
+    result = await sync()
+
+    assert await shown(office, entity_id) == ("Lange Straße 5", "Göttingen", "conflict")
+    assert in_advoware(office)["ort"] == altered
+    assert reasons(result) == ["address_altered_advoware"]
+    await assert_rests(office, sync)
+
+
+@pytest.mark.parametrize("how", ALTERATIONS, ids=lambda how: how["how"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_edit_that_is_altered_before_it_may_go_to_espocrm_arrives_whole(
+    office: Office, sync: Any, entity_id: str, how: dict[str, Any], times: int
+) -> None:
+    change(office, ort="Göttingen")
+    alter(office, "ort", how)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    for _ in range(times):  # as after a conflict in the master data
+        await sync("to_advoware")
+    altered = in_advoware(office)["ort"]
+    assert altered != "Göttingen"
+
+    result = await sync()
+
+    assert await shown(office, entity_id) == ("Kurze Straße 7", "Göttingen", "conflict")
+    assert in_advoware(office)["ort"] == altered
+    assert reasons(result) == ["address_altered_advoware"]
+    await assert_rests(office, sync)
+
+
+async def test_an_edit_in_advoware_after_an_alteration_counts(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
+) -> None:
+    change(office, ort="Göttingen")
+    alter(office, "ort", ALTERATIONS[0])
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    change(office, ort="Celle")
+
+    await sync()
+
+    assert (await shown(office, entity_id))[:2] == ("Kurze Straße 7", "Celle")
+    assert in_advoware(office)["ort"] == "Celle"
+    await assert_rests(office, sync)
+
+
+async def test_an_edit_in_espocrm_after_an_alteration_counts(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
+) -> None:
+    change(office, ort="Göttingen")
+    alter(office, "ort", ALTERATIONS[0])
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    office.advoware.faults.clear()
+    await office.edit("CAdressen", entity_id, adresseCity="Celle")
+
+    await sync()
+
+    assert (await shown(office, entity_id))[:2] == ("Kurze Straße 7", "Celle")
+    assert in_advoware(office)["ort"] == "Celle"
+    await assert_rests(office, sync)
+
+
+async def test_a_further_failure_forgets_nothing_of_an_alteration(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
+) -> None:
+    change(office, ort="Göttingen")
+    alter(office, "ort", ALTERATIONS[0])
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails(3)
+    await sync()
+    await office.edit("CAdressen", entity_id, adressePostalCode="30161")
+    await sync()
+    await sync()
+    office.espocrm.faults.clear()
+
+    await sync()
+
+    assert (await shown(office, entity_id))[:2] == ("Kurze Straße 7", "Göttingen")
+    assert in_advoware(office)["ort"] == "Gött"
+    assert in_advoware(office)["plz"] == "30161"
+    await assert_rests(office, sync)
+
+
+# -- a change that is not answered ----------------------------------------------------------------------------------
+
+
+async def change_without_answer(office: Office, sync: Any, entity_id: str) -> None:
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    strike(office.advoware, "PUT", "/Adressen/", when="after", status=500, count=9)
+    assert len((await sync()).errors) == 1
+    office.advoware.faults.clear()
+
+
+@pytest.mark.parametrize("typed", [None, "Göttingen"])
+@pytest.mark.parametrize("how", ALTERATIONS[:2], ids=lambda how: how["how"])
+async def test_what_a_change_that_is_not_answered_cuts_beside_it_stays_whole(
+    office: Office, sync: Any, entity_id: str, how: dict[str, Any], typed: str | None
+) -> None:
+    if typed is not None:
+        change(office, ort=typed)
+    alter(office, "ort", how)
+    await change_without_answer(office, sync, entity_id)
+    cut = in_advoware(office)["ort"]
+    whole = typed or "Hannover"
+    assert cut != whole
+
+    result = await sync()
+
+    assert await shown(office, entity_id) == ("Kurze Straße 7", whole, "conflict")
+    assert in_advoware(office)["ort"] == cut
+    assert reasons(result) == ["address_altered_advoware"]
+    await assert_rests(office, sync)
+
+
+async def test_an_edit_after_a_change_that_was_not_answered_is_an_edit(
+    office: Office, sync: Any, entity_id: str
+) -> None:
+    alter(office, "ort", ALTERATIONS[0])
+    await change_without_answer(office, sync, entity_id)
+    change(office, ort="Celle")
+
+    result = await sync()
+
+    assert await shown(office, entity_id) == ("Kurze Straße 7", "Celle", "clean")
+    assert reasons(result) == []
+    await assert_rests(office, sync)

@@ -1,0 +1,365 @@
+"""What Advoware alters while it is written, where EspoCRM is not written afterwards, or does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from beteiligte_office import Office, office
+from office import strike
+from watched_journal import WatchedJournal
+
+from services.core.errors import ForeignSystemError
+from services.espocrm import WRITE_ACTION
+
+__all__ = ["office"]
+
+CUT = {"how": "cut", "to": 4}
+ALTERATIONS = (CUT, {"how": "upper"}, {"how": "value", "to": "Sonstiges"})
+#: How EspoCRM fails at the end of a run, and whether it holds what was sent all the same.
+FAILURES = {
+    "it does not take the write": {"status": 503},
+    "it refuses the write": {"status": 403},
+    "it takes the write and does not answer": {"reset": True, "when": "after"},
+}
+Failing = Callable[..., None]
+
+
+@pytest.fixture(params=FAILURES.values(), ids=FAILURES)
+def fails(request: pytest.FixtureRequest, office: Office) -> Failing:
+    """EspoCRM fails once Advoware was written, the next ``times`` writes of the record."""
+    failure: dict[str, Any] = request.param
+
+    def fail(entity_id: str, times: int = 9) -> None:
+        def watch(call: dict[str, Any]) -> None:
+            if call["method"] != "PUT" or office.espocrm.faults:
+                return
+            path = f"CBeteiligte/{entity_id}|{WRITE_ACTION}"
+            strike(office.espocrm, "PUT|POST", path, **failure, count=times)
+
+        office.advoware.journal = WatchedJournal(watch)
+
+    return fail
+
+
+async def try_sync(office: Office, entity_id: str) -> None:
+    """A run of which the queue may hear that EspoCRM was not there."""
+    with suppress(ForeignSystemError):
+        await office.sync(entity_id)
+
+
+async def recover(office: Office, entity_id: str) -> None:
+    """EspoCRM is back, and the next run is due."""
+    assert [rule for rule in office.espocrm.faults if rule.struck]
+    office.advoware.journal = WatchedJournal(lambda call: None)
+    office.espocrm.faults.clear()
+    office.clock.advance(hours=2)
+    await office.sync(entity_id)
+
+
+async def open_tasks(office: Office) -> list[str]:
+    return [
+        task["description"]
+        for task in await office.tasks()
+        if task["status"] != "Canceled"
+    ]
+
+
+async def assert_rests(office: Office, entity_id: str) -> None:
+    assert (await office.sync(entity_id)).result in {"no_change", "held"}
+    assert office.writes() == []
+
+
+async def alter(office: Office, field: str, how: dict[str, Any]) -> None:
+    await office.fault(
+        office.advoware,
+        method="PUT",
+        path="/Beteiligte",
+        stored=[{"field": field, **how}],
+    )
+
+
+@pytest.mark.parametrize("how", ALTERATIONS, ids=lambda how: how["how"])
+async def test_a_field_that_advoware_alters_beside_a_change_stays_whole_in_espocrm(
+    office: Office, fails: Failing, how: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await alter(office, "name", how)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    altered = office.in_advoware(betnr)["name"]
+    assert altered != "Musterfrau"
+
+    await recover(office, entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["firstName"]) == ("Musterfrau", "Erna")
+    assert espo["syncStatus"] == "conflict"
+    assert office.in_advoware(betnr)["name"] == altered
+    [task] = await open_tasks(office)
+    assert altered in task
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("how", ALTERATIONS, ids=lambda how: how["how"])
+async def test_an_edit_in_advoware_that_is_altered_beside_another_arrives_whole(
+    office: Office, fails: Failing, how: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await alter(office, "name", how)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    altered = office.in_advoware(betnr)["name"]
+
+    await recover(office, entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["firstName"]) == ("Beispielfrau", "Erna")
+    assert espo["syncStatus"] == "conflict"
+    assert office.in_advoware(betnr)["name"] == altered
+    assert any("Beispielfrau" in task for task in await open_tasks(office))
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("how", ALTERATIONS, ids=lambda how: how["how"])
+async def test_a_value_of_espocrm_that_advoware_alters_is_no_edit_of_advoware(
+    office: Office, fails: Failing, how: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await alter(office, "name", how)
+    await office.edit_espocrm(entity_id, lastName="Beispielfrau")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    altered = office.in_advoware(betnr)["name"]
+
+    await recover(office, entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["syncStatus"]) == ("Beispielfrau", "conflict")
+    assert office.in_advoware(betnr)["name"] == altered
+    [task] = await open_tasks(office)
+    assert altered in task
+    assert "beiden Seiten" not in task
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_after_an_alteration_that_espocrm_has_not_heard_of_counts(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    office.advoware.faults.clear()
+    await office.edit_advoware(betnr, name="Neumann")
+
+    await recover(office, entity_id)
+
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Neumann"
+    assert office.in_advoware(betnr)["name"] == "Neumann"
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_in_espocrm_after_an_alteration_counts(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    office.advoware.faults.clear()
+    await office.edit_espocrm(entity_id, lastName="Neumann")
+
+    await recover(office, entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["firstName"]) == ("Neumann", "Erna")
+    assert office.in_advoware(betnr)["name"] == "Neumann"
+    await assert_rests(office, entity_id)
+
+
+async def test_a_further_failure_forgets_nothing_of_an_alteration(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    for _ in range(3):
+        await try_sync(office, entity_id)
+        office.clock.advance(hours=2)
+    await office.edit_espocrm(entity_id, handelsregisterNummer="HRB 1")
+    await try_sync(office, entity_id)
+
+    await recover(office, entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["firstName"]) == ("Beispielfrau", "Erna")
+    assert office.in_advoware(betnr)["name"] == "Beis"
+    await assert_rests(office, entity_id)
+
+
+# -- a change that is not answered ----------------------------------------------------------------------------------
+
+
+async def change_without_answer(
+    office: Office, entity_id: str, how: dict[str, Any]
+) -> None:
+    """A first name goes to Advoware, which alters the last name with it, and does not answer."""
+    await alter(office, "name", how)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    lost = {"status": 500, "when": "after", "count": 9}
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", **lost)
+    assert (await office.sync(entity_id)).result == "failed"
+    await office.no_faults()
+    office.clock.advance(hours=2)
+
+
+@pytest.mark.parametrize("how", ALTERATIONS[:2], ids=lambda how: how["how"])
+async def test_what_a_change_that_is_not_answered_cuts_beside_it_stays_whole(
+    office: Office, how: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await change_without_answer(office, entity_id, how)
+    cut = office.in_advoware(betnr)["name"]
+    assert cut != "Musterfrau"
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["syncStatus"]) == ("Musterfrau", "conflict")
+    assert office.in_advoware(betnr)["name"] == cut
+    [task] = await open_tasks(office)
+    assert cut in task
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("how", ALTERATIONS[:2], ids=lambda how: how["how"])
+async def test_an_edit_in_advoware_that_a_change_without_answer_cuts_arrives_whole(
+    office: Office, how: dict[str, Any]
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await change_without_answer(office, entity_id, how)
+    cut = office.in_advoware(betnr)["name"]
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["firstName"]) == ("Beispielfrau", "Erna")
+    assert office.in_advoware(betnr)["name"] == cut
+    assert any("Beispielfrau" in task for task in await open_tasks(office))
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_after_a_change_that_was_not_answered_is_an_edit(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await change_without_answer(office, entity_id, CUT)
+    await office.edit_advoware(betnr, name="Neumann")
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["syncStatus"]) == ("Neumann", "clean")
+    assert await open_tasks(office) == []
+    await assert_rests(office, entity_id)
+
+
+# -- a create ------------------------------------------------------------------------------------------------------
+
+
+async def company_created_without_answer(
+    office: Office, how: dict[str, Any] | None
+) -> str:
+    """A company whose create in Advoware is not answered, and which Advoware stores otherwise; its id in EspoCRM."""
+    entity_id = await office.new_person(
+        firstName=None,
+        lastName=None,
+        salutationName=None,
+        rechtsform="GmbH",
+        firmenname="Kaufhaus GmbH",
+        registergericht="Amtsgericht Hannover",
+    )
+    lost = {"status": 500, "when": "after", "count": 1}
+    await office.fault(office.advoware, method="POST", path="Beteiligte$", **lost)
+    if how is not None:
+        stored = [{"field": "registergericht", **how}]
+        await office.fault(
+            office.advoware, method="POST", path="Beteiligte$", stored=stored
+        )
+    assert (await office.sync(entity_id, "create")).result == "failed"
+    office.clock.advance(minutes=5)
+    return entity_id
+
+
+@pytest.mark.parametrize(
+    "how", [*ALTERATIONS, {"how": "ignore"}], ids=lambda how: how["how"]
+)
+async def test_what_advoware_alters_in_a_create_that_it_does_not_answer_stays_whole(
+    office: Office, how: dict[str, Any]
+) -> None:
+    entity_id = await company_created_without_answer(office, how)
+
+    assert (await office.sync(entity_id)).result == "adopted"
+
+    espo = await office.in_espocrm(entity_id)
+    stored = office.in_advoware(espo["betnr"])["registergericht"]
+    assert stored != "Amtsgericht Hannover"
+    assert (espo["registergericht"], espo["syncStatus"]) == (
+        "Amtsgericht Hannover",
+        "conflict",
+    )
+    [task] = await open_tasks(office)
+    assert "Registergericht" in task
+    assert "Amtsgericht Hannover" in task
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_after_a_create_that_was_not_answered_is_an_edit(
+    office: Office,
+) -> None:
+    entity_id = await company_created_without_answer(office, None)
+    [created] = office.advoware.state()["beteiligte"]
+    await office.edit_advoware(created["betNr"], registergericht="Amtsgericht Celle")
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["registergericht"], espo["syncStatus"]) == (
+        "Amtsgericht Celle",
+        "clean",
+    )
+    assert await open_tasks(office) == []
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("shown", [None, "gestern", 0])
+async def test_an_edit_whose_time_advoware_does_not_show_waits_with_what_was_created(
+    office: Office, shown: Any
+) -> None:
+    entity_id = await company_created_without_answer(office, None)
+    [created] = office.advoware.state()["beteiligte"]
+    await office.edit_advoware(created["betNr"], registergericht="Amtsgericht Celle")
+    odd = [{"field": "geaendertAm", "how": "value", "to": shown}]
+    await office.fault(office.advoware, method="GET", path="Beteiligte/", answer=odd)
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert espo["registergericht"] == "Amtsgericht Hannover"
+    assert office.in_advoware(espo["betnr"])["registergericht"] == "Amtsgericht Celle"
+    [task] = await open_tasks(office)
+    assert "Amtsgericht Celle" in task
+    await assert_rests(office, entity_id)
