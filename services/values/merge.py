@@ -82,8 +82,8 @@ class Merge:
         to_espocrm, to_advoware: values to be written; never `Unknown`.
         settled: the base after the writes have succeeded; fields that only one side shows keep their old pair.
         conflicts: fields in which EspoCRM has won over an edit in Advoware.
-        held: edits that cannot arrive; both sides are left as they are, and their pair is in ``settled``, unless the
-            edit still has to be found (``missing``, ``shown_otherwise``).
+        held: edits that cannot arrive; both sides are left as they are, and their pair is in ``settled``, unless an
+            edit still has to be found (``missing``, ``shown_otherwise``, and of fields that were changed on both sides).
     """
 
     to_espocrm: dict[str, Value] = field(default_factory=dict)
@@ -164,7 +164,7 @@ def merge(
     * Equal values are settled. A difference that is settled already (neither side has changed) is left alone.
     * Changed on one side since the base: brought to the other side if that can hold it, else `Held`.
     * Changed on both sides to different values: EspoCRM wins, a `Conflict` is reported. If Advoware cannot hold
-      EspoCRM's value, both are left and the edit is `Held`.
+      EspoCRM's value, both are left, the edit is `Held`, and Advoware's is still to be found.
     * Without a base (first sync): `Unknown` is left alone, and EspoCRM's is `Held`; a value wins over none; of two
       values that of ``first_winner`` wins, and with None as winner both are left and the field is `Held`
       (``undecided``). If Advoware's record was edited since EspoCRM's was made of it (``is_edited``), a value that
@@ -230,6 +230,9 @@ class _Run:
             self._decide_odd(name, now, last, is_edited=espocrm_changed)
         elif espocrm_changed and advoware_changed:
             self._decide_conflict(name, now)
+            if name not in self.to_advoware:
+                # Neither edit is settled, or it would be overwritten by the other one's end.
+                self.settled[name] = last
         elif espocrm_changed:
             self._bring(name, now, "espocrm")
         elif advoware_changed:

@@ -211,13 +211,51 @@ async def test_an_edit_in_espocrm_after_an_alteration_counts(
     await assert_rests(office, sync)
 
 
+async def test_a_value_that_espocrm_takes_over_as_altered_is_settled(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
+) -> None:
+    change(office, ort="Göttingen")
+    alter(office, "ort", ALTERATIONS[0])
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    await office.edit("CAdressen", entity_id, adresseCity="Gött")
+
+    result = await sync()
+
+    assert await shown(office, entity_id) == ("Kurze Straße 7", "Gött", "clean")
+    assert reasons(result) == []
+    assert not result.wrote_advoware
+    await assert_rests(office, sync)
+
+
+async def test_an_edit_in_espocrm_that_advoware_refuses_after_an_alteration_waits_as_refused(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
+) -> None:
+    change(office, ort="Göttingen")
+    alter(office, "ort", ALTERATIONS[0])
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    office.advoware.faults.clear()
+    alter(office, "ort", {"how": "ignore"})
+    await office.edit("CAdressen", entity_id, adresseCity="Celle")
+
+    result = await sync()
+
+    assert (await shown(office, entity_id))[:2] == ("Kurze Straße 7", "Celle")
+    assert in_advoware(office)["ort"] == "Gött"
+    assert "address_refused" in reasons(result)
+    assert "address_altered_advoware" not in reasons(result)
+
+
 async def test_a_further_failure_forgets_nothing_of_an_alteration(
     office: Office, sync: Any, entity_id: str, espocrm_fails: Any
 ) -> None:
     change(office, ort="Göttingen")
     alter(office, "ort", ALTERATIONS[0])
     await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
-    espocrm_fails(3)
+    espocrm_fails(9)
     await sync()
     await office.edit("CAdressen", entity_id, adressePostalCode="30161")
     await sync()

@@ -187,6 +187,26 @@ async def test_an_edit_in_espocrm_after_an_alteration_counts(
     await assert_rests(office, entity_id)
 
 
+async def test_a_value_that_espocrm_takes_over_as_altered_is_settled(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    await office.edit_espocrm(entity_id, lastName="Beis")
+
+    await recover(office, entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["lastName"], espo["syncStatus"]) == ("Beis", "clean")
+    assert office.in_advoware(betnr)["name"] == "Beis"
+    assert f"PUT /api/v1/advonet/Beteiligte/{betnr}" not in office.writes()
+    await assert_rests(office, entity_id)
+
+
 async def test_a_further_failure_forgets_nothing_of_an_alteration(
     office: Office, fails: Failing
 ) -> None:
@@ -342,6 +362,26 @@ async def test_an_edit_after_a_create_that_was_not_answered_is_an_edit(
         "clean",
     )
     assert await open_tasks(office) == []
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("how", ALTERATIONS[:2], ids=lambda how: how["how"])
+async def test_what_a_create_without_answer_has_cut_stays_whole_beside_a_later_edit(
+    office: Office, how: dict[str, Any]
+) -> None:
+    entity_id = await company_created_without_answer(office, how)
+    [created] = office.advoware.state()["beteiligte"]
+    await office.edit_advoware(created["betNr"], hReg="HRB 7")
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["registergericht"], espo["handelsregisterNummer"]) == (
+        "Amtsgericht Hannover",
+        "HRB 7",
+    )
+    [task] = await open_tasks(office)
+    assert "Amtsgericht Hannover" in task
     await assert_rests(office, entity_id)
 
 

@@ -600,7 +600,8 @@ class Firm:
         """Whether an edit would fall between our last look and our write: neither system lets us guard that.
 
         While two workers are busy, a request of the one falls between the other's look and write: then an edit comes
-        before the first look, or with one. Nor do hours pass during a write: it would have been given up.
+        before the first look, or with one. Nor do hours pass during a write: it would have been given up. A write that
+        was given up may be done all the same, later.
         """
         what = meanwhile.what
         is_write = entry["method"] in WRITES
@@ -611,10 +612,16 @@ class Firm:
             return False
         if _is_about(entry, guarded):
             return is_write
+        if any(_is_about(write, guarded) for write in self._writes_under_way()):
+            return True
         if self._two_since is None:
             return False
         since = self.requests[self._two_since :]
         return any(_is_about(before, guarded) for before in since)
+
+    def _writes_under_way(self) -> list[dict[str, Any]]:
+        latest = self.requests[-60:]
+        return [e for e in latest if e["ms"] is None and e["method"] in WRITES]
 
     async def quiet(self) -> None:
         """Wait until the requests of an abandoned run are over."""

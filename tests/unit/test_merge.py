@@ -353,11 +353,38 @@ def test_no_merge_loses_an_edit_or_writes_what_is_unknown(
         plan.to_advoware.get("f", advoware),
     )
     again = merge(plan.settled, {"f": after_espocrm}, {"f": after_advoware})
-    assert (again.outcome, again.held) == ("no_change", ())
+    assert again.outcome == "no_change"
+    both_edited = not is_same(espocrm, base_espocrm) and not is_same(
+        advoware, base_advoware
+    )
+    if both_edited and not written:  # neither is settled
+        assert again.held == plan.held
+    else:
+        assert again.held == ()
     assert (
         base_from_json(json.loads(json.dumps(base_to_json(plan.settled))))
         == plan.settled
     )
+
+
+@pytest.mark.parametrize("odd", [Unknown("4711"), "too long"])
+def test_an_edit_in_advoware_is_found_once_espocrm_shows_its_value_again(
+    odd: Any,
+) -> None:
+    def unfit(side: str, name: str, value: Any) -> str | None:
+        return "too_long" if value == "too long" else None
+
+    base = {"f": Pair("a", "a")}
+    held = merged(base, odd, "b", unfit=unfit)
+    assert held.outcome == "no_change"
+    assert [item.field for item in held.held] == ["f"]
+
+    again = merged(held.settled, "a", "b", unfit=unfit)
+    assert (again.to_espocrm, again.conflicts) == ({"f": "b"}, ())
+
+    edited = merged(held.settled, "c", "b", unfit=unfit)
+    assert edited.to_advoware == {"f": "c"}
+    assert [conflict.advoware for conflict in edited.conflicts] == ["b"]
 
 
 def test_what_a_write_has_led_to() -> None:
