@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 from yarl import URL
 
@@ -262,20 +263,27 @@ class AdvowareAPI:
         """
         token = await self.get_access_token()
         answer = await send_with(token)
-        known = self._session.unauthorised
         if answer.status != 401:
-            known.pop(name, None)
+            self._session.unauthorised.pop(name, None)
             return answer
-        if name in known and known[name] > self._resources.now():
+        if self._is_known_as_unauthorised(name):
             return answer
         answer = await send_with(await self._replace_token(token))
         if answer.status == 401:
-            if len(known) >= MAX_UNAUTHORISED_ENDPOINTS:
-                known.clear()
-            known[name] = self._resources.now() + timedelta(
-                seconds=UNAUTHORISED_SECONDS,
-            )
+            self._note_unauthorised(name)
         return answer
+
+    def _is_known_as_unauthorised(self, name: str) -> bool:
+        known = self._session.unauthorised
+        return name in known and known[name] > self._resources.now()
+
+    def _note_unauthorised(self, name: str) -> None:
+        known = self._session.unauthorised
+        if len(known) >= MAX_UNAUTHORISED_ENDPOINTS:
+            known.clear()
+        known[name] = self._resources.now() + timedelta(
+            seconds=UNAUTHORISED_SECONDS,
+        )
 
     # -- login ----------------------------------------------------------------------------------------------------
 
@@ -321,16 +329,23 @@ class AdvowareAPI:
 
     async def _replace_token(self, stale: str | None) -> str:
         """Log in, unless another job has replaced the stale token already."""
+        current = await self._cached_token_but(stale)
+        if current is not None:
+            return current
+        return await self._log_in_once(stale=stale)
+
+    async def _cached_token_but(self, stale: str | None) -> str | None:
+        """The cached token; None if there is none, or only the stale one."""
         current = await self._cached_token()
         if current and current != stale:
             return current
-        return await self._log_in_once(stale=stale)
+        return None
 
     async def _log_in_once(self, *, stale: str | None) -> str:
         """One login at a time, in this process and across all workers; the others use its result."""
         async with self._resources.login_lock:
-            current = await self._cached_token()
-            if current and current != stale:
+            current = await self._cached_token_but(stale)
+            if current is not None:
                 return current
             limit = self._settings.api_timeout_seconds
             lock = self._resources.redis.lock(
@@ -347,15 +362,18 @@ class AdvowareAPI:
                     "another worker's login does not come to an end",
                 )
             try:
-                current = await self._cached_token()
-                if current and current != stale:
+                current = await self._cached_token_but(stale)
+                if current is not None:
                     return current
                 return await self._log_in()
             finally:
-                try:
-                    await lock.release()
-                except (LockError, RedisError):
-                    self._log("warning", "advoware.login_lock_expired")
+                await self._release_login(lock)
+
+    async def _release_login(self, lock: Lock) -> None:
+        try:
+            await lock.release()
+        except (LockError, RedisError):
+            self._log("warning", "advoware.login_lock_expired")
 
     async def _log_in(self) -> str:
         await self._raise_if_refused_recently()
@@ -487,16 +505,7 @@ class AdvowareAPI:
         )
         if answer.status >= 300:
             raise _error(answer)
-        content = answer.json(SYSTEM)
-        found = content if isinstance(content, dict) else {}
-        api_url = found.get("connectorUrl") or found.get("relayUrl")
-        if not api_url or not found.get("securityGateway"):
-            raise UnexpectedAnswer(
-                SYSTEM,
-                "the configurator knows no address for this Kanzlei",
-            )
-        auth_url = found["securityGateway"]
-        addresses = str(api_url).rstrip("/"), str(auth_url).rstrip("/")
+        addresses = _named_addresses(answer.json(SYSTEM))
         service = self._resources.settings.service
         if any(address_problem(url, service) for url in addresses):
             raise ConfigurationError(
@@ -509,6 +518,19 @@ class AdvowareAPI:
 
     def _log(self, level: Level, event: str, **fields: Any) -> None:
         log(self._context, level, event, **fields)
+
+
+def _named_addresses(content: Any) -> tuple[str, str]:
+    """``(API base URL, URL of the security gateway)`` in an answer of the configurator."""
+    found = content if isinstance(content, dict) else {}
+    api_url = found.get("connectorUrl") or found.get("relayUrl")
+    if not api_url or not found.get("securityGateway"):
+        raise UnexpectedAnswer(
+            SYSTEM,
+            "the configurator knows no address for this Kanzlei",
+        )
+    auth_url = found["securityGateway"]
+    return str(api_url).rstrip("/"), str(auth_url).rstrip("/")
 
 
 def _error(answer: HttpAnswer) -> ForeignSystemError:

@@ -177,14 +177,14 @@ class EspoCRMAPI:
                 order_by,
                 order,
             )
-            if limit is not None and len(found) >= limit:
+            if _is_reached(limit, found):
                 return
             async for row in rows:
                 if row.get("id") in found:
                     continue
                 found.add(row["id"])
                 yield row
-                if limit is not None and len(found) >= limit:
+                if _is_reached(limit, found):
                     return
 
     async def _pages(
@@ -362,12 +362,7 @@ class EspoCRMAPI:
         except _NoWriteActionError:  # it has gone since we asked
             self._session.offer = None
             return None
-        results = None
-        if isinstance(answer, dict):
-            results = answer.get("results")
-        if not isinstance(results, list) or len(results) != len(writes):
-            raise UnexpectedAnswer(SYSTEM, "expected a result of each write")
-        return list(map(_written_record, results))
+        return _written_records(answer, len(writes))
 
     async def _is_offered(self, writes: Sequence[RecordWrite]) -> bool:
         """Whether the extension takes these writes in one request."""
@@ -423,16 +418,9 @@ class EspoCRMAPI:
         json_data: Any,
         headers: Mapping[str, str] | None,
     ) -> HttpAnswer:
-        base_url = self._settings.api_base_url
-        if not base_url:
-            raise ConfigurationError(
-                "ESPOCRM_API_BASE_URL: EspoCRM's address is not configured",
-            )
+        base_url = self._required_base_url()
         self._refuse_while_key_is_bad()
-        if self._line_length(method, path, params) > MAX_REQUEST_LINE:
-            raise InvalidInput(
-                f"{path}: the request line would be longer than {MAX_REQUEST_LINE} bytes",
-            )
+        self._refuse_long_line(method, path, params)
         key = self._settings.marvin_api_key.get_secret_value()
         answer = await send(
             self._resources.http,
@@ -453,6 +441,25 @@ class EspoCRMAPI:
         if path == WRITE_ACTION and _is_no_address(answer, error):
             raise _NoWriteActionError
         raise error
+
+    def _required_base_url(self) -> str:
+        base_url = self._settings.api_base_url
+        if not base_url:
+            raise ConfigurationError(
+                "ESPOCRM_API_BASE_URL: EspoCRM's address is not configured",
+            )
+        return base_url
+
+    def _refuse_long_line(
+        self,
+        method: str,
+        path: str,
+        params: list[tuple[str, str]] | None,
+    ) -> None:
+        if self._line_length(method, path, params) > MAX_REQUEST_LINE:
+            raise InvalidInput(
+                f"{path}: the request line would be longer than {MAX_REQUEST_LINE} bytes",
+            )
 
     def _line_length(
         self,
@@ -491,6 +498,10 @@ def _list_query(
     if order_by is not None:
         query += [("orderBy", order_by), ("order", order)]
     return query
+
+
+def _is_reached(limit: int | None, found: set[str]) -> bool:
+    return limit is not None and len(found) >= limit
 
 
 _RECORD_IS_GONE = re.compile(r"^Record \S+ (does not exist|not found)")
@@ -547,6 +558,16 @@ def _write_offer(answer: Record) -> WriteOffer:
     return WriteOffer(frozenset(types), most, previous_id)
 
 
+def _written_records(answer: Any, number: int) -> list[Record]:
+    """The records that the write action has written, one for each of this number of writes."""
+    results = None
+    if isinstance(answer, dict):
+        results = answer.get("results")
+    if not isinstance(results, list) or len(results) != number:
+        raise UnexpectedAnswer(SYSTEM, "expected a result of each write")
+    return list(map(_written_record, results))
+
+
 def _written_record(result: Any) -> Record:
     return _record(result.get("attributes") if isinstance(result, dict) else None)
 
@@ -565,13 +586,8 @@ def _record(answer: Any) -> Record:
 
 
 def _error(answer: HttpAnswer) -> Exception:
-    try:
-        details = json.loads(answer.body) if answer.body.strip() else None
-    except ValueError:
-        details = None
+    details = _refusal_details(answer)
     reason = answer.headers.get("X-Status-Reason", "")
-    if isinstance(details, dict) and isinstance(details.get("duplicates"), list):
-        details = details["duplicates"]  # what a plain request gets
     if answer.status == 404 and not _RECORD_IS_GONE.search(reason):
         # An unknown entity, a wrong base URL, a rebuild under way: that says nothing about the record.
         return Unavailable(
@@ -582,3 +598,14 @@ def _error(answer: HttpAnswer) -> Exception:
     if answer.status == 401:
         reason = reason or "the API key is refused (ESPOCRM_MARVIN_API_KEY)"
     return error_for_status(SYSTEM, answer.status, reason, details)
+
+
+def _refusal_details(answer: HttpAnswer) -> Any:
+    """What the body of a refusal says; None if it is empty or no JSON."""
+    try:
+        details = json.loads(answer.body) if answer.body.strip() else None
+    except ValueError:
+        return None
+    if isinstance(details, dict) and isinstance(details.get("duplicates"), list):
+        return details["duplicates"]  # what a plain request gets
+    return details

@@ -484,9 +484,7 @@ class _Threads:
         failure: Exception
         method = ""
         try:
-            if not hasattr(self._local, "google"):
-                self._local.google = _new_connection(settings)
-            prepared = request(self._local.google)
+            prepared = request(self._connection(settings))
             method = prepared.method
             if is_read and method not in READS:
                 raise RuntimeError(f"{method} is no read")
@@ -509,6 +507,13 @@ class _Threads:
             failure = _failure(error)
             self._forget_connection()
         raise failure  # outside of the handler, so that no traceback leads to Google's texts
+
+    def _connection(self, settings: GoogleCalendarSettings) -> Google:
+        """The connection of this thread."""
+        if not hasattr(self._local, "google"):
+            self._local.google = _new_connection(settings)
+        google: Google = self._local.google
+        return google
 
     def _forget_connection(self) -> None:
         """The next request starts with a new connection, and reads the service account's file again."""
@@ -622,11 +627,15 @@ def _refusal(error: HttpError) -> ForeignSystemError:
     reason = _reason(error.content)
     asked = error.resp.get("retry-after", "")
     seconds = float(asked) if asked.isdecimal() else None
-    if status == 429 or (status == 403 and reason in _QUOTA_REASONS):
+    if _is_rate_limit(status, reason):
         return RateLimited(SYSTEM, reason, status=status, retry_after_seconds=seconds)
     if status == 503:
         return Unavailable(SYSTEM, reason, status=status, retry_after_seconds=seconds)
     return error_for_status(SYSTEM, status, reason)
+
+
+def _is_rate_limit(status: int, reason: str) -> bool:
+    return status == 429 or (status == 403 and reason in _QUOTA_REASONS)
 
 
 def _reason(content: bytes) -> str:
