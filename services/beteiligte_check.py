@@ -251,14 +251,7 @@ class BeteiligteCheck:
 
     async def _notify_deleted(self, missing: list[str], store: SyncStore) -> list[str]:
         """Notify of all records that were deleted in one task, and forget them; returns the others."""
-        deleted: dict[str, SyncState] = {}
-        others: list[str] = []
-        for entity_id in missing:
-            state = await store.load(ENTITY_TYPE, entity_id)
-            if state is not None and await self._is_deleted(entity_id, state, store):
-                deleted[entity_id] = state
-            else:
-                others.append(entity_id)
+        deleted, others = await self._sorted_missing(missing, store)
         if len(deleted) < 2:
             return missing
         problems = []
@@ -275,6 +268,22 @@ class BeteiligteCheck:
             records=len(deleted),
         )
         return others
+
+    async def _sorted_missing(
+        self,
+        missing: list[str],
+        store: SyncStore,
+    ) -> tuple[dict[str, SyncState], list[str]]:
+        """The records that were deleted, with their states, and the others."""
+        deleted: dict[str, SyncState] = {}
+        others: list[str] = []
+        for entity_id in missing:
+            state = await store.load(ENTITY_TYPE, entity_id)
+            if state is not None and await self._is_deleted(entity_id, state, store):
+                deleted[entity_id] = state
+            else:
+                others.append(entity_id)
+        return deleted, others
 
     async def _is_deleted(
         self,
@@ -334,26 +343,9 @@ class BeteiligteCheck:
         ids: list[str] = []
         offset = failures = 0
         while failures < MAX_PAGE_FAILURES:
-            try:
-                rows, _ = await self._espocrm.list_entities(
-                    category.entity_type,
-                    category.where,
-                    ["id", category.id_field, category.order_by],
-                    category.order_by,
-                    offset=offset,
-                )
-            except BitByLawError as error:
+            rows = await self._page(category, offset, counts)
+            if rows is None:
                 failures += 1
-                counts["errors"] += 1
-                log(
-                    self._context,
-                    "error",
-                    "beteiligte_check.page_failed",
-                    category=category.name,
-                    entity_type=category.entity_type,
-                    offset=offset,
-                    error=type(error).__name__,
-                )
                 offset += PAGE_SIZE
                 continue
             self._note_oldest(category, rows)
@@ -369,6 +361,35 @@ class BeteiligteCheck:
             ):
                 break
         return ids
+
+    async def _page(
+        self,
+        category: Category,
+        offset: int,
+        counts: Counter[str],
+    ) -> list[dict[str, Any]] | None:
+        """One page of a category; None if it cannot be read."""
+        try:
+            rows, _ = await self._espocrm.list_entities(
+                category.entity_type,
+                category.where,
+                ["id", category.id_field, category.order_by],
+                category.order_by,
+                offset=offset,
+            )
+        except BitByLawError as error:
+            counts["errors"] += 1
+            log(
+                self._context,
+                "error",
+                "beteiligte_check.page_failed",
+                category=category.name,
+                entity_type=category.entity_type,
+                offset=offset,
+                error=type(error).__name__,
+            )
+            return None
+        return rows
 
     def _note_oldest(
         self,

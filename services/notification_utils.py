@@ -282,10 +282,13 @@ class NotificationManager:
             return None
         if row["task_id"] is not None:
             return await self._notify_known(problem, row, store)
-        is_collected = self._writes is not None and self._writes.holds(problem.key)
+        is_collected = self._is_collected(problem)
         if is_new or is_collected:
             return await self._create(problem, row, store)
         return await self._repeat_request(problem, row, store)
+
+    def _is_collected(self, problem: Problem) -> bool:
+        return self._writes is not None and self._writes.holds(problem.key)
 
     async def _repeat_request(
         self,
@@ -395,16 +398,8 @@ class NotificationManager:
         store: NotificationStore,
     ) -> set[str]:
         """Notify of the problems of which there are many by one Task per reason and user; returns their keys."""
-        groups: dict[tuple[str, str | None], list[Assigned]] = {}
-        for problem in problems:
-            responsible = await store.responsible(
-                problem.entity_type,
-                problem.entity_id,
-            )
-            group = (problem.details.reason, responsible.assigned_user_id)
-            groups.setdefault(group, []).append((problem, responsible))
         listed: set[str] = set()
-        for members in groups.values():
+        for members in await _by_reason_and_user(problems, store):
             if len(members) > SINGLE_TASKS:
                 await self._notify_list(members, store)
                 listed.update(problem.key for problem, _ in members)
@@ -485,6 +480,17 @@ class NotificationManager:
             await store.end([shorter.key], row["over_why"], self._resources.now())
             await self._cancel(task_id, shorter, row["over_why"], done)
             return
+        await self._shorten_list(task_id, shorter, list_row, store, done)
+
+    async def _shorten_list(
+        self,
+        task_id: str | None,
+        shorter: Problem,
+        list_row: asyncpg.Record,
+        store: NotificationStore,
+        done: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Bring a list's Task up to date when some of its members are over, and do what follows."""
         if task_id is None:  # not requested yet: it will not name those who have left
             await store.note_attempt(shorter, self._resources.now())
             await done()
@@ -611,17 +617,7 @@ class NotificationManager:
         if self._writes is None or _is_list(problem):  # a list needs the id of its Task
             await alone(None)
             return task_id
-        offer = await self._espocrm.write_offer()
-        link = offer.previous_id if offer is not None else None
-        writes = [
-            RecordWrite(
-                "Task",
-                None,
-                self._task_body(named, mark, responsible),
-                skips_duplicate_check=True,
-            ),
-            RecordWrite("Note", None, _note_of(named, link)),
-        ]
+        writes = await self._task_and_note(named, mark, responsible)
         failed = partial(self._failed, problem)
         await self._writes.add(
             Collected(
@@ -634,6 +630,25 @@ class NotificationManager:
             ),
         )
         return task_id
+
+    async def _task_and_note(
+        self,
+        problem: Problem,
+        mark: str,
+        responsible: Responsible,
+    ) -> list[RecordWrite]:
+        """A Task and the note that leads to it, as they are written together."""
+        offer = await self._espocrm.write_offer()
+        link = offer.previous_id if offer is not None else None
+        return [
+            RecordWrite(
+                "Task",
+                None,
+                self._task_body(problem, mark, responsible),
+                skips_duplicate_check=True,
+            ),
+            RecordWrite("Note", None, _note_of(problem, link)),
+        ]
 
     async def _update_task(self, task_id: str, changes: Record) -> None:
         """Change a Task; without parent if EspoCRM refuses that one."""
@@ -681,7 +696,6 @@ class NotificationManager:
         responsible: Responsible,
     ) -> str:
         """Create the Task; without parent or for the fallback user if EspoCRM refuses the one asked for."""
-        fallback = self._resources.settings.vmh.task_assigned_user_id
         body = self._task_body(problem, mark, responsible)
         while True:
             try:
@@ -691,21 +705,38 @@ class NotificationManager:
                     skip_duplicate_check=True,
                 )
             except (ValidationFailed, Forbidden) as error:
-                if "parentId" in body and _is_about_parent(error):
-                    del body["parentId"], body["parentType"]
-                    text = f"{task_description(problem)}\n\nDatensatz: {self._link(problem)}"
-                    body["description"] = _with_mark(text, mark)
-                elif fallback not in (
-                    "",
-                    body["assignedUserId"],
-                ) and _is_about_assignment(error):
-                    body["assignedUserId"] = fallback
-                elif "teamsIds" in body and _is_about_assignment(error):
-                    del body["teamsIds"]
-                else:
+                if not self._change_refused(body, error, problem, mark):
                     raise
             else:
                 return str(task["id"])
+
+    def _change_refused(
+        self,
+        body: Record,
+        error: ValidationFailed | Forbidden,
+        problem: Problem,
+        mark: str,
+    ) -> bool:
+        """Change in a Task what EspoCRM refuses of it; False, and nothing, if nothing can be changed."""
+        fallback = self._resources.settings.vmh.task_assigned_user_id
+        if "parentId" in body and _is_about_parent(error):
+            del body["parentId"], body["parentType"]
+            text = self._with_link(task_description(problem), problem)
+            body["description"] = _with_mark(text, mark)
+            return True
+        if not _is_about_assignment(error):
+            return False
+        if fallback not in ("", body["assignedUserId"]):
+            body["assignedUserId"] = fallback
+            return True
+        if "teamsIds" in body:
+            del body["teamsIds"]
+            return True
+        return False
+
+    def _with_link(self, text: str, problem: Problem) -> str:
+        """The text with the record's address, for a Task without parent."""
+        return f"{text}\n\nDatensatz: {self._link(problem)}"
 
     async def _responsible(
         self,
@@ -728,11 +759,7 @@ class NotificationManager:
                 str(record["beteiligteId"]),
                 store,
             )
-            own = Responsible(
-                own.assigned_user_id or owner.assigned_user_id,
-                own.team_ids or owner.team_ids,
-                owner.name,
-            )
+            own = _completed(own, owner)
         await store.remember(entity_type, entity_id, own)
         return own
 
@@ -754,8 +781,8 @@ class NotificationManager:
             if task.get("status") in CLOSED:
                 return False
             text = task_description(named)
-            if not task.get("parentId") and not _is_list(problem):
-                text = f"{text}\n\nDatensatz: {self._link(problem)}"
+            if _must_name_record(task, problem):
+                text = self._with_link(text, problem)
         except NotFound:
             return False
 
@@ -768,8 +795,7 @@ class NotificationManager:
             "name": task_title(named),
             "description": _with_mark(text, _mark(row)),
         }
-        has_other_parent = task.get("parentId") not in (None, "", problem.entity_id)
-        if has_other_parent or row["entity_id"] != problem.entity_id:
+        if _is_at_other_record(task, row, problem):
             # What it was about is gone: it is found at the record that the problem is reported at now.
             changes |= {
                 "parentType": problem.entity_type,
@@ -862,6 +888,41 @@ def _named(problem: Problem, responsible: Responsible) -> Problem:
     return problem.with_details(name=responsible.name)
 
 
+async def _by_reason_and_user(
+    problems: Sequence[Problem],
+    store: NotificationStore,
+) -> list[list[Assigned]]:
+    """The problems with their responsible users; those of one reason and one user together."""
+    groups: dict[tuple[str, str | None], list[Assigned]] = {}
+    for problem in problems:
+        responsible = await store.responsible(
+            problem.entity_type,
+            problem.entity_id,
+        )
+        group = (problem.details.reason, responsible.assigned_user_id)
+        groups.setdefault(group, []).append((problem, responsible))
+    return list(groups.values())
+
+
+def _completed(own: Responsible, owner: Responsible) -> Responsible:
+    """Who is responsible for a record of a CBeteiligte: what the record lacks comes from its owner."""
+    return Responsible(
+        own.assigned_user_id or owner.assigned_user_id,
+        own.team_ids or owner.team_ids,
+        owner.name,
+    )
+
+
+def _must_name_record(task: Record, problem: Problem) -> bool:
+    """Whether only the text of a Task can lead to the record."""
+    return not task.get("parentId") and not _is_list(problem)
+
+
+def _is_at_other_record(task: Record, row: asyncpg.Record, problem: Problem) -> bool:
+    has_other_parent = task.get("parentId") not in (None, "", problem.entity_id)
+    return has_other_parent or row["entity_id"] != problem.entity_id
+
+
 def _heading_reason(problem: Problem) -> str | None:
     """The reason of the list that problems of this reason may become."""
     reason = f"{problem.details.reason}_many"
@@ -890,13 +951,19 @@ def _is_to_withdraw(row: asyncpg.Record) -> bool:
 
 def _without_those_over(heading: Problem, members: Sequence[asyncpg.Record]) -> Problem:
     """The list without the records whose problem is over."""
+    standing = _standing_numbers(members)
+    records = heading.details.records or ()
+    left = [record for record in records if record.betnr in standing]
+    return heading.with_details(records=tuple(left))
+
+
+def _standing_numbers(members: Sequence[asyncpg.Record]) -> set[int | str | None]:
+    """The numbers of the Beteiligte whose problem stands."""
     standing = set()
     for member in members:
         if member["over_since"] is None:
             standing.add(problem_of(member).details.betnr)
-    records = heading.details.records or ()
-    left = [record for record in records if record.betnr in standing]
-    return heading.with_details(records=tuple(left))
+    return standing
 
 
 def _note_of(problem: Problem, task_id: str | None) -> Record:
