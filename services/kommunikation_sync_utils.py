@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import SequenceMatcher
@@ -365,15 +365,7 @@ class KommunikationSyncManager:
         Raises:
             ForeignSystemError: EspoCRM cannot be written, for another reason than a phone number or mail address.
         """
-        while True:
-            try:
-                written = await put(result)
-                break
-            except ValidationFailed as error:
-                narrower = await self.narrow(result, error)
-                if narrower is None:
-                    raise
-                result = narrower
+        written, result = await self._put(result, put)
         if result.run is not None and result.run.plan.incoming:
             if not await self._espocrm.shows_what_is_stored(OWNER_TYPE):
                 written = await self._espocrm.get_entity(
@@ -382,6 +374,21 @@ class KommunikationSyncManager:
                 )
             result = self.confirm(result, dict(written))
         return written, result
+
+    async def _put(
+        self,
+        result: KommunikationResult,
+        put: Put,
+    ) -> tuple[Mapping[str, Any], KommunikationResult]:
+        """What EspoCRM answers to a result, and what is left of it without what EspoCRM refuses."""
+        while True:
+            try:
+                return await put(result), result
+            except ValidationFailed as error:
+                narrower = await self.narrow(result, error)
+                if narrower is None:
+                    raise
+                result = narrower
 
     # -- EspoCRM refuses an array ---------------------------------------------------------------------------------
 
@@ -526,9 +533,7 @@ class KommunikationSyncManager:
             if other["id"] == own_id:
                 continue
             record = await self._espocrm.get_entity(OWNER_TYPE, other["id"])
-            for entry in read_espocrm(record).entries:
-                if _row_key(entry) in wanted:
-                    found.setdefault(_row_key(entry), entry.raw)
+            _add_rows_shown_by(record, wanted, found)
             if found.keys() == wanted.keys():
                 break
         return found
@@ -620,17 +625,8 @@ class KommunikationSyncManager:
         unreported = [_as_it_is(line, run.advo) for line in run.unreported]
         lines = distinct([*unreported, *map(_line, changes)])
         final = _final_memory(run)
-        problems: dict[str, Problem] = {}
-        standing = []
-        for notice in [*plan.notices, *applied.notices, *_further_notices(run, lines)]:
-            problem = problem_of(notice, run.espo, final.betnr)
-            problems[problem.key] = problem
-            if notice.is_standing:
-                standing.append(problem_sentence(problem))
-        errors = list(applied.errors)
-        for family in FAMILIES:
-            if not run.observed.espocrm.array(family).is_known:
-                errors.append(part_error("kom_not_shown"))
+        notices = [*plan.notices, *applied.notices, *_further_notices(run, lines)]
+        problems, standing = _problems_of(notices, run.espo, final.betnr)
         states: tuple[SyncState, ...] = ()
         if run.kept != final.as_json():
             states = (self._state(run.espo, final),)
@@ -641,7 +637,7 @@ class KommunikationSyncManager:
             espocrm=_attributes(run),
             changes=lines,
             problems=tuple(problems.values()),
-            errors=tuple(errors),
+            errors=_errors_of(run),
             wrote_advoware=applied.wrote,
             states=states,
             standing=tuple(dict.fromkeys(standing)),
@@ -805,20 +801,58 @@ def _is_edited(espo: Record) -> bool:
     return espo.get("syncStatus") not in _UNEDITED
 
 
+def _add_rows_shown_by(
+    record: Record,
+    wanted: Container[tuple[Family, str]],
+    found: dict[tuple[Family, str], Row],
+) -> None:
+    for entry in read_espocrm(record).entries:
+        if _row_key(entry) in wanted:
+            found.setdefault(_row_key(entry), entry.raw)
+
+
+def _problems_of(
+    notices: Iterable[Notice],
+    espo: Record,
+    betnr: int,
+) -> tuple[dict[str, Problem], list[str]]:
+    """The problems of notices by their keys, and the sentences of those that stand."""
+    problems: dict[str, Problem] = {}
+    standing = []
+    for notice in notices:
+        problem = problem_of(notice, espo, betnr)
+        problems[problem.key] = problem
+        if notice.is_standing:
+            standing.append(problem_sentence(problem))
+    return problems, standing
+
+
+def _errors_of(run: _Run) -> tuple[str, ...]:
+    """What has failed, and each array that EspoCRM does not show."""
+    errors = list(run.applied.errors)
+    for family in FAMILIES:
+        if not run.observed.espocrm.array(family).is_known:
+            errors.append(part_error("kom_not_shown"))
+    return tuple(errors)
+
+
 def _unreported(lost: Iterable[Record], advo: Record) -> tuple[Record, ...]:
     """Losses of a run that broke off; not those that it did not get to, nor what an erasure has left of them."""
     entries = entries_by_id(advo)
     unreported = []
     for line in lost:
-        entry = entries.get(line["id"])
-        value = entry.written if entry else None
-        if value == line["old"] or has_sealed(line):
-            continue
-        if is_sent_along(line) and (entry is None or not has_altered(line, entry)):
-            continue
-        if not line.get("reported"):
+        if _is_unreported(line, entries.get(line["id"])):
             unreported.append(line)
     return tuple(unreported)
+
+
+def _is_unreported(line: Record, entry: AdvowareEntry | None) -> bool:
+    value = entry.written if entry else None
+    if value == line["old"] or has_sealed(line):
+        return False
+    if is_sent_along(line) and (entry is None or not has_altered(line, entry)):
+        return False
+    return not line.get("reported")
 
 
 def _as_it_is(line: Record, advo: Record) -> Record:
@@ -1025,16 +1059,27 @@ def _kept_lines(run: _Run) -> list[Record]:
     """Lines of altered values that EspoCRM is not given now, so that what a person has entered is not forgotten."""
     kept: list[Record] = []
     for entry in run.observed.advoware.entries:
-        link = run.plan.base.get(entry.id)
-        is_brought = link is not None and link.espocrm == entry.key
-        if entry.stored is None or is_brought:
+        if entry.stored is None or _is_brought(entry, run.plan):
             continue
-        stored = entry.stored or None
-        for line in run.before.lost:
-            if line["id"] == entry.id and line["old"] == entry.written:
-                kept.append({**line, "new": stored, "reported": True})
-                break
+        line = _line_of_entry(entry, run.before.lost)
+        if line is not None:
+            stored = entry.stored or None
+            kept.append({**line, "new": stored, "reported": True})
     return kept
+
+
+def _is_brought(entry: AdvowareEntry, plan: Plan) -> bool:
+    """Whether EspoCRM is given the value of an entry."""
+    link = plan.base.get(entry.id)
+    return link is not None and link.espocrm == entry.key
+
+
+def _line_of_entry(entry: AdvowareEntry, lost: Iterable[Record]) -> Record | None:
+    """The line of a loss at an entry that still has the value of which it is a loss."""
+    for line in lost:
+        if line["id"] == entry.id and line["old"] == entry.written:
+            return line
+    return None
 
 
 def _refused_values(run: _Run) -> frozenset[Key]:
@@ -1064,14 +1109,19 @@ def _further_notices(run: _Run, lines: Iterable[Record]) -> list[Notice]:
     """What is reported of values that were emptied in Advoware, and of rows that cannot be addressed."""
     notices = []
     for line in lines:
-        is_emptied = line["side"] == "advoware" and line["new"] is None
-        if line["case"] == "Var4" and is_emptied and line.get("conflict"):
+        if _is_emptying_in_conflict(line):
             _, _, kind = line["field"].rpartition(".")
             notices.append(Notice("kom_reverted", kind, line["old"], line["id"]))
     for place in run.observed.advoware.odd:
         row = f"Zeile {place}"
         notices.append(Notice("kom_odd_row", "phone", row, is_standing=True))
     return notices
+
+
+def _is_emptying_in_conflict(line: Record) -> bool:
+    """Whether a value was emptied in Advoware while a user had changed it in EspoCRM."""
+    is_emptied = line["side"] == "advoware" and line["new"] is None
+    return line["case"] == "Var4" and is_emptied and bool(line.get("conflict"))
 
 
 def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
