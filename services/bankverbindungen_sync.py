@@ -270,12 +270,7 @@ class BankverbindungenSync:
                 "the answer contains no list of Bankverbindungen",
             )
             return PartResult(errors=(f"Bankverbindungen: {failure_sentence(error)}",))
-        rows = self._espocrm.search_entities(
-            ENTITY_TYPE,
-            [equals("beteiligteId", espo["id"])],
-            SELECT,
-        )
-        known = {row["id"]: row async for row in rows}
+        known = await self._rows_of(espo["id"])
         observed = await self._observe(
             espo["id"],
             str(advo["betNr"]),
@@ -302,6 +297,15 @@ class BankverbindungenSync:
         await self._look_for_deleted(observed, set(known), store, report)
         await self._end_problems(report)
         return report.result()
+
+    async def _rows_of(self, beteiligte_id: str) -> dict[str, Record]:
+        """The CBankverbindungen of a CBeteiligte, by id."""
+        rows = self._espocrm.search_entities(
+            ENTITY_TYPE,
+            [equals("beteiligteId", beteiligte_id)],
+            SELECT,
+        )
+        return {row["id"]: row async for row in rows}
 
     # -- events ---------------------------------------------------------------------------------------------------
 
@@ -514,12 +518,7 @@ class BankverbindungenSync:
         link = state.advoware_id
 
         async def work() -> Outcome:
-            try:
-                konten = konten_of(
-                    await self._advoware.get_beteiligter(betnr),
-                ) or Konten([], [])
-            except NotFound:
-                konten = Konten([], [])
+            konten = await self._konten_left_at(betnr)
             observed = await self._observe(
                 beteiligte_id,
                 betnr,
@@ -536,6 +535,14 @@ class BankverbindungenSync:
             return Outcome("deleted", link)
 
         return await self._in_lock(beteiligte_id, work) or Outcome("deleted", link)
+
+    async def _konten_left_at(self, betnr: str) -> Konten:
+        """The Bankverbindungen of a Beteiligter; none if Advoware does not know him or shows no list."""
+        try:
+            konten = konten_of(await self._advoware.get_beteiligter(betnr))
+        except NotFound:
+            return Konten([], [])
+        return konten or Konten([], [])
 
     def _lock(self, beteiligte_id: str) -> AbstractAsyncContextManager[None]:
         lock_seconds = self._resources.settings.vmh.lock_seconds
@@ -626,15 +633,16 @@ class BankverbindungenSync:
         if owner not in (None, row["id"]):
             return None
         betnr, _, konto_id = home.partition("/")
+        konten = await self._konten_elsewhere(betnr, report)
+        if konten is None or not _has_konto(konten, konto_id):
+            return None
+        return home
+
+    async def _konten_elsewhere(self, betnr: str, report: _Report) -> Konten | None:
+        """The Bankverbindungen of another Beteiligter, which a run reads once."""
         if betnr not in report.homes:
             report.homes[betnr] = await self._konten_of_number(betnr)
-        konten = report.homes[betnr]
-        if konten is None:
-            return None
-        for konto in konten.usable:
-            if str(konto["id"]) == konto_id:
-                return home
-        return None
+        return report.homes[betnr]
 
     async def _add_left_elsewhere(
         self,
@@ -829,10 +837,10 @@ class BankverbindungenSync:
             try:
                 return await self._send(observed, row, record, report), True
             except ValidationFailed as error:
-                name = refused_field(error)
-            if name is None or name not in OPTIONAL or not record.get(name):
+                rest = _without_refused(record, error)
+            if rest is None:
                 break
-            record = {**record, name: ""}
+            record = rest
         for smaller in self._mapper.smaller(record):
             with suppress(ValidationFailed):
                 return await self._send(observed, row, smaller, report), True
@@ -914,10 +922,7 @@ class BankverbindungenSync:
                     await self._remember_deleted(observed, state, store, report)
             except Exception as error:  # noqa: BLE001 - one odd row must not stop its neighbours
                 self._log_row_failure({"id": entity_id}, error)
-                label = str(state.base.get("label") or "ohne Angaben")
-                report.errors.append(
-                    f"Bankverbindung: „{label}“: {failure_sentence(error)}",
-                )
+                report.errors.append(_failure_of_deleted(state, error))
 
     async def _add_left_by_creates(
         self,
@@ -936,9 +941,7 @@ class BankverbindungenSync:
             if entity_id in known:
                 continue
             try:
-                if not await self._is_removed(entity_id):
-                    continue
-                state = await self._left_by_create(entity_id, store)
+                state = await self._left_by_removed(entity_id, store)
             except NotBefore as error:
                 report.waits.append(error.moment)
                 continue
@@ -949,6 +952,16 @@ class BankverbindungenSync:
                 continue
             if state is not None:
                 observed.states[entity_id] = state
+
+    async def _left_by_removed(
+        self,
+        entity_id: str,
+        store: SyncStore,
+    ) -> SyncState | None:
+        """See `_left_by_create`; None for an account that is not gone."""
+        if not await self._is_removed(entity_id):
+            return None
+        return await self._left_by_create(entity_id, store)
 
     async def _left_by_create(
         self,
@@ -1088,6 +1101,23 @@ class BankverbindungenSync:
             error=type(error).__name__,
             trace=place,
         )
+
+
+def _has_konto(konten: Konten, konto_id: str) -> bool:
+    return any(str(konto["id"]) == konto_id for konto in konten.usable)
+
+
+def _without_refused(record: Record, error: ValidationFailed) -> Record | None:
+    """A new Bankverbindung without the field that Advoware refuses; None if that is not there, or is needed."""
+    name = refused_field(error)
+    if name is None or name not in OPTIONAL or not record.get(name):
+        return None
+    return {**record, name: ""}
+
+
+def _failure_of_deleted(state: SyncState, error: Exception) -> str:
+    label = str(state.base.get("label") or "ohne Angaben")
+    return f"Bankverbindung: „{label}“: {failure_sentence(error)}"
 
 
 def _required_konten(beteiligter: Mapping[str, Any]) -> Konten:
