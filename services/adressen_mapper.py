@@ -107,6 +107,14 @@ def adressen_of(beteiligter: Record) -> Listing | None:
     found = renamed.get("adressen")
     if not isinstance(found, list):
         return None
+    adressen = _by_number(found)
+    in_order = [adressen[number] for number in sorted(adressen)]
+    unreadable = len(found) - len(adressen)
+    return Listing(in_order, unreadable)
+
+
+def _by_number(found: list[Any]) -> dict[int, dict[str, Any]]:
+    """The Adressen of a list with canonical keys, by their ids; of several with one id the first."""
     adressen: dict[int, dict[str, Any]] = {}
     for item in found:
         if not isinstance(item, Mapping):
@@ -115,9 +123,7 @@ def adressen_of(beteiligter: Record) -> Listing | None:
         number = _number(entry)
         if number is not None and number not in adressen:
             adressen[number] = {**entry, "id": number}
-    in_order = [adressen[number] for number in sorted(adressen)]
-    unreadable = len(found) - len(adressen)
-    return Listing(in_order, unreadable)
+    return adressen
 
 
 def canonical_adresse(answer: Record) -> dict[str, Any]:
@@ -307,13 +313,17 @@ class AdressenMapper:
         attributes = self.to_espocrm(values, values)
         if "land" in values:
             attributes["adresseCountry"] = country_code(advo.get("land"))
-        label = user_text_of(advo.get("bemerkung"))
-        if not label or len(label) > LABEL_LENGTH:
-            label = self.label_of(advo)
-        attributes["bezeichnung"] = label
+        attributes["bezeichnung"] = self._label_for_espocrm(advo)
         attributes["istStandard"] = advo.get("standardAnschrift") is True
         attributes["isActive"] = True
         return attributes
+
+    def _label_for_espocrm(self, advo: Record) -> str:
+        """The text that users have entered in Advoware, if EspoCRM can hold it, else `label_of`."""
+        label = user_text_of(advo.get("bemerkung"))
+        if not label or len(label) > LABEL_LENGTH:
+            return self.label_of(advo)
+        return label
 
     def to_espocrm(self, changed: Record, values: Record) -> dict[str, Any]:
         """The attributes of the changed comparable fields. ``values`` are all the values the record will have."""

@@ -227,8 +227,12 @@ def _value(field: str, value: Any) -> Value:
         return Unknown(f"nicht lesbar: {value}")
     if field == "iban":
         return compact(value)
-    if field != "bic":
-        return comparable_text(value)
+    if field == "bic":
+        return _comparable_bic(value)
+    return comparable_text(value)
+
+
+def _comparable_bic(value: str | None) -> str | None:
     bic = compact(value)
     if bic is not None and len(bic) == 11:
         return bic.removesuffix("XXX")  # the head office may be written with or without

@@ -185,10 +185,7 @@ class BeteiligteMapper:
             if name in advo:
                 values[name] = _advoware_value(name, advo[name])
         if "rechtsform" in advo:
-            form = _rechtsform(advo["rechtsform"])
-            if isinstance(form, str) and form not in RECHTSFORMEN:
-                form = Unknown(form)
-            values["rechtsform"] = form
+            values["rechtsform"] = _advoware_rechtsform(advo["rechtsform"])
         return values
 
     def to_advoware(self, values: Record) -> dict[str, Any]:
@@ -211,7 +208,7 @@ class BeteiligteMapper:
         ``espo`` is the record they are for: the name of a company goes to where that record shows it.
         """
         fields = {**_ALL_FIELDS, **FIELDS_OF[kind]}
-        if kind == "company" and espo is not None and _is_named_by_last_name(espo):
+        if _is_company_named_by_last_name(kind, espo):
             fields["name"] = "lastName"
         attributes = {}
         for name, attribute in fields.items():
@@ -398,6 +395,10 @@ def _letters(value: Value) -> str:
     return re.sub(r"[\W_]", "", text).casefold()
 
 
+def _is_company_named_by_last_name(kind: Kind, espo: Record | None) -> bool:
+    return kind == "company" and espo is not None and _is_named_by_last_name(espo)
+
+
 def _is_named_by_last_name(espo: Record) -> bool:
     """Whether a company's name stands in ``lastName``, because ``firmenname`` is empty."""
     firm = comparable_text(espo.get("firmenname"))
@@ -423,6 +424,14 @@ def _advoware_value(name: str, raw: Any) -> Value:
     if name == "anrede" and isinstance(value, str) and value not in ANREDEN:
         return Unknown(value)
     return value
+
+
+def _advoware_rechtsform(raw: Any) -> Value:
+    """As `_rechtsform`, but unknown if EspoCRM's list does not offer it."""
+    form = _rechtsform(raw)
+    if isinstance(form, str) and form not in RECHTSFORMEN:
+        return Unknown(form)
+    return form
 
 
 def _rechtsform(raw: Any) -> Value:

@@ -293,8 +293,13 @@ def _advoware_entry(row: Record, advo: Record) -> AdvowareEntry | None:
         marker=marker,
         text=text,
         key=key_of(family_of(komm_kz), tlf or ""),
-        has_note="bemerkung" in row and isinstance(row["bemerkung"], str | None),
+        has_note=_has_note(row),
     )
+
+
+def _has_note(row: Record) -> bool:
+    """Whether an entry's note is shown, be it empty."""
+    return "bemerkung" in row and isinstance(row["bemerkung"], str | None)
 
 
 def detect_komm_kz(row: Record, advo: Record) -> int | None:
@@ -444,14 +449,18 @@ def _array(espo: Record, family: Family) -> EspoArray:
     entries = []
     is_complete = True
     for row in rows:
-        written = None
-        if isinstance(row, Mapping):
-            written = row.get(VALUE_ATTRIBUTE[family])
+        written = _value_of(row, family)
         if not isinstance(written, str):
             is_complete = False
         elif written.strip():
             entries.append(espocrm_entry(family, row))
     return EspoArray(tuple(entries), is_complete=is_complete)
+
+
+def _value_of(row: Any, family: Family) -> Any:
+    if isinstance(row, Mapping):
+        return row.get(VALUE_ATTRIBUTE[family])
+    return None
 
 
 def espocrm_entry(family: Family, row: Record) -> EspoEntry:
