@@ -95,6 +95,11 @@ async def admit_tool(
                 "too many wrong keys; the right one is still taken",
             ) from error
         raise
+    _require_right(caller, needs, context)
+    return caller
+
+
+def _require_right(caller: Caller, needs: ToolEndpoint | None, context: Any) -> None:
     if needs is not None and not caller.may_use(needs):
         log(
             context,
@@ -104,7 +109,6 @@ async def admit_tool(
             entry_point=needs,
         )
         raise NotPermitted(f"the key {caller.name} has no right {needs}")
-    return caller
 
 
 def log_use(context: Any, caller: Caller, entry_point: str, **fields: Any) -> None:
@@ -290,14 +294,17 @@ def require_api_key(headers: Mapping[str, str], settings: Settings) -> Caller:
         )
     if not accepted:
         return Caller("", (ALL,))
-    scheme, _, bearer = headers.get("authorization", "").partition(" ")
-    given = headers.get("x-api-key") or (bearer if scheme.lower() == "bearer" else "")
-    key = key_of(given, accepted)
+    key = key_of(_given_key(headers), accepted)
     if key is None:
         raise AccessDenied(
             "API key required: header X-Api-Key or Authorization: Bearer",
         )
     return Caller(key.name, key.rights)
+
+
+def _given_key(headers: Mapping[str, str]) -> str:
+    scheme, _, bearer = headers.get("authorization", "").partition(" ")
+    return headers.get("x-api-key") or (bearer if scheme.lower() == "bearer" else "")
 
 
 def require_webhook_sender(
@@ -437,16 +444,28 @@ def has_valid_signature(
     """
     signed = php_json(body)
     for header, is_hex in (("signature", True), ("x-signature", False)):
-        try:
-            decoded = base64.b64decode(headers.get(header, ""), validate=True)
-        except (binascii.Error, ValueError):
-            continue
-        webhook_id, _, given = decoded.partition(b":")
-        secret = keys.get(webhook_id.decode("ascii", errors="replace"))
-        if secret is None:
-            continue
-        mac = hmac.new(secret.encode(), signed, hashlib.sha256)
-        expected = mac.hexdigest().encode() if is_hex else mac.digest()
-        if hmac.compare_digest(given, expected):
+        signature = headers.get(header, "")
+        if _is_known_signature(signature, signed, keys, is_hex=is_hex):
             return True
     return False
+
+
+def _is_known_signature(
+    signature: str,
+    signed: bytes,
+    keys: Mapping[str, str],
+    *,
+    is_hex: bool,
+) -> bool:
+    """Whether a signature is that of these bytes, under the secret of the webhook that it names."""
+    try:
+        decoded = base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    webhook_id, _, given = decoded.partition(b":")
+    secret = keys.get(webhook_id.decode("ascii", errors="replace"))
+    if secret is None:
+        return False
+    mac = hmac.new(secret.encode(), signed, hashlib.sha256)
+    expected = mac.hexdigest().encode() if is_hex else mac.digest()
+    return hmac.compare_digest(given, expected)

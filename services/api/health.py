@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -109,13 +109,17 @@ async def _make_report(resources: Resources) -> Answer:
         "calendar": calendar,
         "paused": [_shown_pause(item) for item in pauses],
     }
-    if any(dependencies[name]["status"] == "down" for name in NEEDED):
+    if _is_down(dependencies):
         return 503, {"status": "down", **body}
     if pauses:
         return 200, {"status": "paused", **body}
     if any(part["status"] != "ok" for part in (*results, calendar)):
         return 200, {"status": "degraded", **body}
     return 200, {"status": "ok", **body}
+
+
+def _is_down(dependencies: Mapping[str, Mapping[str, Any]]) -> bool:
+    return any(dependencies[name]["status"] == "down" for name in NEEDED)
 
 
 async def _run(

@@ -325,9 +325,7 @@ def _responses(endpoint: Endpoint) -> Document:
     for status, kind in endpoint.answers.items():
         responses[str(status)] = _response(_meaning(kind), kind)
         if status == 409:
-            example = {"status": "locked", "kuerzel": "SB", "message": "try again"}
-            content = responses["409"]["content"][JSON]
-            content["examples"] = {"Locked": {"value": example}}
+            _add_example_of_locked(responses)
     for status, rows in _by_status(_rows(endpoint)).items():
         _add_error(responses, endpoint, status, rows)
     if endpoint.access == "action":
@@ -336,6 +334,12 @@ def _responses(endpoint: Endpoint) -> Document:
     if endpoint.is_gateway:
         responses["4XX"] = _response("Advoware's own refusal", models.ErrorBody)
     return responses
+
+
+def _add_example_of_locked(responses: dict[str, Document]) -> None:
+    example = {"status": "locked", "kuerzel": "SB", "message": "try again"}
+    content = responses["409"]["content"][JSON]
+    content["examples"] = {"Locked": {"value": example}}
 
 
 def _meaning(kind: Any) -> str:
@@ -381,12 +385,7 @@ def _add_error(
         return
     answer = _response("; ".join(row.error for row in rows), models.ErrorBody)
     content = answer["content"][JSON]
-    content["examples"] = {
-        row.error.replace(" ", "_"): {
-            "value": {"error": row.error, "details": "what is wrong, and what helps"},
-        }
-        for row in rows
-    }
+    content["examples"] = _examples(rows)
     known = responses.get(str(status))
     if known is not None:
         content["schema"] = {
@@ -395,6 +394,15 @@ def _add_error(
     if any(row.kind is TooManyAttempts for row in rows):
         answer["headers"] = {"Retry-After": _RETRY_AFTER}
     responses[str(status)] = answer
+
+
+def _examples(rows: list[ErrorAnswer]) -> Document:
+    return {
+        row.error.replace(" ", "_"): {
+            "value": {"error": row.error, "details": "what is wrong, and what helps"},
+        }
+        for row in rows
+    }
 
 
 def _add_reasons(

@@ -57,17 +57,21 @@ def shown(answer: HttpAnswer) -> Any:
 
 def _text(answer: HttpAnswer) -> str:
     """The answer as text. What is declared as something else is one only if it is UTF-8."""
+    is_text = _is_declared_as_text(answer)
+    text = answer.text()
+    if "\x00" in text or not (is_text or _is_utf8(answer.body)):
+        raise CannotShow(f"the answer is not text ({len(answer.body)} bytes)")
+    return text
+
+
+def _is_declared_as_text(answer: HttpAnswer) -> bool:
     kind = answer.media_type
-    is_text = (
+    return (
         kind.startswith("text/")
         or kind.endswith("+xml")
         or kind in _TEXT_TYPES
         or _is_json(answer)
     )
-    text = answer.text()
-    if "\x00" in text or not (is_text or _is_utf8(answer.body)):
-        raise CannotShow(f"the answer is not text ({len(answer.body)} bytes)")
-    return text
 
 
 def _is_utf8(body: bytes) -> bool:

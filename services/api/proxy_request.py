@@ -76,9 +76,7 @@ async def read_body(request: Any) -> bytes | None:
         BodyTooLarge: it is too large for the engine.
     """
     headers = request.headers
-    length = str(
-        headers.get("content-length", "" if "transfer-encoding" in headers else "0"),
-    )
+    length = _declared_length(headers)
     content_type = str(headers.get("content-type", ""))
     if request.body is not None:
         return json.dumps(request.body).encode()
@@ -94,6 +92,12 @@ async def read_body(request: Any) -> bytes | None:
     if length and length != str(len(raw)):
         raise InvalidInput("the body did not arrive completely")
     return _checked(raw)
+
+
+def _declared_length(headers: Mapping[str, Any]) -> str:
+    """What the header says, else that there is no body; empty if the body comes in pieces."""
+    absent = "" if "transfer-encoding" in headers else "0"
+    return str(headers.get("content-length", absent))
 
 
 def _is_json(content_type: str) -> bool:

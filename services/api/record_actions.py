@@ -9,7 +9,7 @@ Answers are a status and ``{"status": word}``, or ``{"reason": word}`` for what 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ from services.vmh_sync.adressen.match import ENTITY_TYPE as ADRESSE
 from services.vmh_sync.bankverbindungen.plan import ENTITY_TYPE as BANKVERBINDUNG
 from services.vmh_sync.beteiligte.identity import has_lost_its_last_numbers
 from services.vmh_sync.beteiligte.plan import ENTITY_TYPE
-from services.vmh_sync.store import AuditEntry, SyncStore
+from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 SYNC_PATH = "/vmh/beteiligte/actions/sync"
 PREVIEW_PATH = "/vmh/beteiligte/actions/preview"
@@ -277,9 +277,7 @@ class _Recreation:
             if espo.get("syncStatus") != GONE:
                 raise ActionRefused("not_gone")
             state = await store.load(ENTITY_TYPE, entity_id)
-            betnr = str(
-                espo.get("betnr") or (state.advoware_id if state else None) or "",
-            )
+            betnr = _known_number(espo, state)
             if betnr:
                 await self._require_gone(betnr, store)
                 await store.forget_beteiligter(
@@ -314,6 +312,11 @@ class _Recreation:
             linked = [row["id"] async for row in rows if row.get(link) is not None]
             for row_id in linked:
                 await self._espocrm.update_entity(entity_type, row_id, dict(attributes))
+
+
+def _known_number(espo: Mapping[str, Any], state: SyncState | None) -> str:
+    """The number of a record, or that which it had at its last sync; empty if it has none."""
+    return str(espo.get("betnr") or (state.advoware_id if state else None) or "")
 
 
 def _audit_entry(entity_id: str, betnr: str) -> AuditEntry:

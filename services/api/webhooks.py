@@ -49,16 +49,7 @@ async def receive_batch(
         if is_signed and await is_repeated(resources, topic, request.body):
             log(context, "warning", "webhook.repeated", topic=topic, ids=len(ids))
             return error_answer(Repeated())
-        timestamp = resources.clock().isoformat()
-        events = {
-            entity_id: {
-                "entity_id": entity_id,
-                "action": action,
-                "source": "webhook",
-                "timestamp": timestamp,
-            }
-            for entity_id in ids
-        }
+        events = _events(ids, action, resources.clock().isoformat())
         new_ids = await enqueue_unless_pending(
             resources,
             enqueue,
@@ -91,12 +82,37 @@ async def receive_batch(
     }
 
 
+def _events(
+    ids: list[str],
+    action: Action,
+    timestamp: str,
+) -> dict[str, dict[str, Any]]:
+    return {
+        entity_id: {
+            "entity_id": entity_id,
+            "action": action,
+            "source": "webhook",
+            "timestamp": timestamp,
+        }
+        for entity_id in ids
+    }
+
+
 def entity_ids(body: Any) -> list[str]:
     """The distinct valid ids of a batch (a JSON array of records, or one record), in order.
 
     Raises:
         InvalidInput: no JSON, or no usable id.
     """
+    records = _records_of(body)
+    found = [record.get("id") for record in records if isinstance(record, Mapping)]
+    ids = [item for item in found if is_entity_id(item)]
+    if not ids:
+        raise InvalidInput("no record with a usable id")
+    return list(dict.fromkeys(ids))
+
+
+def _records_of(body: Any) -> list[Any]:
     if body is None:
         raise InvalidInput(
             "the body must be a JSON array of records (Content-Type: application/json)",
@@ -104,11 +120,7 @@ def entity_ids(body: Any) -> list[str]:
     records = [body] if isinstance(body, Mapping) else body
     if not isinstance(records, list):
         raise InvalidInput("the body must be a JSON array of records")
-    found = [record.get("id") for record in records if isinstance(record, Mapping)]
-    ids = [item for item in found if is_entity_id(item)]
-    if not ids:
-        raise InvalidInput("no record with a usable id")
-    return list(dict.fromkeys(ids))
+    return records
 
 
 def is_entity_id(value: Any) -> TypeGuard[str]:
