@@ -441,16 +441,21 @@ async def find_doubles(
     doubles = []
     for row in await admin.rows("Webhook"):
         webhook_id = row["id"]
-        if not row.get("isActive") or webhook_id in known:
-            continue
-        address, _, _ = str(row.get("url")).partition("?")
-        if address in addresses:
+        if webhook_id not in known and _leads_to(addresses, row):
             doubles.append(str(webhook_id))
     if not doubles:
         return None
     names = ", ".join(doubles)
     message = f"events come twice by {names}: remove them (Administration > Webhooks)"
     return Step("webhooks", "by hand", message)
+
+
+def _leads_to(addresses: set[str], webhook: Record) -> bool:
+    """Whether EspoCRM sends the events of a webhook to one of the addresses."""
+    if not webhook.get("isActive"):
+        return False
+    address, _, _ = str(webhook.get("url")).partition("?")
+    return address in addresses
 
 
 async def _has_webhook(admin: Administrator, webhook_id: str) -> bool:

@@ -170,10 +170,7 @@ def entity_problems(name: str, definition: Mapping[str, Any]) -> list[str]:
     for field, wanted in schema.fields.items():
         for problem in _field_problems(wanted, fields.get(field)):
             problems.append(f"{field}: {problem}")
-    for link, target in schema.links.items():
-        found = links.get(link) or {}
-        if found.get("entity") != target:
-            problems.append(f"{link}: is no link to {target}")
+    problems += _link_problems(schema.links, links)
     return problems
 
 
@@ -202,6 +199,16 @@ def _missing_options(wanted: Field, found: Mapping[str, Any]) -> list[str]:
     return [option for option in wanted.options if option not in offered]
 
 
+def _link_problems(
+    wanted: Mapping[str, str],
+    links: Mapping[str, Mapping[str, Any] | None],
+) -> Iterator[str]:
+    for link, target in wanted.items():
+        found = links.get(link) or {}
+        if found.get("entity") != target:
+            yield f"{link}: is no link to {target}"
+
+
 def role_problems(acl: Mapping[str, Any]) -> list[str]:
     """What the role of the API user lacks, given ``acl`` of EspoCRM's ``App/user``; empty if nothing is."""
     table = acl.get("table") or {}
@@ -211,11 +218,15 @@ def role_problems(acl: Mapping[str, Any]) -> list[str]:
     for scope in SWITCHES:
         if not table.get(scope):
             problems.append(f"{scope}: not enabled")
+    problems += _lacking_permissions(acl)
+    return problems
+
+
+def _lacking_permissions(acl: Mapping[str, Any]) -> Iterator[str]:
     for name in PERMISSIONS:
         level = acl.get(name)
         if level != "all":
-            problems.append(f"{name} is {level} instead of all")
-    return problems
+            yield f"{name} is {level} instead of all"
 
 
 def granted_rights(acl: Mapping[str, Any], scope: str) -> Mapping[str, Any]:
