@@ -255,22 +255,31 @@ def _counted(newer: Mapping[str, int]) -> str:
 
 def _read_whole(folder: Path) -> Manifest:
     """The manifest of a backup, after each table was compared with its checksum."""
+    manifest = _read_manifest(folder)
+    for name, table in manifest.tables.items():
+        if _digest(folder / f"{name}.csv.gz") != table["sha256"]:
+            raise BackupRefused(f"{name}.csv.gz is damaged or missing")
+    _require_known_migrations(manifest)
+    return manifest
+
+
+def _read_manifest(folder: Path) -> Manifest:
     try:
         stored = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
         raise BackupRefused(f"{folder} is no backup: {MANIFEST} is missing") from None
     if stored.get("format") != FORMAT:
         raise BackupRefused("the backup was made by another version of the program")
-    manifest = Manifest(
+    return Manifest(
         datetime.fromisoformat(stored["made_at"]),
         stored["migrations"],
         stored["tables"],
         stored["program"],
         stored["postgresql"],
     )
-    for name, table in manifest.tables.items():
-        if _digest(folder / f"{name}.csv.gz") != table["sha256"]:
-            raise BackupRefused(f"{name}.csv.gz is damaged or missing")
+
+
+def _require_known_migrations(manifest: Manifest) -> None:
     unknown = [
         name for name in manifest.migrations if not (MIGRATIONS / name).is_file()
     ]
@@ -278,7 +287,6 @@ def _read_whole(folder: Path) -> Manifest:
         raise BackupRefused(
             f"the backup is of a newer program: this one lacks {', '.join(unknown)}",
         )
-    return manifest
 
 
 def _digest(path: Path) -> str | None:

@@ -117,16 +117,19 @@ class Resources:
 
     async def close(self) -> None:
         """Close everything that was opened."""
-        for shared in self._shared.values():
-            if hasattr(shared, "close"):
-                shared.close()
-        self._shared.clear()
+        self._close_shared()
         if self._session is not None:
             await self._session.close()
         for client in self._redis.values():
             await client.aclose()
         for pool in (self._lock_connections, self._database):
             await pool.close()
+
+    def _close_shared(self) -> None:
+        for shared in self._shared.values():
+            if hasattr(shared, "close"):
+                shared.close()
+        self._shared.clear()
 
     async def __aenter__(self) -> Self:
         return self

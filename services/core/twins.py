@@ -5,6 +5,8 @@ That an address is on this machine proves nothing: a tunnel or a connector to a 
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiohttp
 
 from config import Settings, origin_of
@@ -74,6 +76,10 @@ async def _identity(session: aiohttp.ClientSession, origin: str) -> str | None:
         if error.status:
             return ""
         return None
+    return _name_in(identity)
+
+
+def _name_in(identity: Any) -> str:
     if not isinstance(identity, dict):
         return ""
     name = identity.get("twin")

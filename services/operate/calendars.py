@@ -247,13 +247,17 @@ def _employee(
 def _state(run: Run | None, hold: Hold | None, overdue_since: datetime) -> State:
     if run is not None and run.result == "failed":
         return "failing"
-    if hold is not None and hold.released_at is None:
+    if _is_held(hold):
         return "held"
     if run is None:
         return "unknown"
     if run.ended_at < overdue_since:
         return "overdue"
     return "ok"
+
+
+def _is_held(hold: Hold | None) -> bool:
+    return hold is not None and hold.released_at is None
 
 
 async def counts_by_state(sources: Sources) -> dict[str, int]:

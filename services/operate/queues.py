@@ -216,16 +216,20 @@ def _number(value: Any) -> int | None:
 def moment(value: Any) -> datetime | None:
     """A time as engines write it: ISO 8601, or seconds, milliseconds or nanoseconds since 1970."""
     if isinstance(value, str):
-        try:
-            parsed = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-        if parsed.tzinfo:
-            return parsed
-        return parsed.replace(tzinfo=UTC)
+        return _moment_of_text(value)
     if not isinstance(value, int | float) or value <= 0:
         return None
     seconds = float(value)
     while seconds > 1e11:
         seconds /= 1000
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _moment_of_text(text: str) -> datetime | None:
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if parsed.tzinfo:
+        return parsed
+    return parsed.replace(tzinfo=UTC)

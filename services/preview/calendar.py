@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,12 +212,15 @@ class RehearsedCalendar:
         for row in listed:
             listed_ids.add(row.get("id"))
             shown.append(self._observe(_calendar_key(row), row))
+        shown += self._new_calendars(listed_ids)
+        return shown
+
+    def _new_calendars(self, listed_ids: set[Any]) -> Iterator[Record]:
         for key, record in self._written.items():
             if record is None or key.kind != "calendar":
                 continue
             if record["id"] not in listed_ids:
-                shown.append(record)
-        return shown
+                yield record
 
     async def get_calendar(self, calendar_id: str) -> Record:
         if _is_new(calendar_id):
@@ -252,13 +255,17 @@ class RehearsedCalendar:
             rule_id = str(row.get("id"))
             self._read.setdefault(_Key("rule", calendar_id, rule_id), row)
             rules[rule_id] = row
+        self._add_written_rules(rules, calendar_id)
+        return list(rules.values())
+
+    def _add_written_rules(self, rules: dict[str, Record], calendar_id: str) -> None:
+        """Bring the rules of a calendar to what they would be."""
         for key, rule in self._written.items():
             if key.kind != "rule" or key.calendar_id != calendar_id:
                 continue
             rules.pop(key.record_id, None)
             if rule is not None:
                 rules[key.record_id] = rule
-        return list(rules.values())
 
     async def insert_acl(
         self,

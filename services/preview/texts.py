@@ -115,11 +115,15 @@ def _label(change: Change, name: str) -> str:
 def _text(name: str, value: Any) -> str:
     """A value as people read it; empty for none."""
     if name in ENTRY and isinstance(value, list):
-        entries = [entry for entry in value if isinstance(entry, Mapping)]
-        value = [entry.get(ENTRY[name]) for entry in entries]
+        value = _values_of_entries(value, ENTRY[name])
     if value in (None, "", [], False):
         return ""
     return shown_value(value, quoted=False)
+
+
+def _values_of_entries(rows: list[Any], attribute: str) -> list[Any]:
+    entries = [entry for entry in rows if isinstance(entry, Mapping)]
+    return [entry.get(attribute) for entry in entries]
 
 
 def _held(rehearsal: Rehearsal) -> Iterator[str]:
