@@ -207,7 +207,9 @@ class AdvowareTwin(Twin):
         """German text that names the field, also with its value, or an empty body."""
         if refused.naming == "nothing":
             return web.Response(status=400)
-        value = f" ({refused.value})" if refused.naming == "entry" else ""
+        value = ""
+        if refused.naming == "entry":
+            value = f" ({refused.value})"
         return web.Response(
             status=400,
             text=f"Das Feld '{refused.key}' enthält einen ungültigen Wert{value}.",
@@ -316,7 +318,10 @@ class AdvowareTwin(Twin):
         )
 
     def _check_login_shape(self, body: Record) -> None:
-        missing = [field for field in _LOGIN_TEXTS if not _is_text(body.get(field))]
+        missing = []
+        for field in _LOGIN_TEXTS:
+            if not _is_text(body.get(field)):
+                missing.append(field)
         for field in _LOGIN_NUMBERS:
             if not isinstance(body.get(field), int):
                 missing.append(field)
@@ -558,7 +563,9 @@ class AdvowareTwin(Twin):
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
+    if not isinstance(value, str):
+        return False
+    return value != ""
 
 
 def _answering(handler: Handler) -> Handler:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 import schwifty
@@ -214,7 +214,10 @@ class BeteiligteStore:
     def replace(self, betnr: int, body: Record, user: str) -> Record:
         """Full-object update: every writable attribute must be there; read-only ones are ignored."""
         record = self._record(betnr)
-        missing = [field for field in MASTER_DATA if field not in body]
+        missing = []
+        for field in MASTER_DATA:
+            if field not in body:
+                missing.append(field)
         if missing:
             raise RefusedError(
                 400,
@@ -229,7 +232,10 @@ class BeteiligteStore:
     def add_part(self, betnr: int, kind: PartKind, body: Record) -> Record:
         """Add an entry to one of the lists."""
         record = self._record(betnr)
-        missing = [field for field in kind.required if body.get(field) in (None, "")]
+        missing = []
+        for field in kind.required:
+            if body.get(field) in (None, ""):
+                missing.append(field)
         refuse_missing(missing)
         values = self._checked_part(kind, body)
         self._remember(betnr)
@@ -525,6 +531,12 @@ def _folded(value: str | None) -> str:
 
 
 def _address_part(address: Address) -> Record:
+    remark = address.name
+    if address.in_espocrm:
+        remark = f"EspoCRM-ID: {address.espocrm_id}"
+    place = 1
+    if address.is_default:
+        place = 0
     return {
         "strasse": address.strasse,
         "plz": address.plz,
@@ -534,13 +546,17 @@ def _address_part(address: Address) -> Record:
         "postfachPLZ": address.postfach_plz,
         "anschrift": address.anschrift,
         "standardAnschrift": address.is_default,
-        "bemerkung": f"EspoCRM-ID: {address.espocrm_id}"
-        if address.in_espocrm
-        else address.name,
-        "gueltigVon": f"{address.valid_from}T00:00:00" if address.valid_from else None,
-        "gueltigBis": f"{address.valid_to}T00:00:00" if address.valid_to else None,
-        "reihenfolgeIndex": 0 if address.is_default else 1,
+        "bemerkung": remark,
+        "gueltigVon": _midnight(address.valid_from),
+        "gueltigBis": _midnight(address.valid_to),
+        "reihenfolgeIndex": place,
     }
+
+
+def _midnight(day: date | None) -> str | None:
+    if day is None:
+        return None
+    return f"{day}T00:00:00"
 
 
 def _bank_part(account: BankAccount) -> Record:

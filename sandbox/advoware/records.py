@@ -110,11 +110,11 @@ def local_fractions(moment: datetime) -> str:
 
 def differing(record: Record, values: Mapping[str, Any]) -> Record:
     """Those of the values that the record does not hold yet; null and an empty text count as equal."""
-    return {
-        key: value
-        for key, value in values.items()
-        if _comparable(record.get(key)) != _comparable(value)
-    }
+    different = {}
+    for key, value in values.items():
+        if _comparable(record.get(key)) != _comparable(value):
+            different[key] = value
+    return different
 
 
 def _comparable(value: Any) -> Any:

@@ -143,7 +143,9 @@ class TermineStore:
 
     def peek(self, fr_nr: object) -> Record | None:
         """A copy of what is stored of a Termin; None for an unknown number."""
-        record = self._records.get(fr_nr) if isinstance(fr_nr, int) else None
+        record = None
+        if isinstance(fr_nr, int):
+            record = self._records.get(fr_nr)
         if record is None:
             return None
         return dict(record)
@@ -156,14 +158,18 @@ class TermineStore:
                 "Nur abgeleitete Termine haben eine Nummer, bevor sie angelegt sind.",
             )
         values = self._checked({**_DEFAULTS, **body})
-        fr_nr = self._next_fr_nr if fr_nr is None else fr_nr
+        if fr_nr is None:
+            fr_nr = self._next_fr_nr
         self._remember(fr_nr)
         return _answer(self._insert(fr_nr, values, self._now()))
 
     def replace(self, fr_nr: int, body: Record) -> Record:
         """Full-object update: every writable attribute must be there; read-only ones are ignored."""
         self._record(fr_nr)
-        missing = [field for field in WRITABLE if field not in body]
+        missing = []
+        for field in WRITABLE:
+            if field not in body:
+                missing.append(field)
         if missing:
             raise RefusedError(
                 400,
@@ -215,22 +221,32 @@ class TermineStore:
     def load(self, appointments: Iterable[Appointment]) -> None:
         """Take over the sample appointments."""
         for entry in appointments:
+            begin: str | None = DAY_START
+            end: str | None = DAY_END
+            if not entry.all_day:
+                begin = _seconds(entry.start)
+                end = _seconds(entry.end)
+            turnus = 0
+            turnus_art = 0
+            if entry.series:
+                turnus = entry.series.turnus
+                turnus_art = entry.series.turnus_art
             values = {
                 **_DEFAULTS,
                 "text": entry.text,
                 "notiz": entry.notiz,
                 "ort": entry.ort,
                 "datum": entry.day.isoformat(),
-                "uhrzeitVon": DAY_START if entry.all_day else _seconds(entry.start),
-                "uhrzeitBis": DAY_END if entry.all_day else _seconds(entry.end),
+                "uhrzeitVon": begin,
+                "uhrzeitBis": end,
                 "datumBis": entry.last_day.isoformat(),
                 "anwalt": entry.anwalt,
                 "sb": entry.sb,
                 "privat": int(entry.privat),
                 "abwesenheit": int(entry.all_day),
                 "dauertermin": int(entry.series is not None),
-                "turnus": entry.series.turnus if entry.series else 0,
-                "turnusArt": entry.series.turnus_art if entry.series else 0,
+                "turnus": turnus,
+                "turnusArt": turnus_art,
             }
             self._insert(entry.fr_nr, values, entry.changed_at)
 
@@ -325,7 +341,9 @@ def _check_series(values: Record) -> None:
 
 
 def _concerns(record: Record, kuerzel: str | None) -> bool:
-    if kuerzel is None or record["anwalt"] == kuerzel:
+    if kuerzel is None:
+        return True
+    if record["anwalt"] == kuerzel:
         return True
     return _is_for_all_employees(record)
 
