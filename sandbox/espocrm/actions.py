@@ -167,7 +167,10 @@ def _erasable(requested: Erase, names: list[str]) -> list[EntityField]:
     for field in requested.kind.all_fields:
         if _may_erase(field):
             erasable[field.name] = field
-    unknown = [name for name in names if name not in erasable]
+    unknown = []
+    for name in names:
+        if name not in erasable:
+            unknown.append(name)
     if unknown:
         raise ApiError(400, f"Unknown fields: {', '.join(unknown)}.")
     return [erasable[name] for name in names]
@@ -221,7 +224,10 @@ class Browser:
         record = self._store.get(requested.kind, requested.id)
         contacts, others = _fields_to_erase(requested)
         attributes = self._attributes_to_erase(requested, others)
-        emptied = [name for name in attributes if record.get(name)]
+        emptied = []
+        for name in attributes:
+            if record.get(name):
+                emptied.append(name)
         self._store.erase_contacts(record, contacts)
         self._save(record, dict.fromkeys(attributes))
         if self._has_form_rules:

@@ -89,7 +89,9 @@ class Administration:
         }
         if settings.extension in {"1.0.0", "1.1.0"}:
             return shown
-        shown["instance"] = self._instance() if user.sync else None
+        shown["instance"] = None
+        if user.sync:
+            shown["instance"] = self._instance()
         if settings.extension_settings:
             stored = map(self._stored.get, settings.extension_settings)
             shown["actions"] = all(stored)
@@ -111,9 +113,12 @@ class Administration:
 
     def _instance(self) -> dict[str, Any]:
         settings = self._store.settings
+        required = "8.3.0"
+        if settings.version == "8.4":
+            required = "8.1.0"
         return {
             "phpVersion": settings.php_version,
-            "requiredPhpVersion": "8.1.0" if settings.version == "8.4" else "8.3.0",
+            "requiredPhpVersion": required,
             "cronSecondsAgo": settings.cron_seconds_ago,
             "isApiAccessLogged": settings.logs_api_access,
             "webhookEventPortion": settings.webhook_event_portion,
@@ -127,7 +132,10 @@ class Administration:
             is_admin = self.login(request) is not None
         except ApiError as error:
             raise web.HTTPBadRequest from error
-        return web.json_response(self._settings() if is_admin else {"theme": "Espo"})
+        shown: dict[str, Any] = {"theme": "Espo"}
+        if is_admin:
+            shown = self._settings()
+        return web.json_response(shown)
 
     async def write_settings(self, request: web.Request, user: ApiUser) -> Any:
         """Store what is sent."""
@@ -312,7 +320,10 @@ def _rights(data: dict[str, Any]) -> dict[str, frozenset[Action]]:
     for scope, levels in data.items():
         actions = full
         if isinstance(levels, dict):
-            denied = [action for action in full if levels.get(action, "no") == "no"]
+            denied = []
+            for action in full:
+                if levels.get(action, "no") == "no":
+                    denied.append(action)
             actions = full.difference(denied)
         granted[scope] = actions
     return granted

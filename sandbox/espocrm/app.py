@@ -185,10 +185,10 @@ class EspoCRMTwin(Twin):
 
     def error_response(self, status: int) -> web.Response:
         """An empty answer; as HTML when the login failed."""
-        return web.Response(
-            status=status,
-            content_type="text/html" if status == 401 else "application/json",
-        )
+        content_type = "application/json"
+        if status == 401:
+            content_type = "text/html"
+        return web.Response(status=status, content_type=content_type)
 
     def refusal(
         self,
@@ -210,20 +210,27 @@ class EspoCRMTwin(Twin):
 
         So a rule for ``PUT /CBeteiligte/{id}`` holds whichever way a client takes; one alone stands so in the journal.
         """
-        if request.method != "POST" or request.path != WRITE_PATH:
+        if request.method != "POST":
+            return []
+        if request.path != WRITE_PATH:
             return []
         if not self._store.settings.has_extension_1_1:
             return []
         body = await _body(request)
-        return [(method, f"{API_PREFIX}/{path}") for method, path in plain_forms(body)]
+        forms = []
+        for method, path in plain_forms(body):
+            forms.append((method, f"{API_PREFIX}/{path}"))
+        return forms
 
     def ruled_part(self, request: web.Request, document: Any, place: int) -> Any:
         """The attributes of one record that the write action is about."""
         if PLAIN_FORMS not in request:
             return document
-        return document["results" if "results" in document else "writes"][place][
-            "attributes"
-        ]
+        name = "writes"
+        if "results" in document:
+            name = "results"
+        part = document[name][place]
+        return part["attributes"]
 
     def echoes(self, request: web.Request) -> bool:
         """The write action reads each record again."""
@@ -238,11 +245,9 @@ class EspoCRMTwin(Twin):
         """A refusal by the write action says which write it is about."""
         if PLAIN_FORMS not in request or response.status not in REFUSALS:
             return response
-        own = (
-            json.loads(response.body)
-            if isinstance(response.body, bytes) and response.body
-            else None
-        )
+        own = None
+        if isinstance(response.body, bytes) and response.body:
+            own = json.loads(response.body)
         headers = dict(response.headers)
         headers.pop("Content-Length", None)
         return web.Response(
@@ -285,12 +290,16 @@ class EspoCRMTwin(Twin):
         return f"{seconds:08x}{chance:09x}"
 
     def _add_api_user(self, user: ApiUser) -> ApiUser:
-        user = user if user.id else user.model_copy(update={"id": self._make_id()})
+        if not user.id:
+            user = user.model_copy(update={"id": self._make_id()})
         self._guard.add(user)
+        kind = "api"
+        if user.admin:
+            kind = "admin"
         body = {
             "userName": user.user_name,
             "name": user.shown_name,
-            "type": "admin" if user.admin else "api",
+            "type": kind,
         }
         self._store.create(
             USER,
@@ -431,7 +440,9 @@ class EspoCRMTwin(Twin):
         rows, total = self._store.search(entity, params, is_visible)
         if _is_set(request, "X-No-Total"):
             is_last_page = total <= params.offset + len(rows)
-            total = -2 if is_last_page else -1
+            total = -1
+            if is_last_page:
+                total = -2
         return {"total": total, "list": rows}
 
     async def _create(self, request: web.Request, user: ApiUser) -> Any:
@@ -445,9 +456,9 @@ class EspoCRMTwin(Twin):
         entity = _entity(request)
         user.demand("read", entity.name)
         record_id = request.match_info["id"]
-        deleted = (
-            self._store.find_deleted(entity.name, record_id) if user.admin else None
-        )
+        deleted = None
+        if user.admin:
+            deleted = self._store.find_deleted(entity.name, record_id)
         return self._store.full(
             deleted or self._visible(entity, record_id, user, "does not exist"),
         )
@@ -501,7 +512,10 @@ class EspoCRMTwin(Twin):
 
     async def _metadata(self, request: web.Request, user: ApiUser) -> Any:
         """What concerns entities that the user may not read is left out, also among the possible parents of a Task."""
-        readable = [name for name in ENTITIES if user.may("read", name)]
+        readable = []
+        for name in ENTITIES:
+            if user.may("read", name):
+                readable.append(name)
         scopes = {}
         for name in readable:
             scopes[name] = {"entity": True}
@@ -625,8 +639,11 @@ def _acl_row(scope: str, user: ApiUser) -> dict[str, str] | bool:
     """What a role allows on a scope, as the user's own access table shows it."""
     if scope == "Webhook":
         return user.may("read", scope)
+    create = "no"
+    if user.may("create", scope):
+        create = "yes"
     return {
-        "create": "yes" if user.may("create", scope) else "no",
+        "create": create,
         "read": _acl_level(user, "read", scope),
         "edit": _acl_level(user, "edit", scope),
         "delete": _acl_level(user, "delete", scope),
@@ -647,7 +664,11 @@ def _extension_fields(settings: Settings) -> dict[str, Any]:
 
 def _parents_of_task(settings: Settings, user: ApiUser) -> list[str]:
     """The entities that a user may choose as parent of a Task."""
-    return [name for name in settings.task_parents if user.may("read", name)]
+    parents = []
+    for name in settings.task_parents:
+        if user.may("read", name):
+            parents.append(name)
+    return parents
 
 
 def _node_at(node: Any, key: str) -> Any:

@@ -33,9 +33,14 @@ class ContactLinks:
 
     def in_order(self) -> list[str]:
         """The rows as EspoCRM returns them: the primary one first."""
-        if self.primary is None or self.primary not in self.rows:
+        if self.primary is None:
             return list(self.rows)
-        others = [row_id for row_id in self.rows if row_id != self.primary]
+        if self.primary not in self.rows:
+            return list(self.rows)
+        others = []
+        for row_id in self.rows:
+            if row_id != self.primary:
+                others.append(row_id)
         return [self.primary, *others]
 
     def remove(self, row_id: str) -> None:
@@ -345,7 +350,9 @@ def _new_primary(contact: Field, entries: list[dict[str, Any]]) -> str | None:
 
     Of entries with the same key the flag of the last one counts. If that leaves none, the present one stays: None.
     """
-    keys = [_key(contact, _value(contact, entry)) for entry in entries]
+    keys = []
+    for entry in entries:
+        keys.append(_key(contact, _value(contact, entry)))
     flags = _primary_flags(entries)
     flagged = dict(zip(keys, flags, strict=True))
     for key in reversed(keys):

@@ -134,7 +134,10 @@ def parse_query(raw: str) -> dict[str, Any]:
     parameters = parse_qsl(raw, keep_blank_values=True)
     for key, value in parameters[:MAX_INPUT_VARIABLES]:
         _insert(tree, _keys_in(key), value)
-    return {key: _listed(value) for key, value in tree.items()}
+    listed = {}
+    for key, value in tree.items():
+        listed[key] = _listed(value)
+    return listed
 
 
 def _keys_in(key: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sandbox.espocrm.access import ApiUser
@@ -134,8 +134,8 @@ def _address(address: Address, beteiligte_id: str, synced_at: str) -> dict[str, 
         "postfach": address.postfach,
         "postfachPLZ": address.postfach_plz,
         "istStandard": address.is_default,
-        "gueltigVon": address.valid_from.isoformat() if address.valid_from else None,
-        "gueltigBis": address.valid_to.isoformat() if address.valid_to else None,
+        "gueltigVon": _iso(address.valid_from),
+        "gueltigBis": _iso(address.valid_to),
         "beteiligteId": beteiligte_id,
     }
     if address.in_advoware:
@@ -145,6 +145,12 @@ def _address(address: Address, beteiligte_id: str, synced_at: str) -> dict[str, 
             "advowareLastSync": synced_at,
         }
     return body
+
+
+def _iso(day: date | None) -> str | None:
+    if day is None:
+        return None
+    return day.isoformat()
 
 
 def _bank_account(

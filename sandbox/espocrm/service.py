@@ -255,7 +255,9 @@ class RecordService:
         for link in entity.link_fields:
             attribute = f"{link.name}Id"
             target_id = data.get(attribute)
-            if target_id is None or target_id == present.get(attribute):
+            if target_id is None:
+                continue
+            if target_id == present.get(attribute):
                 continue
             foreign = _foreign_entity(link, data, present)
             target = self._linked_record(foreign, target_id)

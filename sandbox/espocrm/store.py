@@ -85,7 +85,9 @@ class Store:
         self.settings = settings
         self._now = now
         self._make_id = make_id
-        self._records: dict[str, dict[str, Record]] = {name: {} for name in ENTITIES}
+        self._records: dict[str, dict[str, Record]] = {}
+        for name in ENTITIES:
+            self._records[name] = {}
         self._contact_rows = ContactRows(make_id)
 
     # -- reading ----------------------------------------------------------------------------------------------
@@ -154,7 +156,9 @@ class Store:
         rows = query.select(self._listed(entity, visible), params)
         start = params.offset
         end = start + max(params.max_size, 0)
-        page = [query.page(row, params) for row in rows[start:end]]
+        page = []
+        for row in rows[start:end]:
+            page.append(query.page(row, params))
         return page, len(rows)
 
     def _listed(
@@ -533,10 +537,17 @@ class Store:
         present = self.full(record)
         differing = _differing(data, present, data)
         if self.settings.is_version_8_4:
-            conflicting = [name for name in data if name in differing]
+            conflicting = []
+            for name in data:
+                if name in differing:
+                    conflicting.append(name)
         else:
             conflicting = self._attributes_of_fields(entity, differing)
-        return {name: present[name] for name in conflicting if name in present}
+        changes = {}
+        for name in conflicting:
+            if name in present:
+                changes[name] = present[name]
+        return changes
 
     def _attributes_of_fields(self, entity: Entity, differing: set[str]) -> list[str]:
         """All attributes of the fields to which these belong, exempt fields left out."""
@@ -608,7 +619,11 @@ class Store:
 
 def sent_arrays(data: Mapping[str, Any]) -> dict[str, Any]:
     """The arrays of addresses and numbers among the attributes of a request."""
-    return {name: value for name, value in data.items() if name.endswith("Data")}
+    arrays = {}
+    for name, value in data.items():
+        if name.endswith("Data"):
+            arrays[name] = value
+    return arrays
 
 
 def _sent_contacts(contact: Field, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -685,7 +700,10 @@ def _forget_erased(values: dict[str, Any]) -> None:
     erased = values.get("erasedFields")
     if not erased:
         return
-    empty = [name for name in erased.split() if not values.get(name)]
+    empty = []
+    for name in erased.split():
+        if not values.get(name):
+            empty.append(name)
     values["erasedFields"] = " ".join(empty) or None
 
 

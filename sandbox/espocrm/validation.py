@@ -51,7 +51,10 @@ def clean_input(
         ApiError: 400, a value of an int field is no number (checked on the raw value, before the conversion).
     """
     settable = entity.writable - SYSTEM_ATTRIBUTES
-    wanted = {name: value for name, value in body.items() if name in settable}
+    wanted = {}
+    for name, value in body.items():
+        if name in settable:
+            wanted[name] = value
     for field in entity.all_fields:
         _clean_field(entity, field, wanted)
         if field.type == "phone" and settings.phone_number_international:
@@ -210,7 +213,10 @@ class _Checks:
 
     def failure(self, field: Field) -> str | None:
         """The first check that the field's attributes do not pass."""
-        given = [attribute for attribute in field.writable if attribute in self.data]
+        given = []
+        for attribute in field.writable:
+            if attribute in self.data:
+                given.append(attribute)
         if given and field.flags:
             present = self.present or {}
             return _contact_failure(field, {**present, **self.data}, self.settings)
@@ -267,7 +273,10 @@ def validate_name(
     """
     if entity.name != "CBeteiligte":
         return
-    sent = [name for name in _NAME_ATTRIBUTES if name in data]
+    sent = []
+    for name in _NAME_ATTRIBUTES:
+        if name in data:
+            sent.append(name)
     if present is None:
         sent = sent or ["lastName"]
         present = {}
@@ -327,7 +336,9 @@ def _parent_failure(entity: Entity, value: Any, settings: Settings) -> str | Non
 
 
 def _length_failure(field: Field, value: str) -> str | None:
-    limit = field.max_length or (255 if field.type != "text" else None)
+    limit = field.max_length
+    if not limit and field.type != "text":
+        limit = 255
     if limit and len(value) > limit:
         return "maxLength"
     return None
@@ -347,9 +358,9 @@ def _time_failure(field: Field, value: str) -> str | None:
         moment = datetime.fromisoformat(value).replace(tzinfo=None, microsecond=0)
     except ValueError:
         return "valid"
-    canonical = (
-        moment.date().isoformat() if field.type == "date" else moment.isoformat(sep=" ")
-    )
+    canonical = moment.isoformat(sep=" ")
+    if field.type == "date":
+        canonical = moment.date().isoformat()
     if canonical == value:
         return None
     return "valid"
@@ -393,7 +404,9 @@ def _contact_failure(
 
 def _size_failure(field: Field, values: list[Any]) -> str | None:
     """``values``: the plain attribute, and that of each entry."""
-    limit = MAX_MAIL_LENGTH if field.type == "email" else MAX_PHONE_LENGTH
+    limit = MAX_PHONE_LENGTH
+    if field.type == "email":
+        limit = MAX_MAIL_LENGTH
     if not _all_fit(values, limit):
         return "maxLength"
     if len(values) - 1 > MAX_CONTACT_ENTRIES:
@@ -428,11 +441,15 @@ def _all_phone_types(entries: list[dict[str, Any]]) -> bool:
 
 
 def _is_mail(value: Any) -> bool:
-    return isinstance(value, str) and is_mail_address(value)
+    if not isinstance(value, str):
+        return False
+    return is_mail_address(value)
 
 
 def _is_phone(value: Any, settings: Settings) -> bool:
-    if not isinstance(value, str) or not _LOOSE_PHONE.fullmatch(value):
+    if not isinstance(value, str):
+        return False
+    if not _LOOSE_PHONE.fullmatch(value):
         return False
     if not settings.phone_number_international:
         return True

@@ -45,9 +45,10 @@ class QueueItem:
 
     def as_json(self) -> dict[str, Any]:
         """The item with its time as ISO string."""
-        return asdict(self) | {
-            "process_at": self.process_at.isoformat() if self.process_at else None,
-        }
+        process_at = None
+        if self.process_at:
+            process_at = self.process_at.isoformat()
+        return asdict(self) | {"process_at": process_at}
 
 
 @dataclass(frozen=True)
@@ -147,14 +148,21 @@ class WebhookQueue:
 
     def _forget_finished(self) -> None:
         """Keep the latest of those that are done with, for inspection."""
-        finished = [item for item in self.items if item.status != "Pending"]
+        finished = []
+        for item in self.items:
+            if item.status != "Pending":
+                finished.append(item)
         self._drop(finished[:-FINISHED_KEPT])
 
     def _drop(self, dropped: list[QueueItem]) -> None:
         numbers = set()
         for item in dropped:
             numbers.add(item.number)
-        self.items = [item for item in self.items if item.number not in numbers]
+        kept = []
+        for item in self.items:
+            if item.number not in numbers:
+                kept.append(item)
+        self.items = kept
 
     def _due(self) -> Iterator[QueueItem]:
         now = self._now()
@@ -191,7 +199,10 @@ class WebhookQueue:
 
     def _next_batch(self, webhook_id: str) -> list[QueueItem]:
         """The oldest events that are due for a webhook, as many as go into one request."""
-        due = [item for item in self._due() if item.webhook_id == webhook_id]
+        due = []
+        for item in self._due():
+            if item.webhook_id == webhook_id:
+                due.append(item)
         return due[:BATCH_SIZE]
 
     def _may_receive(self, webhook: Record) -> bool:
@@ -283,12 +294,18 @@ def _events(change: Change) -> Iterator[tuple[str, dict[str, Any]]]:
 def _changed_of(field: Field, payload: dict[str, Any]) -> dict[str, Any]:
     """What a change says of a field."""
     attributes = {*field.attributes, f"{field.name}Data"}
-    return {name: value for name, value in payload.items() if name in attributes}
+    changed = {}
+    for name, value in payload.items():
+        if name in attributes:
+            changed[name] = value
+    return changed
 
 
 def _asks_for(webhook: Record, event: str, change: Change) -> bool:
     values = webhook.values
-    if values["event"] != event or not values["isActive"]:
+    if values["event"] != event:
+        return False
+    if not values["isActive"]:
         return False
     is_own = values.get("userId") == change.user_id
     return not (values["skipOwn"] and is_own)

@@ -97,7 +97,9 @@ class WriteAction:
             ApiError: 400, the key was used for another request.
         """
         kept = self._answers.get((user.id, key or ""))
-        if kept is None or kept.until <= self.now():
+        if kept is None:
+            return None
+        if kept.until <= self.now():
             return None
         if kept.digest != digest:
             raise ApiError(400, "key: was used for another request.")
@@ -201,7 +203,9 @@ def named(own: Any, index: int) -> dict[str, Any]:
 def _naming_previous(write: dict[str, Any], previous_id: str) -> dict[str, Any]:
     attributes = write["attributes"]
     post = attributes.get("post")
-    if write["entityType"] != "Note" or not isinstance(post, str):
+    if write["entityType"] != "Note":
+        return write
+    if not isinstance(post, str):
         return write
     named_post = post.replace(PREVIOUS_ID, previous_id)
     return {**write, "attributes": {**attributes, "post": named_post}}
@@ -234,14 +238,18 @@ def _check(write: Any) -> None:
 
 def _has_id(write: dict[str, Any]) -> bool:
     record_id = write.get("id")
-    return isinstance(record_id, str) and record_id != ""
+    if not isinstance(record_id, str):
+        return False
+    return record_id != ""
 
 
 def _is_version(value: Any) -> bool:
     """Whether it is a whole number, or not given."""
     if value is None:
         return True
-    return isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, int):
+        return False
+    return not isinstance(value, bool)
 
 
 def _check_key(key: Any) -> None:
