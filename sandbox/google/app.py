@@ -164,7 +164,10 @@ class GoogleTwin(Twin):
         calendars = self.world.calendars
         lists = {}
         for account in calendars.subscriptions:
-            lists[account] = [resource for resource, _ in calendars.entries(account)]
+            of_account = []
+            for resource, _ in calendars.entries(account):
+                of_account.append(resource)
+            lists[account] = of_account
         return {
             "calendars": list(map(_calendar_state, calendars.calendars.values())),
             "calendarLists": lists,
@@ -443,8 +446,10 @@ def _editor(calendar: Calendar) -> str:
 
 
 def _json_object(raw: bytes) -> Resource:
+    body = {}
     try:
-        body = json.loads(raw) if raw else {}
+        if raw:
+            body = json.loads(raw)
     except ValueError:
         raise ApiError(400, "parseError", "Parse Error") from None
     if not isinstance(body, dict):
@@ -455,7 +460,9 @@ def _json_object(raw: bytes) -> Resource:
 def _is_limit(value: object) -> bool:
     if value is None:
         return True
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool):
+        return False
+    if not isinstance(value, int):
         return False
     return value >= 0
 
@@ -465,7 +472,9 @@ def _is_quota(requested: dict[str, Any]) -> bool:
         return False
     if requested["status"] not in {403, 429}:
         return False
-    return _is_limit(requested["per_minute"]) and _is_limit(requested["new_calendars"])
+    if not _is_limit(requested["per_minute"]):
+        return False
+    return _is_limit(requested["new_calendars"])
 
 
 def _address(name: str) -> str:

@@ -72,10 +72,10 @@ def _change_calendar(*, patch: bool) -> Method:
         calendar = call.calendar("owner")
         before = calendar.render()
         call.expect_etag(before["etag"])
-        call.world.calendars.change(
-            calendar,
-            merge_patch(before, call.body) if patch else call.body,
-        )
+        body = call.body
+        if patch:
+            body = merge_patch(before, body)
+        call.world.calendars.change(calendar, body)
         return calendar.render()
 
     return change

@@ -79,14 +79,15 @@ class AclRule:
             return True
         if self.scope_type == "domain":
             return email.endswith(f"@{self.scope_value}")
-        return self.scope_type == "user" and self.scope_value == email
+        if self.scope_type != "user":
+            return False
+        return self.scope_value == email
 
     def render(self) -> Resource:
         """As the API shows it."""
-        scope = {
-            "type": self.scope_type,
-            **({"value": self.scope_value} if self.scope_value else {}),
-        }
+        scope = {"type": self.scope_type}
+        if self.scope_value:
+            scope["value"] = self.scope_value
         return {
             "kind": "calendar#aclRule",
             "etag": f'"{self.version}"',
@@ -123,13 +124,16 @@ class Calendar:
 
     def render(self) -> Resource:
         """As ``calendars.get`` shows it."""
+        owner: Resource = {}
+        if not self.primary:
+            owner = {"dataOwner": self.data_owner}
         return {
             "kind": "calendar#calendar",
             "etag": f'"{self.version}"',
             "id": self.id,
             **self.texts,
             "timeZone": self.zone,
-            **({} if self.primary else {"dataOwner": self.data_owner}),
+            **owner,
             "conferenceProperties": {
                 "allowedConferenceSolutionTypes": ["hangoutsMeet"],
             },
@@ -263,11 +267,10 @@ class CalendarStore:
     def _count_creation(self, caller: str) -> None:
         if self.max_new_calendars is None:
             return
-        recent = [
-            at
-            for at in self._creations.get(caller, [])
-            if self._now() - at < CREATION_WINDOW
-        ]
+        recent = []
+        for at in self._creations.get(caller, []):
+            if self._now() - at < CREATION_WINDOW:
+                recent.append(at)
         if len(recent) >= self.max_new_calendars:
             raise quota("quotaExceeded")
         self._creations[caller] = [*recent, self._now()]
@@ -359,7 +362,8 @@ class CalendarStore:
 
     def unsubscribe(self, caller: str, calendar_id: str) -> None:
         """Take a calendar off the list. Raises ApiError 403 for one's primary calendar, 404, or 410 if it is off."""
-        calendar_id = caller if calendar_id == "primary" else calendar_id
+        if calendar_id == "primary":
+            calendar_id = caller
         if calendar_id == caller:
             message = "Cannot unsubscribe from one's own primary calendar."
             raise ApiError(
@@ -395,6 +399,9 @@ class CalendarStore:
         calendar = self.calendars.get(calendar_id)
         if entry.deleted or calendar is None:
             return {**head, "deleted": True}
+        primary: Resource = {}
+        if calendar.id == caller:
+            primary = {"primary": True}
         return {
             **head,
             **calendar.texts,
@@ -405,7 +412,7 @@ class CalendarStore:
             "selected": True,
             "accessRole": calendar.role_of(caller),
             "defaultReminders": [],
-            **({"primary": True} if calendar.id == caller else {}),
+            **primary,
             "conferenceProperties": {
                 "allowedConferenceSolutionTypes": ["hangoutsMeet"],
             },
@@ -487,12 +494,18 @@ def _default_rule(value: object, role: str) -> AclRule:
 
 
 def _is_mail(value: object) -> bool:
-    if not isinstance(value, str) or value.count("@") != 1:
+    if not isinstance(value, str):
         return False
-    return not value.startswith("@") and not value.endswith("@")
+    if value.count("@") != 1:
+        return False
+    if value.startswith("@"):
+        return False
+    return not value.endswith("@")
 
 
 def _is_domain(value: object) -> bool:
     if not isinstance(value, str):
         return False
-    return "." in value and "@" not in value
+    if "." not in value:
+        return False
+    return "@" not in value

@@ -194,8 +194,9 @@ def for_status(status: int) -> ApiError:
         412: condition_not_met(),
         429: quota("rateLimitExceeded", 429),
     }
-    return known.get(status) or (
-        ApiError(status, "backendError", "Backend Error")
-        if status >= 500
-        else ApiError(status, "badRequest", "Bad Request")
-    )
+    error = known.get(status)
+    if error is not None:
+        return error
+    if status >= 500:
+        return ApiError(status, "backendError", "Backend Error")
+    return ApiError(status, "badRequest", "Bad Request")

@@ -167,10 +167,9 @@ def merge_patch(target: Resource, patch: Resource) -> Resource:
             merged.pop(name, None)
         elif isinstance(value, dict):
             before = merged.get(name)
-            merged[name] = merge_patch(
-                before if isinstance(before, dict) else {},
-                value,
-            )
+            if not isinstance(before, dict):
+                before = {}
+            merged[name] = merge_patch(before, value)
         else:
             merged[name] = value
     return merged
@@ -337,7 +336,9 @@ def _attendees(value: object) -> list[Resource]:
 
 
 def _is_mail(value: object) -> bool:
-    return isinstance(value, str) and "@" in value
+    if not isinstance(value, str):
+        return False
+    return "@" in value
 
 
 def _extended_properties(value: object) -> Resource:
@@ -397,7 +398,10 @@ def _recurrence(
                     "required",
                     f"Missing time zone definition for {which} time.",
                 )
-    zone = time_zone(calendar_zone if start.all_day else start.zone)
+    zone_name = start.zone
+    if start.all_day:
+        zone_name = calendar_zone
+    zone = time_zone(zone_name)
     check_recurrence(lines, start.wall_clock(), zone, all_day=start.all_day)
     return lines
 
@@ -429,6 +433,9 @@ def render_event(event: Event, calendar_id: str, response_zone: str) -> Resource
         .rstrip(b"=")
         .decode()
     )
+    creator: Resource = {"email": event.creator}
+    if event.creator == calendar_id:
+        creator["self"] = True
     resource: Resource = {
         "kind": "calendar#event",
         "etag": event.etag,
@@ -437,10 +444,7 @@ def render_event(event: Event, calendar_id: str, response_zone: str) -> Resource
         "htmlLink": f"https://www.google.com/calendar/event?eid={link}",
         "created": render_timestamp(event.created, "seconds"),
         "updated": render_timestamp(event.updated, "milliseconds"),
-        "creator": {
-            "email": event.creator,
-            **({"self": True} if event.creator == calendar_id else {}),
-        },
+        "creator": creator,
         "organizer": event.organizer,
         "start": event.start.render(response_zone),
         "end": event.end.render(response_zone),

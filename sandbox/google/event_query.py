@@ -62,7 +62,9 @@ class EventFilter:
             return False
         if self.types and event.event_type not in self.types:
             return False
-        return self._has_properties(event) and self._has_words(event)
+        if not self._has_properties(event):
+            return False
+        return self._has_words(event)
 
     def _has_words(self, event: Event) -> bool:
         text = _searched_text(event)
@@ -206,7 +208,11 @@ def _with_original_start(events: list[Event], original: str) -> list[Event]:
     moment = None
     if "T" in original:
         moment = read_timestamp(original, "originalStart")
-    return [event for event in events if _starts_originally(event, original, moment)]
+    matching = []
+    for event in events:
+        if _starts_originally(event, original, moment):
+            matching.append(event)
+    return matching
 
 
 def render(
@@ -224,7 +230,9 @@ def render(
     """
     zone = query.text("timeZone") or calendar.zone
     time_zone(zone)
-    if event.hollow or (in_list and event.status == CANCELLED):
+    if event.hollow:
+        return render_tombstone(event, zone)
+    if in_list and event.status == CANCELLED:
         return render_tombstone(event, zone)
     resource = render_event(event, calendar.id, zone)
     if _is_hidden(event, role):

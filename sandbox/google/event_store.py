@@ -590,7 +590,9 @@ def _check_may_move(event: Event) -> None:
 def _organizer_of(body: Resource) -> dict[str, Any] | None:
     """Who has invited to an event from elsewhere, if it says so."""
     given = body.get("organizer")
-    if not isinstance(given, dict) or not isinstance(given.get("email"), str):
+    if not isinstance(given, dict):
+        return None
+    if not isinstance(given.get("email"), str):
         return None
     organizer = {"email": given["email"]}
     if "displayName" in given:

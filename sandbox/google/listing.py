@@ -118,7 +118,9 @@ class SyncState:
         """Whether it is the state of this list, for the same caller in the same role."""
         if self.collection != listing.collection:
             return False
-        return self.caller == listing.caller and self.role == listing.role
+        if self.caller != listing.caller:
+            return False
+        return self.role == listing.role
 
 
 #: Makes a whole list, or that of the changes since a state.
@@ -241,7 +243,9 @@ class Lister:
         opened = self._open[place.key]
         if opened.restrictions != query.restrictions():
             raise _bad_page_token()
-        if opened.collection != listing.collection or opened.caller != listing.caller:
+        if opened.collection != listing.collection:
+            raise _bad_page_token()
+        if opened.caller != listing.caller:
             raise _bad_page_token()
         return opened
 
@@ -258,7 +262,9 @@ class Lister:
             # Known from clients that meet it, for example Thunderbird's calGoogleRequest.
             raise invalid("Invalid sync token value.", "syncToken")
         state = self._tokens.get(token)
-        if state is None or self._now() - state.issued_at > MEMORY:
+        if state is None:
+            raise full_sync_required()
+        if self._now() - state.issued_at > MEMORY:
             raise full_sync_required()
         if not state.is_of(listing):
             raise full_sync_required()

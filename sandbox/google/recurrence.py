@@ -106,8 +106,11 @@ def cut_at(
         all_day: whether the event has dates instead of times.
         passed: how many occurrences lie before it, for COUNT.
     """
-    last = moment - (timedelta(days=1) if all_day else timedelta(seconds=1))
-    until = f"UNTIL={last:%Y%m%d}" if all_day else f"UNTIL={last:%Y%m%dT%H%M%SZ}"
+    last = moment - timedelta(seconds=1)
+    until = f"UNTIL={last:%Y%m%dT%H%M%SZ}"
+    if all_day:
+        last = moment - timedelta(days=1)
+        until = f"UNTIL={last:%Y%m%d}"
     ended = []
     rest = []
     for line in lines:
@@ -179,9 +182,13 @@ def _part_is_valid(name: str, value: str, frequency: str, *, all_day: bool) -> b
 def _part_pattern(name: str, frequency: str, *, all_day: bool) -> str | None:
     """What the value of a part looks like; None if there is no such part."""
     month = r"(?:[1-9]|0[1-9]|1[0-2])"
-    ordinal = r"(?:[+-]?[1-9]\d?)?" if frequency in {"MONTHLY", "YEARLY"} else ""
+    ordinal = ""
+    if frequency in {"MONTHLY", "YEARLY"}:
+        ordinal = r"(?:[+-]?[1-9]\d?)?"
     day = f"{ordinal}{_WEEKDAY}"
-    until = _DATE if all_day else _UTC_TIME
+    until = _UTC_TIME
+    if all_day:
+        until = _DATE
     patterns = {
         "FREQ": r"(?s:.*)",
         "INTERVAL": r"[1-9]\d{0,4}",

@@ -159,7 +159,9 @@ def read_date(text: object) -> date:
     Raises:
         ApiError: 400.
     """
-    if not isinstance(text, str) or not _DATE.fullmatch(text):
+    if not isinstance(text, str):
+        raise _malformed(text)
+    if not _DATE.fullmatch(text):
         raise _malformed(text)
     try:
         return date.fromisoformat(text)

@@ -129,7 +129,9 @@ def _read_part(part: Message) -> _Part:
     body = inner.get_payload(decode=True)
     if not isinstance(body, bytes):
         body = b""
-    given = {name: str(value) for name, value in inner.items()}
+    given = {}
+    for name, value in inner.items():
+        given[name] = str(value)
     return _Part(
         content_id=part["Content-ID"],
         method=method,

@@ -59,7 +59,9 @@ def _read_path(mask: Mask, tokens: list[str], fields: str) -> Mask:
 
 def _took(tokens: list[str], expected: str) -> bool:
     """Whether this is the next token; then it is consumed."""
-    if not tokens or tokens[0] != expected:
+    if not tokens:
+        return False
+    if tokens[0] != expected:
         return False
     tokens.pop(0)
     return True
@@ -75,7 +77,9 @@ def _apply(value: Any, mask: Mask) -> Any:
     of_all = mask.get("*")
     shown = {}
     for name, below in value.items():
-        below_mask = mask.get(name) if of_all is None else of_all
+        below_mask = of_all
+        if of_all is None:
+            below_mask = mask.get(name)
         if below_mask is not None:
             shown[name] = _apply(below, below_mask)
     return shown

@@ -262,7 +262,9 @@ def _is_current(issued: object, expires: object) -> bool:
         return False
     now = datetime.now(UTC).timestamp()
     skew = CLOCK_SKEW.total_seconds()
-    if issued > now + skew or expires < now - skew:
+    if issued > now + skew:
+        return False
+    if expires < now - skew:
         return False
     lifetime = expires - issued
     return 0 < lifetime <= MAX_ASSERTION_LIFETIME.total_seconds()
