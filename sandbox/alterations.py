@@ -197,7 +197,9 @@ class Alteration(BaseModel):
 def _is_length(value: Any) -> bool:
     if isinstance(value, bool):
         return False
-    return isinstance(value, int) and value >= 0
+    if not isinstance(value, int):
+        return False
+    return value >= 0
 
 
 _WANTED_TO: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
@@ -346,13 +348,10 @@ def _holds(place: _Place, where: Mapping[str, Any]) -> bool:
 def _matches(value: Any, pattern: str | None) -> bool:
     if pattern is None:
         return True
-    return (
-        re.search(
-            pattern,
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
-        )
-        is not None
-    )
+    text = value
+    if not isinstance(value, str):
+        text = json.dumps(value, ensure_ascii=False)
+    return re.search(pattern, text) is not None
 
 
 def alter_answer(document: Any, alteration: Alteration, chosen: Chosen) -> bool:
@@ -462,7 +461,9 @@ def show_as_sent(document: Any, path: tuple[Any, ...], value: Any) -> None:
 def _has(node: Any, key: Any) -> bool:
     if isinstance(node, dict):
         return key in node
-    if not isinstance(node, list) or not isinstance(key, int):
+    if not isinstance(node, list):
+        return False
+    if not isinstance(key, int):
         return False
     return key < len(node)
 

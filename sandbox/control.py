@@ -641,7 +641,9 @@ class Twin(ABC):
         return web.json_response({})
 
     async def _journal_summary(self, _request: web.Request) -> web.Response:
-        calls = [f"{entry['method']} {entry['route']}" for entry in self.journal]
+        calls = []
+        for entry in self.journal:
+            calls.append(f"{entry['method']} {entry['route']}")
         return web.json_response(Counter(calls))
 
     async def _add_faults(self, request: web.Request) -> web.Response:
@@ -669,7 +671,9 @@ class Twin(ABC):
         name = request.query.get("name")
         kept = []
         if name is not None:
-            kept = [active for active in self.faults if active.rule.name != name]
+            for active in self.faults:
+                if active.rule.name != name:
+                    kept.append(active)
         self.faults = kept
         return await self._list_faults(request)
 
@@ -798,7 +802,9 @@ def _alterations_of_body(
 
 def _json_of(body: object) -> Any:
     """What a body holds as JSON; None for anything else."""
-    if not isinstance(body, bytes) or not body:
+    if not isinstance(body, bytes):
+        return None
+    if not body:
         return None
     try:
         return json.loads(body)
@@ -817,7 +823,9 @@ def _headers_of(response: web.Response) -> dict[str, str]:
 
 def _caller_waits(request: web.Request) -> bool:
     """Whether the caller has not hung up."""
-    return request.transport is not None and not request.transport.is_closing()
+    if request.transport is None:
+        return False
+    return not request.transport.is_closing()
 
 
 def _spoiled(response: web.StreamResponse, fault: Fault) -> web.StreamResponse:

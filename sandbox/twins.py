@@ -61,8 +61,13 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, metavar="PORT")
     given = vars(parser.parse_args())
     folder = given["folder"]
-    named = [name for name in TWINS if given[name] is not None]
-    twins = {TWINS[name](folder): given[name] for name in named}
+    named = []
+    for name in TWINS:
+        if given[name] is not None:
+            named.append(name)
+    twins = {}
+    for name in named:
+        twins[TWINS[name](folder)] = given[name]
     for twin in twins:
         restore(twin, _state_file(folder, twin))
     with suppress(KeyboardInterrupt):

@@ -300,11 +300,12 @@ class _AppointmentMaker:
         text: str | None = None,
     ) -> Appointment:
         anwalt = self.dice.choice(self.kuerzel)
+        if text is None:
+            form = self.dice.choice(_TEXTS)
+            text = form.format(name=self.dice.choice(_NAMES))
         return Appointment(
             fr_nr=0,
-            text=self.dice.choice(_TEXTS).format(name=self.dice.choice(_NAMES))
-            if text is None
-            else text,
+            text=text,
             notiz=self.dice.choice(_NOTES),
             ort=self.dice.choice(_PLACES),
             day=day,

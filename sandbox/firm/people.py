@@ -438,7 +438,10 @@ class _PartyMaker:
             return
         local = f"{_ascii(vorname)}.{_ascii(name)}"
         if number % 9 != 4:
-            yield Mail(8 if number % 2 else 4, f"{local}@example.de", sides=sides)
+            komm_kz = 4
+            if number % 2:
+                komm_kz = 8
+            yield Mail(komm_kz, f"{local}@example.de", sides=sides)
         if number % 6 == 1:
             yield Mail(
                 4,
@@ -537,17 +540,23 @@ class _PartyMaker:
         if number % 7 != 2 or not self.bank_rows:
             return
         position, (bank, iban, bic, sides) = self.bank_rows.pop(0)
-        german = iban.startswith("DE")
+        if party_sides != "both":
+            sides = party_sides
+        konto_nr = ""
+        blz = ""
+        if iban.startswith("DE"):
+            konto_nr = iban[12:]
+            blz = iban[4:12]
         yield BankAccount(
-            sides=sides if party_sides == "both" else party_sides,
+            sides=sides,
             advoware_id=7001 + position,
             espocrm_id=espocrm_id(self.seed, "bank", position),
             bank=bank,
             iban=iban,
             bic=bic,
             kontoinhaber=owner,
-            konto_nr=iban[12:] if german else "",
-            blz=iban[4:12] if german else "",
+            konto_nr=konto_nr,
+            blz=blz,
         )
 
 
@@ -584,7 +593,10 @@ def _phone_kinds(number: int, company: bool) -> list[tuple[int, PhoneType]]:
     elif number % 7 == 0:
         kinds.append((7, "Fax"))
     if number % 5 != 3:
-        kinds.append((9 if number == 20 else 3, "Mobile"))
+        komm_kz = 3
+        if number == 20:
+            komm_kz = 9
+        kinds.append((komm_kz, "Mobile"))
     if number % 11 == 6:
         kinds.append((10, "Other"))
     return kinds

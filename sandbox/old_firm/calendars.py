@@ -158,6 +158,9 @@ class _Maker:
         strategy = "source_system_wins"
         if source == "google" or self._dice.random() < 0.2:
             strategy = "last_change_wins"
+        status = "pending"
+        if source == "advoware":
+            status = "synced"
         return {
             "sync_id": self._uuid(),
             "employee_kuerzel": owner,
@@ -165,7 +168,7 @@ class _Maker:
             "google_event_id": event["id"],
             "source_system": source,
             "sync_strategy": strategy,
-            "sync_status": "synced" if source == "advoware" else "pending",
+            "sync_status": status,
             "last_sync": synced - timedelta(days=self._dice.randint(1, 30)),
             "advoware_write_allowed": self._dice.random() < 0.5,
             "deleted": False,

@@ -50,16 +50,25 @@ def _with_times(row: Row) -> Row:
 
 
 def _as_text(row: Row) -> Row:
+    number = row["advoware_frnr"]
+    if number is not None:
+        number = str(number)
     moment: datetime | None = row["last_sync"]
+    if moment is not None:
+        moment = moment.replace(tzinfo=None)
+    write_allowed = "false"
+    if row["advoware_write_allowed"]:
+        write_allowed = "true"
+    deleted = None
+    if row["deleted"]:
+        deleted = "true"
     return {
         **_as_is(row),
         "sync_id": str(row["sync_id"]),
-        "advoware_frnr": None
-        if row["advoware_frnr"] is None
-        else str(row["advoware_frnr"]),
-        "last_sync": None if moment is None else moment.replace(tzinfo=None),
-        "advoware_write_allowed": "true" if row["advoware_write_allowed"] else "false",
-        "deleted": None if not row["deleted"] else "true",
+        "advoware_frnr": number,
+        "last_sync": moment,
+        "advoware_write_allowed": write_allowed,
+        "deleted": deleted,
     }
 
 

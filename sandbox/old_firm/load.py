@@ -86,7 +86,9 @@ def _mark_contacts(advoware: AdvowareTwin, betnr: int, *, damage: bool) -> None:
     beteiligte = advoware.beteiligte
     record = beteiligte.get(betnr)
     for entry in record["kommunikation"]:
-        if entry["kommKz"] not in _KINDS or not entry["tlf"]:
+        if entry["kommKz"] not in _KINDS:
+            continue
+        if not entry["tlf"]:
             continue
         marker = _marker_of(entry)
         if damage:
