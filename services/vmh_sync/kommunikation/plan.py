@@ -258,13 +258,7 @@ class _Arrays:
         shared = self._shared(family, written)
         if shared is None:
             return espocrm_entry(family, row)
-        row[attribute] = shared[attribute]
-        row["invalid"] = bool(shared.get("invalid"))
-        has_opted_out = row.get("optOut") or shared.get("optOut")
-        row["optOut"] = bool(has_opted_out)
-        if family == "phone" and shared.get("type"):
-            row["type"] = shared["type"]
-        return espocrm_entry(family, row)
+        return espocrm_entry(family, _as_shared(row, shared, family))
 
     def _shared(self, family: Family, written: str) -> Row | None:
         return self._observed.shared.get((family, written.lower()))
@@ -273,19 +267,35 @@ class _Arrays:
         """The arrays that differ from what was read, with exactly one primary entry each."""
         changed = {}
         for family in FAMILIES:
-            entries = self._now[family]
-            if family in self._observed.modern:
-                entries = [self._modern(entry) for entry in entries]
+            entries = self._in_sent_form(family)
             rows = _raw_rows(entries)
             if rows != _raw_rows(self._before[family]):
                 changed[DATA_ATTRIBUTE[family]] = _with_one_primary(rows)
         return changed
+
+    def _in_sent_form(self, family: Family) -> list[EspoEntry]:
+        entries = self._now[family]
+        if family in self._observed.modern:
+            return [self._modern(entry) for entry in entries]
+        return entries
 
     def _modern(self, entry: EspoEntry) -> EspoEntry:
         written = espocrm_value(entry.key.family, entry.written)
         if written is None or written == entry.written:
             return entry
         return self._rewritten(entry, written)
+
+
+def _as_shared(row: Row, shared: Row, family: Family) -> Row:
+    """A row with what other records show of its value."""
+    attribute = VALUE_ATTRIBUTE[family]
+    changed = {**row, attribute: shared[attribute]}
+    changed["invalid"] = bool(shared.get("invalid"))
+    has_opted_out = row.get("optOut") or shared.get("optOut")
+    changed["optOut"] = bool(has_opted_out)
+    if family == "phone" and shared.get("type"):
+        changed["type"] = shared["type"]
+    return changed
 
 
 def incoming_entries(
@@ -310,9 +320,7 @@ def _raw_rows(entries: Iterable[EspoEntry]) -> list[Row]:
 def _with_one_primary(rows: list[Row]) -> list[Row]:
     """The present primary entry stays it; without one, the first becomes it. Other rows stay as they were read."""
     flags = [bool(row.get("primary")) for row in rows]
-    primary = 0
-    if True in flags:
-        primary = flags.index(True)
+    primary = _place_of_primary(flags)
     changed = []
     for index, row in enumerate(rows):
         is_primary = index == primary
@@ -320,6 +328,12 @@ def _with_one_primary(rows: list[Row]) -> list[Row]:
             row = {**row, "primary": is_primary}
         changed.append(row)
     return changed
+
+
+def _place_of_primary(flags: list[bool]) -> int:
+    if True in flags:
+        return flags.index(True)
+    return 0
 
 
 class _Planner:
@@ -350,14 +364,7 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._keep_what_is_unknown()
-        known: list[Linked] = []
-        unknown: list[AdvowareEntry] = []
-        for entry in self._pair_equal():
-            link = self._link_of(entry)
-            if link is None:
-                unknown.append(entry)
-            else:
-                known.append((entry, link))
+        known, unknown = self._by_origin(self._pair_equal())
         unknown += [entry for entry, link in known if _is_edit_of_unwanted(entry, link)]
         gone = [(entry, link) for entry, link in known if self._is_gone(link)]
         self._keep_unchanged(known)
@@ -368,6 +375,21 @@ class _Planner:
         self._new_in_advoware(unknown)
         self._tidy_slots()
         return self._result()
+
+    def _by_origin(
+        self,
+        entries: Iterable[AdvowareEntry],
+    ) -> tuple[list[Linked], list[AdvowareEntry]]:
+        """The entries about which something was settled, with that; and the others."""
+        known: list[Linked] = []
+        unknown: list[AdvowareEntry] = []
+        for entry in entries:
+            link = self._link_of(entry)
+            if link is None:
+                unknown.append(entry)
+            else:
+                known.append((entry, link))
+        return known, unknown
 
     def _result(self) -> Plan:
         arrays = self._arrays.changed()
@@ -424,21 +446,28 @@ class _Planner:
 
     def _keep_what_is_unknown(self) -> None:
         """Entries whose value cannot be read, and everything of a family that EspoCRM does not show."""
-        present = {entry.id: entry for entry in self._entries if entry.is_unknown}
+        unreadable = {entry.id: entry for entry in self._entries if entry.is_unknown}
         for entry_id, link in self._observed.base.items():
-            is_hidden = not self._is_known(link.advoware.family)
-            if not is_hidden and entry_id not in present:
-                continue
-            self._links[entry_id] = link
-            if link.espocrm in self._keys:
-                self._agreed.add(link.espocrm)
-            elif not is_hidden and link.espocrm is not None:
-                self._notify(
-                    "kom_unreadable",
-                    present[entry_id],
-                    value=link.espocrm.value,
-                    is_standing=True,
-                )
+            if not self._is_known(link.advoware.family):
+                self._keep_as_settled(entry_id, link)
+            elif entry_id in unreadable:
+                self._keep_unreadable(unreadable[entry_id], link)
+
+    def _keep_as_settled(self, entry_id: int, link: Link) -> None:
+        self._links[entry_id] = link
+        if link.espocrm in self._keys:
+            self._agreed.add(link.espocrm)
+
+    def _keep_unreadable(self, entry: AdvowareEntry, link: Link) -> None:
+        """Keep the link of an entry that cannot be read; that is reported if EspoCRM has lost the value."""
+        self._keep_as_settled(entry.id, link)
+        if link.espocrm is not None and link.espocrm not in self._keys:
+            self._notify(
+                "kom_unreadable",
+                entry,
+                value=link.espocrm.value,
+                is_standing=True,
+            )
 
     def _link_of(self, entry: AdvowareEntry) -> Link | None:
         """What was settled about an entry: by the base, else by its marker if EspoCRM still holds that value.
@@ -448,11 +477,16 @@ class _Planner:
         written. Such an entry counts as new.
         """
         link = self._observed.base.get(entry.id)
-        if link is None and entry.key in self._observed.posted:
-            return Link(entry.key, entry.key)
-        if link is not None or entry.synced_value is None:
+        if link is not None:
             return link
-        key = key_of(entry.key.family, entry.synced_value)
+        if entry.key in self._observed.posted:
+            return Link(entry.key, entry.key)
+        if entry.synced_value is None:
+            return None
+        return self._link_by_marker(entry, entry.synced_value)
+
+    def _link_by_marker(self, entry: AdvowareEntry, synced_value: str) -> Link | None:
+        key = key_of(entry.key.family, synced_value)
         if key not in self._keys:
             return None
         # The answer to our request was lost, and Advoware stores another value than was sent.
@@ -466,11 +500,15 @@ class _Planner:
         for entry in self._entries:
             if entry.is_empty or entry.is_unknown:
                 continue
-            if entry.key in self._keys and not self._is_held_otherwise(entry):
+            if self._is_equal(entry):
                 self._agree(entry, Link(entry.key, entry.key), "pair")
             else:
                 rest.append(entry)
         return rest
+
+    def _is_equal(self, entry: AdvowareEntry) -> bool:
+        """Whether EspoCRM holds the value of an entry as this entry's."""
+        return entry.key in self._keys and not self._is_held_otherwise(entry)
 
     def _is_held_otherwise(self, entry: AdvowareEntry) -> bool:
         """Whether an entry holds another entry's value, as what Advoware has made of one that EspoCRM holds."""
@@ -492,13 +530,20 @@ class _Planner:
     def _keep_unchanged(self, known: Iterable[Linked]) -> None:
         """Two values that differ, both as they were."""
         for entry, link in known:
-            if entry.key != link.advoware or self._is_gone(link):
+            if not self._is_unchanged(entry, link):
                 continue
-            if link.held == "kom_erased" and not self._is_erased(entry.key.family):
-                link = replace(link, held="")  # the person who took it away has decided
+            if self._is_erasure_decided(entry, link):
+                link = replace(link, held="")
             self._agree(entry, link, "pair")
             if link.held:
                 self._notify_held(entry, link)
+
+    def _is_unchanged(self, entry: AdvowareEntry, link: Link) -> bool:
+        return entry.key == link.advoware and not self._is_gone(link)
+
+    def _is_erasure_decided(self, entry: AdvowareEntry, link: Link) -> bool:
+        """Whether the person who took the erased value away has decided."""
+        return link.held == "kom_erased" and not self._is_erased(entry.key.family)
 
     def _notify_held(self, entry: AdvowareEntry, link: Link) -> None:
         """Notify of what waits for a person; another type is what `_agree` notifies of."""
@@ -521,8 +566,7 @@ class _Planner:
     def _agree(self, entry: AdvowareEntry, link: Link, case: Case) -> None:
         """Both sides hold the value, now or once EspoCRM is written; the marker has to say so."""
         held = self._arrays.find(link.espocrm)
-        before = self._observed.base.get(entry.id)
-        link = replace(link, unmarked=before is not None and before.unmarked)
+        link = replace(link, unmarked=self._is_unmarked(entry))
         if entry.stored is not None:
             link = self._notify_altered(entry, link, entry.stored)
         if held is None or link.espocrm is None:
@@ -531,15 +575,29 @@ class _Planner:
         self._agreed.add(link.espocrm)
         link = self._with_type(entry, link, held)
         self._links[entry.id] = link
-        if entry.has_note and not link.unmarked and not _is_marked(entry, link):
-            marker = Marker(held.written, entry.komm_kz)
-            self._put(
-                case,
-                entry,
-                entry.tlf or "",
-                marker,
-                link,
-            )
+        if _lacks_marker(entry, link):
+            self._put_marker(case, entry, held, link)
+
+    def _is_unmarked(self, entry: AdvowareEntry) -> bool:
+        """Whether the base alone knows an entry, because its note cannot hold our marker."""
+        before = self._observed.base.get(entry.id)
+        return before is not None and before.unmarked
+
+    def _put_marker(
+        self,
+        case: Case,
+        entry: AdvowareEntry,
+        held: EspoEntry,
+        link: Link,
+    ) -> None:
+        marker = Marker(held.written, entry.komm_kz)
+        self._put(
+            case,
+            entry,
+            entry.tlf or "",
+            marker,
+            link,
+        )
 
     def _notify_altered(self, entry: AdvowareEntry, link: Link, stored: str) -> Link:
         """Notify of a value that Advoware holds in another form than a person has entered it; returns the link."""
@@ -560,14 +618,13 @@ class _Planner:
         if before is None or before.type is None:
             return self._notify_type(entry, replace(link, type=held.type), held)
         # The number may be there in two spellings.
-        shown = {other.type for other in self._arrays.find_all(held.key)}
+        shown = self._types_in_espocrm(held.key)
         now = held.type
         if before.type in shown:
             now = before.type
         link = replace(link, type=now)
         is_shown_alike = bool(self._types_in_advoware(entry.key) & shown)
-        is_settled = is_shown_alike or link.held
-        if not is_settled and self._is_type_edit(before, link):
+        if not is_shown_alike and self._awaits_type(before, link):
             link = replace(link, held="kom_type")
         return self._notify_type(entry, link, held)
 
@@ -583,11 +640,19 @@ class _Planner:
             )
         return link
 
+    def _types_in_espocrm(self, key: Key) -> set[str | None]:
+        """The types of EspoCRM's entries of a number."""
+        return {entry.type for entry in self._arrays.find_all(key)}
+
     def _types_in_advoware(self, key: Key) -> set[str]:
         """The types as which EspoCRM would show Advoware's entries of a number."""
         return {
             PHONE_TYPES[entry.komm_kz] for entry in self._entries if entry.key == key
         }
+
+    def _awaits_type(self, before: Link, link: Link) -> bool:
+        """Whether another type has to be changed by hand; not if the number waits for a person already."""
+        return not link.held and self._is_type_edit(before, link)
 
     def _is_type_edit(self, before: Link, link: Link) -> bool:
         """Whether a user of this record has chosen another type, now or in an earlier run that has reported it."""
@@ -614,10 +679,8 @@ class _Planner:
         if self._to_advoware:
             self._restore(entry, link)
             return True
-        held = self._arrays.find(link.espocrm)
-        if held is None or link.espocrm in self._agreed:
-            return False
-        if not link.advoware.value and entry.stored is None:
+        held = self._unsettled_entry(link)
+        if held is None or _was_empty(entry, link):
             return False
         if self._arrays.find(entry.key) not in (None, held):
             return False
@@ -630,6 +693,13 @@ class _Planner:
         other = self._other(reason, held.written, entry)
         self._notify(reason, entry, other=other, is_standing=True)
         return True
+
+    def _unsettled_entry(self, link: Link) -> EspoEntry | None:
+        """EspoCRM's entry with the value of a link; None if nothing has to be decided about it any more."""
+        held = self._arrays.find(link.espocrm)
+        if held is None or held.key in self._agreed:
+            return None
+        return held
 
     def _unfit(self, entry: AdvowareEntry) -> str | None:
         """Why EspoCRM cannot be given the value of an entry, or None."""
@@ -673,22 +743,35 @@ class _Planner:
         """Var3. Towards Advoware the value counts as new in EspoCRM instead, and is created again."""
         present = {entry.id: entry for entry in self._observed.advoware.entries}
         for entry_id, link in self._observed.base.items():
-            held = self._arrays.find(link.espocrm)
-            if held is None or held.key in self._agreed:
-                continue
-            entry = present.get(entry_id)
-            is_absent = entry is None
-            if is_absent and self._observed.advoware.odd:
-                # Perhaps it is one of the odd rows.
-                self._keep_gone(entry_id, link)
-            elif not link.advoware.value:
-                self._keep_empty(entry, link)
-            elif entry is not None and self._altered_link(entry) is not None:
-                continue  # EspoCRM holds both values by now; this one counts as new there
-            elif not self._to_advoware:
-                self._remove_gone(entry_id, link, held, is_absent=is_absent)
+            held = self._unsettled_entry(link)
+            if held is not None:
+                self._settle_gone(entry_id, link, held, present.get(entry_id))
         if not self._to_advoware:
             self._await_removals()
+
+    def _settle_gone(
+        self,
+        entry_id: int,
+        link: Link,
+        held: EspoEntry,
+        entry: AdvowareEntry | None,
+    ) -> None:
+        """Decide about a value that Advoware no longer holds; ``entry`` is its entry there, None if that is gone."""
+        if self._may_be_odd(entry):
+            self._keep_gone(entry_id, link)
+        elif not link.advoware.value:
+            self._keep_empty(entry, link)
+        elif self._is_altered(entry):
+            return  # EspoCRM holds both values by now; this one counts as new there
+        elif not self._to_advoware:
+            self._remove_gone(entry_id, link, held, is_absent=entry is None)
+
+    def _may_be_odd(self, entry: AdvowareEntry | None) -> bool:
+        """Whether an absent entry is perhaps one of the odd rows."""
+        return entry is None and bool(self._observed.advoware.odd)
+
+    def _is_altered(self, entry: AdvowareEntry | None) -> bool:
+        return entry is not None and self._altered_link(entry) is not None
 
     def _keep_empty(self, entry: AdvowareEntry | None, link: Link) -> None:
         """A value whose entry Advoware has emptied itself, or not filled: no person has taken it away.
@@ -737,10 +820,12 @@ class _Planner:
     def _await_removals(self) -> None:
         """The links of removed values end only when EspoCRM is written, also those of other ids with the value."""
         for entry_id, link in self._observed.base.items():
-            was_held = link.espocrm in self._keys
-            is_removed = self._arrays.find(link.espocrm) is None
-            if was_held and is_removed and entry_id not in self._links:
+            if self._is_removed(link) and entry_id not in self._links:
                 self._awaiting.add(entry_id)
+
+    def _is_removed(self, link: Link) -> bool:
+        """Whether EspoCRM held the value of a link when it was read, and this run removes it."""
+        return link.espocrm in self._keys and self._arrays.find(link.espocrm) is None
 
     def _keep_gone(self, entry_id: int, link: Link) -> None:
         """Believe nothing, or do nothing, about an entry that is not there: its value stays in EspoCRM."""
@@ -754,18 +839,22 @@ class _Planner:
             if self._arrays.find(entry.key) is not None:
                 self._awaiting.add(entry.id)
                 self._agree(entry, Link(entry.key, entry.key), "Var4")
-                continue
-            reason = self._unfit(entry)
-            if reason is not None:
-                other = self._other(reason, None, entry)
-                is_erased = reason == "kom_erased"
-                self._notify(reason, entry, other=other, is_standing=is_erased)
-            elif self._arrays.is_full(entry.key.family):
-                self._notify("kom_full", entry)
-            elif not self._to_advoware:
-                self._add_to_espocrm(entry)
-            elif self._may_empty_unknown:
-                self._empty("Var4", entry, lost=True)
+            else:
+                self._bring_or_empty(entry)
+
+    def _bring_or_empty(self, entry: AdvowareEntry) -> None:
+        """Bring a value that EspoCRM lacks over, if it can be; towards Advoware empty its entry instead."""
+        reason = self._unfit(entry)
+        if reason is not None:
+            other = self._other(reason, None, entry)
+            is_erased = reason == "kom_erased"
+            self._notify(reason, entry, other=other, is_standing=is_erased)
+        elif self._arrays.is_full(entry.key.family):
+            self._notify("kom_full", entry)
+        elif not self._to_advoware:
+            self._add_to_espocrm(entry)
+        elif self._may_empty_unknown:
+            self._empty("Var4", entry, lost=True)
 
     def _add_to_espocrm(self, entry: AdvowareEntry) -> None:
         written = espocrm_value(entry.key.family, entry.tlf or "") or ""
@@ -853,7 +942,7 @@ class _Planner:
         for entry in new:
             if entry.key in self._observed.advoware.unaddressed:
                 continue  # it is there, in a row that cannot be addressed
-            if entry.key in self._observed.refused_by_advoware and not self._forced:
+            if self._is_refused(entry):
                 self._notify_refused(entry)
                 continue
             slot = self._slot_for(entry)
@@ -862,6 +951,9 @@ class _Planner:
                 continue
             self._used_slots.add(slot.id)
             self._overwrite("Var1", slot, entry)
+
+    def _is_refused(self, entry: EspoEntry) -> bool:
+        return entry.key in self._observed.refused_by_advoware and not self._forced
 
     def _notify_refused(self, entry: EspoEntry) -> None:
         kind = kind_of(entry.komm_kz)
@@ -899,13 +991,11 @@ class _Planner:
         )
 
     def _free_slots(self) -> list[AdvowareEntry]:
-        return [
-            entry
-            for entry in self._entries
-            if entry.is_slot
-            and entry.id not in self._used_slots
-            and entry.id not in self._links
-        ]
+        return [entry for entry in self._entries if self._is_free_slot(entry)]
+
+    def _is_free_slot(self, entry: AdvowareEntry) -> bool:
+        is_used = entry.id in self._used_slots or entry.id in self._links
+        return entry.is_slot and not is_used
 
     # -- entries of Advoware --------------------------------------------------------------------------------------
 
@@ -918,8 +1008,7 @@ class _Planner:
         lost: bool = False,
     ) -> None:
         """Give an entry EspoCRM's value."""
-        before = self._observed.base.get(entry.id)
-        unmarked = before is not None and before.unmarked
+        unmarked = self._is_unmarked(entry)
         link = Link(source.key, source.key, source.type, unmarked=unmarked)
         self._links[entry.id] = link
         marker = Marker(source.written, entry.komm_kz)
@@ -959,9 +1048,8 @@ class _Planner:
         *,
         lost: bool = False,
     ) -> None:
-        before = self._observed.base.get(entry.id)
         bemerkung = build_marker(marker, entry.text)
-        if before is not None and before.unmarked:
+        if self._is_unmarked(entry):
             bemerkung = entry.text
         note = None
         if entry.has_note:
@@ -987,6 +1075,16 @@ def _sent(written: str) -> str:
 def _is_edit_of_unwanted(entry: AdvowareEntry, link: Link) -> bool:
     """Whether a value that EspoCRM does not hold, which was settled, was changed in Advoware."""
     return link.espocrm is None and entry.key != link.advoware
+
+
+def _was_empty(entry: AdvowareEntry, link: Link) -> bool:
+    """Whether Advoware held no value in an entry when it was settled, and has stored none of its own since."""
+    return not link.advoware.value and entry.stored is None
+
+
+def _lacks_marker(entry: AdvowareEntry, link: Link) -> bool:
+    """Whether an entry that can carry our marker has none, or another one."""
+    return entry.has_note and not link.unmarked and not _is_marked(entry, link)
 
 
 def _is_marked(entry: AdvowareEntry, link: Link) -> bool:
