@@ -160,9 +160,6 @@ def plan_fields(
         to_espocrm = plan.to_espocrm
     settled = _settled_now(plan, read, to_espocrm)
     advoware = {**read.advoware, **read.altered}
-    old_block = None
-    if BLOCK in adresse or state.base.get(BLOCK):
-        old_block = observed_block(adresse, state)
     merged = FieldPlan(
         read.espocrm,
         advoware,
@@ -173,7 +170,7 @@ def plan_fields(
         hidden=frozenset(read.hidden),
         to_espocrm=to_espocrm,
         addressee=addressee_of(beteiligter),
-        old_block=old_block,
+        old_block=_old_block(adresse, state),
         settled=settled,
         stored=state.base,
         waiting={
@@ -277,6 +274,13 @@ def _held_entries(plan: Merge, state: SyncState, now: datetime) -> Waiting:
     return waiting
 
 
+def _old_block(adresse: Record, state: SyncState) -> str | None:
+    """The printed block, None if Advoware has never shown one."""
+    if BLOCK in adresse or state.base.get(BLOCK):
+        return observed_block(adresse, state)
+    return None
+
+
 def _hidden_entries(read: _Reading, state: SyncState, now: datetime) -> Waiting:
     """The fields in which Advoware says something that EspoCRM cannot hold, or nothing where there was something."""
     waiting: Waiting = {}
@@ -323,11 +327,13 @@ def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
     """Whether Advoware does not show what a PUT would overwrite: it may be a user's edit."""
     if block_of(adresse) is None and observed_block(adresse, state):
         return True
-    for name in plan.to_advoware:
-        is_unknown = isinstance(plan.advoware[name], Unknown)
-        if name in plan.hidden or (is_unknown and name != FURTHER_LINES):
-            return True
-    return False
+    return any(_is_hidden(plan, name) for name in plan.to_advoware)
+
+
+def _is_hidden(plan: FieldPlan, name: str) -> bool:
+    """Whether Advoware does not show what a field holds; the lines below the street go with the printed block."""
+    is_unknown = isinstance(plan.advoware[name], Unknown)
+    return name in plan.hidden or (is_unknown and name != FURTHER_LINES)
 
 
 def _put_off(plan: FieldPlan, state: SyncState, now: datetime) -> FieldPlan:
@@ -419,17 +425,9 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
     if not base and _is_unedited_copy(row, adresse):
         base = _as_created(espocrm, advoware)
     unsaid = _mapper.unsaid(adresse)
-    hidden: dict[str, Unknown] = {}
-    shown_before = (advoware.keys() & base.keys()) - {FURTHER_LINES}
-    for name in shown_before:
-        shown = advoware[name]
-        last = base[name].advoware
-        has_value = last is not None and espocrm.get(name) is not None
-        if has_value and name in unsaid:
-            shown = NO_VALUE
-        if isinstance(shown, Unknown) and not is_same(shown, last):
-            hidden[name] = shown
-            advoware[name] = last
+    hidden = _hidden_values(espocrm, advoware, base, unsaid)
+    for name in hidden:
+        advoware[name] = base[name].advoware
     _read_further_lines(advoware, base, unsaid)
     return _Reading(espocrm, advoware, base, hidden, altered)
 
@@ -456,6 +454,26 @@ def _as_created(
     """The base of such a copy: both sides held what it holds, so what differs is an edit in Advoware."""
     names = (espocrm.keys() & advoware.keys()) - {FURTHER_LINES}
     return {name: Pair(espocrm[name], espocrm[name]) for name in names}
+
+
+def _hidden_values(
+    espocrm: Mapping[str, Value],
+    advoware: Mapping[str, Value],
+    base: Mapping[str, Pair],
+    unsaid: Collection[str],
+) -> dict[str, Unknown]:
+    """What Advoware shows that we do not understand, or null, in fields whose value was known before."""
+    hidden: dict[str, Unknown] = {}
+    shown_before = (advoware.keys() & base.keys()) - {FURTHER_LINES}
+    for name in shown_before:
+        shown = advoware[name]
+        last = base[name].advoware
+        has_value = last is not None and espocrm.get(name) is not None
+        if has_value and name in unsaid:
+            shown = NO_VALUE
+        if isinstance(shown, Unknown) and not is_same(shown, last):
+            hidden[name] = shown
+    return hidden
 
 
 def _read_further_lines(
@@ -487,10 +505,8 @@ def _still_waiting(
     """The entries whose difference is the same as when it was reported."""
     waiting: Waiting = {}
     block = state.rejected.get(BLOCK)
-    if block is not None:
-        now = observed_block(adresse, state)
-        if lines_of(block["advoware"]) == lines_of(now):
-            waiting[BLOCK] = dict(block)
+    if block is not None and _is_same_block(block, adresse, state):
+        waiting[BLOCK] = dict(block)
     for name, known in state.rejected.items():
         pair = settled.get(name)
         if pair is None or not _is_same_difference(pair, known):
@@ -507,6 +523,12 @@ def _found_by_interrupted(state: SyncState, settled: Mapping[str, Pair]) -> Wait
         if name in settled and _is_same_difference(settled[name], item):
             waiting[name] = dict(item)
     return waiting
+
+
+def _is_same_block(block: Mapping[str, Any], adresse: Record, state: SyncState) -> bool:
+    """Whether the printed block is as an entry says that it was."""
+    now = observed_block(adresse, state)
+    return lines_of(block["advoware"]) == lines_of(now)
 
 
 def _is_same_difference(pair: Pair, known: Mapping[str, Any]) -> bool:
@@ -584,10 +606,7 @@ def put_body(plan: FieldPlan, adresse: Record, names: Collection[str]) -> Record
     ``anschrift`` stands for the block, and with it for the lines below the street. The body is the full object as
     read, because Advoware replaces it, without the parts that Advoware does not show.
     """
-    body = dict(adresse)
-    for name in (*PARTS, BLOCK):
-        if not isinstance(adresse.get(name), str):
-            body.pop(name, None)
+    body = _shown_parts(adresse)
     for name in names:
         if name in plan.to_advoware and name != FURTHER_LINES:
             body[name] = plan.to_advoware[name] or ""
@@ -606,6 +625,15 @@ def not_as_sent(plan: FieldPlan, state: SyncState) -> Waiting:
         if name in FIELDS and is_new and item["reason"] in _AFTER_PUT:
             found[name] = item
     return found
+
+
+def _shown_parts(adresse: Record) -> Record:
+    """The Adresse as read, without the parts that Advoware does not show."""
+    shown = dict(adresse)
+    for name in (*PARTS, BLOCK):
+        if not isinstance(adresse.get(name), str):
+            shown.pop(name, None)
+    return shown
 
 
 # -- after a write ----------------------------------------------------------------------------------------------------
@@ -689,6 +717,16 @@ def _not_as_sent(
 
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
+    unsent = plan.hidden | plan.left_to_next_run
+    sent = {}
+    for name, value in _with_unchanged_parts(plan).items():
+        if name not in unsent and not isinstance(value, Unknown):
+            sent[name] = value
+    return sent
+
+
+def _with_unchanged_parts(plan: FieldPlan) -> dict[str, Value]:
+    """The new values, and what Advoware has of the other parts; of the further lines only if there is a block."""
     parts = list(PARTS)
     if plan.old_block is not None:
         parts.append(FURTHER_LINES)
@@ -696,12 +734,7 @@ def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     for name in parts:
         if plan.advoware.get(name) is not None:
             all_parts.setdefault(name, plan.advoware[name])
-    unsent = plan.hidden | plan.left_to_next_run
-    sent = {}
-    for name, value in all_parts.items():
-        if name not in unsent and not isinstance(value, Unknown):
-            sent[name] = value
-    return sent
+    return all_parts
 
 
 def after_update(

@@ -189,13 +189,8 @@ def states_with_sent(
     unresolved = interrupted(states)
     if not unresolved:
         return dict(states)
-    espocrm: dict[str, Mapping[str, Value]] = {}
-    for row in rows:
-        espocrm[row["id"]] = _mapper.comparable_from_espocrm(row)
-    advoware: dict[str, Mapping[str, Value]] = {}
-    for adresse in adressen:
-        adresse_id = str(adresse["id"])
-        advoware[adresse_id] = _mapper.comparable_from_advoware(adresse)
+    espocrm = _values_by_row(rows)
+    advoware = _values_by_adresse(adressen)
     resolved = dict(states)
     since = now.isoformat(timespec="seconds")
     cut = {"reason": "altered_advoware", "since": since}
@@ -208,19 +203,38 @@ def states_with_sent(
     return resolved
 
 
+def _values_by_row(rows: Sequence[Record]) -> dict[str, Mapping[str, Value]]:
+    values: dict[str, Mapping[str, Value]] = {}
+    for row in rows:
+        values[row["id"]] = _mapper.comparable_from_espocrm(row)
+    return values
+
+
+def _values_by_adresse(adressen: Sequence[Record]) -> dict[str, Mapping[str, Value]]:
+    values: dict[str, Mapping[str, Value]] = {}
+    for adresse in adressen:
+        adresse_id = str(adresse["id"])
+        values[adresse_id] = _mapper.comparable_from_advoware(adresse)
+    return values
+
+
 def _named_id(mark: str, ids: Sequence[str]) -> str:
     """The one of the ids that a mark names, also one that Advoware has stored in capitals or cut off; else the mark."""
     if mark in ids:
         return mark
-    folded = mark.casefold()
-    alike = [entity_id for entity_id in ids if entity_id.casefold() == folded]
-    if not alike and len(mark) >= _SHORTEST_MARK:
-        alike = [
-            entity_id for entity_id in ids if entity_id.casefold().startswith(folded)
-        ]
+    alike = _alike_ids(mark, ids)
     if len(alike) == 1:
         return alike[0]
     return mark
+
+
+def _alike_ids(mark: str, ids: Sequence[str]) -> list[str]:
+    """The ids that are the mark in other capitals; if there are none, those that begin with a mark of some length."""
+    folded = mark.casefold()
+    alike = [entity_id for entity_id in ids if entity_id.casefold() == folded]
+    if alike or len(mark) < _SHORTEST_MARK:
+        return alike
+    return [entity_id for entity_id in ids if entity_id.casefold().startswith(folded)]
 
 
 @dataclass(frozen=True)
@@ -292,18 +306,23 @@ class _Matcher:
             self._pair(observed.marked_row(adresse), adresse_id)
 
     def pair_equal(self, observed: Observation) -> None:
-        by_values = {}
-        for entity_id, row in self.rows.items():
-            if entity_id in self.pairs or not is_active(row):
-                continue
-            values = _mapper.comparable_from_espocrm(row)
-            by_values[_value_key(values)] = entity_id
+        by_values = self._single_rows_by_values()
         for adresse_id, adresse in list(self.rest.items()):
             if observed.marked_row(adresse) or _belongs_to_deleted(observed, adresse):
                 continue
             values = _mapper.comparable_from_advoware(adresse)
             equal_row = by_values.get(_value_key(values))
             self._pair(equal_row, adresse_id)
+
+    def _single_rows_by_values(self) -> dict[tuple[str, ...] | None, str]:
+        """The ids of the rows in use that have no Adresse so far, by what makes them the same to a user."""
+        by_values = {}
+        for entity_id, row in self.rows.items():
+            if entity_id in self.pairs or not is_active(row):
+                continue
+            values = _mapper.comparable_from_espocrm(row)
+            by_values[_value_key(values)] = entity_id
+        return by_values
 
     def _pair(self, entity_id: str | None, adresse_id: Any) -> None:
         """Pair the two unless one of them is unknown or has its pair already."""
@@ -348,12 +367,7 @@ def _with_rest(
 ) -> Match:
     result = Match()
     for entity_id, row in rows.items():
-        if entity_id in pairs:
-            result.pairs.append((row, pairs[entity_id]))
-        elif _is_linked(observed, row):
-            result.missing.append(row)
-        else:
-            result.new_rows.append(row)
+        _sort_row(observed, row, pairs.get(entity_id), result)
     owners = _owners_outside(rows, observed)
     for adresse in rest:
         owner = owners.get(observed.link_of(adresse))
@@ -365,6 +379,21 @@ def _with_rest(
         if entity_id not in rows and observed.state_of(entity_id) is not None:
             result.vanished.setdefault(entity_id, None)
     return result
+
+
+def _sort_row(
+    observed: Observation,
+    row: Record,
+    adresse: Record | None,
+    result: Match,
+) -> None:
+    """A CAdressen with the Adresse that it is paired with, None if there is none."""
+    if adresse is not None:
+        result.pairs.append((row, adresse))
+    elif _is_linked(observed, row):
+        result.missing.append(row)
+    else:
+        result.new_rows.append(row)
 
 
 def _sort_unlinked(
@@ -478,16 +507,26 @@ def choose_main(observed: Observation, found: Match) -> MainAddress:
     base = _main_before(observed, rows)
     chosen = [entity_id for entity_id in in_espocrm if entity_id != base]
     advoware = _main_in_advoware(found, _ids(rows), chosen)
-    wanted = _first(in_espocrm)
-    if chosen:
-        wanted = _newly_chosen(chosen, advoware)
-    elif observed.direction == "both" and advoware is not None:
-        wanted = advoware
+    wanted = _wanted_main(observed, in_espocrm, chosen, advoware)
     # A POST can make a new one the main one.
     if wanted == advoware or wanted in _ids(found.new_rows):
         return MainAddress(wanted, wanted, is_task=False)
     was_agreed = advoware is not None or base is not None
     return MainAddress(wanted, base, is_task=bool(chosen) and was_agreed)
+
+
+def _wanted_main(
+    observed: Observation,
+    in_espocrm: Sequence[str],
+    chosen: Sequence[str],
+    advoware: str | None,
+) -> str | None:
+    """The newly chosen one; else Advoware's, if it may be brought over; else EspoCRM's."""
+    if chosen:
+        return _newly_chosen(chosen, advoware)
+    if observed.direction == "both" and advoware is not None:
+        return advoware
+    return _first(in_espocrm)
 
 
 def _newly_chosen(chosen: Sequence[str], advoware: str | None) -> str:
@@ -533,6 +572,13 @@ def _main_in_advoware(
     chosen: Collection[str],
 ) -> str | None:
     """The key of Advoware's main address; of several one of those that were newly chosen in EspoCRM."""
+    keys = _all_main_in_advoware(found, active)
+    newly_chosen = [key for key in keys if key in chosen]
+    return _first(newly_chosen) or _first(keys)
+
+
+def _all_main_in_advoware(found: Match, active: Collection[str]) -> list[str]:
+    """The keys of all addresses that are the main one in Advoware; those of new Adressen come last."""
     keys = []
     for row, adresse in found.pairs:
         entity_id = row["id"]
@@ -540,8 +586,7 @@ def _main_in_advoware(
             keys.append(entity_id)
     new_ones = filter(is_main_there, found.new_adressen)
     keys += map(adresse_key, new_ones)
-    newly_chosen = [key for key in keys if key in chosen]
-    return _first(newly_chosen) or _first(keys)
+    return keys
 
 
 def _first(keys: Iterable[str]) -> str | None:
