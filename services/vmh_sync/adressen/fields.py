@@ -304,23 +304,19 @@ def _unknown_at_first(read: _Reading, state: SyncState, now: datetime) -> Waitin
         pair = Pair(read.espocrm[name], read.advoware[name])
         if is_same(*pair) or pair.advoware == NOT_SHOWN:
             continue
-        if isinstance(pair.espocrm, Unknown):
-            waiting[name] = entry(
-                state,
-                name,
-                pair,
-                "unknown_espocrm",
-                now,
-            )
-        elif isinstance(pair.advoware, Unknown):
-            waiting[name] = entry(
-                state,
-                name,
-                pair,
-                "unknown_advoware",
-                now,
-            )
+        reason = _unknown_side(pair)
+        if reason is not None:
+            waiting[name] = entry(state, name, pair, reason, now)
     return waiting
+
+
+def _unknown_side(pair: Pair) -> str | None:
+    """The word for the side that shows what the other cannot hold; None if neither does."""
+    if isinstance(pair.espocrm, Unknown):
+        return "unknown_espocrm"
+    if isinstance(pair.advoware, Unknown):
+        return "unknown_advoware"
+    return None
 
 
 def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:

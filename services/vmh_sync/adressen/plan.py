@@ -16,7 +16,14 @@ from typing import Any
 from services.adressen_mapper import FIELDS, LABEL_LENGTH, AdressenMapper, has_content
 from services.core.foreign_text import shortened
 from services.values.address_block import BLOCK, block_label, lines_of
-from services.values.merge import SENDING, VERSION, Side, base_to_json, without
+from services.values.merge import (
+    SENDING,
+    VERSION,
+    Side,
+    Value,
+    base_to_json,
+    without,
+)
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
     after_create,
@@ -229,14 +236,20 @@ def _create_adresse(row: Record, is_main: bool) -> CreateAdresse | Ignore:
     values = _mapper.comparable_from_espocrm(row)
     if not is_active(row) or not has_content(values):
         return Ignore(row)
+    left_out = _left_out_at_create(values)
+    sent = without(values, left_out)
+    names = tuple(name for name in FIELDS if name in sent)
+    return CreateAdresse(row, (*names, BLOCK), left_out, is_main)
+
+
+def _left_out_at_create(values: Mapping[str, Value]) -> dict[str, str]:
+    """The fields that Advoware cannot hold, and why."""
     left_out = {}
     for name, value in values.items():
         reason = _mapper.unfit("advoware", name, value, values)
         if reason:
             left_out[name] = _reason_at_create(reason)
-    sent = without(values, left_out)
-    names = tuple(name for name in FIELDS if name in sent)
-    return CreateAdresse(row, (*names, BLOCK), left_out, is_main)
+    return left_out
 
 
 def _reason_at_create(reason: str) -> str:
@@ -723,18 +736,28 @@ def _deleted_states(
     is_elsewhere: bool,
 ) -> tuple[SyncState, ...]:
     """What to remember of a CAdressen that is gone; the link that one has left behind is the last."""
+    state = _deleted_state(observed, entity_id, adresse)
+    if is_elsewhere and state.advoware_id is not None and LEFT_BEHIND not in entity_id:
+        return state, left_behind(state, observed.now)
+    return (state,)
+
+
+def _deleted_state(
+    observed: Observation,
+    entity_id: str,
+    adresse: Record | None,
+) -> SyncState:
+    """The state of a CAdressen that is gone; one that is linked elsewhere, or deleted already, stays as it was."""
     state = observed.states.get(entity_id)
     if state is None:
         link = None
         if adresse is not None:
             link = observed.link_of(adresse)
         state = SyncState(ENTITY_TYPE, entity_id, advoware_id=link)
-        state = replace(state, deleted_at=observed.now)
-    elif observed.state_of(entity_id) is not None:
-        state = replace(state, deleted_at=observed.now)
-    if is_elsewhere and state.advoware_id is not None and LEFT_BEHIND not in entity_id:
-        return state, left_behind(state, observed.now)
-    return (state,)
+        return replace(state, deleted_at=observed.now)
+    if observed.state_of(entity_id) is not None:
+        return replace(state, deleted_at=observed.now)
+    return state
 
 
 # -- states ---------------------------------------------------------------------------------------------------------

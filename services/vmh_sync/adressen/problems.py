@@ -12,7 +12,7 @@ so), ``value_refused`` and ``value_refused_espocrm`` (answered with a refusal), 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -152,13 +152,7 @@ def _field_problem(
 ) -> Problem:
     if reason == "erased":
         return _erased_problem(observed, row, items)
-    further: dict[str, Any] = {
-        "fields": tuple(_field_line(reason, *item) for item in items.items()),
-        "since": min(item["since"] for item in items.values()),
-    }
-    words = [item["words"] for item in items.values() if item.get("words")]
-    if words:
-        further["further"] = {"error": "; ".join(dict.fromkeys(words))}
+    further = _about_fields(reason, items)
     word = f"address_{reason}"
     action = _ACTIONS.get(reason)
     if action is None:
@@ -178,6 +172,18 @@ def _field_problem(
         reason=word,
         **further,
     )
+
+
+def _about_fields(reason: str, items: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the `Details` that say which fields wait, since when, and what the receiver answered."""
+    further: dict[str, Any] = {
+        "fields": tuple(_field_line(reason, *item) for item in items.items()),
+        "since": min(item["since"] for item in items.values()),
+    }
+    words = [item["words"] for item in items.values() if item.get("words")]
+    if words:
+        further["further"] = {"error": "; ".join(dict.fromkeys(words))}
+    return further
 
 
 def _erased_problem(
@@ -256,12 +262,16 @@ def replaced_problems(
     reasons = {_reason_of(item) for name, item in after.items() if _is_listed(name)}
     lines = []
     for name, item in sorted(before.items()):
-        reason = _reason_of(item)
-        if is_field(name) and reason in reasons and reason != "erased":
+        if is_field(name) and _goes_on(_reason_of(item), reasons):
             lines += _replaced_line(name, item, fields)
     if not lines:
         return ()
     return (_problem_of_lines(observed, row, "value_replaced", lines),)
+
+
+def _goes_on(reason: str, reasons: Collection[str]) -> bool:
+    """Whether the task of a reason goes on; that of erased fields shows no values."""
+    return reason in reasons and reason != "erased"
 
 
 def _problem_of_lines(
