@@ -174,13 +174,17 @@ def _link_here(observed: Observation, row: Record) -> str | None:
         return linked.advoware_id
     if not row.get("advowareKontoId") or home_of(observed, row) is not None:
         return None
-    state = observed.states.get(row["id"])
-    link = f"{observed.betnr}/{row['advowareKontoId']}"
+    if not _may_follow_konto_id(observed, row["id"]):
+        return None
+    return f"{observed.betnr}/{row['advowareKontoId']}"
+
+
+def _may_follow_konto_id(observed: Observation, entity_id: str) -> bool:
+    """Whether a row's ``advowareKontoId`` counts: not if the row is known to be linked with another Beteiligter."""
+    state = observed.states.get(entity_id)
     if state is None or state.is_released:
-        return link
-    if replace(state, deleted_at=None).belongs_to(observed.betnr):
-        return link
-    return None
+        return True
+    return replace(state, deleted_at=None).belongs_to(observed.betnr)
 
 
 def home_of(observed: Observation, row: Record) -> str | None:
@@ -191,14 +195,20 @@ def home_of(observed: Observation, row: Record) -> str | None:
     state = observed.states.get(row["id"])
     if state is None:
         return None
-    if state.advoware_id is not None:
-        betnr, _, konto_id = state.advoware_id.partition("/")
-    else:
-        betnr = str(state.base.get("betnr") or "")
-        konto_id = str(row.get("advowareKontoId") or "")
+    betnr, konto_id = _linked_numbers(row, state)
     if not betnr or not konto_id or betnr == observed.betnr:
         return None
     return f"{betnr}/{konto_id}"
+
+
+def _linked_numbers(row: Record, state: SyncState) -> tuple[str, str]:
+    """The numbers of the Beteiligter and the Bankverbindung that a row was linked with, empty if not known."""
+    if state.advoware_id is not None:
+        betnr, _, konto_id = state.advoware_id.partition("/")
+        return betnr, konto_id
+    betnr = str(state.base.get("betnr") or "")
+    konto_id = str(row.get("advowareKontoId") or "")
+    return betnr, konto_id
 
 
 def is_active(row: Record) -> bool:
@@ -217,8 +227,8 @@ def settle(
     espocrm = _mapper.comparable_from_espocrm(row)
     advoware = _mapper.comparable_from_advoware(konto)
     link = observed.link_of(konto)
-    state = observed.state_of(row["id"]) or _regained(observed, row)
-    if state is None or state.advoware_id != link:
+    state = _known_state(observed, row, link)
+    if state is None:
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
         last: Mapping[str, Pair] = _harmless(espocrm, advoware, created=created)
     else:
@@ -264,6 +274,14 @@ def settle(
         problems,
         changes,
     )
+
+
+def _known_state(observed: Observation, row: Record, link: str) -> SyncState | None:
+    """What is remembered of a row and the Bankverbindung with this link."""
+    state = observed.state_of(row["id"]) or _regained(observed, row)
+    if state is None or state.advoware_id != link:
+        return None
+    return state
 
 
 def _regained(observed: Observation, row: Record) -> SyncState | None:
@@ -577,10 +595,14 @@ def _harmless(
         pair = Pair(espocrm[name], advoware[name])
         if is_same(*pair):
             continue
-        is_other_name = name == "bank" or pair.advoware is None
-        if pair.espocrm is None or (is_other_name and not created):
+        if _means_nothing(name, pair, created=created):
             harmless[name] = pair
     return harmless
+
+
+def _means_nothing(name: str, pair: Pair, *, created: bool) -> bool:
+    is_other_name = name == "bank" or pair.advoware is None
+    return pair.espocrm is None or (is_other_name and not created)
 
 
 def _waiting(
@@ -609,18 +631,7 @@ def _problems(
 ) -> tuple[Problem, ...]:
     if not waiting:
         return ()
-    reason = _reason(waiting)
-    since = min(entry["since"] for entry in waiting.values())
-    details = Details(reason, observed.betnr, konto=_mapper.label(values), since=since)
-    active = waiting.get("istAktiv", {}).get("advoware")
-    if reason == "bank_moved":
-        details = replace(details, fields=(_number_line(waiting["moved"]),))
-    elif isinstance(active, str):
-        # It is found at another Beteiligter.
-        details = replace(details, betnr=active)
-    elif reason not in ("bank_inactive", "bank_missing"):
-        fields = [_field_line(row, *item) for item in sorted(waiting.items())]
-        details = replace(details, fields=tuple(fields))
+    details = _details(observed, row, values, waiting)
     key = key_of(row["id"])
     problem = Problem(
         "general_manual_action",
@@ -630,6 +641,27 @@ def _problems(
         details,
     )
     return (problem,)
+
+
+def _details(
+    observed: Observation,
+    row: Record,
+    values: Mapping[str, Value],
+    waiting: Mapping[str, Any],
+) -> Details:
+    reason = _reason(waiting)
+    since = min(entry["since"] for entry in waiting.values())
+    details = Details(reason, observed.betnr, konto=_mapper.label(values), since=since)
+    active = waiting.get("istAktiv", {}).get("advoware")
+    if reason == "bank_moved":
+        return replace(details, fields=(_number_line(waiting["moved"]),))
+    if isinstance(active, str):
+        # It is found at another Beteiligter.
+        return replace(details, betnr=active)
+    if reason not in ("bank_inactive", "bank_missing"):
+        fields = [_field_line(row, *item) for item in sorted(waiting.items())]
+        return replace(details, fields=tuple(fields))
+    return details
 
 
 def _reason(waiting: Mapping[str, Any]) -> str:
