@@ -367,12 +367,7 @@ def _verify_note(
     marker, text = parse_marker(write.bemerkung)
     if marker is None or (entry.marker == marker and entry.text == text):
         return []
-    note = ""
-    if isinstance(stored, str):
-        note = stored
-    is_shorter = len(note) < len(write.bemerkung)
-    is_cut = is_shorter and write.bemerkung.startswith(note)
-    if not is_cut:
+    if not _is_cut(stored, write.bemerkung):
         if entry.marker != marker:  # else a user has changed the text meanwhile
             applied.unmarked.add(entry.id)
         return []
@@ -384,3 +379,12 @@ def _verify_note(
         "bemerkung": write.text,
     }
     return [(entry.id, record)]
+
+
+def _is_cut(stored: Any, sent: str) -> bool:
+    """Whether Advoware stores only the beginning of a note, or none."""
+    note = ""
+    if isinstance(stored, str):
+        note = stored
+    is_shorter = len(note) < len(sent)
+    return is_shorter and sent.startswith(note)

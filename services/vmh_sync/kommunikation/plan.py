@@ -8,7 +8,7 @@ new), and the six cases of the specification follow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -617,12 +617,8 @@ class _Planner:
         before = self._observed.base.get(entry.id)
         if before is None or before.type is None:
             return self._notify_type(entry, replace(link, type=held.type), held)
-        # The number may be there in two spellings.
         shown = self._types_in_espocrm(held.key)
-        now = held.type
-        if before.type in shown:
-            now = before.type
-        link = replace(link, type=now)
+        link = replace(link, type=_type_now(held.type, before.type, shown))
         is_shown_alike = bool(self._types_in_advoware(entry.key) & shown)
         if not is_shown_alike and self._awaits_type(before, link):
             link = replace(link, held="kom_type")
@@ -1080,6 +1076,13 @@ def _is_edit_of_unwanted(entry: AdvowareEntry, link: Link) -> bool:
 def _was_empty(entry: AdvowareEntry, link: Link) -> bool:
     """Whether Advoware held no value in an entry when it was settled, and has stored none of its own since."""
     return not link.advoware.value and entry.stored is None
+
+
+def _type_now(first: str, before: str, shown: Set[str | None]) -> str:
+    """The type before, if it is among those shown, else the first one's: the number may be there in two spellings."""
+    if before in shown:
+        return before
+    return first
 
 
 def _lacks_marker(entry: AdvowareEntry, link: Link) -> bool:

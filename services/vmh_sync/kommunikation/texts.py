@@ -50,6 +50,25 @@ def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
             key,
             about,
         )
+    value = notice.value.encode(errors="replace")
+    digest = hashlib.sha256(value).hexdigest()[:12]
+    number = notice.entry_id or ""
+    key = f"kommunikation_{notice.reason}:{entity_id}:{number}:{digest}"
+    action: ActionType = "general_manual_action"
+    if notice.reason == "kom_not_taken":
+        action = "readonly_field_conflict"
+    details = replace(about, value=notice.value, further=_further(notice))
+    return Problem(
+        action,
+        OWNER_TYPE,
+        entity_id,
+        key,
+        details,
+    )
+
+
+def _further(notice: Notice) -> dict[str, str]:
+    """What a task lists besides the value, by its German label."""
     further = {"Art": _KIND_LABELS[notice.kind]}
     if notice.other:
         label = _OTHER_LABELS.get(notice.reason, "In EspoCRM")
@@ -58,21 +77,7 @@ def problem_of(notice: Notice, espo: Mapping[str, Any], betnr: int) -> Problem:
         further["Hinweis"] = (
             "Die Angabe enthält unsichtbare Zeichen. Am besten löschen und neu eintippen."
         )
-    value = notice.value.encode(errors="replace")
-    digest = hashlib.sha256(value).hexdigest()[:12]
-    number = notice.entry_id or ""
-    key = f"kommunikation_{notice.reason}:{entity_id}:{number}:{digest}"
-    action: ActionType = "general_manual_action"
-    if notice.reason == "kom_not_taken":
-        action = "readonly_field_conflict"
-    details = replace(about, value=notice.value, further=further)
-    return Problem(
-        action,
-        OWNER_TYPE,
-        entity_id,
-        key,
-        details,
-    )
+    return further
 
 
 def _shown_other(reason: str, other: str) -> str:
