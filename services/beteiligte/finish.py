@@ -280,13 +280,17 @@ class BeteiligteFinisher:
             standing,
             SETTLED,
         )
+        await self._end_contact_problems(ending)
+
+    async def _end_contact_problems(self, ending: Ending) -> None:
+        """Likewise for the Kommunikation, if this run knows all that stands there."""
         contacts = ending.parts.kommunikation
         if ending.parts.not_before is None and ending.direction == "both":
             notified = [problem.key for problem in contacts.problems]
             kinds = list(kommunikation.STATE_KINDS)
             await self._notifications.settle(
                 ENTITY_TYPE,
-                [espo["id"]],
+                [ending.observed.espo["id"]],
                 kinds,
                 notified,
                 kommunikation.SETTLED,
@@ -377,12 +381,7 @@ class BeteiligteFinisher:
         """The one final PUT, without what EspoCRM refuses of it; then values that were written are read back."""
         await self._require_unedited(ending)
         notified_before = {problem.key for problem in ending.parts.problems}
-        while True:
-            try:
-                await self._put_with_kommunikation(ending)
-                break
-            except ValidationFailed as error:
-                await self._leave_out_refused(ending, error)
+        await self._put_what_is_accepted(ending)
         await self._look_for_edits(ending)
         await self._read_back(ending)
         await self._notify_found_late(ending, notified_before)
@@ -392,6 +391,14 @@ class BeteiligteFinisher:
         if has_failed or has_changed:
             # What was found out while writing is shown as well.
             await self._put(ending, {})
+
+    async def _put_what_is_accepted(self, ending: Ending) -> None:
+        while True:
+            try:
+                await self._put_with_kommunikation(ending)
+                break
+            except ValidationFailed as error:
+                await self._leave_out_refused(ending, error)
 
     async def _require_unedited(self, ending: Ending) -> None:
         """Make sure that the PUT overwrites no edit, where EspoCRM does not see to that itself.
@@ -561,12 +568,7 @@ class BeteiligteFinisher:
         if not ending.business_attributes:
             return
         written = dict(ending.written or {})
-        now = written
-        if not await self._espocrm.shows_what_is_stored(ENTITY_TYPE):
-            now = await self._espocrm.get_entity(
-                ENTITY_TYPE,
-                ending.observed.espo["id"],
-            )
+        now = await self._as_stored(written, ending.observed.espo["id"])
         pairs = self._not_as_sent(ending, now)
         if not pairs:
             return
@@ -575,6 +577,12 @@ class BeteiligteFinisher:
             return
         found = standing_of_pairs(pairs, "advoware", "altered", self._resources.now())
         await self._note_found(ending, found, pairs)
+
+    async def _as_stored(self, written: Record, entity_id: str) -> Record:
+        """The record as EspoCRM stores it; ``written`` is its answer to the PUT."""
+        if await self._espocrm.shows_what_is_stored(ENTITY_TYPE):
+            return written
+        return await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
 
     def _not_as_sent(self, ending: Ending, now: Record) -> dict[str, Pair]:
         """The fields that EspoCRM holds otherwise than they were sent."""

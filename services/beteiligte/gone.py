@@ -189,11 +189,19 @@ async def inherit_state(
             continue
         inherited = replace(state, entity_id=str(espo["id"]), deleted_at=None)
         await store.save(inherited)
-        contacts = await store.load(KOMMUNIKATION, merged_id)
-        if contacts is not None:
-            await store.save(replace(contacts, entity_id=str(espo["id"])))
+        await _inherit_kommunikation(str(espo["id"]), merged_id, store)
         return inherited
     return None
+
+
+async def _inherit_kommunikation(
+    entity_id: str,
+    merged_id: str,
+    store: SyncStore,
+) -> None:
+    contacts = await store.load(KOMMUNIKATION, merged_id)
+    if contacts is not None:
+        await store.save(replace(contacts, entity_id=entity_id))
 
 
 def deleted_key(entity_id: str) -> str:

@@ -213,6 +213,23 @@ class BeteiligteCreator:
         Raises:
             CreateUnclear: there is one of that name, and Advoware does not say when it was created.
         """
+        certain, doubtful = await self._created_since(posted, since)
+        certain = await self._unlinked(certain)
+        if certain:
+            return str(min(certain))
+        doubtful = await self._unlinked(doubtful)
+        if doubtful:
+            raise CreateUnclear(
+                f"betnr {min(doubtful)} may be what an earlier attempt created",
+            )
+        return None
+
+    async def _created_since(
+        self,
+        posted: Mapping[str, Any],
+        since: datetime,
+    ) -> tuple[list[int], list[int]]:
+        """The numbers of the same person: those created since then, and those that do not show when."""
         certain: list[int] = []
         doubtful: list[int] = []
         for row in await self._rows_of_that_name(posted):
@@ -224,15 +241,7 @@ class BeteiligteCreator:
                 doubtful.append(int(row["betNr"]))
             elif readings_of(created_at)[1] >= since - CLOCK_TOLERANCE:
                 certain.append(int(row["betNr"]))
-        certain = await self._unlinked(certain)
-        if certain:
-            return str(min(certain))
-        doubtful = await self._unlinked(doubtful)
-        if doubtful:
-            raise CreateUnclear(
-                f"betnr {min(doubtful)} may be what an earlier attempt created",
-            )
-        return None
+        return certain, doubtful
 
     async def _unlinked(self, numbers: list[int]) -> list[int]:
         """Those of the numbers that no record is linked with."""

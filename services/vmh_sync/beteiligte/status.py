@@ -121,8 +121,12 @@ def shows_message(stored: Any, wanted: str | None) -> bool:
     whole = _letters(wanted or "")
     if text == whole:
         return True
-    was_cut = text != "" and not shown.rstrip().endswith(".")
-    return was_cut and whole.startswith(text)
+    return _was_cut(shown) and whole.startswith(text)
+
+
+def _was_cut(shown: str) -> bool:
+    """Whether a text is no whole sentence."""
+    return _letters(shown) != "" and not shown.rstrip().endswith(".")
 
 
 def _letters(text: str) -> str:
