@@ -93,17 +93,33 @@ def lines_below_street(block: Any, values: Values) -> Sequence[str] | None:
         return ()
     if street not in lines or place not in lines:
         return None
-    start = 0
+    first = _position_of_street(lines, street) + 1
+    end = _position_of_place(lines, first, values)
+    if end is None:
+        return None
+    return lines[first:end]
+
+
+def _position_of_street(lines: Sequence[str], street: str) -> int:
+    """Where the street stands; in the first line, where the addressee stands, only if it is in no other."""
     if street in lines[1:]:
-        start = lines.index(street, 1)
-    first = start + 1
+        return lines.index(street, 1)
+    return 0
+
+
+def _position_of_place(
+    lines: Sequence[str],
+    first: int,
+    values: Values,
+) -> int | None:
+    """Where the place stands from this line on: where the address ends, else where it stands first; None if nowhere."""
+    place = place_of(values)
     end = _end_of_address(lines, values)
     if first <= end and lines[end] == place:
-        return lines[first:end]
+        return end
     if place not in lines[first:]:
         return None
-    end = lines.index(place, first)
-    return lines[first:end]
+    return lines.index(place, first)
 
 
 def _end_of_address(lines: Sequence[str], values: Values) -> int:

@@ -115,9 +115,12 @@ def _refuse_outward(text: str) -> None:
         raise InvalidInput("endpoint must name a path")
     if _ABSOLUTE.match(text) or "//" in text or "?" in text:
         raise InvalidInput("endpoint must be a path below the base URL, without host")
-    for segment in text.split("/"):
-        if segment.split(";")[0] in {".", ".."}:
-            raise InvalidInput("endpoint must not contain '.' or '..' segments")
+    if any(_is_dot_segment(segment) for segment in text.split("/")):
+        raise InvalidInput("endpoint must not contain '.' or '..' segments")
+
+
+def _is_dot_segment(segment: str) -> bool:
+    return segment.split(";")[0] in {".", ".."}
 
 
 def is_calendar_path(url: URL) -> bool:

@@ -105,8 +105,7 @@ def _reason_without_reading(text: str, written: str) -> str | None:
     """Why a text, as typed and tidied, is not one number; None if it may be one."""
     if is_machine_made(text):
         return "kom_erased_value"
-    has_several_groups = len(re.findall(r"\d+", text)) > 1
-    if has_several_groups and _LIST_SEPARATOR.search(text.strip()):
+    if _is_list(text):
         return "kom_phone_several"
     if _EXTENSION.search(written):
         return "kom_phone_extension"
@@ -115,6 +114,11 @@ def _reason_without_reading(text: str, written: str) -> str | None:
     if _holds_several(written):
         return "kom_phone_several"
     return None
+
+
+def _is_list(text: str) -> bool:
+    has_several_groups = len(re.findall(r"\d+", text)) > 1
+    return has_several_groups and _LIST_SEPARATOR.search(text.strip()) is not None
 
 
 def canonical_phone(text: str) -> str:
@@ -264,7 +268,7 @@ def read_mail(text: str) -> Reading:
         return Reading(None, "kom_mail_several")
     local, _, domain = written.partition("@")
     encoded = _encoded_domain(domain)
-    if not local.isascii() and encoded is not None and _MAIL.fullmatch(f"a@{encoded}"):
+    if not local.isascii() and _is_mail_domain(encoded):
         return Reading(None, "kom_mail_umlaut")
     address = f"{local}@{encoded}"
     if encoded is None or not _MAIL.fullmatch(address):
@@ -272,6 +276,11 @@ def read_mail(text: str) -> Reading:
     if len(address) > MAX_MAIL_LENGTH:
         return Reading(None, "kom_too_long")
     return Reading(address)
+
+
+def _is_mail_domain(encoded: str | None) -> bool:
+    """Whether EspoCRM takes addresses with this domain."""
+    return encoded is not None and _MAIL.fullmatch(f"a@{encoded}") is not None
 
 
 def canonical_mail(text: str) -> str:
