@@ -171,9 +171,20 @@ class EspoWrites:
             await self._send_without(items, place, error)
             return None
         if records is None:
-            for item in items:
-                await self._guard(item, item.alone(None))
+            await self._send_alone(items)
             return None
+        return await self._follow_up(items, records)
+
+    async def _send_alone(self, items: list[Collected]) -> None:
+        for item in items:
+            await self._guard(item, item.alone(None))
+
+    async def _follow_up(
+        self,
+        items: list[Collected],
+        records: list[Record],
+    ) -> Record | None:
+        """Do what follows from the writes; the record that is none of the collected ones, if there is one."""
         rest = iter(records)
         for item in items:
             own = list(islice(rest, len(item.writes)))

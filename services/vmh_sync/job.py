@@ -102,9 +102,7 @@ async def record_outcome(
             error=error,
             trace_id=getattr(context, "trace_id", None),
         )
-        ends: RunEnd = "whole"
-        if outcome.error or outcome.result == "waiting":
-            ends = "interrupted"
+        ends = _end_of(outcome)
         await store.append_audit(entry, now, ends=ends, owner=owner)
     SYNCS.labels(flow, outcome.result).inc()
     log(
@@ -123,3 +121,10 @@ def _is_news(event: SyncEvent, outcome: Outcome) -> bool:
     if outcome.result == "busy":
         return False
     return event.source != "cron" or outcome.result not in NOTHING_DONE
+
+
+def _end_of(outcome: Outcome) -> RunEnd:
+    """Whether the run has done all its work."""
+    if outcome.error or outcome.result == "waiting":
+        return "interrupted"
+    return "whole"

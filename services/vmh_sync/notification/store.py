@@ -30,14 +30,17 @@ class Responsible:
 
 def responsible_of(record: Mapping[str, Any]) -> Responsible:
     """Who looks after a record of EspoCRM, as its full answer says."""
-    team_ids: tuple[str, ...] = ()
-    teams = record.get("teamsIds")
-    if isinstance(teams, list):
-        team_ids = tuple(map(str, teams))
     shown_name = record.get("name") or record.get("firmenname") or ""
     name = clean_text(str(shown_name))
     user_id = record.get("assignedUserId")
-    return Responsible(user_id or None, team_ids, name or None)
+    return Responsible(user_id or None, _team_ids(record), name or None)
+
+
+def _team_ids(record: Mapping[str, Any]) -> tuple[str, ...]:
+    teams = record.get("teamsIds")
+    if isinstance(teams, list):
+        return tuple(map(str, teams))
+    return ()
 
 
 def fingerprint_of(problem: Problem) -> str:

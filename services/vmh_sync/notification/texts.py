@@ -82,10 +82,7 @@ def task_description(problem: Problem) -> str:
     details = problem.details
     text = text_of_problem(problem)
     why = _filled(text.why, details)
-    steps = [_filled(step, details) for step in text.steps]
-    lines = [why, ""]
-    for number, step in enumerate([*steps, DONE], start=1):
-        lines.append(f"{number}. {step}")
+    lines = [why, "", *_numbered_steps(text, details)]
     if details.fields:
         lines += ["", "Felder:", *map(_field_line, details.fields)]
     if details.records:
@@ -98,6 +95,14 @@ def task_description(problem: Problem) -> str:
         lines.append(f"Festgestellt: {since}")
     lines.append(f"Meldung {text.code}")
     return "\n".join(lines)
+
+
+def _numbered_steps(text: Text, details: Details) -> list[str]:
+    steps = [_filled(step, details) for step in text.steps]
+    lines = []
+    for number, step in enumerate([*steps, DONE], start=1):
+        lines.append(f"{number}. {step}")
+    return lines
 
 
 def _further_lines(details: Details) -> list[str]:
@@ -203,7 +208,11 @@ def shown_value(value: Any, *, quoted: bool = True) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(shown_value(item, quoted=False) for item in value)
     lines = _visible(str(value)).splitlines()
-    text = " / ".join(lines)
+    return _shown_text(" / ".join(lines), quoted=quoted)
+
+
+def _shown_text(text: str, *, quoted: bool) -> str:
+    """A text in one line as users read it; a day or a moment as it is written in German."""
     if _MOMENT.fullmatch(text):
         moment = datetime.fromisoformat(text).astimezone(BERLIN)
         return f"{moment:%d.%m.%Y %H:%M} Uhr"
