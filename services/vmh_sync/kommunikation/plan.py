@@ -274,6 +274,7 @@ class _Arrays:
         return changed
 
     def _in_sent_form(self, family: Family) -> list[EspoEntry]:
+        """The entries of an array, in E.164 if those in an older form are sent like that."""
         entries = self._now[family]
         if family in self._observed.modern:
             return [self._modern(entry) for entry in entries]
