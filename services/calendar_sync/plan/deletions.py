@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,6 +17,7 @@ from services.calendar_sync.model import (
     FollowCopy,
     GoogleEvent,
     HoldDeletions,
+    NormalisedEvent,
     Pair,
     RecreateAdvoware,
     RecreateGoogle,
@@ -135,9 +136,8 @@ def _verdict(view: CalendarView, pair: Pair) -> Verdict | None:
     lacks_advoware = in_advoware in {"missing", "gone", "elsewhere"}
     lacks_google = view.in_google(pair) in {"missing", "gone"}
     if lacks_advoware and lacks_google:
-        return "soft_delete" if view.is_expected(pair) else None
-    # A row with only one side waits for the other in phase 1 or 2.
-    if pair.advoware_frnr is None or pair.google_event_id is None:
+        return _without_both(view, pair)
+    if _waits_for_other_side(pair):
         return None
     if in_advoware == "elsewhere":
         return "delete_google"
@@ -147,6 +147,17 @@ def _verdict(view: CalendarView, pair: Pair) -> Verdict | None:
     if lacks_google and view.is_in_window(pair):
         return _without_event(view, pair)
     return None
+
+
+def _without_both(view: CalendarView, pair: Pair) -> Verdict | None:
+    if view.is_expected(pair):
+        return "soft_delete"
+    return None
+
+
+def _waits_for_other_side(pair: Pair) -> bool:
+    """Whether a row has only one side: it waits for the other in phase 1 or 2."""
+    return pair.advoware_frnr is None or pair.google_event_id is None
 
 
 def _without_termin(view: CalendarView, pair: Pair) -> Verdict | None:
@@ -179,11 +190,7 @@ def _followed_copies(view: CalendarView, verdicts: Verdicts) -> dict[Pair, Googl
     own_copies = _own_copies(view)
     copies: dict[Pair, GoogleEvent] = {}
     for pair, verdict in verdicts:
-        copy = None
-        if verdict in {"delete_advoware", "recreate_google"}:
-            copy = own_copies.get(pair.advoware_frnr)
-        if copy is None and verdict == "delete_advoware":
-            copy = _persons_copy(view, pair)
+        copy = _copy_of(view, pair, verdict, own_copies)
         if copy is not None:
             copies[pair] = copy
     return copies
@@ -196,6 +203,21 @@ def _own_copies(view: CalendarView) -> dict[int | None, GoogleEvent]:
         if view.may_be_leftover(event):
             copies[event.fr_nr] = event
     return copies
+
+
+def _copy_of(
+    view: CalendarView,
+    pair: Pair,
+    verdict: Verdict,
+    own_copies: Mapping[int | None, GoogleEvent],
+) -> GoogleEvent | None:
+    """The event that takes the place of the pair's."""
+    copy = None
+    if verdict in {"delete_advoware", "recreate_google"}:
+        copy = own_copies.get(pair.advoware_frnr)
+    if copy is None and verdict == "delete_advoware":
+        copy = _persons_copy(view, pair)
+    return copy
 
 
 def _persons_copy(view: CalendarView, pair: Pair) -> GoogleEvent | None:
@@ -215,13 +237,19 @@ def _held(view: CalendarView, concerned: Sequence[Pair]) -> HoldDeletions | None
     sync_ids = tuple(pair.sync_id for pair in concerned)
     if number <= settings.released:
         return None
-    if concerned and view.advoware_is_empty:
-        expected = sum(_is_expected_termin(view, pair) for pair in view.pairs)
-        if expected > settings.max_deletions:
-            return HoldDeletions("advoware_empty", number, live_pairs, sync_ids)
+    if concerned and _lacks_all_termine(view):
+        return HoldDeletions("advoware_empty", number, live_pairs, sync_ids)
     if number > max(settings.max_deletions, MAX_DELETED_SHARE * live_pairs):
         return HoldDeletions("too_many", number, live_pairs, sync_ids)
     return None
+
+
+def _lacks_all_termine(view: CalendarView) -> bool:
+    """Whether Advoware lists no Termine at all, and should list more than may be deleted."""
+    if not view.advoware_is_empty:
+        return False
+    expected = sum(_is_expected_termin(view, pair) for pair in view.pairs)
+    return expected > view.settings.max_deletions
 
 
 def _is_expected_termin(view: CalendarView, pair: Pair) -> bool:
@@ -234,15 +262,25 @@ def _hide_held(view: CalendarView, pair: Pair, *, may_ask: bool) -> Iterator[Act
     Whether it is private or another employee's by now only a direct read shows. What phase 4 hides as well, because it
     is a pair that is not another employee's, is left to that.
     """
-    in_advoware = view.in_advoware(pair)
-    is_in_google = view.in_google(pair) in {"present", "unchanged"}
-    if not (is_in_google and view.shows_text(pair)):
+    if not _shows_text_in_google(view, pair):
         return
-    if in_advoware == "missing" and may_ask:
+    if view.in_advoware(pair) == "missing" and may_ask:
         yield ConfirmAdvoware(pair)
-    is_leftover = pair.google_event_id not in view.by_event
-    if in_advoware == "elsewhere" or (is_leftover and view.must_hide(pair)):
+    if _must_hide_held(view, pair):
         yield hide_or_list(view, pair)
+
+
+def _shows_text_in_google(view: CalendarView, pair: Pair) -> bool:
+    is_in_google = view.in_google(pair) in {"present", "unchanged"}
+    return is_in_google and view.shows_text(pair)
+
+
+def _must_hide_held(view: CalendarView, pair: Pair) -> bool:
+    """Whether it is another employee's by now, or a leftover that may show no text."""
+    if view.in_advoware(pair) == "elsewhere":
+        return True
+    is_leftover = pair.google_event_id not in view.by_event
+    return is_leftover and view.must_hide(pair)
 
 
 # -- actions --------------------------------------------------------------------------------------------------------
@@ -273,14 +311,18 @@ def _plan_verdict(
 
 def _questions(view: CalendarView, pair: Pair, verdict: Verdict) -> Iterator[Action]:
     """The direct reads that have to come first."""
-    in_google = view.in_google(pair)
     # A row without event is nothing that could be lost: its Termin, should it be there after all, is new again.
     if view.in_advoware(pair) == "missing" and pair.google_event_id is not None:
         yield ConfirmAdvoware(pair)
+    if _must_read_event(view, pair, verdict):
+        yield ConfirmGoogle(pair)
+
+
+def _must_read_event(view: CalendarView, pair: Pair, verdict: Verdict) -> bool:
+    in_google = view.in_google(pair)
     # An incremental listing does not have the content that is to be created again.
     needs_content = verdict in {"recreate_advoware", "remember_pending"}
-    if in_google == "missing" or (in_google == "unchanged" and needs_content):
-        yield ConfirmGoogle(pair)
+    return in_google == "missing" or (in_google == "unchanged" and needs_content)
 
 
 def _delete_google(view: CalendarView, pair: Pair) -> DeleteGoogle:
@@ -333,10 +375,14 @@ def _recreate_advoware(
     event = google.event
     if isinstance(event, Untranslatable):
         yield from mark_untranslatable(event.reason, pair)
-    elif event.anonymised or is_anonymised_hash(pair.google.content_hash):
+    elif _is_text_hidden(pair, event):
         yield from mark_untranslatable(TEXT_UNKNOWN, pair)
     elif verdict == "recreate_advoware":
         shown = view.settings.shown(event, persons_private=view.persons_private(pair))
         yield RecreateAdvoware(pair, google, event, shown)
     else:
         yield RememberPending(google, pair)
+
+
+def _is_text_hidden(pair: Pair, event: NormalisedEvent) -> bool:
+    return event.anonymised or is_anonymised_hash(pair.google.content_hash)

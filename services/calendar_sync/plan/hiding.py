@@ -36,9 +36,7 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
     """Hide the texts of the event, and of those of its occurrences that are listed."""
     event_id = pair.google_event_id or ""
     google = view.events.get(event_id)
-    occurrences = [
-        item for item in view.occurrences.get(event_id, ()) if item.shows_text
-    ]
+    occurrences = _occurrences_with_text(view, event_id)
     undone = list(occurrences)
     etag = pair.google.etag
     has_edit = False
@@ -49,11 +47,19 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
         undone.insert(0, google)
     # Once it is hidden, it cannot be known any more that its owner wanted it private.
     pair = replace(pair, persons_private=view.persons_private(pair))
-    # What could not be read of it may be an edit as well, and be readable in the answer.
-    remembered = pair.google.content_hash
-    is_unjudged = is_uncompared(remembered) or is_partial_hash(remembered)
-    has_unjudged_edit = has_edit or is_unjudged
+    has_unjudged_edit = has_edit or _may_have_unjudged_edit(pair)
     return HideGoogle(pair, etag, tuple(occurrences), tuple(undone), has_unjudged_edit)
+
+
+def _occurrences_with_text(view: CalendarView, event_id: str) -> list[GoogleEvent]:
+    listed = view.occurrences.get(event_id, ())
+    return [item for item in listed if item.shows_text]
+
+
+def _may_have_unjudged_edit(pair: Pair) -> bool:
+    """Whether what could not be read of it may be an edit as well, and be readable in the answer."""
+    remembered = pair.google.content_hash
+    return is_uncompared(remembered) or is_partial_hash(remembered)
 
 
 def is_edited(pair: Pair, google: GoogleEvent) -> bool:
