@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -90,12 +91,14 @@ class Comparison:
         remembered = self.pair.advoware.content_hash
         if remembered is None:
             return content_hash(self.advoware)
-        # A text that is null although Advoware says that the Termin was not touched is unknown, not cleared.
-        if _lacks_a_text(self.termin) and not self._is_touched_in_advoware:
-            return remembered
-        if self._is_shown_otherwise:
+        if self._is_a_text_unknown or self._is_shown_otherwise:
             return remembered
         return content_hash(self.advoware)
+
+    @property
+    def _is_a_text_unknown(self) -> bool:
+        """Whether a text is null although Advoware says that the Termin was not touched: unknown, not cleared."""
+        return _lacks_a_text(self.termin) and not self._is_touched_in_advoware
 
     @property
     def _is_shown_otherwise(self) -> bool:
@@ -128,7 +131,7 @@ class Comparison:
         is_as_known = is_same_content(content_hash(self.advoware), remembered)
         if remembered is None or is_as_known:
             return False
-        if _lacks_a_text(self.termin) and not self._is_touched_in_advoware:
+        if self._is_a_text_unknown:
             return True
         was_known = not is_partial_hash(remembered)
         return was_known and self._is_same_version and self._keeps_a_text
@@ -179,13 +182,16 @@ class Comparison:
         if was_known and self._is_touched_in_advoware:
             return frozenset()
         known = [name for name in TEXTS if getattr(self.advoware, name) is not None]
-        for number in range(1, len(known) + 1):
-            for names in combinations(known, number):
-                gaps: dict[str, Any] = dict.fromkeys(names)
-                without = replace(self.advoware, **gaps)
-                if content_hash(without) == self.pair.google.content_hash:
-                    return frozenset(names)
+        for names in _selections(known):
+            if self._was_shown_without(names):
+                return frozenset(names)
         return frozenset()
+
+    def _was_shown_without(self, names: Iterable[str]) -> bool:
+        """Whether the event, when it was last compared, showed the Termin without these texts."""
+        gaps: dict[str, Any] = dict.fromkeys(names)
+        without = replace(self.advoware, **gaps)
+        return content_hash(without) == self.pair.google.content_hash
 
     @property
     def is_persons_edit(self) -> bool:
@@ -235,7 +241,11 @@ class Comparison:
         is_hidden = is_anonymised_hash(self.google_hash)
         if self.has_foreign_text or is_hidden != self.shown.anonymised:
             return True
-        # Only what is hidden is private: readers of the calendar are to see the rest.
+        return self._is_needlessly_private
+
+    @property
+    def _is_needlessly_private(self) -> bool:
+        """Whether readers of the calendar do not see what they are to see: only what is hidden is private."""
         is_advowares = self.pair.source_system == "advoware"
         is_private = self.event is not None and self.event.is_private
         return is_advowares and is_private and not self.shown.anonymised
@@ -302,6 +312,9 @@ class Comparison:
             return "advoware"
         if self.pair.sync_strategy == "source_system_wins":
             return self.pair.source_system
+        return self._last_changed()
+
+    def _last_changed(self) -> SourceSystem:
         if self.advoware_changed and self.google_changed:
             return self._later()
         if self.advoware_changed:
@@ -316,6 +329,12 @@ class Comparison:
         if google_changed_at > advoware_changed_at:
             return "google"
         return "advoware"
+
+
+def _selections(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Each name alone, then each two of them, and so on."""
+    for number in range(1, len(names) + 1):
+        yield from combinations(names, number)
 
 
 def _lacks_a_text_of(

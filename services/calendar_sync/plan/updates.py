@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from services.calendar_sync.model import (
@@ -46,14 +46,19 @@ from services.calendar_sync.view import CalendarView
 def unlink_deleted_when_over(view: CalendarView) -> Iterator[Action]:
     """Events outside the window that are gone: they are not needed again, and there is nothing left to hide."""
     for pair in view.pairs:
-        has_termin = view.in_advoware(pair) in {"present", "unlisted"}
-        if pair.google_event_id is None or not has_termin or view.is_in_window(pair):
+        if pair.google_event_id is None or not _is_over(view, pair):
             continue
         in_google = view.in_google(pair)
         if in_google == "missing":
             yield ConfirmGoogle(pair)
         elif in_google == "gone":
             yield Unlink(pair)
+
+
+def _is_over(view: CalendarView, pair: Pair) -> bool:
+    """Whether its Termin is there, and nothing of the pair lies in the window."""
+    has_termin = view.in_advoware(pair) in {"present", "unlisted"}
+    return has_termin and not view.is_in_window(pair)
 
 
 def plan_updates(view: CalendarView) -> Iterator[Action]:
@@ -102,11 +107,8 @@ def _update_from_part(
 ) -> Iterator[Action]:
     """A pair whose Termin cannot be read as a whole: where Advoware decides, what is known of it is shown."""
     reason = TERMIN_PREFIX + event.reason
-    is_news = content_hash(event) != pair.advoware.content_hash
-    is_advowares = pair.source_system == "advoware" or termin.is_for_all_employees
-    is_written = is_news and is_advowares and known_part(termin) is not None
     hidden = list(hide_if_needed(view, pair))
-    if hidden or not is_written:
+    if hidden or not _may_show_part(pair, termin, event):
         yield from mark_untranslatable(reason, pair)
         yield from hidden
     elif google is None:
@@ -114,6 +116,13 @@ def _update_from_part(
         yield ListGoogle(pair)
     else:
         yield _write_part(view, pair, termin, event, google)
+
+
+def _may_show_part(pair: Pair, termin: Termin, event: Untranslatable) -> bool:
+    """Whether Advoware decides, and says something new that a copy can show."""
+    is_news = content_hash(event) != pair.advoware.content_hash
+    is_advowares = pair.source_system == "advoware" or termin.is_for_all_employees
+    return is_news and is_advowares and known_part(termin) is not None
 
 
 def _write_part(
@@ -166,10 +175,12 @@ def _has_to_be_read(found: Comparison) -> bool:
     untranslatable = found.pair.untranslatable
     if untranslatable == WAITS_FOR_PERMISSION:
         return True
-    is_changed = (
-        found.advoware_changed or found.shown.anonymised or found.belongs_to_advoware
-    )
-    return has_exceptions(untranslatable) and is_changed
+    return has_exceptions(untranslatable) and _may_be_overwritten(found)
+
+
+def _may_be_overwritten(found: Comparison) -> bool:
+    """Whether the event may have to be written, although Google does not list it as changed."""
+    return found.advoware_changed or found.shown.anonymised or found.belongs_to_advoware
 
 
 def _keep(view: CalendarView, found: Comparison) -> Iterator[Action]:
@@ -181,10 +192,15 @@ def _keep(view: CalendarView, found: Comparison) -> Iterator[Action]:
     elif found.has_other_times:
         # A person may miss an appointment by it, whatever the cause: so it is reported.
         yield from mark_untranslatable(OTHER_TIMES, found.pair)
-    elif found.event is None and found.pair.untranslatable == OTHER_TIMES:
+    elif _stays_marked(found):
         return  # until both are known to agree, or one is changed
     else:
         yield from _record(found)
+
+
+def _stays_marked(found: Comparison) -> bool:
+    """Whether other times were reported, and the event is not listed."""
+    return found.event is None and found.pair.untranslatable == OTHER_TIMES
 
 
 def _keep_left_alone(view: CalendarView, found: Comparison) -> Iterator[Action]:
@@ -204,7 +220,6 @@ def _follow_winner(
     pair = found.pair
     event = found.event
     winner = found.winner(may_write=view.may_write(pair))
-    unseen = found.unseen_texts
     if winner == "advoware":
         yield from _put_back(view, found)
     elif winner is None:
@@ -213,19 +228,28 @@ def _follow_winner(
         yield from hide_if_needed(view, pair)
     elif event is None or google is None:
         yield ConfirmGoogle(pair)
-    elif found.is_cut_short:
+    else:
+        yield from _follow_google(view, found, event, google)
+
+
+def _follow_google(
+    view: CalendarView,
+    found: Comparison,
+    event: GoogleEvent,
+    google: NormalisedEvent,
+) -> Iterator[Action]:
+    """Copy a person's edit to Advoware; a text of the Termin that it could not show stays."""
+    unseen = found.unseen_texts
+    if found.is_cut_short:
         yield from _wait_for_texts(view, found, event)
     elif unseen:
-        texts = {name: getattr(found.advoware, name) for name in unseen}
-        yield from _update_but_texts(view, found, event, replace(google, **texts))
+        known = _with_texts_of(found.advoware, google, unseen)
+        yield from _update_but_texts(view, found, event, known)
     elif _lacks_title(google, found.advoware):
         known = _with_title(google, found.advoware)
         yield from _update_but_texts(view, found, event, known)
     else:
-        # An incremental listing would not show the text again.
-        shown = google if found.has_foreign_text else None
-        hidden = _hide_if_not_taken(view, pair)
-        yield UpdateAdvoware(pair, found.termin, event, google, shown, hidden)
+        yield _update_advoware(view, found, event, google)
 
 
 def _wait_for_texts(
@@ -240,6 +264,16 @@ def _wait_for_texts(
     elif pair.untranslatable != SHOWN_OTHERWISE:
         yield MarkUntranslatable(SHOWN_OTHERWISE, pair, google=event, is_edited=True)
     yield from hide_if_needed(view, pair)
+
+
+def _with_texts_of(
+    advoware: NormalisedEvent,
+    google: NormalisedEvent,
+    names: Iterable[str],
+) -> NormalisedEvent:
+    """What Google says, with these texts as Advoware has them."""
+    texts = {name: getattr(advoware, name) for name in names}
+    return replace(google, **texts)
 
 
 def _lacks_title(google: NormalisedEvent, advoware: NormalisedEvent) -> bool:
@@ -268,6 +302,19 @@ def _update_but_texts(
     yield UpdateAdvoware(found.pair, found.termin, event, known, shown, hidden)
 
 
+def _update_advoware(
+    view: CalendarView,
+    found: Comparison,
+    event: GoogleEvent,
+    google: NormalisedEvent,
+) -> UpdateAdvoware:
+    """Copy all that Google says."""
+    # An incremental listing would not show the text again.
+    shown = google if found.has_foreign_text else None
+    hidden = _hide_if_not_taken(view, found.pair)
+    return UpdateAdvoware(found.pair, found.termin, event, google, shown, hidden)
+
+
 def _hide_if_not_taken(view: CalendarView, pair: Pair) -> HideGoogle | None:
     """What hides the event's texts if Advoware does not take its edit; None: it shows none, or may."""
     if view.must_hide(pair) and view.shows_text(pair):
@@ -285,14 +332,27 @@ def _put_back(view: CalendarView, found: Comparison) -> Iterator[Action]:
     event = found.event
     if found.is_series and not view.google.full:
         yield ListGoogle(pair)
-    elif event is None or not found.is_series or not found.occurrences:
+    elif event is None or not _has_single_occurrences(found):
         yield found.update_google()
-    elif pair.source_system == "advoware" or found.is_changed:
-        yield ReplaceGoogle(pair, found.termin, found.shown, event, found.undone)
-    elif found.shown.anonymised:
-        yield hide(view, pair)
     else:
-        yield found.show()
+        yield _put_back_series(view, found, event)
+
+
+def _has_single_occurrences(found: Comparison) -> bool:
+    return found.is_series and bool(found.occurrences)
+
+
+def _put_back_series(
+    view: CalendarView,
+    found: Comparison,
+    event: GoogleEvent,
+) -> Action:
+    pair = found.pair
+    if pair.source_system == "advoware" or found.is_changed:
+        return ReplaceGoogle(pair, found.termin, found.shown, event, found.undone)
+    if found.shown.anonymised:
+        return hide(view, pair)
+    return found.show()
 
 
 def _is_left_alone(pair: Pair) -> bool:
@@ -314,11 +374,7 @@ def _update_untranslatable(
     event = found.event
     if event is None:
         return
-    is_excepted = has_exceptions(google.reason)
-    is_news = found.is_changed or found.is_claimed_by_advoware
-    if is_excepted and found.belongs_to_advoware:
-        is_news = True
-    if not is_news:
+    if not _must_be_decided(found, google):
         yield from _mark_pair(found, google)
         yield from _show_or_hide(view, found)
         return
@@ -326,10 +382,17 @@ def _update_untranslatable(
     if winner != "advoware":
         yield from _take_known_part(view, found, event, google, winner)
         yield from _show_or_hide(view, found)
-    elif is_excepted:
+    elif has_exceptions(google.reason):
         yield _replace_series(view, found, event)
     else:
         yield from _put_back(view, found)
+
+
+def _must_be_decided(found: Comparison, google: Untranslatable) -> bool:
+    """Whether one side's content has to be written to the other."""
+    if found.is_changed or found.is_claimed_by_advoware:
+        return True
+    return has_exceptions(google.reason) and found.belongs_to_advoware
 
 
 def _take_known_part(
@@ -378,12 +441,16 @@ def _mark_pair(found: Comparison, google: Untranslatable) -> Iterator[Action]:
 
     What Advoware says is news as long as nothing is known of Google's side that could hold against it.
     """
-    is_known = google.part is not None
-    is_settled = is_known and found.advoware_changed
-    is_new_reason = found.pair.untranslatable != google.reason
-    if is_new_reason or is_settled or found.google_changed:
-        termin = found.termin if is_known else None
+    if _is_mark_new(found, google):
+        termin = found.termin if google.part is not None else None
         yield MarkUntranslatable(google.reason, found.pair, termin, found.event)
+
+
+def _is_mark_new(found: Comparison, google: Untranslatable) -> bool:
+    """Whether the reason, or what is to be remembered of either side, is a new one."""
+    is_settled = google.part is not None and found.advoware_changed
+    is_new_reason = found.pair.untranslatable != google.reason
+    return is_new_reason or is_settled or found.google_changed
 
 
 # -- both sides agree -----------------------------------------------------------------------------------------------
