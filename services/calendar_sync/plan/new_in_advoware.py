@@ -56,11 +56,7 @@ class _Candidates:
 
 def plan_new_in_advoware(view: CalendarView, claimed: set[str]) -> Iterator[Action]:
     """Termine without an event. The ids of the events that they get are added to ``claimed``."""
-    unpaired: dict[int, Termin] = {}
-    for fr_nr, termin in sorted(view.termine.items()):
-        pair = view.by_fr_nr.get(fr_nr)
-        if pair is None or pair.google_event_id is None:
-            unpaired[fr_nr] = termin
+    unpaired = _unpaired_termine(view)
     if not unpaired:
         return
     candidates = _candidates(view, unpaired, claimed)
@@ -68,6 +64,15 @@ def plan_new_in_advoware(view: CalendarView, claimed: set[str]) -> Iterator[Acti
         # A person's event may be the original of an undecided one; a copy by the sync would be the second event.
         if fr_nr not in view.past.undecided:
             yield from _plan_termin(view, termin, candidates, claimed)
+
+
+def _unpaired_termine(view: CalendarView) -> dict[int, Termin]:
+    unpaired: dict[int, Termin] = {}
+    for fr_nr, termin in sorted(view.termine.items()):
+        pair = view.by_fr_nr.get(fr_nr)
+        if pair is None or pair.google_event_id is None:
+            unpaired[fr_nr] = termin
+    return unpaired
 
 
 def _plan_termin(
@@ -102,15 +107,24 @@ def _candidates(
     for event in sorted(view.events.values(), key=lambda event: event.id):
         if event.id in claimed or view.has_termin(event):
             continue
-        # Its id says whose event it is, also if a row waits with it as with a person's.
-        named = view.termin_of_id(event.id)
-        if named in unpaired:
-            candidates.by_fr_nr[named] = event
-        elif event.fr_nr in unpaired and event.id not in view.by_event:
-            _add_marked(view, candidates, event.fr_nr, event)
-        else:
-            candidates.add_persons(event)
+        _add_candidate(view, candidates, unpaired, event)
     return candidates
+
+
+def _add_candidate(
+    view: CalendarView,
+    candidates: _Candidates,
+    unpaired: dict[int, Termin],
+    event: GoogleEvent,
+) -> None:
+    # Its id says whose event it is, also if a row waits with it as with a person's.
+    named = view.termin_of_id(event.id)
+    if named in unpaired:
+        candidates.by_fr_nr[named] = event
+    elif event.fr_nr in unpaired and event.id not in view.by_event:
+        _add_marked(view, candidates, event.fr_nr, event)
+    else:
+        candidates.add_persons(event)
 
 
 def _add_marked(

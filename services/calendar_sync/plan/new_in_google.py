@@ -23,7 +23,7 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.plan.hiding import hide
 from services.calendar_sync.plan.parts import known_part, mark_untranslatable
-from services.calendar_sync.view import CalendarView, is_placeholder
+from services.calendar_sync.view import CalendarView, MarkedAs, is_placeholder
 
 
 def plan_new_in_google(view: CalendarView, claimed: set[str]) -> Iterator[Action]:
@@ -33,12 +33,20 @@ def plan_new_in_google(view: CalendarView, claimed: set[str]) -> Iterator[Action
         if event_id in claimed or view.has_termin(google):
             continue
         kind = marked.get(event_id, "persons")
-        if kind == "unknown":
-            yield ConfirmAdvoware(view.row_of_marked(google))
-        elif kind == "persons":
-            yield from _plan_persons_event(view, google)
+        yield from _plan_event(view, google, kind)
     if view.may_post():
         yield from _ask_for_unlisted(view)
+
+
+def _plan_event(
+    view: CalendarView,
+    google: GoogleEvent,
+    kind: MarkedAs,
+) -> Iterator[Action]:
+    if kind == "unknown":
+        yield ConfirmAdvoware(view.row_of_marked(google))
+    elif kind == "persons":
+        yield from _plan_persons_event(view, google)
 
 
 def _ask_for_unlisted(view: CalendarView) -> Iterator[Action]:
@@ -89,13 +97,17 @@ def _is_hidden_where_it_is(view: CalendarView, google: GoogleEvent) -> bool:
 
     Outside the window it becomes no Termin, whose event would be hidden.
     """
-    event = google.event
-    if google.fr_nr is None or not is_inserted_by_sync(google.id):
-        return False
-    if not isinstance(event, NormalisedEvent) or view.in_window(event):
+    if not _is_own_outside_window(view, google):
         return False
     row = view.row_of_marked(google)
     return view.must_hide(row) and view.shows_text(row)
+
+
+def _is_own_outside_window(view: CalendarView, google: GoogleEvent) -> bool:
+    event = google.event
+    if google.fr_nr is None or not is_inserted_by_sync(google.id):
+        return False
+    return isinstance(event, NormalisedEvent) and not view.in_window(event)
 
 
 def _remove_marks(view: CalendarView, google: GoogleEvent) -> Iterator[Action]:
@@ -157,15 +169,24 @@ def _plan_hidden_copy(
     if not view.is_asked(origin):
         yield ConfirmAdvoware(view.row_of_marked(google))
         return
-    whole = None
-    termin = view.termine.get(origin) or view.elsewhere.get(origin)
-    if termin is not None and view.may_post():
-        whole = _with_texts_of(termin, event)
+    whole = _whole_copy(view, event, origin)
     if whole is None:
         yield from mark_untranslatable(TEXT_UNKNOWN, pair, google=google)
         return
     shown = view.settings.shown(whole)
     yield PostAdvoware(google, whole, shown, pair)
+
+
+def _whole_copy(
+    view: CalendarView,
+    event: NormalisedEvent,
+    origin: int,
+) -> NormalisedEvent | None:
+    """The copy with the texts of the original; None: they are not known, or must not be written."""
+    termin = view.termine.get(origin) or view.elsewhere.get(origin)
+    if termin is None or not view.may_post():
+        return None
+    return _with_texts_of(termin, event)
 
 
 def _with_texts_of(termin: Termin, event: NormalisedEvent) -> NormalisedEvent | None:
