@@ -306,7 +306,7 @@ class CalendarSync:
     ) -> Cursor:
         google = observed.google
         digest = None
-        if is_complete and google.is_unchanged and summary.result == "no_change":
+        if is_complete and _was_quiet(observed, summary):
             digest = observed.digest
         cursor = replace(google.cursor, quiet_digest=digest)
         is_full = google.listing.full
@@ -337,15 +337,24 @@ class CalendarSync:
                 await store.end_hold(summary.kuerzel)
             return
         GUARDS.labels(f"calendar_{held.reason}").inc()
-        is_known = before is not None and _is_same_hold(before, held)
-        is_released = before is not None and before.released_at is not None
-        if is_known and not is_released and _is_same_list(before, held):
+        if _is_recorded(before, held):
             return
         now = self._resources.now()
         await store.save_hold(_hold_of(summary.kuerzel, held, now))
-        if not is_known:
+        if before is None or not _is_same_hold(before, held):
             line = _held_line(summary.kuerzel, held, clients.trace_id)
             await store.append_audit([line], now)
+
+
+def _was_quiet(observed: Observed, summary: RunSummary) -> bool:
+    return observed.google.is_unchanged and summary.result == "no_change"
+
+
+def _is_recorded(before: Hold | None, held: HoldDeletions) -> bool:
+    """Whether that is what an operator can see already, and has not released."""
+    if before is None or before.released_at is not None:
+        return False
+    return _is_same_hold(before, held) and _is_same_list(before, held)
 
 
 def _hold_of(kuerzel: str, held: HoldDeletions, now: datetime) -> Hold:
@@ -397,8 +406,8 @@ def _is_same_hold(before: Hold, held: HoldDeletions) -> bool:
     return before.reason == held.reason and before.number == held.deletions
 
 
-def _is_same_list(before: Hold | None, held: HoldDeletions) -> bool:
-    return before is not None and set(before.sync_ids) == set(held.sync_ids)
+def _is_same_list(before: Hold, held: HoldDeletions) -> bool:
+    return set(before.sync_ids) == set(held.sync_ids)
 
 
 def _result(summary: RunSummary) -> Result:

@@ -205,14 +205,12 @@ class Work:
 
     async def _decide_again(self, action: Action, error: Conflict) -> None:
         pair = getattr(action, "pair", None)
-        if not isinstance(pair, Pair) or error.system not in {SYSTEM, "Advoware"}:
-            raise error
-        if not _has_both_sides(pair):
+        if not isinstance(pair, Pair) or not _may_be_read_again(pair, error):
             raise error
         decided = await self._plan_pair(pair)
         if self._summary.held is not None:
             decided = _without_holds(decided)
-        if any(isinstance(item, _LEFT_TO_NEXT_RUN) for item in decided):
+        if _is_left_to_next_run(decided):
             raise error
         for action_again in decided:
             await self._applier.apply(action_again)
@@ -276,15 +274,19 @@ class Work:
             error,
             action=action_name(action),
         )
-        if not isinstance(error, Unavailable):
-            self._unavailable = 0
-        else:
-            self._unavailable += 1
+        self._count_unavailable(error)
         if self._unavailable >= MAX_UNAVAILABLE:
             raise error
         if isinstance(error, RefusedBefore):
             return  # its row says what it was refused with
         await self._applier.rows.fail(action, code)
+
+    def _count_unavailable(self, error: Exception) -> None:
+        """Count those in a row."""
+        if not isinstance(error, Unavailable):
+            self._unavailable = 0
+        else:
+            self._unavailable += 1
 
     # -- together -------------------------------------------------------------------------------------------------
 
@@ -337,9 +339,17 @@ class Work:
         return None
 
 
+def _may_be_read_again(pair: Pair, error: Conflict) -> bool:
+    return error.system in {SYSTEM, "Advoware"} and _has_both_sides(pair)
+
+
 def _has_both_sides(pair: Pair) -> bool:
     """Whether the row knows both sides; one that waits for its other side does not show enough by itself."""
     return pair.advoware_frnr is not None and pair.google_event_id is not None
+
+
+def _is_left_to_next_run(actions: Iterable[Action]) -> bool:
+    return any(isinstance(item, _LEFT_TO_NEXT_RUN) for item in actions)
 
 
 async def _in_waves(
@@ -360,7 +370,7 @@ async def _in_waves(
         outcomes = await asyncio.gather(*map(attempt, wave))
         results += zip(wave, outcomes, strict=True)
         errors = [item for item in outcomes if isinstance(item, Exception)]
-        if any(isinstance(error, _ENDING) for error in errors):
+        if _must_end_run(errors):
             break
         if _all_unavailable(outcomes):
             failures += len(outcomes)
@@ -368,6 +378,10 @@ async def _in_waves(
             failures = 0
         size = 1 if errors else PARALLEL
     return results
+
+
+def _must_end_run(errors: Iterable[Exception]) -> bool:
+    return any(isinstance(error, _ENDING) for error in errors)
 
 
 def _all_unavailable(outcomes: Iterable[object]) -> bool:
