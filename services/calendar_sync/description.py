@@ -120,20 +120,20 @@ class _Reader(HTMLParser):
         elif tag in _BLOCKS:
             self._begin_line()
         if tag in _LISTS:
-            self._lists.append(0 if tag == "ol" else None)
+            self._begin_list(tag)
         elif tag == "li":
             self._begin_item()
         elif tag == "a":
-            self._links.append((dict(attrs).get("href") or "", len(self._parts)))
-        elif tag in {"td", "th"} and not self._is_line_start:
-            self._add(" ")
+            self._begin_link(attrs)
+        elif tag in {"td", "th"}:
+            self._begin_cell()
 
     def handle_endtag(self, tag: str) -> None:
         """End a line, a list or a link."""
         if tag in _BLOCKS:
             self._begin_line()
-        if tag in _LISTS and self._lists:
-            self._lists.pop()
+        if tag in _LISTS:
+            self._end_list()
         elif tag == "a" and self._links:
             self._end_link()
 
@@ -160,6 +160,16 @@ class _Reader(HTMLParser):
             self._add("\n")
         self._follows_break = True
 
+    def _begin_list(self, tag: str) -> None:
+        last_number = None
+        if tag == "ol":
+            last_number = 0
+        self._lists.append(last_number)
+
+    def _end_list(self) -> None:
+        if self._lists:
+            self._lists.pop()
+
     def _begin_item(self) -> None:
         mark = "- "
         if self._lists and self._lists[-1] is not None:
@@ -168,6 +178,14 @@ class _Reader(HTMLParser):
         depth = min(len(self._lists), _MAX_DEPTH)
         indentation = "  " * max(depth - 1, 0)
         self._add(indentation + mark)
+
+    def _begin_link(self, attrs: list[tuple[str, str | None]]) -> None:
+        target = dict(attrs).get("href") or ""
+        self._links.append((target, len(self._parts)))
+
+    def _begin_cell(self) -> None:
+        if not self._is_line_start:
+            self._add(" ")
 
     def _end_link(self) -> None:
         target, position = self._links.pop()

@@ -109,13 +109,21 @@ def _moment(value: str) -> Moment | None:
         return None
     match = _END_OF_DAY.fullmatch(text)
     if match is not None:
-        day = moment(match[1])
-        if day:
-            return Moment(day.day, _WHOLE_DAY)
-        return None
+        return _end_of_day(match[1])
     parsed = parse_date_time(text)
     if parsed is None:
         return None
+    return _day_and_time(parsed)
+
+
+def _end_of_day(day: str) -> Moment | None:
+    begins = moment(day)
+    if begins:
+        return Moment(begins.day, _WHOLE_DAY)
+    return None
+
+
+def _day_and_time(parsed: datetime) -> Moment:
     if parsed.tzinfo is not BERLIN and is_year_usable(parsed):
         parsed = parsed.astimezone(BERLIN)
     since_midnight = timedelta(

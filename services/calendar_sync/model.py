@@ -255,12 +255,18 @@ def overlay(
         unknown = frozenset()
     if part is None:
         return base
+    names = _known_names(part, unknown)
+    return replace(base, **{name: getattr(part, name) for name in names})
+
+
+def _known_names(part: NormalisedEvent, unknown: frozenset[str]) -> list[str]:
+    """The names of what an appointment says, without what of it is unknown."""
     names: list[str] = []
     if TIMES not in unknown:
         names += _TIME_FIELDS
     if not part.anonymised:
         names += [name for name in TEXTS if name not in unknown]
-    return replace(base, **{name: getattr(part, name) for name in names})
+    return names
 
 
 def without_times(
@@ -273,10 +279,7 @@ def without_times(
     """
     if isinstance(event, NormalisedEvent):
         event = Untranslatable("", event, raw=event.recurrence or "")
-    reasons = [reason]
-    for known in event.reason.split("; "):
-        if known and known != reason:
-            reasons.append(known)
+    reasons = _with_others(reason, event.reason)
     part = event.part
     if part is not None:
         part = replace(part, dauertermin=0, turnus=0, turnusArt=0, recurrence=None)
@@ -286,6 +289,15 @@ def without_times(
         part=part,
         unknown=event.unknown | {TIMES},
     )
+
+
+def _with_others(reason: str, known: str) -> list[str]:
+    """The reason, and after it the others that are known."""
+    reasons = [reason]
+    for other in known.split("; "):
+        if other and other != reason:
+            reasons.append(other)
+    return reasons
 
 
 def without_texts(

@@ -96,7 +96,7 @@ def series_of_google(
     start: datetime | date,
 ) -> Series | Untranslatable:
     """Google's series, if Advoware can hold it; ``start`` is that of its first occurrence, in Berlin."""
-    if len(lines) != 1 or not lines[0].upper().startswith(_RULE_PREFIX):
+    if not _is_single_rule(lines):
         return Untranslatable("series with exceptions or further dates")
     rule = lines[0].upper().removeprefix(_RULE_PREFIX)
     parts = _parts_of(rule)
@@ -114,6 +114,10 @@ def series_of_google(
     if isinstance(last_day, Untranslatable):
         return last_day
     return series_of_termin(turnus_art, turnus, last_day or FOR_EVER, _day(start))
+
+
+def _is_single_rule(lines: Sequence[str]) -> bool:
+    return len(lines) == 1 and lines[0].upper().startswith(_RULE_PREFIX)
 
 
 def _interval(parts: dict[str, str]) -> int | None:
@@ -148,10 +152,15 @@ def _position_problem(
     for name in sorted(parts.keys() - _KNOWN_PARTS):
         if name not in expected or parts[name].lstrip("0") != expected[name]:
             return f"series with a {name} that Advoware cannot hold"
-    is_yearly = turnus_art == _TURNUS_ART["YEARLY"]
-    if is_yearly and "BYMONTHDAY" in parts and "BYMONTH" not in parts:
+    if _is_in_every_month(parts, turnus_art):
         return "yearly series that takes place every month"
     return None
+
+
+def _is_in_every_month(parts: dict[str, str], turnus_art: int) -> bool:
+    """Whether a yearly series names a day, and no month."""
+    is_yearly = turnus_art == _TURNUS_ART["YEARLY"]
+    return is_yearly and "BYMONTHDAY" in parts and "BYMONTH" not in parts
 
 
 def _position(turnus_art: int, start: datetime | date) -> dict[str, str]:
@@ -181,7 +190,12 @@ def _last_day(
         return _last_of(parts["COUNT"], endless, start)
     if "UNTIL" not in parts:
         return None
-    match = _UNTIL.fullmatch(parts["UNTIL"])
+    return _last_day_until(parts["UNTIL"], start)
+
+
+def _last_day_until(end: str, start: datetime | date) -> date | Untranslatable:
+    """The day of the last occurrence of a series that ends then."""
+    match = _UNTIL.fullmatch(end)
     until = _parsed_until(match) if match else None
     if match is None or until is None:
         return Untranslatable("series with an unreadable end")

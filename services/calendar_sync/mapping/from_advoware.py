@@ -239,13 +239,17 @@ def _unreadable(record: Record, begins: fields.Moment | None) -> str | None:
             return f"appointment without the field {name}"
     if begins is None or not fields.is_year_usable(begins.day):
         return "appointment without a readable date"
+    return _unreadable_kind(record, begins) or _unreadable_rest(record)
+
+
+def _unreadable_kind(record: Record, begins: fields.Moment) -> str | None:
     is_series = fields.flag(record["dauertermin"])
     is_absence = fields.flag(record["abwesenheit"])
     if is_series is None or is_absence is None:
         return "appointment of an unreadable kind"
     if not is_absence and not _is_start_readable(record, begins):
         return "appointment without a readable time"
-    return _unreadable_rest(record)
+    return None
 
 
 def _is_start_readable(record: Record, begins: fields.Moment) -> bool:

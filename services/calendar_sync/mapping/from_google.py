@@ -138,14 +138,21 @@ def google_to_event(resource: Record) -> NormalisedEvent | Untranslatable:
         too_much = _texts_that_advoware_cannot_hold(resource, texts)
         unknown |= too_much.keys()
         problems += too_much.values()
-    # Those of the sync were all private towards the viewers of the calendar once, which says nothing about the Termin.
-    is_of_sync = PROPERTY_FRNR in private_properties(resource)
-    privat = not is_of_sync and _is_private(resource)
+    privat = _is_persons_private(resource)
     event = new_event(start, end, series, texts, privat=privat, anonymised=anonymised)
     if not problems:
         return event
     reason = "; ".join(problems)
     return Untranslatable(reason, event, frozenset(unknown), _raw_google(resource))
+
+
+def _is_persons_private(resource: Record) -> bool:
+    """Whether a person has made it private.
+
+    Those of the sync were all private towards the viewers of the calendar once, which says nothing about the Termin.
+    """
+    is_of_sync = PROPERTY_FRNR in private_properties(resource)
+    return not is_of_sync and _is_private(resource)
 
 
 def _google_times(
@@ -207,8 +214,7 @@ def _google_series(
     else:
         series = read
         last_day = read.last_day or FOR_EVER
-    is_timed = isinstance(start, datetime)
-    if is_timed and not _has_berlins_clock(resource, day_of(start), last_day):
+    if _is_in_other_zone(resource, start, last_day):
         problems.append("series in another time zone")
     return series
 
@@ -217,6 +223,16 @@ def _is_list_of_texts(value: Any) -> bool:
     if not isinstance(value, list):
         return False
     return all(isinstance(item, str) for item in value)
+
+
+def _is_in_other_zone(
+    resource: Record,
+    start: datetime | date,
+    last_day: date,
+) -> bool:
+    """Whether it has times whose clock is not Berlin's."""
+    is_timed = isinstance(start, datetime)
+    return is_timed and not _has_berlins_clock(resource, day_of(start), last_day)
 
 
 def _has_berlins_clock(resource: Record, first_day: date, last_day: date) -> bool:

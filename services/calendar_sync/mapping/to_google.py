@@ -190,11 +190,20 @@ def _same_hours(
         return start, end
     if not isinstance(start, datetime) or not isinstance(end, datetime):
         return start, end
-    if isinstance(present.start, datetime) and present.start.date() == start.date():
-        start = _existing_fold(start, present.start.fold)
-    if isinstance(present.end, datetime) and present.end.date() == end.date():
-        end = _existing_fold(end, max(start.fold, present.end.fold))
+    start = _in_same_hour(start, present.start)
+    end = _in_same_hour(end, present.end, start.fold)
     return start, end
+
+
+def _in_same_hour(
+    moment: datetime,
+    present: datetime | date,
+    start_fold: int = 0,
+) -> datetime:
+    """The moment, in the second of two equal hours if the present one of that day, or the start, lies there."""
+    if not isinstance(present, datetime) or present.date() != moment.date():
+        return moment
+    return _existing_fold(moment, max(start_fold, present.fold))
 
 
 def _existing_fold(moment: datetime, fold: int) -> datetime:
