@@ -189,8 +189,7 @@ class CalendarKeeper:
         if not is_full and await self._applied(calendar_id) == wanted:
             return
         try:
-            is_done = await self._keep_itself(calendar_id, kuerzel, describe=is_full)
-            is_done = await self._keep_sharing(calendar_id, kuerzel) and is_done
+            is_done = await self._keep_all(calendar_id, kuerzel, is_full=is_full)
         except ForeignSystemError as error:
             self._report("calendar.not_kept", kuerzel, error)
         else:
@@ -208,6 +207,17 @@ class CalendarKeeper:
         state = json.dumps([calendar_name(kuerzel), rules])
         return hashlib.sha256(state.encode()).hexdigest()
 
+    async def _keep_all(
+        self,
+        calendar_id: str,
+        kuerzel: str,
+        *,
+        is_full: bool,
+    ) -> bool:
+        """Returns whether nothing is left to be tried again soon."""
+        is_done = await self._keep_itself(calendar_id, kuerzel, describe=is_full)
+        return await self._keep_sharing(calendar_id, kuerzel) and is_done
+
     async def _keep_itself(
         self,
         calendar_id: str,
@@ -217,11 +227,7 @@ class CalendarKeeper:
     ) -> bool:
         """Name and description, in one patch. Returns whether nothing is left to be tried again soon."""
         calendar = await self._google.get_calendar(calendar_id)
-        changes: Json = {}
-        name = calendar_name(kuerzel)
-        present = calendar.get("summary")
-        if present != name and present == await self._given_name(calendar_id):
-            changes["summary"] = name  # another one is a person's choice
+        changes = await self._name_to_write(calendar, calendar_id, kuerzel)
         wanted = calendar_description(self._resources.settings)
         if describe and _may_describe(calendar, wanted):
             changes["description"] = wanted
@@ -233,6 +239,19 @@ class CalendarKeeper:
             self._report("calendar.not_described", kuerzel, error)
             return is_final(error)
         return True
+
+    async def _name_to_write(
+        self,
+        calendar: Json,
+        calendar_id: str,
+        kuerzel: str,
+    ) -> Json:
+        """The name, if the calendar still has the one that the sync has given it; another one is a person's choice."""
+        name = calendar_name(kuerzel)
+        present = calendar.get("summary")
+        if present != name and present == await self._given_name(calendar_id):
+            return {"summary": name}
+        return {}
 
     async def _keep_sharing(self, calendar_id: str, kuerzel: str) -> bool:
         """Returns whether nothing is left to be tried again soon."""

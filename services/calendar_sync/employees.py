@@ -8,7 +8,7 @@ less clear than that (two of one name, two who have swapped) moves nothing, and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -51,11 +51,13 @@ def usable_kuerzel(row: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = normalise_text(value)
-    if text is None or len(text) > MAX_KUERZEL:
+    if text is None or not _may_be_kuerzel(text):
         return None
-    if text.isprintable():
-        return text
-    return None
+    return text
+
+
+def _may_be_kuerzel(text: str) -> bool:
+    return len(text) <= MAX_KUERZEL and text.isprintable()
 
 
 def active_employees(rows: Iterable[Any]) -> dict[str, str]:
@@ -123,9 +125,7 @@ def find_renames(
             renames.doubt(head, reason, *_kuerzel_of(chain))
         else:
             renames.chains.append(chain)
-    for former in sorted(moves.keys() - followed):
-        reason = f"the name of {former} is now that of {moves[former]}, and {former} is another employee's"
-        renames.doubt(former, reason, moves[former])
+    _doubt_unfollowed(renames, moves, followed)
     return renames
 
 
@@ -145,6 +145,17 @@ def _kuerzel_of(chain: Sequence[Move]) -> set[str]:
     for former, kuerzel in chain:
         concerned |= {former, kuerzel}
     return concerned
+
+
+def _doubt_unfollowed(
+    renames: Renames,
+    moves: Mapping[str, str],
+    followed: Set[str],
+) -> None:
+    """Note the moves away from a Kürzel that another employee has now."""
+    for former in sorted(moves.keys() - followed):
+        reason = f"the name of {former} is now that of {moves[former]}, and {former} is another employee's"
+        renames.doubt(former, reason, moves[former])
 
 
 def _recent(known: Sequence[Known]) -> dict[str, str]:
@@ -169,11 +180,10 @@ def _moves(
     moves: dict[str, str] = {}
     names = Counter(recent.values())
     for kuerzel, name in recent.items():
-        if not name or active.get(kuerzel) == name:
+        if not _may_have_moved(kuerzel, name, active):
             continue
         namesakes = _named(name, active)
-        # Who had this name under this Kürzel before is no successor.
-        holders = [other for other in namesakes if known.get(other) != name]
+        holders = _new_holders(name, namesakes, known)
         if not holders:
             continue
         if len(namesakes) == 1 and names[name] == 1:
@@ -184,9 +194,22 @@ def _moves(
     return moves
 
 
+def _may_have_moved(kuerzel: str, name: str, active: Mapping[str, str]) -> bool:
+    return bool(name) and active.get(kuerzel) != name
+
+
 def _named(name: str, employees: Mapping[str, str]) -> list[str]:
     """The Kürzel of those who bear the name."""
     return [kuerzel for kuerzel, other in employees.items() if other == name]
+
+
+def _new_holders(
+    name: str,
+    namesakes: Iterable[str],
+    known: Mapping[str, str],
+) -> list[str]:
+    """Those who bear the name now. Who had this name under this Kürzel before is no successor."""
+    return [kuerzel for kuerzel in namesakes if known.get(kuerzel) != name]
 
 
 # -- what we remember of employees ----------------------------------------------------------------------------------

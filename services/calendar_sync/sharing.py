@@ -112,20 +112,42 @@ def sharing_steps(
         present: what Google has.
         own: what we have set, or tried to.
     """
-    by_id = {rule.rule_id: rule for rule in present}
-    steps: list[Step] = []
+    ended = _steps_for_others(wanted, present, own)
+    granted = _steps_for_wanted(wanted, present, own)
+    return sorted([*ended, *granted], key=_urgency)
+
+
+def _steps_for_others(
+    wanted: Mapping[str, str],
+    present: Sequence[Rule],
+    own: Sequence[OwnRule],
+) -> Iterator[Step]:
+    """What is to be done for accounts that the configuration does not name."""
+    by_id = _by_id(present)
     for mine in own:
         if mine.email not in wanted:
-            steps.append(_end(mine, by_id.get(mine.rule_id)))
-    taken = {rule.email for rule in present}
+            yield _end(mine, by_id.get(mine.rule_id))
+
+
+def _by_id(rules: Sequence[Rule]) -> dict[str, Rule]:
+    return {rule.rule_id: rule for rule in rules}
+
+
+def _steps_for_wanted(
+    wanted: Mapping[str, str],
+    present: Sequence[Rule],
+    own: Sequence[OwnRule],
+) -> Iterator[Step]:
+    """What is to be done for accounts that the configuration names."""
+    by_id = _by_id(present)
     owned = {mine.email: mine for mine in own}
+    taken = {rule.email for rule in present}
     for email, role in wanted.items():
         if email in owned:
             mine = owned[email]
-            steps += _keep(email, role, mine, by_id.get(mine.rule_id))
+            yield from _keep(email, role, mine, by_id.get(mine.rule_id))
         elif email not in taken:  # one that is there already is a person's
-            steps.append(Step("grant", email, f"user:{email}", role, notify=True))
-    return sorted(steps, key=_urgency)
+            yield Step("grant", email, f"user:{email}", role, notify=True)
 
 
 def _urgency(step: Step) -> int:
