@@ -187,11 +187,7 @@ class AppointmentReader:
             event = await self._reader.read_event(calendar_id, event_id)
             if event is not None:
                 events[event.id] = event
-        shown = []
-        for event in events.values():
-            if not event.recurring_event_id:
-                shown.append(ShownEvent(kuerzel, calendar_id, event))
-        return shown
+        return _shown_in(kuerzel, calendar_id, events.values())
 
     # -- what the tables remember ---------------------------------------------------------------------------------
 
@@ -258,6 +254,19 @@ def _events_about(
         if event.id in paired or event.fr_nr == frnr:
             about[event.id] = event
     return about
+
+
+def _shown_in(
+    kuerzel: str,
+    calendar_id: str,
+    events: Iterable[GoogleEvent],
+) -> list[ShownEvent]:
+    """The events of one calendar, without single occurrences of series."""
+    shown = []
+    for event in events:
+        if not event.recurring_event_id:
+            shown.append(ShownEvent(kuerzel, calendar_id, event))
+    return shown
 
 
 # -- what is not in order -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ is ever deleted in Advoware, which keeps the files of the firm.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -250,12 +250,7 @@ class CalendarAudit:
         apply: bool,
         max_deletions: int | None,
     ) -> None:
-        removable: list[Finding] = []
-        for finding in analyse(audit):
-            if finding.remedy in {"delete_event", "delete_pair"}:
-                removable.append(finding)
-            else:
-                report.findings.append(finding)
+        removable = _take_removable(report, analyse(audit))
         if not removable:
             return
         refusal = _refusal(audit, removable, max_deletions)
@@ -439,6 +434,17 @@ class CalendarAudit:
         return "deleted"
 
 
+def _take_removable(report: Report, findings: Iterable[Finding]) -> list[Finding]:
+    """Those that ``apply`` mends by deleting; the report gets the others."""
+    removable: list[Finding] = []
+    for finding in findings:
+        if finding.remedy in {"delete_event", "delete_pair"}:
+            removable.append(finding)
+        else:
+            report.findings.append(finding)
+    return removable
+
+
 def _report_only(report: Report, removable: Sequence[Finding], why: str) -> None:
     """Say what stays, and why."""
     report.findings += removable
@@ -501,13 +507,20 @@ def _refusal(
     if deletions > limit:
         return f"{deletions} deletions are more than {limit}; if they are right: --max-deletions {deletions}"
     # Old events may go whatever Advoware lists.
-    is_old_only = all(finding.kind == "old_event" for finding in removable)
-    if max_deletions is not None or is_old_only:
+    if max_deletions is not None or _has_only_old_events(removable):
         return None
-    hold = _planned_hold(audit)
-    if hold is not None and hold.reason == "advoware_empty":
+    if _is_advoware_empty(audit):
         return f"Advoware lists no Termine at all; if that is right: --max-deletions {deletions}"
     return None
+
+
+def _has_only_old_events(findings: Iterable[Finding]) -> bool:
+    return all(finding.kind == "old_event" for finding in findings)
+
+
+def _is_advoware_empty(audit: EmployeeAudit) -> bool:
+    hold = _planned_hold(audit)
+    return hold is not None and hold.reason == "advoware_empty"
 
 
 def _audit_line(audit: EmployeeAudit, finding: Finding) -> AuditLine:

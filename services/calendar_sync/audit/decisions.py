@@ -19,6 +19,7 @@ from services.calendar_sync.audit.report import (
 )
 from services.calendar_sync.audit.runs import held_finding
 from services.calendar_sync.employees import LOCK_SECONDS, lock_key
+from services.calendar_sync.model import Termin
 from services.calendar_sync.store import OVERWRITTEN_DAYS, AuditLine, Hold, Overwritten
 from services.core.errors import BitByLawError, ConfigurationError, Conflict
 from services.core.jobs.look_again import HIDE, Notes, calendar
@@ -200,9 +201,7 @@ class CalendarDecisions:
     async def _why_hidden(self, event: Overwritten) -> str | None:
         kuerzel = event.employee_kuerzel
         settings = self._reader.settings_for(kuerzel, "")
-        notes = Notes(await self._resources.database())
-        note = await notes.find(calendar(kuerzel))
-        is_hide_asked = note is not None and HIDE in note.requested
+        is_hide_asked = await self._is_hide_asked(kuerzel)
         if settings.anonymise or is_hide_asked:
             return "Google shows blocked time only"
         if not event.advoware_frnr:
@@ -210,15 +209,25 @@ class CalendarDecisions:
         termin = await self._reader.read_termin(event.advoware_frnr)
         if termin is None:
             return None
-        if termin.privat:
-            return "its Termin is private"
-        if not termin.belongs_to(kuerzel):
-            return "its Termin belongs to another employee"
-        return None
+        return _why_hidden_by(termin, kuerzel)
+
+    async def _is_hide_asked(self, kuerzel: str) -> bool:
+        """Whether a person has asked for blocked time only."""
+        notes = Notes(await self._resources.database())
+        note = await notes.find(calendar(kuerzel))
+        return note is not None and HIDE in note.requested
 
     async def _kept(self) -> list[Overwritten]:
         since = self._resources.clock() - timedelta(days=OVERWRITTEN_DAYS)
         return await (await self._reader.store()).overwritten(since)
+
+
+def _why_hidden_by(termin: Termin, kuerzel: str) -> str | None:
+    if termin.privat:
+        return "its Termin is private"
+    if not termin.belongs_to(kuerzel):
+        return "its Termin belongs to another employee"
+    return None
 
 
 def _body_of(event: Overwritten) -> dict[str, Any]:

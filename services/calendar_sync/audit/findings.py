@@ -170,14 +170,18 @@ def pair_findings(view: CalendarView, pair: Pair) -> Iterator[Finding]:
         yield state
     if pair.advoware_frnr is None or pair.google_event_id is None:
         if state is None:
-            side = "Termin" if pair.advoware_frnr is None else "event"
-            yield _of_pair(pair, "pending", f"waits for its {side}", "next_sync")
+            yield _waiting(pair)
         return
     yield from _missing_sides(view, pair)
     termin = view.termine.get(pair.advoware_frnr)
     google = view.events.get(pair.google_event_id)
     if termin is not None and google is not None:
         yield from _compared(view, pair, termin, google, is_marked=state is not None)
+
+
+def _waiting(pair: Pair) -> Finding:
+    side = "Termin" if pair.advoware_frnr is None else "event"
+    return _of_pair(pair, "pending", f"waits for its {side}", "next_sync")
 
 
 def _missing_sides(view: CalendarView, pair: Pair) -> Iterator[Finding]:
@@ -460,15 +464,23 @@ def _duplicate_termine(view: CalendarView) -> Iterator[Finding]:
     """Termine that say the same as one that was created from a person's event: a create whose answer was lost."""
     for group in _termine_by_content(view):
         created = [fr_nr for fr_nr in group if _is_from_google(view, fr_nr)]
-        if not created:
-            continue
-        reason = (
-            f"same content as {created[0]}, which the sync created; "
-            "Advoware keeps it until a person decides"
-        )
-        for fr_nr in group:
-            if fr_nr not in created:
-                yield _of_termin(view, fr_nr, "duplicate_termin", reason, "person")
+        if created:
+            yield from _doubles(view, group, created)
+
+
+def _doubles(
+    view: CalendarView,
+    group: Iterable[int],
+    created: Sequence[int],
+) -> Iterator[Finding]:
+    """The Termine of a group that the sync has not created."""
+    reason = (
+        f"same content as {created[0]}, which the sync created; "
+        "Advoware keeps it until a person decides"
+    )
+    for fr_nr in group:
+        if fr_nr not in created:
+            yield _of_termin(view, fr_nr, "duplicate_termin", reason, "person")
 
 
 def _termine_by_content(view: CalendarView) -> Iterable[list[int]]:
@@ -536,11 +548,7 @@ def _why_orphaned(
             return OF_ANOTHER, "delete_event"
         return f"{OF_ANOTHER}, who has no pair yet", "next_sync"
     if fr_nr in view.termine:
-        successor = view.by_fr_nr.get(fr_nr)
-        if successor is None or successor.google_event_id not in view.events:
-            return "its Termin exists and has no pair", "next_sync"
-        reason = f"its Termin has a pair with {successor.google_event_id}"
-        return reason, "delete_event"
+        return _why_replaced(view, fr_nr)
     if fr_nr in view.confirmed.termine:
         return "its Termin is gone", "delete_event"
     return "it names no Termin that Advoware could know", "person"
@@ -550,6 +558,15 @@ def _is_shown_elsewhere(audit: EmployeeAudit, event: GoogleEvent, fr_nr: int) ->
     """Whether the Termin has another event, in the calendar of the employee to whom it belongs."""
     shown_by = {pair.google_event_id for pair in audit.others.get(fr_nr, ())}
     return not shown_by <= {None, event.id}
+
+
+def _why_replaced(view: CalendarView, fr_nr: int) -> tuple[str, Remedy]:
+    """Whether the Termin has another event here, so that one without a pair may go."""
+    successor = view.by_fr_nr.get(fr_nr)
+    if successor is None or successor.google_event_id not in view.events:
+        return "its Termin exists and has no pair", "next_sync"
+    reason = f"its Termin has a pair with {successor.google_event_id}"
+    return reason, "delete_event"
 
 
 def _orphaned_pair(view: CalendarView, pair: Pair) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from services.calendar_sync.model import (
     Termin,
     is_anonymised_hash,
 )
+from services.calendar_sync.view import CalendarView
 
 #: Findings that say of an event that it must not stay as it is.
 _SAY_ENOUGH = frozenset(
@@ -39,9 +40,7 @@ def leaks(audit: EmployeeAudit, known: Iterable[Finding] = ()) -> Iterator[Findi
 
     Those of which a ``known`` finding says already that they must not stay as they are, are left out.
     """
-    reported = {
-        finding.google_event_id for finding in known if finding.kind in _SAY_ENOUGH
-    }
+    reported = _reported(known)
     for event in sorted(_showing(audit), key=_series_first):
         owner = _owner(event)
         if owner in reported:
@@ -53,6 +52,11 @@ def leaks(audit: EmployeeAudit, known: Iterable[Finding] = ()) -> Iterator[Findi
             yield _leak(audit, event, pair, reason)
     if audit.unread:
         yield _not_checked(audit)
+
+
+def _reported(known: Iterable[Finding]) -> set[str | None]:
+    """The events of which it is known already that they must not stay as they are."""
+    return {finding.google_event_id for finding in known if finding.kind in _SAY_ENOUGH}
 
 
 def _series_first(event: GoogleEvent) -> tuple[str, bool, str]:
@@ -194,12 +198,15 @@ def _hidden_by_termin(
         return _without_termin(pair)
     if not termin.belongs_to(view.settings.kuerzel):
         return OF_ANOTHER
-    # What a person has entered in Google as private keeps its title there (specification 13).
-    keeps_title = pair is not None and view.persons_private(pair)
-    is_hidden = termin.privat and not keeps_title
-    if is_hidden:
+    if _must_hide(view, termin, pair):
         return "its Termin is private"
     return None
+
+
+def _must_hide(view: CalendarView, termin: Termin, pair: Pair | None) -> bool:
+    """Whether it is private. What a person has entered in Google as private keeps its title (specification 13)."""
+    keeps_title = pair is not None and view.persons_private(pair)
+    return termin.privat and not keeps_title
 
 
 def _without_termin(pair: Pair | None) -> str | None:

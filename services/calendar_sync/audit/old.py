@@ -33,10 +33,15 @@ def _old_event_of(audit: EmployeeAudit, pair: Pair, before: date) -> Iterator[Fi
         return
     reason = f"ended on {last.isoformat()}"
     if event is None:
-        if audit.view.in_google(pair) == "gone":
-            yield _old(pair, f"{reason}, its event is gone already", "delete_pair")
+        yield from _old_row_of(audit, pair, reason)
     elif audit.was_inserted(event.id, pair.advoware_frnr):
         yield _old(pair, reason, "delete_event")
+
+
+def _old_row_of(audit: EmployeeAudit, pair: Pair, reason: str) -> Iterator[Finding]:
+    """The row of an event that is gone already."""
+    if audit.view.in_google(pair) == "gone":
+        yield _old(pair, f"{reason}, its event is gone already", "delete_pair")
 
 
 def _last_day(audit: EmployeeAudit, pair: Pair, event: GoogleEvent) -> date | None:

@@ -17,6 +17,18 @@ def run_findings(
     now: datetime,
 ) -> Iterator[Finding]:
     """What is not in order with the runs of an employee whose calendar is to be synced."""
+    yield from _overdue(kuerzel, run, now)
+    if run is not None and run.result == "failed":
+        yield _of_runs(
+            kuerzel,
+            "run_failed",
+            f"{run.code or 'unknown error'}; {_how_long(run)}",
+        )
+    if hold is not None and hold.released_at is None:
+        yield held_finding(hold)
+
+
+def _overdue(kuerzel: str, run: Run | None, now: datetime) -> Iterator[Finding]:
     if run is None:
         yield _of_runs(
             kuerzel,
@@ -26,14 +38,6 @@ def run_findings(
     elif now - run.ended_at > timedelta(minutes=OVERDUE_MINUTES):
         reason = f"its last run ended at {_shown(run.ended_at)}; look at the queue and the worker's log"
         yield _of_runs(kuerzel, "run_overdue", reason)
-    if run is not None and run.result == "failed":
-        yield _of_runs(
-            kuerzel,
-            "run_failed",
-            f"{run.code or 'unknown error'}; {_how_long(run)}",
-        )
-    if hold is not None and hold.released_at is None:
-        yield held_finding(hold)
 
 
 def held_finding(hold: Hold) -> Finding:
