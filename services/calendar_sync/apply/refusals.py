@@ -122,6 +122,11 @@ def _takes_text_away(action: Action) -> bool:
         return False
     if isinstance(action, ReplaceGoogle):
         return True  # single occurrences of a series may show one
+    return _shows_text_now(action)
+
+
+def _shows_text_now(action: Action) -> bool:
+    """Whether the event of an action shows a text, as it was read, or else as it is remembered."""
     google = getattr(action, "google", None)
     if isinstance(google, GoogleEvent):
         return google.shows_text

@@ -250,17 +250,22 @@ class Rows:
         await self.save(_left_alone(pair, action.reason), line)
 
     def _marked(self, action: MarkUntranslatable) -> Pair:
-        termin = action.termin
         google = action.google
         if action.pair is None:
-            fr_nr = termin.fr_nr if termin else None
-            event_id = google.id if google else None
-            source: SourceSystem = "advoware" if termin else "google"
-            return self.new_pair(fr_nr, event_id, source)
-        pair = as_observed(action.pair, termin, google)
+            return self._new_pair_of(action)
+        pair = as_observed(action.pair, action.termin, google)
         if google is not None and action.is_edited:
             pair = replace(pair, google=fingerprint_of(google, is_edited=True))
         return pair
+
+    def _new_pair_of(self, action: MarkUntranslatable) -> Pair:
+        """A row for the side that is given."""
+        termin = action.termin
+        google = action.google
+        fr_nr = termin.fr_nr if termin else None
+        event_id = google.id if google else None
+        source: SourceSystem = "advoware" if termin else "google"
+        return self.new_pair(fr_nr, event_id, source)
 
     async def unlink_lost(self, pair: Pair) -> None:
         """Forget an event that was lost with its calendar. A Termin without event is new to the next plan."""
