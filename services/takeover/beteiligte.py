@@ -32,6 +32,7 @@ from services.core.resources import Resources
 from services.espocrm import EspoCRMAPI
 from services.espocrm_mapper import BeteiligteMapper
 from services.kommunikation_mapper import (
+    Key,
     advoware_entries,
     parse_marker,
     read_espocrm,
@@ -265,10 +266,7 @@ class _Parts:
     def kommunikation(self) -> Iterator[SyncState]:
         """What the markers say was agreed on, if the old system has compared it (``kommunikationHash``)."""
         in_espocrm = {entry.key for entry in read_espocrm(self.espo).entries}
-        in_advoware = set()
-        for entry in advoware_entries(self.advo):
-            if not entry.is_empty:
-                in_advoware.add(entry.key)
+        in_advoware = _keys_in_advoware(self.advo)
         if in_espocrm != in_advoware:
             self._differs("Kommunikation")
         if not self.espo.get("kommunikationHash"):
@@ -321,15 +319,20 @@ class _Parts:
             now=self.now,
         )
         for row in rows:
-            found = bank.find_konto(observed, row)
-            if found.konto is None or found.is_taken:
-                self._differs("Bankverbindungen")
-                continue
-            settled = bank.settle(observed, row, found.konto)
-            if settled.attributes or settled.problems:
+            state = _agreed_state(observed, row)
+            if state is None:
                 self._differs("Bankverbindungen")
             else:
-                yield _at(settled.state, self.now)
+                yield _at(state, self.now)
+
+
+def _keys_in_advoware(advo: Record) -> set[Key]:
+    """The numbers and addresses of the entries that have one."""
+    keys = set()
+    for entry in advoware_entries(advo):
+        if not entry.is_empty:
+            keys.add(entry.key)
+    return keys
 
 
 def _at(state: SyncState, now: datetime) -> SyncState:
@@ -348,6 +351,17 @@ def _is_agreed(action: adressen.Settle) -> bool:
     return not action.espocrm and not action.lost
 
 
+def _agreed_state(observed: bank.Observation, row: Record) -> SyncState | None:
+    """What is to be remembered of an account; None: it has no partner, or something has to be written or reported."""
+    found = bank.find_konto(observed, row)
+    if found.konto is None or found.is_taken:
+        return None
+    settled = bank.settle(observed, row, found.konto)
+    if settled.attributes or settled.problems:
+        return None
+    return settled.state
+
+
 # -- what a person should look at -----------------------------------------------------------------------------------
 
 
@@ -357,14 +371,18 @@ def _odd_marks(advo: Record, where: str) -> Iterator[Finding]:
         if not isinstance(entry, dict):
             continue
         note = str(entry.get("bemerkung") or "")
-        if "[ESPOCRM" not in note:
-            continue
-        marker, _ = parse_marker(note)
-        if marker is not None:
+        if not _has_damaged_marker(note):
             continue
         name = entry.get("id", number)
         why = f"the marker of entry {name} is damaged, and counts as none"
         yield Finding("damaged_marker", where, why)
+
+
+def _has_damaged_marker(note: str) -> bool:
+    if "[ESPOCRM" not in note:
+        return False
+    marker, _ = parse_marker(note)
+    return marker is None
 
 
 def claims(rows: Collection[Record]) -> tuple[list[Record], list[Finding]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
@@ -207,6 +207,12 @@ class CalendarReader:
         wanted = calendar_description(self._settings)
         if is_own_description(present) and not is_description(present, wanted):
             announced.append(_about_calendar("DescribeCalendar", kuerzel))
+        announced += await self._announced_sharing(calendar)
+        return announced
+
+    async def _announced_sharing(self, calendar: Calendar) -> list[Announced]:
+        kuerzel = calendar.kuerzel
+        announced: list[Announced] = []
         sharing = self._settings.google_calendar.sharing_of(kuerzel)
         if not sharing:
             return announced
@@ -415,19 +421,25 @@ class _Comparing:
         for action in actions:
             if isinstance(action, RecordFingerprints):
                 agreed[action.pair.sync_id] = _recorded(action)
-            elif isinstance(action, WRITES):
-                taken.announced.append(_announced(action, taken.kuerzel))
-            elif isinstance(action, HoldDeletions):
-                why = f"{action.reason}: {action.deletions} of {action.live_pairs}"
-                self._report("held", taken.kuerzel, why)
-            elif isinstance(action, NotPlanned):
-                self._report("not_compared", taken.kuerzel, action.code)
+            else:
+                self._note_left(action)
             self._note_doubling(action)
         taken.pairs = [agreed.get(pair.sync_id, pair) for pair in taken.pairs]
         for pair in taken.pairs:
             if pair.sync_status == "synced":
                 taken.agreed.add(pair.sync_id)
         taken.findings += _gone(taken.pairs, actions)
+
+    def _note_left(self, action: Action) -> None:
+        """What is left to the first sync, for the report."""
+        taken = self._taken
+        if isinstance(action, WRITES):
+            taken.announced.append(_announced(action, taken.kuerzel))
+        elif isinstance(action, HoldDeletions):
+            why = f"{action.reason}: {action.deletions} of {action.live_pairs}"
+            self._report("held", taken.kuerzel, why)
+        elif isinstance(action, NotPlanned):
+            self._report("not_compared", taken.kuerzel, action.code)
 
     def _note_doubling(self, action: Action) -> None:
         """The old system has made the event of a Termin, so it is none that a person wants to have in Advoware."""
@@ -498,11 +510,15 @@ def _gone(pairs: Sequence[Pair], actions: Sequence[Action]) -> list[Finding]:
         if known is not None:
             kind, why = known
             findings.append(Finding(kind, _where(action), why))
+    findings += _without_event(pairs)
+    return findings
+
+
+def _without_event(pairs: Iterable[Pair]) -> Iterator[Finding]:
     for pair in pairs:
         if pair.advoware_frnr is not None and pair.google_event_id is None:
             why = "the row names no event, and none was found"
-            findings.append(Finding("pair_without_event", _where_of(pair), why))
-    return findings
+            yield Finding("pair_without_event", _where_of(pair), why)
 
 
 def _announced(action: Any, kuerzel: str) -> Announced:

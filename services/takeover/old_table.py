@@ -161,26 +161,14 @@ class OldTable:
         Raises:
             InvalidInput: there is nothing to undo, our sync has worked with the database, or the old table is gone.
         """
-        stage = await self.stage()
-        if not stage.has_begun:
-            raise InvalidInput("nothing was taken over in this database")
-        if stage.has_synced:
-            raise InvalidInput(
-                "a sync has worked with what was taken over, so it cannot be undone; "
-                "docs/cutover.md says how to go back from here",
-            )
+        _require_undoable(await self.stage())
         async with self._changing() as connection:
             row = await connection.fetchrow("SELECT * FROM takeover")
             if not row["made_tables"]:
                 await _forget(connection)
                 return ["what was taken over is forgotten; there was no old table"]
             await _require_moved(connection, row["moved"])
-            for table in row["made_tables"]:
-                await connection.execute(f'DROP TABLE "{table}" CASCADE')
-            for function in row["made_functions"]:
-                await connection.execute(f'DROP FUNCTION "{function}"')
-            for present, former in row["moved"].items():
-                await _rename(connection, present, former)
+            await _bring_back(connection, row)
             return _undone(row["moved"])
 
     @asynccontextmanager
@@ -192,6 +180,21 @@ class OldTable:
         ):
             await connection.execute("SET LOCAL lock_timeout = '10s'")
             yield connection
+
+
+def _require_undoable(stage: Stage) -> None:
+    """Refuse to undo what was not taken over, or what our sync has worked with.
+
+    Raises:
+        InvalidInput: says why.
+    """
+    if not stage.has_begun:
+        raise InvalidInput("nothing was taken over in this database")
+    if stage.has_synced:
+        raise InvalidInput(
+            "a sync has worked with what was taken over, so it cannot be undone; "
+            "docs/cutover.md says how to go back from here",
+        )
 
 
 async def _require_moved(connection: asyncpg.Connection, moved: dict[str, str]) -> None:
@@ -210,6 +213,16 @@ async def _require_moved(connection: asyncpg.Connection, moved: dict[str, str]) 
                 f"{present}, which the take-over moved aside, is not in this database; nothing was changed. Restore "
                 "the dump of the old database (docs/cutover.md)",
             )
+
+
+async def _bring_back(connection: asyncpg.Connection, row: Any) -> None:
+    """Drop what the take-over has made, and rename what it has moved aside."""
+    for table in row["made_tables"]:
+        await connection.execute(f'DROP TABLE "{table}" CASCADE')
+    for function in row["made_functions"]:
+        await connection.execute(f'DROP FUNCTION "{function}"')
+    for present, former in row["moved"].items():
+        await _rename(connection, present, former)
 
 
 async def _relations(connection: asyncpg.Connection) -> set[str]:

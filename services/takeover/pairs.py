@@ -102,17 +102,8 @@ def sort_rows(
     ``events``: by Kürzel, the ids of the events that the employee's calendar holds.
     """
     sorted_rows = Rows()
-    names = {name.casefold(): name for name in employees}
     homes = _homes(events)
-    usable: list[OldRow] = []
-    for row in rows:
-        for why in row.odd:
-            sorted_rows.findings.append(Finding("odd_row", row.name, why))
-        if row.deleted or not row.is_usable:
-            continue
-        kuerzel = names.get(row.kuerzel.casefold(), row.kuerzel)
-        renamed = replace(row, kuerzel=kuerzel)
-        usable.append(_at_home(renamed, homes, sorted_rows.findings))
+    usable = _usable_rows(rows, employees, homes, sorted_rows.findings)
     usable.sort(key=lambda row: _worth(row, homes), reverse=True)
     taken: set[tuple[str, str]] = set()
     for row in usable:
@@ -127,6 +118,26 @@ def _homes(events: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
         for event_id in ids:
             homes[event_id].append(kuerzel)
     return homes
+
+
+def _usable_rows(
+    rows: Iterable[OldRow],
+    employees: Iterable[str],
+    homes: Mapping[str, list[str]],
+    findings: list[Finding],
+) -> list[OldRow]:
+    """The live rows that can become pairs, each with its employee."""
+    names = {name.casefold(): name for name in employees}
+    usable: list[OldRow] = []
+    for row in rows:
+        for why in row.odd:
+            findings.append(Finding("odd_row", row.name, why))
+        if row.deleted or not row.is_usable:
+            continue
+        kuerzel = names.get(row.kuerzel.casefold(), row.kuerzel)
+        renamed = replace(row, kuerzel=kuerzel)
+        usable.append(_at_home(renamed, homes, findings))
+    return usable
 
 
 def _at_home(

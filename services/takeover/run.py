@@ -232,10 +232,7 @@ class Takeover:
         calendars: list[Calendar],
         rows: list[OldRow],
     ) -> dict[str, Calendar]:
-        row_events: set[str] = set()
-        for row in rows:
-            if row.event_id and not row.deleted:
-                row_events.add(row.event_id)
+        row_events = _live_events(rows)
         by_name: dict[str, list[Calendar]] = defaultdict(list)
         for calendar in calendars:
             by_name[calendar.kuerzel].append(calendar)
@@ -402,6 +399,15 @@ _DOUBLING = (
     "the old system has marked it, and it is no pair's: the first sync would enter it in Advoware once more; "
     "delete it in Google, or leave ADVOWARE_WRITE_PROTECTION=true until it is gone"
 )
+
+
+def _live_events(rows: Iterable[OldRow]) -> set[str]:
+    """The ids of the events that rows name which are not deleted."""
+    events: set[str] = set()
+    for row in rows:
+        if row.event_id and not row.deleted:
+            events.add(row.event_id)
+    return events
 
 
 def _report_taken(report: Report, takens: Iterable[Taken]) -> None:

@@ -7,7 +7,7 @@ synced by us.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
@@ -129,12 +129,7 @@ async def _signs_in_postgres(resources: Resources) -> list[str]:
     async with database_errors():
         is_old = await holds_old_system(pool)
         tables = [OLD, ASIDE] if is_old else [ASIDE]
-        for table in tables:
-            number = await _fresh_rows(pool, table, resources)
-            if number:
-                signs.append(
-                    f"PostgreSQL: {number} rows of {table} were synced of late",
-                )
+        signs += await _signs_in_tables(pool, tables, resources)
         if is_old or not await _exists(pool, OLD):
             return signs
         number = await pool.fetchval(_UNEXPLAINED, since)
@@ -142,6 +137,19 @@ async def _signs_in_postgres(resources: Resources) -> list[str]:
         signs.append(
             f"PostgreSQL: {number} pairs were synced of late, and not by this system",
         )
+    return signs
+
+
+async def _signs_in_tables(
+    pool: asyncpg.Pool,
+    tables: Iterable[str],
+    resources: Resources,
+) -> list[str]:
+    signs: list[str] = []
+    for table in tables:
+        number = await _fresh_rows(pool, table, resources)
+        if number:
+            signs.append(f"PostgreSQL: {number} rows of {table} were synced of late")
     return signs
 
 
