@@ -90,7 +90,7 @@ def judged(changes: Iterable[Record], sides: Sides) -> list[Line]:
     blocks: set[str] = set()
     others: set[str] = set()
     for line in lines:
-        if line.part != "adresse" or not line.is_restorable:
+        if not _is_restorable_adresse(line):
             continue
         if line.field == BLOCK:
             blocks.add(line.record_id)
@@ -99,20 +99,25 @@ def judged(changes: Iterable[Record], sides: Sides) -> list[Line]:
     return [_with_block(line, blocks, others, sides) for line in lines]
 
 
+def _is_restorable_adresse(line: Line) -> bool:
+    return line.part == "adresse" and line.is_restorable
+
+
 def _with_block(line: Line, blocks: set[str], others: set[str], sides: Sides) -> Line:
-    if line.part != "adresse" or line.side == "espocrm":
+    if line.side == "espocrm" or not _is_restorable_adresse(line):
         return line
-    if not line.is_restorable:
-        return line
-    if line.field == BLOCK:
-        is_whole = line.record_id in others
-    else:
-        adresse = sides.adressen[line.record_id]
-        has_block = bool(block_of(adresse))
-        is_whole = line.record_id in blocks or not has_block
-    if is_whole:
+    if _is_whole(line, blocks, others, sides):
         return line
     return replace(line, verdict=BY_HAND)
+
+
+def _is_whole(line: Line, blocks: set[str], others: set[str], sides: Sides) -> bool:
+    """Whether what repeats a line comes back as well; an Adresse may have no block."""
+    if line.field == BLOCK:
+        return line.record_id in others
+    adresse = sides.adressen[line.record_id]
+    has_block = bool(block_of(adresse))
+    return line.record_id in blocks or not has_block
 
 
 def of_part(lines: Iterable[Line], part: Part, side: str) -> list[Line]:
@@ -164,6 +169,10 @@ def _judged(change: Record, sides: Sides) -> Line:
     if line.field.startswith("kommunikation."):
         return _judged_kommunikation(line, change.get("id"), sides)
     record = str(change.get("record") or "")
+    return _judged_record(line, record, sides)
+
+
+def _judged_record(line: Line, record: str, sides: Sides) -> Line:
     entity_type, _, record_id = record.partition("/")
     if entity_type == ADRESSE:
         return _judged_adresse(line, record_id, sides)
