@@ -226,14 +226,16 @@ class CalendarView:
         return replace(event, fr_nr=fr_nr)
 
     def termin_of_id(self, event_id: str) -> int | None:
-        """The employee's Termin for whose event we have made this id; None: for none that is listed."""
+        """The employee's Termin for whose event we have made this id; None: for none that is listed or has a row."""
         if not is_inserted_by_sync(event_id):
             return None
         return self._by_own_id.get(event_id)
 
     @cached_property
     def _by_own_id(self) -> dict[str, int]:
-        return termine_by_event_id(self.termine, self.settings.calendar_id)
+        # Also of rows: a list may lack a Termin whose event a row waits for.
+        known = self.termine.keys() | self.by_fr_nr.keys()
+        return termine_by_event_id(known, self.settings.calendar_id)
 
     def _index_marked(self) -> None:
         self.marked: list[GoogleEvent] = []

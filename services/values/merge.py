@@ -83,7 +83,7 @@ class Merge:
         settled: the base after the writes have succeeded; fields that only one side shows keep their old pair.
         conflicts: fields in which EspoCRM has won over an edit in Advoware.
         held: edits that cannot arrive; both sides are left as they are, and their pair is in ``settled``, unless an
-            edit still has to be found (``missing``, ``shown_otherwise``, and of fields that were changed on both sides).
+            edit still has to be found (``missing``, ``shown_otherwise``, or both sides have changed the field).
     """
 
     to_espocrm: dict[str, Value] = field(default_factory=dict)

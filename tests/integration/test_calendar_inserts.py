@@ -110,3 +110,36 @@ async def test_an_event_whose_insert_was_not_answered_is_the_termins_whatever_it
     assert (await office.pair()).advoware_frnr == fr_nr
     kept = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
     assert bool(kept) == bool({"summary", "start"} & set(edited))
+
+
+@in_haste
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("properties", ["kept", "dropped"])
+async def test_an_event_whose_insert_was_not_answered_is_the_termins_while_a_list_lacks_that(
+    office: CalendarOffice, properties: str, times: int
+) -> None:
+    await office.sync()
+    office.strike("google", method="POST", path="/events$", when="after", reset=True)
+    office.strike("google", method="POST", path="/events$", status=503, count=20)
+    fr_nr = office.termin("Besprechung")
+    await office.try_sync()
+    office.recover()
+    (inserted,) = office.events("SB")
+    if properties == "dropped":
+        office.change_event(inserted["id"], extendedProperties=None)
+    for _ in range(times):
+        office.strike(
+            "advoware",
+            method="GET",
+            path="/Termine$",
+            query="kuerzel=",
+            answer=[{"field": "[]", "how": "missing"}],
+        )
+        await office.try_sync()
+
+    await office.sync_until_calm()
+
+    (event,) = office.events("SB")
+    assert event["id"] == inserted["id"]
+    assert [termin["frNr"] for termin in office.termine()] == [fr_nr]
+    assert (await office.pair()).advoware_frnr == fr_nr
