@@ -126,9 +126,10 @@ class EspoCRMAPI:
     ) -> tuple[list[Record], int]:
         """One page and the total number. Rows never contain ``emailAddressData`` and ``phoneNumberData``.
 
-        ``max_size`` is at most 200.
+        ``max_size`` is at most 200. The number is negative where EspoCRM does not show it.
 
         Raises:
+            UnexpectedAnswer: the answer is no list of records with ids.
             InvalidInput: the filters do not fit into one request; `search_entities` divides them.
         """
         query = _list_query(
@@ -142,7 +143,10 @@ class EspoCRMAPI:
         answer = await self._call("GET", _path(entity_type), params=query)
         if not isinstance(answer, dict) or not isinstance(answer.get("list"), list):
             raise UnexpectedAnswer(SYSTEM, "expected a list")
-        return answer["list"], int(answer.get("total", -1))
+        rows = answer["list"]
+        if not all(map(_has_id, rows)):
+            raise UnexpectedAnswer(SYSTEM, "expected records with ids")
+        return rows, _total(answer)
 
     async def search_entities(
         self,
@@ -498,6 +502,17 @@ def _list_query(
     if order_by is not None:
         query += [("orderBy", order_by), ("order", order)]
     return query
+
+
+def _has_id(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("id"), str)
+
+
+def _total(answer: Record) -> int:
+    total = answer.get("total")
+    if isinstance(total, int) and not isinstance(total, bool):
+        return total
+    return -1
 
 
 def _is_reached(limit: int | None, found: set[str]) -> bool:

@@ -122,7 +122,11 @@ class GoogleCalendarAPI:
     # -- calendars ------------------------------------------------------------------------------------------------
 
     async def list_calendars(self) -> list[Json]:
-        """The entries of the account's list of calendars, hidden ones included."""
+        """The entries of the account's list of calendars, hidden ones included.
+
+        Raises:
+            UnexpectedAnswer: an entry does not show which calendar it is.
+        """
         entries, _ = await self._pages(
             lambda google, page: google.calendar_list.list(
                 pageToken=page,
@@ -130,6 +134,8 @@ class GoogleCalendarAPI:
                 showHidden=True,
             ),
         )
+        if not all(map(_has_id, entries)):
+            raise UnexpectedAnswer(SYSTEM, "an entry of the list shows no id")
         return entries
 
     async def get_calendar(self, calendar_id: str) -> Json:
@@ -632,6 +638,10 @@ def _refusal(error: HttpError) -> ForeignSystemError:
     if status == 503:
         return Unavailable(SYSTEM, reason, status=status, retry_after_seconds=seconds)
     return error_for_status(SYSTEM, status, reason)
+
+
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("id"), str)
 
 
 def _is_rate_limit(status: int, reason: str) -> bool:

@@ -213,11 +213,17 @@ def _number(value: Any) -> int | None:
     return None
 
 
+#: Nanoseconds of the year 5138.
+_LATEST = 1e20
+
+
 def moment(value: Any) -> datetime | None:
     """A time as engines write it: ISO 8601, or seconds, milliseconds or nanoseconds since 1970."""
     if isinstance(value, str):
         return _moment_of_text(value)
-    if not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 < value < _LATEST:  # nor what is no number, or has no end
         return None
     seconds = float(value)
     while seconds > 1e11:

@@ -116,7 +116,7 @@ def _text(name: str, value: Any) -> str:
     """A value as people read it; empty for none."""
     if name in ENTRY and isinstance(value, list):
         value = _values_of_entries(value, ENTRY[name])
-    if value in (None, "", [], False):
+    if value is False or value in (None, "", []):
         return ""
     return shown_value(value, quoted=False)
 

@@ -371,7 +371,7 @@ async def test_what_a_create_without_answer_has_cut_stays_whole_beside_a_later_e
 ) -> None:
     entity_id = await company_created_without_answer(office, how)
     [created] = office.advoware.state()["beteiligte"]
-    await office.edit_advoware(created["betNr"], hReg="HRB 7")
+    await office.edit_advoware(created["betNr"], handelsRegisterNummer="HRB 7")
 
     await office.sync(entity_id)
 

@@ -8,7 +8,7 @@ import pytest
 from calendar_office import CalendarOffice, in_haste, office
 
 from services.calendar_sync.run import RunSummary
-from services.core.errors import ForeignSystemError, Unavailable
+from services.core.errors import ForeignSystemError, Unavailable, UnexpectedAnswer
 
 __all__ = ["office"]
 
@@ -82,6 +82,32 @@ async def test_a_calendar_that_is_not_understood_is_not_made_a_second_time(
     office.strike("google", method="GET", path=path, answer=answer)
     outcome = await office.try_sync()
     assert isinstance(outcome, result | Unavailable)
+    assert "POST /calendar/v3/calendars" not in _requests(office)
+
+    office.recover()
+    await office.sync_until_calm()
+    assert office.texts() == ["Verhandlung"]
+
+
+@in_haste
+@pytest.mark.parametrize(
+    ("field", "how"),
+    [
+        ("items[].id", {"how": "missing"}),
+        ("items[].id", {"how": "null"}),
+        ("items[].id", {"how": "value", "to": 5}),
+        ("items[]", {"how": "value", "to": "AW-SB"}),
+        ("items[]", {"how": "null"}),
+    ],
+)
+async def test_an_entry_that_is_no_calendar_makes_none(
+    office: CalendarOffice, field: str, how: dict[str, Any]
+) -> None:
+    office.termin("Verhandlung")
+    office.new_calendar(office.account_name)
+    answer = [{"field": field, **how}]
+    office.strike("google", method="GET", path="/calendarList$", answer=answer)
+    assert isinstance(await office.try_sync(), UnexpectedAnswer)
     assert "POST /calendar/v3/calendars" not in _requests(office)
 
     office.recover()

@@ -21,6 +21,7 @@ from services.core.errors import (
     ForeignSystemError,
     InvalidInput,
     NotFound,
+    UnexpectedAnswer,
     UpstreamTimeout,
     ValidationFailed,
 )
@@ -176,6 +177,57 @@ async def test_a_refused_key_is_tried_once_and_then_rests(
     assert len(espocrm.journal) == 2
     # Our address is not blocked: the right key still works.
     assert await EspoCRMAPI(resources=resources).list_entities("CBeteiligte") == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "how"),
+    [
+        ("list[].id", {"how": "missing"}),
+        ("list[].id", {"how": "null"}),
+        ("list[].id", {"how": "value", "to": 5}),
+        ("list[]", {"how": "value", "to": "x"}),
+        ("list[]", {"how": "null"}),
+        ("list", {"how": "null"}),
+    ],
+)
+async def test_a_list_of_what_are_no_records_is_not_understood(
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    field: str,
+    how: dict[str, Any],
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    await people(api, 2)
+    answer = [{"field": field, **how}]
+    await fault(control, espocrm, method="GET", path="/CBeteiligte$", answer=answer)
+    with pytest.raises(UnexpectedAnswer):
+        await api.list_entities("CBeteiligte")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"how": "missing"},
+        {"how": "null"},
+        {"how": "value", "to": "2"},
+        {"how": "value", "to": True},
+    ],
+)
+async def test_a_list_without_a_readable_number_is_a_list(
+    resources: Resources,
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    how: dict[str, Any],
+) -> None:
+    api = EspoCRMAPI(resources=resources)
+    await people(api, 2)
+    answer = [{"field": "total", **how}]
+    await fault(control, espocrm, method="GET", path="/CBeteiligte$", answer=answer)
+    rows, total = await api.list_entities("CBeteiligte")
+    assert (len(rows), total) == (2, -1)
+    found = [row async for row in api.search_entities("CBeteiligte")]
+    assert len(found) == 2
 
 
 async def test_a_create_of_unknown_fate_is_not_repeated_and_a_change_is(
