@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -50,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
                 None,
             )
     os.environ["BITBYLAW_ENV_FILE"] = ""
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded stays, and need not be looked at in each collection."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_asyncio_loop_factories() -> Mapping[

@@ -13,8 +13,9 @@ from services.vmh_sync.result import PartResult
 
 __all__ = ["office"]
 
+CUT = {"how": "cut", "to": 4}
 ALTERATIONS = (
-    {"how": "cut", "to": 4},
+    CUT,
     {"how": "upper"},
     {"how": "value", "to": "Anderswo"},
 )
@@ -83,6 +84,16 @@ def change(office: Office, **changes: Any) -> None:
     office.edit_beteiligter(adressen=[{"id": in_advoware(office)["id"], **changes}])
 
 
+async def sync_edits(
+    office: Office, sync: Any, entity_id: str, how: dict[str, Any]
+) -> None:
+    """The place is edited in Advoware, which alters it when the street of EspoCRM comes."""
+    change(office, ort="Göttingen")
+    alter(office, "ort", how)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    await sync()
+
+
 async def shown(office: Office, entity_id: str) -> tuple[str, str, str]:
     row = await office.in_espocrm(entity_id, "CAdressen")
     return row["adresseStreet"], row["adresseCity"], row["syncStatus"]
@@ -121,11 +132,8 @@ async def test_a_field_that_advoware_alters_beside_a_change_stays_whole_in_espoc
 async def test_an_edit_in_advoware_that_is_altered_beside_another_arrives_whole(
     office: Office, sync: Any, entity_id: str, espocrm_fails: Any, how: dict[str, Any]
 ) -> None:
-    change(office, ort="Göttingen")
-    alter(office, "ort", how)
-    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
     espocrm_fails()
-    await sync()
+    await sync_edits(office, sync, entity_id, how)
     altered = in_advoware(office)["ort"]
     assert altered != "Göttingen"
 
@@ -179,11 +187,8 @@ async def test_an_edit_that_is_altered_before_it_may_go_to_espocrm_arrives_whole
 async def test_an_edit_in_advoware_after_an_alteration_counts(
     office: Office, sync: Any, entity_id: str, espocrm_fails: Any
 ) -> None:
-    change(office, ort="Göttingen")
-    alter(office, "ort", ALTERATIONS[0])
-    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
     espocrm_fails()
-    await sync()
+    await sync_edits(office, sync, entity_id, CUT)
     change(office, ort="Celle")
 
     await sync()
@@ -196,11 +201,8 @@ async def test_an_edit_in_advoware_after_an_alteration_counts(
 async def test_an_edit_in_espocrm_after_an_alteration_counts(
     office: Office, sync: Any, entity_id: str, espocrm_fails: Any
 ) -> None:
-    change(office, ort="Göttingen")
-    alter(office, "ort", ALTERATIONS[0])
-    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
     espocrm_fails()
-    await sync()
+    await sync_edits(office, sync, entity_id, CUT)
     office.advoware.faults.clear()
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
 
@@ -214,11 +216,8 @@ async def test_an_edit_in_espocrm_after_an_alteration_counts(
 async def test_a_value_that_espocrm_takes_over_as_altered_is_settled(
     office: Office, sync: Any, entity_id: str, espocrm_fails: Any
 ) -> None:
-    change(office, ort="Göttingen")
-    alter(office, "ort", ALTERATIONS[0])
-    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
     espocrm_fails()
-    await sync()
+    await sync_edits(office, sync, entity_id, CUT)
     await office.edit("CAdressen", entity_id, adresseCity="Gött")
 
     result = await sync()
@@ -232,11 +231,8 @@ async def test_a_value_that_espocrm_takes_over_as_altered_is_settled(
 async def test_an_edit_in_espocrm_that_advoware_refuses_after_an_alteration_waits_as_refused(
     office: Office, sync: Any, entity_id: str, espocrm_fails: Any
 ) -> None:
-    change(office, ort="Göttingen")
-    alter(office, "ort", ALTERATIONS[0])
-    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
     espocrm_fails()
-    await sync()
+    await sync_edits(office, sync, entity_id, CUT)
     office.advoware.faults.clear()
     alter(office, "ort", {"how": "ignore"})
     await office.edit("CAdressen", entity_id, adresseCity="Celle")
@@ -252,11 +248,8 @@ async def test_an_edit_in_espocrm_that_advoware_refuses_after_an_alteration_wait
 async def test_a_further_failure_forgets_nothing_of_an_alteration(
     office: Office, sync: Any, entity_id: str, espocrm_fails: Any
 ) -> None:
-    change(office, ort="Göttingen")
-    alter(office, "ort", ALTERATIONS[0])
-    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
     espocrm_fails(9)
-    await sync()
+    await sync_edits(office, sync, entity_id, CUT)
     await office.edit("CAdressen", entity_id, adressePostalCode="30161")
     await sync()
     await sync()
@@ -304,7 +297,7 @@ async def test_what_a_change_that_is_not_answered_cuts_beside_it_stays_whole(
 async def test_an_edit_after_a_change_that_was_not_answered_is_an_edit(
     office: Office, sync: Any, entity_id: str
 ) -> None:
-    alter(office, "ort", ALTERATIONS[0])
+    alter(office, "ort", CUT)
     await change_without_answer(office, sync, entity_id)
     change(office, ort="Celle")
 

@@ -81,6 +81,19 @@ async def alter(office: Office, field: str, how: dict[str, Any]) -> None:
     )
 
 
+async def sync_edits(
+    office: Office, fails: Failing, how: dict[str, Any]
+) -> tuple[str, int]:
+    """The last name is edited in Advoware, which alters it when the first name of EspoCRM comes; id and betNr."""
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await alter(office, "name", how)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    return entity_id, betnr
+
+
 @pytest.mark.parametrize("how", ALTERATIONS, ids=lambda how: how["how"])
 async def test_a_field_that_advoware_alters_beside_a_change_stays_whole_in_espocrm(
     office: Office, fails: Failing, how: dict[str, Any]
@@ -108,12 +121,7 @@ async def test_a_field_that_advoware_alters_beside_a_change_stays_whole_in_espoc
 async def test_an_edit_in_advoware_that_is_altered_beside_another_arrives_whole(
     office: Office, fails: Failing, how: dict[str, Any]
 ) -> None:
-    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
-    await office.edit_advoware(betnr, name="Beispielfrau")
-    await alter(office, "name", how)
-    await office.edit_espocrm(entity_id, firstName="Erna")
-    fails(entity_id)
-    await try_sync(office, entity_id)
+    entity_id, betnr = await sync_edits(office, fails, how)
     altered = office.in_advoware(betnr)["name"]
 
     await recover(office, entity_id)
@@ -151,12 +159,7 @@ async def test_a_value_of_espocrm_that_advoware_alters_is_no_edit_of_advoware(
 async def test_an_edit_after_an_alteration_that_espocrm_has_not_heard_of_counts(
     office: Office, fails: Failing
 ) -> None:
-    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
-    await office.edit_advoware(betnr, name="Beispielfrau")
-    await alter(office, "name", CUT)
-    await office.edit_espocrm(entity_id, firstName="Erna")
-    fails(entity_id)
-    await try_sync(office, entity_id)
+    entity_id, betnr = await sync_edits(office, fails, CUT)
     office.advoware.faults.clear()
     await office.edit_advoware(betnr, name="Neumann")
 
@@ -170,12 +173,7 @@ async def test_an_edit_after_an_alteration_that_espocrm_has_not_heard_of_counts(
 async def test_an_edit_in_espocrm_after_an_alteration_counts(
     office: Office, fails: Failing
 ) -> None:
-    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
-    await office.edit_advoware(betnr, name="Beispielfrau")
-    await alter(office, "name", CUT)
-    await office.edit_espocrm(entity_id, firstName="Erna")
-    fails(entity_id)
-    await try_sync(office, entity_id)
+    entity_id, betnr = await sync_edits(office, fails, CUT)
     office.advoware.faults.clear()
     await office.edit_espocrm(entity_id, lastName="Neumann")
 
@@ -190,12 +188,7 @@ async def test_an_edit_in_espocrm_after_an_alteration_counts(
 async def test_a_value_that_espocrm_takes_over_as_altered_is_settled(
     office: Office, fails: Failing
 ) -> None:
-    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
-    await office.edit_advoware(betnr, name="Beispielfrau")
-    await alter(office, "name", CUT)
-    await office.edit_espocrm(entity_id, firstName="Erna")
-    fails(entity_id)
-    await try_sync(office, entity_id)
+    entity_id, betnr = await sync_edits(office, fails, CUT)
     await office.edit_espocrm(entity_id, lastName="Beis")
 
     await recover(office, entity_id)
