@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -391,7 +391,14 @@ def was_shown_as_another(entry: Entry, steps: list[Step]) -> bool:
             is_another = is_value or item["how"] == "date"
             if is_another and item["field"].endswith(entry.subject):
                 return True
+            if entry.subject == "kommunikation" and _cuts_a_number(item):
+                return True
     return False
+
+
+def _cuts_a_number(item: Mapping[str, Any]) -> bool:
+    """Whether a number is shown as another, shorter one."""
+    return item["how"] == "cut" and item["field"].endswith(("phoneNumber", "tlf"))
 
 
 def assert_nothing_was_emptied(world: BeteiligteWorld, steps: list[Step]) -> None:
