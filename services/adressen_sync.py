@@ -430,12 +430,7 @@ class AdressenSync:
             owner={name: espo[name] for name in OWNER if espo.get(name)},
             rows=known,
             adressen=listing.adressen,
-            states=states_with_sent(
-                states,
-                known,
-                listing.adressen,
-                self._resources.now(),
-            ),
+            states=states_with_sent(states, known, listing.adressen),
             direction=direction,
             now=self._resources.now(),
             unstored=unstored | back.keys(),
@@ -612,7 +607,7 @@ class AdressenSync:
         known = run.observed.state_of(done.row["id"])
         if known is None or done.fields is None:
             return
-        found = not_as_sent(done.fields, known)
+        found = {**not_as_sent(done.fields, known), **done.fields.altered_left}
         if found:
             base = _base_with_sent(known, done.fields, found)
             await run.store.note_sending(ENTITY_TYPE, {known.entity_id: base})

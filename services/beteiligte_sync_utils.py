@@ -54,6 +54,7 @@ from services.values.merge import (
     base_from_json,
     compare_after_write,
     text_of,
+    without,
 )
 from services.vmh_sync.beteiligte import status as beteiligte_status
 from services.vmh_sync.beteiligte.create import (
@@ -75,7 +76,6 @@ from services.vmh_sync.beteiligte.plan import (
     beside_pairs,
     betnr_of,
     change_lines,
-    cut_by_interrupted,
     on_side,
     plan_master_data,
     problem_of_lines,
@@ -100,7 +100,7 @@ from services.vmh_sync.result import (
     PartResult,
     Problem,
 )
-from services.vmh_sync.sending import sending, with_sent
+from services.vmh_sync.sending import altered_in, sending, with_sent
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 TOPIC_PREFIX = "vmh.beteiligte"
@@ -569,7 +569,6 @@ class BeteiligteSync:
                 state,
                 self._mapper.comparable_from_espocrm(espo),
                 self._mapper.comparable_from_advoware(advo),
-                cut_by_interrupted(self._resources.now()),
             )
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):
@@ -717,9 +716,11 @@ class BeteiligteSync:
     ) -> _Applied:
         """Write the master data to Advoware, and keep the audit's lines about it."""
         now = self._resources.now()
-        interrupted = standing_of_interrupted(observed, plan)
-        held = standing_of_held(observed, plan, now)
-        standing = {**standing, **held, **interrupted}
+        standing = {
+            **without(standing, plan.to_advoware),  # which is written again
+            **standing_of_held(observed, plan, now),
+            **standing_of_interrupted(observed, plan),
+        }
         written = Written(observed.advo)
         await self._note_begun(observed, plan, run.store)
         if plan.to_advoware:
@@ -728,12 +729,7 @@ class BeteiligteSync:
             written_at = self._resources.now()
             altered = standing_of_pairs(beside, "espocrm", "altered", written_at)
             not_as_sent = {**written.standing, **altered}
-            await self._note_altered(
-                observed,
-                plan,
-                {**interrupted, **not_as_sent},
-                run.store,
-            )
+            await self._note_altered(observed, plan, not_as_sent, run.store)
             standing |= not_as_sent
             plan = without_fields(plan, (), beside)
         changed = without_fields(plan, written.pairs, written.pairs)
@@ -752,8 +748,7 @@ class BeteiligteSync:
         """Remember what is about to be written, before it is."""
         if not sending(plan.to_espocrm, plan.to_advoware) or observed.state is None:
             return
-        interrupted = standing_of_interrupted(observed, plan)
-        await self._note_sending(observed, plan, interrupted, store)
+        await self._note_sending(observed, plan, {}, store)
         lines = change_lines(observed, plan, self._mapper)
         await store.note_begun(observed.espo["id"], lines)
 
@@ -777,7 +772,8 @@ class BeteiligteSync:
     ) -> None:
         if observed.state is None:
             return
-        altered = {name: item.as_json() for name, item in standing.items()}
+        found = {name: item.as_json() for name, item in standing.items()}
+        altered = {**altered_in(observed.state.base), **found}
         sent = sending(plan.to_espocrm, plan.to_advoware, altered)
         base = {**observed.state.base, SENDING: sent}
         await store.note_sending(ENTITY_TYPE, {observed.espo["id"]: base})

@@ -18,21 +18,17 @@ from typing import Any
 
 from services.values.merge import (
     SENDING,
-    Pair,
     Side,
     Value,
     Values,
     base_from_json,
     is_same,
-    may_be_stored_form,
     only,
     pair_from_json,
-    pair_to_json,
-    value_from_json,
     value_to_json,
     values_to_json,
 )
-from services.values.sealed import has_sealed, is_sealed
+from services.values.sealed import has_sealed
 from services.vmh_sync.store import SyncState
 
 #: The member of what is being sent that holds, as pairs (JSON) by name, what Advoware has made of it.
@@ -77,8 +73,12 @@ def as_sent(
     What it shows otherwise by now is an edit, and stays; so does what both sides show.
     """
     values = dict(advoware)
+    held = base_from_json(base)
     for name in _still_altered(base, espocrm, advoware):
-        values[name] = pair_from_json(altered_in(base)[name]).espocrm
+        pair = pair_from_json(altered_in(base)[name])
+        values[name] = pair.espocrm
+        if name in held and is_same(held[name].espocrm, pair.espocrm):
+            values[name] = held[name].advoware  # the two may have differed before
     return values
 
 
@@ -98,23 +98,16 @@ def _still_altered(
     return still
 
 
-def with_sent(
-    state: SyncState,
-    espocrm: Values,
-    advoware: Values,
-    cut: Mapping[str, Any],
-) -> SyncState:
+def with_sent(state: SyncState, espocrm: Values, advoware: Values) -> SyncState:
     """The state after a run that was interrupted before it could store what it had written; see `pairs_with_sent`.
 
-    What Advoware has altered of it and shows still is left in ``base[SENDING]``. If the run broke off before it has
-    looked, a value that was cut counts as altered; any other one may be a user's edit since, and is one.
-
-    Args:
-        espocrm, advoware: the comparable values that both sides show.
-        cut: what is remembered of such a value besides the pair.
+    ``espocrm`` and ``advoware`` are the comparable values that both sides show. What Advoware has altered of it and
+    shows still is left in ``base[SENDING]``.
     """
-    base = _with_cut(state.base, espocrm, advoware, cut)
-    shown = {"espocrm": espocrm, "advoware": as_sent(base, espocrm, advoware)}
+    shown = {
+        "espocrm": espocrm,
+        "advoware": as_sent(state.base, espocrm, advoware),
+    }
 
     def shows(side: Side, name: str, value: Any) -> bool:
         values = shown[side]
@@ -122,52 +115,12 @@ def with_sent(
             return False
         return bool(value_to_json(values[name]) == value)
 
-    still = only(altered_in(base), _still_altered(base, espocrm, advoware))
+    base = dict(state.base)
     agreed = pairs_with_sent(base, base.pop(SENDING, {}), shows)
+    still = _still_altered(state.base, espocrm, advoware)
     if still:
-        agreed[SENDING] = {ALTERED: still}
+        agreed[SENDING] = {ALTERED: only(altered_in(state.base), still)}
     return replace(state, base=agreed)
-
-
-def _with_cut(
-    base: Mapping[str, Any],
-    espocrm: Values,
-    advoware: Values,
-    cut: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The base with the values that a request to Advoware has cut of which no one knows whether it was done."""
-    sent = base.get(SENDING, {})
-    if not sent.get("advoware"):
-        return dict(base)
-    held = base_from_json(base)
-    found = {}
-    for name in espocrm.keys() & advoware.keys():
-        whole = _whole_value(name, sent, held)
-        if _is_cut(whole, advoware[name]):
-            found[name] = {**cut, **pair_to_json(Pair(whole, advoware[name]))}
-    altered = {**found, **altered_in(base)}
-    return {**base, SENDING: {**sent, ALTERED: altered}}
-
-
-def _whole_value(
-    name: str,
-    sent: Mapping[str, Mapping[str, Any]],
-    held: Mapping[str, Pair],
-) -> Value:
-    """What a request to Advoware has sent in a field, changed or along."""
-    for side in SIDES:
-        if name in sent.get(side, {}):
-            return value_from_json(sent[side][name])
-    if name in held:
-        return held[name].advoware
-    return None
-
-
-def _is_cut(whole: Value, shown: Value) -> bool:
-    """Whether Advoware may have made ``shown`` of a text: in other letters, or without its end."""
-    if not isinstance(whole, str) or not isinstance(shown, str) or is_sealed(whole):
-        return False
-    return bool(shown) and may_be_stored_form(whole, shown)
 
 
 def pairs_with_sent(

@@ -263,46 +263,89 @@ async def test_a_further_failure_forgets_nothing_of_an_alteration(
     await assert_rests(office, sync)
 
 
-# -- a change that is not answered ----------------------------------------------------------------------------------
+# -- edits after an alteration --------------------------------------------------------------------------------------
 
 
-async def change_without_answer(office: Office, sync: Any, entity_id: str) -> None:
-    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
-    strike(office.advoware, "PUT", "/Adressen/", when="after", status=500, count=9)
+@pytest.mark.parametrize("trouble", [{"status": 503}, {"reset": True}])
+@pytest.mark.parametrize(
+    ("attribute", "name", "typed"),
+    [
+        ("adresseStreet", "strasse", "Lange Straße 5a"),
+        ("adresseCity", "ort", "Hannover-Linden"),
+        ("adresseCity", "ort", "HANNOVER"),
+    ],
+)
+async def test_an_edit_that_adds_to_a_value_is_sent_after_advoware_was_away(
+    office: Office,
+    sync: Any,
+    entity_id: str,
+    attribute: str,
+    name: str,
+    typed: str,
+    trouble: dict[str, Any],
+) -> None:
+    await office.edit("CAdressen", entity_id, **{attribute: typed})
+    strike(office.advoware, "PUT", "/Adressen/", count=99, **trouble)
     assert len((await sync()).errors) == 1
     office.advoware.faults.clear()
 
-
-@pytest.mark.parametrize("typed", [None, "Göttingen"])
-@pytest.mark.parametrize("how", ALTERATIONS[:2], ids=lambda how: how["how"])
-async def test_what_a_change_that_is_not_answered_cuts_beside_it_stays_whole(
-    office: Office, sync: Any, entity_id: str, how: dict[str, Any], typed: str | None
-) -> None:
-    if typed is not None:
-        change(office, ort=typed)
-    alter(office, "ort", how)
-    await change_without_answer(office, sync, entity_id)
-    cut = in_advoware(office)["ort"]
-    whole = typed or "Hannover"
-    assert cut != whole
-
     result = await sync()
 
-    assert await shown(office, entity_id) == ("Kurze Straße 7", whole, "conflict")
-    assert in_advoware(office)["ort"] == cut
-    assert reasons(result) == ["address_altered_advoware"]
+    assert in_advoware(office)[name] == typed
+    assert result.problems == ()
     await assert_rests(office, sync)
 
 
-async def test_an_edit_after_a_change_that_was_not_answered_is_an_edit(
-    office: Office, sync: Any, entity_id: str
+async def test_edits_of_both_sides_after_espocrm_failed_are_a_conflict(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
 ) -> None:
-    alter(office, "ort", CUT)
-    await change_without_answer(office, sync, entity_id)
-    change(office, ort="Celle")
+    await office.edit("CAdressen", entity_id, adressePostalCode="30161")
+    espocrm_fails()
+    await sync()
+    change(office, strasse="Lange Straße")
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
 
     result = await sync()
 
-    assert await shown(office, entity_id) == ("Kurze Straße 7", "Celle", "clean")
-    assert reasons(result) == []
+    assert in_advoware(office)["strasse"] == "Kurze Straße 7"
+    assert [line for line in result.changes if line.get("conflict")]
+    await assert_rests(office, sync)
+
+
+async def test_an_edit_altered_in_a_run_to_advoware_that_espocrm_ends_arrives_whole(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
+) -> None:
+    change(office, ort="Göttingen")
+    alter(office, "ort", CUT)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync("to_advoware")
+    office.espocrm.faults.clear()
+    assert in_advoware(office)["ort"] == "Gött"
+
+    await sync()
+
+    assert (await shown(office, entity_id))[:2] == ("Kurze Straße 7", "Göttingen")
+    await assert_rests(office, sync)
+
+
+async def test_what_was_altered_is_no_edit_once_the_address_is_used_again(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
+) -> None:
+    alter(office, "ort", CUT)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    office.espocrm.faults.clear()
+    office.advoware.faults.clear()
+    assert in_advoware(office)["ort"] == "Hann"
+    await office.edit("CAdressen", entity_id, isActive=False)
+    await sync()
+    await assert_rests(office, sync)
+    await office.edit("CAdressen", entity_id, isActive=True)
+
+    await sync()
+
+    assert (await shown(office, entity_id))[1] == "Hannover"
+    assert in_advoware(office)["ort"] == "Hann"
     await assert_rests(office, sync)

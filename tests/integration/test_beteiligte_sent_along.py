@@ -25,6 +25,8 @@ FAILURES = {
     "it takes the write and does not answer": {"reset": True, "when": "after"},
 }
 Failing = Callable[..., None]
+#: The beginning of a task about a conflict (BET-04).
+CONFLICT = "Dieselben Felder wurden"
 
 
 @pytest.fixture(params=FAILURES.values(), ids=FAILURES)
@@ -152,7 +154,7 @@ async def test_a_value_of_espocrm_that_advoware_alters_is_no_edit_of_advoware(
     assert office.in_advoware(betnr)["name"] == altered
     [task] = await open_tasks(office)
     assert altered in task
-    assert "beiden Seiten" not in task
+    assert CONFLICT not in task
     await assert_rests(office, entity_id)
 
 
@@ -222,72 +224,158 @@ async def test_a_further_failure_forgets_nothing_of_an_alteration(
     await assert_rests(office, entity_id)
 
 
-# -- a change that is not answered ----------------------------------------------------------------------------------
+# -- edits after an alteration --------------------------------------------------------------------------------------
 
 
-async def change_without_answer(
-    office: Office, entity_id: str, how: dict[str, Any]
-) -> None:
-    """A first name goes to Advoware, which alters the last name with it, and does not answer."""
-    await alter(office, "name", how)
-    await office.edit_espocrm(entity_id, firstName="Erna")
-    lost = {"status": 500, "when": "after", "count": 9}
-    await office.fault(office.advoware, method="PUT", path="/Beteiligte", **lost)
-    assert (await office.sync(entity_id)).result == "failed"
-    await office.no_faults()
+async def espocrm_is_back(office: Office) -> None:
+    office.advoware.journal = WatchedJournal(lambda call: None)
+    office.espocrm.faults.clear()
     office.clock.advance(hours=2)
 
 
-@pytest.mark.parametrize("how", ALTERATIONS[:2], ids=lambda how: how["how"])
-async def test_what_a_change_that_is_not_answered_cuts_beside_it_stays_whole(
-    office: Office, how: dict[str, Any]
+async def advoware_is_away(office: Office, entity_id: str) -> None:
+    """Advoware takes nothing in one run, and is back at the next."""
+    away = {"status": 503, "count": 99}
+    await office.fault(office.advoware, method="PUT", path="/Beteiligte", **away)
+    await try_sync(office, entity_id)
+    office.advoware.faults.clear()
+    office.clock.advance(hours=2)
+
+
+async def conflicts(office: Office) -> list[str]:
+    tasks = [task["description"] for task in await office.tasks()]
+    return [task for task in tasks if CONFLICT in task]
+
+
+@pytest.mark.parametrize("typed", ["Meier-Schulz", "MEIER"])
+async def test_an_edit_that_adds_to_a_value_is_sent_after_advoware_was_away(
+    office: Office, typed: str
 ) -> None:
-    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
-    await change_without_answer(office, entity_id, how)
-    cut = office.in_advoware(betnr)["name"]
-    assert cut != "Musterfrau"
+    entity_id, betnr = await office.linked_person(lastName="Meier")
+    await office.edit_espocrm(entity_id, lastName=typed)
+    await advoware_is_away(office, entity_id)
+    assert office.in_advoware(betnr)["name"] == "Meier"
 
     await office.sync(entity_id)
 
-    espo = await office.in_espocrm(entity_id)
-    assert (espo["lastName"], espo["syncStatus"]) == ("Musterfrau", "conflict")
-    assert office.in_advoware(betnr)["name"] == cut
-    [task] = await open_tasks(office)
-    assert cut in task
-    await assert_rests(office, entity_id)
-
-
-@pytest.mark.parametrize("how", ALTERATIONS[:2], ids=lambda how: how["how"])
-async def test_an_edit_in_advoware_that_a_change_without_answer_cuts_arrives_whole(
-    office: Office, how: dict[str, Any]
-) -> None:
-    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
-    await office.edit_advoware(betnr, name="Beispielfrau")
-    await change_without_answer(office, entity_id, how)
-    cut = office.in_advoware(betnr)["name"]
-
-    await office.sync(entity_id)
-
-    espo = await office.in_espocrm(entity_id)
-    assert (espo["lastName"], espo["firstName"]) == ("Beispielfrau", "Erna")
-    assert office.in_advoware(betnr)["name"] == cut
-    assert any("Beispielfrau" in task for task in await open_tasks(office))
-    await assert_rests(office, entity_id)
-
-
-async def test_an_edit_after_a_change_that_was_not_answered_is_an_edit(
-    office: Office,
-) -> None:
-    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
-    await change_without_answer(office, entity_id, CUT)
-    await office.edit_advoware(betnr, name="Neumann")
-
-    await office.sync(entity_id)
-
-    espo = await office.in_espocrm(entity_id)
-    assert (espo["lastName"], espo["syncStatus"]) == ("Neumann", "clean")
+    assert office.in_advoware(betnr)["name"] == typed
     assert await open_tasks(office) == []
     await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("typed", ["Meier", "MEIER-SCHULZ"])
+async def test_an_edit_in_advoware_that_takes_an_end_away_arrives(
+    office: Office, fails: Failing, typed: str
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Meier-Schulz")
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    await office.edit_advoware(betnr, name=typed)
+
+    await recover(office, entity_id)
+
+    assert (await office.in_espocrm(entity_id))["lastName"] == typed
+    assert await open_tasks(office) == []
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_that_advoware_takes_back_comes_to_espocrm(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Meier")
+    await office.edit_advoware(betnr, name="Meier-Schulz")
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    await office.edit_advoware(betnr, name="Meier")
+
+    await recover(office, entity_id)
+
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Meier"
+    await assert_rests(office, entity_id)
+
+
+async def test_edits_of_both_sides_after_espocrm_failed_are_a_conflict(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Meier-Schulz")
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    await office.edit_advoware(betnr, name="Meier")
+    await office.edit_espocrm(entity_id, lastName="Neumann")
+
+    await recover(office, entity_id)
+
+    assert office.in_advoware(betnr)["name"] == "Neumann"
+    assert len(await conflicts(office)) == 1
+    await assert_rests(office, entity_id)
+
+
+@pytest.mark.parametrize("typed", ["Musterfrau", "Neumann"])
+async def test_an_alteration_is_no_edit_after_an_edit_that_advoware_did_not_take(
+    office: Office, fails: Failing, typed: str
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    await espocrm_is_back(office)
+    office.advoware.faults.clear()
+    await office.edit_espocrm(entity_id, lastName="Neumann")
+    await advoware_is_away(office, entity_id)
+    assert office.in_advoware(betnr)["name"] == "Must"
+    await office.edit_espocrm(entity_id, lastName=typed)
+
+    await office.sync(entity_id)
+
+    assert (await office.in_espocrm(entity_id))["lastName"] == typed
+    stored = {"Musterfrau": "Must", "Neumann": "Neumann"}
+    assert office.in_advoware(betnr)["name"] == stored[typed]
+    assert await conflicts(office) == []
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_after_a_second_alteration_is_no_conflict(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await alter(office, "name", {"how": "cut", "to": 6})
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    await office.sync(entity_id)
+    office.advoware.faults.clear()
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Emma")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    office.advoware.faults.clear()
+    await office.edit_espocrm(entity_id, lastName="Neumann")
+
+    await recover(office, entity_id)
+
+    assert office.in_advoware(betnr)["name"] == "Neumann"
+    assert await conflicts(office) == []
+    await assert_rests(office, entity_id)
+
+
+async def test_a_name_that_comes_with_another_kind_arrives_whole(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await office.edit_advoware(betnr, name="Beispiel GmbH", rechtsform="GmbH")
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, handelsregisterNummer="HRB 1")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    assert office.in_advoware(betnr)["name"] == "Beis"
+
+    await recover(office, entity_id)
+    office.clock.advance(hours=2)
+    await office.sync(entity_id)
+
+    assert (await office.in_espocrm(entity_id))["firmenname"] == "Beispiel GmbH"
 
 
 # -- a create ------------------------------------------------------------------------------------------------------
@@ -395,4 +483,18 @@ async def test_an_edit_whose_time_advoware_does_not_show_waits_with_what_was_cre
     assert office.in_advoware(espo["betnr"])["registergericht"] == "Amtsgericht Celle"
     [task] = await open_tasks(office)
     assert "Amtsgericht Celle" in task
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_since_a_create_without_answer_settles_what_was_cut(
+    office: Office,
+) -> None:
+    entity_id = await company_created_without_answer(office, CUT)
+    await office.edit_espocrm(entity_id, registergericht="Celle")
+
+    await office.sync(entity_id)
+
+    espo = await office.in_espocrm(entity_id)
+    assert office.in_advoware(espo["betnr"])["registergericht"] == "Celle"
+    assert (espo["syncStatus"], await open_tasks(office)) == ("clean", [])
     await assert_rests(office, entity_id)

@@ -183,7 +183,6 @@ def states_with_sent(
     states: Mapping[str, SyncState],
     rows: Sequence[Record],
     adressen: Sequence[Record],
-    now: datetime,
 ) -> dict[str, SyncState]:
     """The states with what interrupted runs have written, as far as a side shows it."""
     unresolved = interrupted(states)
@@ -192,14 +191,12 @@ def states_with_sent(
     espocrm = _values_by_row(rows)
     advoware = _values_by_adresse(adressen)
     resolved = dict(states)
-    since = now.isoformat(timespec="seconds")
-    cut = {"reason": "altered_advoware", "since": since}
     for entity_id in unresolved:
         state = states[entity_id]
         _, _, adresse_id = (state.advoware_id or "").partition("/")
         in_espocrm = espocrm.get(entity_id, {})
         in_advoware = advoware.get(adresse_id, {})
-        resolved[entity_id] = with_sent(state, in_espocrm, in_advoware, cut)
+        resolved[entity_id] = with_sent(state, in_espocrm, in_advoware)
     return resolved
 
 

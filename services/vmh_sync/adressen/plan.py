@@ -316,7 +316,7 @@ def _settle_pair(
     status = "clean"
     if activity_problems(observed, row, adresse, activity):
         status = "conflict"
-    base = {**without(state.base, {SENDING}), "isActive": False}
+    base = {**state.base, "isActive": False}
     state = replace(state, base=base, rejected={**fields, **activity})
     return Settle(row, adresse, state, status=status)
 
@@ -651,7 +651,7 @@ def _is_newly_gone(observed: Observation, row: Record) -> bool:
 def _settle_missing(observed: Observation, row: Record) -> Settle:
     state = _state(observed, row, None)
     rejected = _of_fields(state.rejected)
-    base = {**without(state.base, {SENDING}), "isActive": is_active(row)}
+    base = {**state.base, "isActive": is_active(row)}
     attributes: Record = {}
     status = "clean"
     if _is_newly_gone(observed, row):

@@ -295,8 +295,8 @@ def plan_master_data(observed: Observation, mapper: BeteiligteMapper) -> Merge:
         shown_otherwise=_shown_otherwise(observed),
         unfit=mapper.unfit(observed.espo),
     )
-    plan = _settled_as_stored(plan, sent, advoware)
-    return _with_fields_of_new_kind(observed, plan, mapper)
+    plan = _with_fields_of_new_kind(observed, plan, mapper)
+    return _settled_as_stored(plan, sent, advoware)
 
 
 def _settled_as_stored(plan: Merge, sent: Values, advoware: Values) -> Merge:
@@ -576,13 +576,6 @@ def standing_of_interrupted(observed: Observation, plan: Merge) -> dict[str, Sta
         if plan.settled.get(name) == item.pair:
             standing[name] = item
     return standing
-
-
-def cut_by_interrupted(now: datetime) -> dict[str, Any]:
-    """What is remembered, besides its pair, of a value that a request of unknown fate has cut."""
-    since = now.isoformat(timespec="seconds")
-    made = Standing("", Pair(None, None), "espocrm", "altered", since)
-    return without(made.as_json(), {"espocrm", "advoware"})
 
 
 def _known_standing(observed: Observation) -> dict[str, Standing]:
