@@ -47,7 +47,13 @@ from services.values.address_block import BLOCK
 from services.values.advoware_protocol import SYSTEM as ADVOWARE
 from services.values.advoware_protocol import shows_version
 from services.values.espocrm_query import RecordWrite, equals, format_date_time
-from services.values.merge import SENDING, only, without
+from services.values.merge import (
+    SENDING,
+    base_to_json,
+    only,
+    pair_from_json,
+    without,
+)
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
     not_as_sent,
@@ -1048,7 +1054,9 @@ def _base_with_sent(
     sent = sending(fields.to_espocrm, fields.to_advoware, altered)
     if not sent:
         return dict(known.base)
-    return {**known.base, SENDING: sent}
+    held = {name: pair_from_json(item) for name, item in found.items()}
+    settled = base_to_json(without(held, fields.plan.to_espocrm))
+    return {**known.base, **settled, SENDING: sent}
 
 
 def _advoware_side(action: Settle) -> list[Mapping[str, Any]]:

@@ -52,6 +52,7 @@ from services.values.merge import (
     Merge,
     Pair,
     base_from_json,
+    base_to_json,
     compare_after_write,
     text_of,
     without,
@@ -85,6 +86,7 @@ from services.vmh_sync.beteiligte.plan import (
     standing_of_held,
     standing_of_interrupted,
     standing_of_pairs,
+    undecided,
     without_fields,
 )
 from services.vmh_sync.espocrm_writes import EspoWrites
@@ -725,7 +727,10 @@ class BeteiligteSync:
         await self._note_begun(observed, plan, run.store)
         if plan.to_advoware:
             written = await self._writer.write(observed, plan.to_advoware, now)
-            beside = beside_pairs(observed, plan, written.beside, self._mapper)
+            beside = without(
+                beside_pairs(observed, plan, written.beside, self._mapper),
+                undecided(observed, plan),
+            )
             written_at = self._resources.now()
             altered = standing_of_pairs(beside, "espocrm", "altered", written_at)
             not_as_sent = {**written.standing, **altered}
@@ -775,7 +780,9 @@ class BeteiligteSync:
         found = {name: item.as_json() for name, item in standing.items()}
         altered = {**altered_in(observed.state.base), **found}
         sent = sending(plan.to_espocrm, plan.to_advoware, altered)
-        base = {**observed.state.base, SENDING: sent}
+        held = {name: item.pair for name, item in standing.items()}
+        settled = base_to_json(without(held, plan.to_espocrm))
+        base = {**observed.state.base, **settled, SENDING: sent}
         await store.note_sending(ENTITY_TYPE, {observed.espo["id"]: base})
 
     async def _apply_parts(

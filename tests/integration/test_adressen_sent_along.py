@@ -349,3 +349,66 @@ async def test_what_was_altered_is_no_edit_once_the_address_is_used_again(
     assert (await shown(office, entity_id))[1] == "Hannover"
     assert in_advoware(office)["ort"] == "Hann"
     await assert_rests(office, sync)
+
+
+async def test_what_was_altered_is_no_edit_once_the_address_is_there_again(
+    office: Office, sync: Any, entity_id: str, espocrm_fails: Any
+) -> None:
+    alter(office, "ort", CUT)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    office.espocrm.faults.clear()
+    office.advoware.faults.clear()
+    missing = [{"field": "adressen[]", "how": "missing"}]
+    beteiligter = office.beteiligter
+
+    def hidden() -> dict[str, Any]:
+        return {**beteiligter(), "adressen": []}
+
+    office.beteiligter = hidden  # type: ignore[method-assign]
+    strike(office.advoware, "GET", "/Beteiligte", count=9, answer=missing)
+    await sync()
+    office.beteiligter = beteiligter  # type: ignore[method-assign]
+    office.advoware.faults.clear()
+
+    await sync()
+
+    assert (await shown(office, entity_id))[1] == "Hannover"
+    assert in_advoware(office)["ort"] == "Hann"
+    await assert_rests(office, sync)
+
+
+@pytest.mark.parametrize("how", [{"how": "null"}, {"how": "missing"}])
+async def test_what_was_altered_is_no_edit_once_it_is_shown_again(
+    office: Office,
+    sync: Any,
+    entity_id: str,
+    espocrm_fails: Any,
+    how: dict[str, Any],
+) -> None:
+    alter(office, "ort", CUT)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    espocrm_fails()
+    await sync()
+    office.espocrm.faults.clear()
+    office.advoware.faults.clear()
+    beteiligter = office.beteiligter
+
+    def hidden() -> dict[str, Any]:
+        answer = beteiligter()
+        for adresse in answer["adressen"]:
+            adresse["ort"] = None
+            if how["how"] == "missing":
+                del adresse["ort"]
+        return answer
+
+    office.beteiligter = hidden  # type: ignore[method-assign]
+    await sync()
+    office.beteiligter = beteiligter  # type: ignore[method-assign]
+
+    await sync()
+
+    assert (await shown(office, entity_id))[1] == "Hannover"
+    assert in_advoware(office)["ort"] == "Hann"
+    await assert_rests(office, sync)

@@ -360,6 +360,52 @@ async def test_an_edit_after_a_second_alteration_is_no_conflict(
     await assert_rests(office, entity_id)
 
 
+@pytest.mark.parametrize("edited", [None, "Beispielfrau"])
+async def test_an_edit_that_does_not_fit_after_an_alteration_keeps_its_task(
+    office: Office, fails: Failing, edited: str | None
+) -> None:
+    await office.without_form_rules()
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    if edited is not None:
+        await office.edit_advoware(betnr, name=edited)
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    await espocrm_is_back(office)
+    office.advoware.faults.clear()
+    await office.edit_espocrm(entity_id, lastName="")
+
+    for _ in range(3):
+        await office.sync(entity_id)
+        espo = await office.in_espocrm(entity_id)
+        assert (espo["lastName"] or "", espo["syncStatus"]) == ("", "conflict")
+        assert any("darf nicht leer sein" in task for task in await open_tasks(office))
+    assert office.in_advoware(betnr)["name"] in {"Must", "Beis"}
+    await assert_rests(office, entity_id)
+
+
+async def test_an_edit_that_advoware_alters_while_another_waits_still_arrives(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    odd = [{"field": "lastName", "how": "value", "to": 4711}]
+    await office.fault(office.espocrm, method="GET", path="/CBeteiligte/", answer=odd)
+    await office.edit_advoware(betnr, name="Beispielfrau")
+    await office.sync(entity_id)
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    await office.sync(entity_id)
+    assert office.in_advoware(betnr)["name"] == "Beis"
+    await office.no_faults()
+
+    await office.sync(entity_id)
+
+    assert office.in_advoware(betnr)["name"] == "Beis"
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Beis"
+    await assert_rests(office, entity_id)
+
+
 async def test_a_name_that_comes_with_another_kind_arrives_whole(
     office: Office, fails: Failing
 ) -> None:

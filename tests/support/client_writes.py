@@ -56,20 +56,12 @@ def site_name(path: str, function: str, operation: str) -> str:
     return f"{Path(path).relative_to(PROJECT_ROOT)} {function}: {operation}"
 
 
-def _parsed(path: Path) -> ast.Module:
-    source = path.read_text("utf-8")
-    try:
-        return ast.parse(source)
-    except SystemError:  # CPython 3.11 miscounts its recursion now and then (gh-106905)
-        return ast.parse(source)
-
-
 def _calls(path: Path) -> Iterator[tuple[str, str]]:
     """The functions of a module with the names of the methods of clients that they call.
 
     A client is held in a name such as ``self._espocrm``, ``google`` or ``api``.
     """
-    for function in ast.walk(_parsed(path)):
+    for function in ast.walk(ast.parse(path.read_text("utf-8"))):
         if not isinstance(function, ast.AsyncFunctionDef):
             continue
         for node in _own_nodes(function):

@@ -129,6 +129,11 @@ class FieldPlan:
         return self.plan.to_espocrm.keys() - self.to_espocrm.keys()
 
     @property
+    def undecided(self) -> set[str]:
+        """The fields that both sides have changed while EspoCRM's value cannot arrive: their base stays as it was."""
+        return _undecided(self.plan, self.settled, self.base)
+
+    @property
     def street(self) -> dict[str, Value]:
         """What EspoCRM's street field is made of after the write."""
         return {
@@ -177,7 +182,7 @@ def plan_fields(
             **_hidden_entries(read, state, now),
             **_still_waiting(state, adresse, settled),
             **_found_by_interrupted(state, settled),
-            **_held_entries(plan, state, now),
+            **_held_entries(plan, read, state, now),
             **_unknown_at_first(read, state, now),
         },
     )
@@ -250,7 +255,8 @@ def _settled_now(
 ) -> dict[str, Pair]:
     """What is settled by this run; what is not written to EspoCRM now is left to the next one."""
     settled = dict(plan.settled)
-    for name in read.altered.keys() & settled.keys() - plan.to_advoware.keys():
+    left = plan.to_advoware.keys() | _undecided(plan, plan.settled, read.base)
+    for name in read.altered.keys() & settled.keys() - left:
         settled[name] = settled[name]._replace(advoware=read.altered[name])
     for name in plan.to_espocrm.keys() - to_espocrm.keys():
         settled.pop(name)
@@ -259,11 +265,29 @@ def _settled_now(
     return settled
 
 
-def _held_entries(plan: Merge, state: SyncState, now: datetime) -> Waiting:
+def _undecided(
+    plan: Merge,
+    settled: Mapping[str, Pair],
+    base: Mapping[str, Pair],
+) -> set[str]:
+    return {
+        item.field
+        for item in plan.held
+        if item.field in base and settled.get(item.field) == base[item.field]
+    }
+
+
+def _held_entries(
+    plan: Merge,
+    read: _Reading,
+    state: SyncState,
+    now: datetime,
+) -> Waiting:
     """The fields with an edit that cannot arrive."""
     waiting: Waiting = {}
     for held in plan.held:
-        pair = Pair(held.espocrm, held.advoware)
+        shown = read.altered.get(held.field, held.advoware)
+        pair = Pair(held.espocrm, shown)
         waiting[held.field] = entry(
             state,
             held.field,
@@ -713,7 +737,7 @@ def _not_as_sent(
 
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
-    unsent = plan.hidden | plan.left_to_next_run
+    unsent = plan.hidden | plan.left_to_next_run | plan.undecided
     sent = {}
     for name, value in _with_unchanged_parts(plan).items():
         if name not in unsent and not isinstance(value, Unknown):

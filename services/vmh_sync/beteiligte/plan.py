@@ -296,16 +296,39 @@ def plan_master_data(observed: Observation, mapper: BeteiligteMapper) -> Merge:
         unfit=mapper.unfit(observed.espo),
     )
     plan = _with_fields_of_new_kind(observed, plan, mapper)
-    return _settled_as_stored(plan, sent, advoware)
+    return _settled_as_stored(observed, plan, sent, advoware)
 
 
-def _settled_as_stored(plan: Merge, sent: Values, advoware: Values) -> Merge:
-    """The plan that was made with what was sent to Advoware, with what Advoware has made of it in the base."""
-    settled = dict(plan.settled)
-    for name in sent.keys() & settled.keys() - plan.to_advoware.keys():
+def _settled_as_stored(
+    observed: Observation,
+    plan: Merge,
+    sent: Values,
+    advoware: Values,
+) -> Merge:
+    """The plan that was made with what was sent to Advoware, with what Advoware has made of it."""
+    left = plan.to_advoware.keys() | undecided(observed, plan)
+    stored = {}
+    for name in sent.keys() - left:
         if not is_same(sent[name], advoware[name]):
-            settled[name] = settled[name]._replace(advoware=advoware[name])
-    return replace(plan, settled=settled)
+            stored[name] = advoware[name]
+    settled = dict(plan.settled)
+    for name in stored.keys() & settled.keys():
+        settled[name] = settled[name]._replace(advoware=stored[name])
+    held = []
+    for item in plan.held:
+        shown = stored.get(item.field, item.advoware)
+        held.append(replace(item, advoware=shown))
+    return replace(plan, settled=settled, held=tuple(held))
+
+
+def undecided(observed: Observation, plan: Merge) -> set[str]:
+    """The fields that both sides have changed while EspoCRM's value cannot arrive: their base stays as it was."""
+    base = base_of(observed)
+    return {
+        item.field
+        for item in plan.held
+        if item.field in base and plan.settled.get(item.field) == base[item.field]
+    }
 
 
 def _with_fields_of_new_kind(
