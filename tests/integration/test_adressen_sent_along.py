@@ -412,3 +412,24 @@ async def test_what_was_altered_is_no_edit_once_it_is_shown_again(
     assert (await shown(office, entity_id))[1] == "Hannover"
     assert in_advoware(office)["ort"] == "Hann"
     await assert_rests(office, sync)
+
+
+async def test_an_edit_that_advoware_alters_while_another_waits_still_arrives(
+    office: Office, sync: Any, entity_id: str
+) -> None:
+    odd = [{"field": "list[].adresseCity", "how": "value", "to": 4711}]
+    strike(office.espocrm, "GET", "/CAdressen$", count=99, answer=odd)
+    change(office, ort="Göttingen")
+    await sync()
+    alter(office, "ort", CUT)
+    await office.edit("CAdressen", entity_id, adresseStreet="Kurze Straße 7")
+    await sync()
+    assert in_advoware(office)["ort"] == "Gött"
+    office.advoware.faults.clear()
+    office.espocrm.faults.clear()
+
+    await sync()
+
+    assert in_advoware(office)["ort"] == "Gött"
+    assert (await shown(office, entity_id))[1] == "Gött"
+    await assert_rests(office, sync)

@@ -360,6 +360,30 @@ async def test_an_edit_after_a_second_alteration_is_no_conflict(
     await assert_rests(office, entity_id)
 
 
+async def test_what_was_altered_is_no_edit_once_it_is_shown_again(
+    office: Office, fails: Failing
+) -> None:
+    entity_id, betnr = await office.linked_person(lastName="Musterfrau")
+    await alter(office, "name", CUT)
+    await office.edit_espocrm(entity_id, firstName="Erna")
+    fails(entity_id)
+    await try_sync(office, entity_id)
+    await espocrm_is_back(office)
+    office.advoware.faults.clear()
+    hidden = [{"field": "name", "how": "missing"}]
+    await office.fault(
+        office.advoware, method="GET", path="/Beteiligte/", answer=hidden
+    )
+    await office.sync(entity_id)
+    await office.no_faults()
+
+    await office.sync(entity_id)
+
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Musterfrau"
+    assert office.in_advoware(betnr)["name"] == "Must"
+    await assert_rests(office, entity_id)
+
+
 @pytest.mark.parametrize("edited", [None, "Beispielfrau"])
 async def test_an_edit_that_does_not_fit_after_an_alteration_keeps_its_task(
     office: Office, fails: Failing, edited: str | None

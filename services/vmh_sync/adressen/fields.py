@@ -182,7 +182,7 @@ def plan_fields(
             **_hidden_entries(read, state, now),
             **_still_waiting(state, adresse, settled),
             **_found_by_interrupted(state, settled),
-            **_held_entries(plan, read, state, now),
+            **_held_entries(plan, state, now),
             **_unknown_at_first(read, state, now),
         },
     )
@@ -277,17 +277,11 @@ def _undecided(
     }
 
 
-def _held_entries(
-    plan: Merge,
-    read: _Reading,
-    state: SyncState,
-    now: datetime,
-) -> Waiting:
+def _held_entries(plan: Merge, state: SyncState, now: datetime) -> Waiting:
     """The fields with an edit that cannot arrive."""
     waiting: Waiting = {}
     for held in plan.held:
-        shown = read.altered.get(held.field, held.advoware)
-        pair = Pair(held.espocrm, shown)
+        pair = Pair(held.espocrm, held.advoware)
         waiting[held.field] = entry(
             state,
             held.field,

@@ -305,20 +305,13 @@ def _settled_as_stored(
     sent: Values,
     advoware: Values,
 ) -> Merge:
-    """The plan that was made with what was sent to Advoware, with what Advoware has made of it."""
+    """The plan that was made with what was sent to Advoware, with what Advoware has made of it in the base."""
     left = plan.to_advoware.keys() | undecided(observed, plan)
-    stored = {}
-    for name in sent.keys() - left:
-        if not is_same(sent[name], advoware[name]):
-            stored[name] = advoware[name]
     settled = dict(plan.settled)
-    for name in stored.keys() & settled.keys():
-        settled[name] = settled[name]._replace(advoware=stored[name])
-    held = []
-    for item in plan.held:
-        shown = stored.get(item.field, item.advoware)
-        held.append(replace(item, advoware=shown))
-    return replace(plan, settled=settled, held=tuple(held))
+    for name in sent.keys() & settled.keys() - left:
+        if not is_same(sent[name], advoware[name]):
+            settled[name] = settled[name]._replace(advoware=advoware[name])
+    return replace(plan, settled=settled)
 
 
 def undecided(observed: Observation, plan: Merge) -> set[str]:
