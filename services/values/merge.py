@@ -165,6 +165,7 @@ def merge(
     * Changed on one side since the base: brought to the other side if that can hold it, else `Held`.
     * Changed on both sides to different values: EspoCRM wins, a `Conflict` is reported. If Advoware cannot hold
       EspoCRM's value, both are left, the edit is `Held`, and Advoware's is still to be found.
+    * What Advoware shows unknown where the two sides differed before is left alone, and the pair stays.
     * Without a base (first sync): `Unknown` is left alone, and EspoCRM's is `Held`; a value wins over none; of two
       values that of ``first_winner`` wins, and with None as winner both are left and the field is `Held`
       (``undecided``). If Advoware's record was edited since EspoCRM's was made of it (``is_edited``), a value that
@@ -226,6 +227,8 @@ class _Run:
             self._decide_first(name, now)
             return
         espocrm_changed, advoware_changed = _changed_sides(now, last)
+        if not espocrm_changed and _is_hidden_difference(now, last):
+            return
         if advoware_changed and self._is_shown_otherwise(name, now, last):
             self._decide_odd(name, now, last, is_edited=espocrm_changed)
         elif espocrm_changed and advoware_changed:
@@ -349,6 +352,17 @@ class _Run:
             reason=reason,
         )
         self.held.append(held)
+
+
+def _is_hidden_difference(now: Pair, last: Pair) -> bool:
+    """Whether Advoware shows something unknown where the two sides differed, which waits for a person already.
+
+    Settled as it is shown, what it shows again later would be an edit and replace EspoCRM's value.
+    """
+    is_shown = not isinstance(now.advoware, Unknown)
+    if is_shown or isinstance(last.advoware, Unknown):
+        return False
+    return not is_same(*last)
 
 
 def _changed_sides(now: Pair, last: Pair) -> tuple[bool, bool]:

@@ -360,8 +360,12 @@ async def test_an_edit_after_a_second_alteration_is_no_conflict(
     await assert_rests(office, entity_id)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{"how": "missing"}, {"how": "value", "to": 5}, {"how": "value", "to": ["x"]}],
+)
 async def test_what_was_altered_is_no_edit_once_it_is_shown_again(
-    office: Office, fails: Failing
+    office: Office, fails: Failing, how: dict[str, Any]
 ) -> None:
     entity_id, betnr = await office.linked_person(lastName="Musterfrau")
     await alter(office, "name", CUT)
@@ -370,7 +374,7 @@ async def test_what_was_altered_is_no_edit_once_it_is_shown_again(
     await try_sync(office, entity_id)
     await espocrm_is_back(office)
     office.advoware.faults.clear()
-    hidden = [{"field": "name", "how": "missing"}]
+    hidden = [{"field": "name", **how}]
     await office.fault(
         office.advoware, method="GET", path="/Beteiligte/", answer=hidden
     )
