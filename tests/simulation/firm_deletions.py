@@ -42,7 +42,12 @@ def wrong_deletion(
     event = _EVENT.search(request["path"])
     if event is not None:
         pairs = rows(_ROWS.format(column="google_event_id"), event[1])
-        wrong = [pair for pair in pairs if _termin_is_there(diary, pair)]
+        wrong = [
+            pair
+            for pair in pairs
+            if _is_calendar_of(diary, pair["employee_kuerzel"], request["path"])
+            and _termin_is_there(diary, pair)
+        ]
     else:
         termin = _TERMIN.search(request["path"])
         if termin is None:
@@ -52,6 +57,15 @@ def wrong_deletion(
     if not wrong:
         return None
     return f"{request['path']} is deleted although the other side has {wrong}"
+
+
+def _is_calendar_of(diary: CalendarWorld, kuerzel: str, path: str) -> bool:
+    """Whether a path leads to an employee's calendar: an event that was moved has the same id in both."""
+    event = _EVENT_OF_CALENDAR.search(path)
+    calendar = diary.calendar(kuerzel)
+    if event is None or calendar is None:
+        return False
+    return bool(calendar.id == unquote(event[1]))
 
 
 def _termin_is_there(diary: CalendarWorld, pair: Mapping[str, Any]) -> bool:
@@ -127,10 +141,8 @@ class Brake:
         )
 
     def _is_mine(self, diary: CalendarWorld, path: str) -> bool:
-        event = _EVENT_OF_CALENDAR.search(path)
-        if event is not None:
-            calendar = diary.calendar(self._kuerzel)
-            return calendar is not None and calendar.id == unquote(event[1])
+        if _EVENT_OF_CALENDAR.search(path) is not None:
+            return _is_calendar_of(diary, self._kuerzel, path)
         termin = _TERMIN.search(path)
         if termin is None:
             return False
