@@ -55,6 +55,7 @@ from services.values.merge import (
     base_to_json,
     compare_after_write,
     text_of,
+    undecided,
     without,
 )
 from services.vmh_sync.beteiligte import status as beteiligte_status
@@ -74,6 +75,7 @@ from services.vmh_sync.beteiligte.plan import (
     Observation,
     Parts,
     Standing,
+    base_of,
     beside_pairs,
     betnr_of,
     change_lines,
@@ -86,7 +88,6 @@ from services.vmh_sync.beteiligte.plan import (
     standing_of_held,
     standing_of_interrupted,
     standing_of_pairs,
-    undecided,
     without_fields,
 )
 from services.vmh_sync.espocrm_writes import EspoWrites
@@ -729,7 +730,7 @@ class BeteiligteSync:
             written = await self._writer.write(observed, plan.to_advoware, now)
             beside = without(
                 beside_pairs(observed, plan, written.beside, self._mapper),
-                undecided(observed, plan),
+                undecided(plan, base_of(observed)),
             )
             written_at = self._resources.now()
             altered = standing_of_pairs(beside, "espocrm", "altered", written_at)

@@ -409,6 +409,24 @@ def version_member(
     return {VERSION: {"rowId": version, "isWhole": is_whole}}
 
 
+def undecided(plan: Merge, base: Base) -> set[str]:
+    """The fields that both sides have changed while EspoCRM's value cannot arrive: their base stays as it was."""
+    return {
+        item.field
+        for item in plan.held
+        if item.field in base and plan.settled.get(item.field) == base[item.field]
+    }
+
+
+def settled_as_stored(plan: Merge, stored: Values, base: Base) -> dict[str, Pair]:
+    """What a plan settles, with what Advoware has ``stored`` of fields that were planned as they were sent."""
+    left = plan.to_advoware.keys() | undecided(plan, base)
+    settled = dict(plan.settled)
+    for name in stored.keys() & settled.keys() - left:
+        settled[name] = settled[name]._replace(advoware=stored[name])
+    return settled
+
+
 # -- after a write --------------------------------------------------------------------------------------------------
 
 

@@ -82,6 +82,15 @@ def as_sent(
     return values
 
 
+def stored_otherwise(sent: Values, advoware: Values) -> dict[str, Value]:
+    """What Advoware shows of the fields in which `as_sent` has put something else in its place."""
+    stored = {}
+    for name, value in advoware.items():
+        if not is_same(value, sent[name]):
+            stored[name] = value
+    return stored
+
+
 def _still_altered(
     base: Mapping[str, Any],
     espocrm: Values,

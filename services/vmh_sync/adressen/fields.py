@@ -44,12 +44,14 @@ from services.values.merge import (
     merge,
     only,
     pair_to_json,
+    settled_as_stored,
+    undecided,
     value_from_json,
     version_member,
     without,
 )
 from services.vmh_sync.result import Direction
-from services.vmh_sync.sending import altered_in, as_sent
+from services.vmh_sync.sending import altered_in, as_sent, stored_otherwise
 from services.vmh_sync.store import SyncState
 
 Record = dict[str, Any]
@@ -127,11 +129,6 @@ class FieldPlan:
     def left_to_next_run(self) -> set[str]:
         """The fields that EspoCRM lacks and that this run does not bring it."""
         return self.plan.to_espocrm.keys() - self.to_espocrm.keys()
-
-    @property
-    def undecided(self) -> set[str]:
-        """The fields that both sides have changed while EspoCRM's value cannot arrive: their base stays as it was."""
-        return _undecided(self.plan, self.settled, self.base)
 
     @property
     def street(self) -> dict[str, Value]:
@@ -254,27 +251,12 @@ def _settled_now(
     to_espocrm: Mapping[str, Value],
 ) -> dict[str, Pair]:
     """What is settled by this run; what is not written to EspoCRM now is left to the next one."""
-    settled = dict(plan.settled)
-    left = plan.to_advoware.keys() | _undecided(plan, plan.settled, read.base)
-    for name in read.altered.keys() & settled.keys() - left:
-        settled[name] = settled[name]._replace(advoware=read.altered[name])
+    settled = settled_as_stored(plan, read.altered, read.base)
     for name in plan.to_espocrm.keys() - to_espocrm.keys():
         settled.pop(name)
         if name in read.base:
             settled[name] = read.base[name]
     return settled
-
-
-def _undecided(
-    plan: Merge,
-    settled: Mapping[str, Pair],
-    base: Mapping[str, Pair],
-) -> set[str]:
-    return {
-        item.field
-        for item in plan.held
-        if item.field in base and settled.get(item.field) == base[item.field]
-    }
 
 
 def _held_entries(plan: Merge, state: SyncState, now: datetime) -> Waiting:
@@ -431,10 +413,7 @@ def _read(row: Record, adresse: Record, state: SyncState) -> _Reading:
     espocrm = _mapper.comparable_from_espocrm(row)
     shown_now = _mapper.comparable_from_advoware(adresse)
     advoware = as_sent(state.base, espocrm, shown_now)
-    altered = {}
-    for name, value in shown_now.items():
-        if not is_same(value, advoware[name]):
-            altered[name] = value
+    altered = stored_otherwise(advoware, shown_now)
     base = base_from_json(state.base)
     if not base and _is_unedited_copy(row, adresse):
         base = _as_created(espocrm, advoware)
@@ -731,7 +710,8 @@ def _not_as_sent(
 
 def _sent_to_advoware(plan: FieldPlan) -> dict[str, Value]:
     """All that a PUT says, the unchanged parts included: Advoware may store these differently as well."""
-    unsent = plan.hidden | plan.left_to_next_run | plan.undecided
+    waiting = undecided(plan.plan, plan.base)
+    unsent = plan.hidden | plan.left_to_next_run | waiting
     sent = {}
     for name, value in _with_unchanged_parts(plan).items():
         if name not in unsent and not isinstance(value, Unknown):

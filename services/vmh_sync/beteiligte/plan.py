@@ -33,7 +33,6 @@ from services.values.merge import (
     Unfit,
     Unknown,
     Value,
-    Values,
     base_from_json,
     is_same,
     is_version,
@@ -41,6 +40,7 @@ from services.values.merge import (
     only,
     pair_from_json,
     pair_to_json,
+    settled_as_stored,
     text_of,
     values_to_json,
     without,
@@ -59,7 +59,7 @@ from services.vmh_sync.result import (
     Problem,
     digest_of_lines,
 )
-from services.vmh_sync.sending import altered_in, as_sent
+from services.vmh_sync.sending import altered_in, as_sent, stored_otherwise
 from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CBeteiligte"
@@ -296,32 +296,9 @@ def plan_master_data(observed: Observation, mapper: BeteiligteMapper) -> Merge:
         unfit=mapper.unfit(observed.espo),
     )
     plan = _with_fields_of_new_kind(observed, plan, mapper)
-    return _settled_as_stored(observed, plan, sent, advoware)
-
-
-def _settled_as_stored(
-    observed: Observation,
-    plan: Merge,
-    sent: Values,
-    advoware: Values,
-) -> Merge:
-    """The plan that was made with what was sent to Advoware, with what Advoware has made of it in the base."""
-    left = plan.to_advoware.keys() | undecided(observed, plan)
-    settled = dict(plan.settled)
-    for name in sent.keys() & settled.keys() - left:
-        if not is_same(sent[name], advoware[name]):
-            settled[name] = settled[name]._replace(advoware=advoware[name])
+    stored = stored_otherwise(sent, advoware)
+    settled = settled_as_stored(plan, stored, base_of(observed))
     return replace(plan, settled=settled)
-
-
-def undecided(observed: Observation, plan: Merge) -> set[str]:
-    """The fields that both sides have changed while EspoCRM's value cannot arrive: their base stays as it was."""
-    base = base_of(observed)
-    return {
-        item.field
-        for item in plan.held
-        if item.field in base and plan.settled.get(item.field) == base[item.field]
-    }
 
 
 def _with_fields_of_new_kind(
