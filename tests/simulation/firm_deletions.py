@@ -53,7 +53,11 @@ def wrong_deletion(
         if termin is None:
             return None
         pairs = rows(_ROWS.format(column="advoware_frnr"), int(termin[1]))
-        wrong = [pair for pair in pairs if _event_is_there(diary, pair)]
+        wrong = [
+            pair
+            for pair in pairs
+            if _termin_is_there(diary, pair) and _event_is_there(diary, pair)
+        ]
     if not wrong:
         return None
     return f"{request['path']} is deleted although the other side has {wrong}"
@@ -69,6 +73,7 @@ def _is_calendar_of(diary: CalendarWorld, kuerzel: str, path: str) -> bool:
 
 
 def _termin_is_there(diary: CalendarWorld, pair: Mapping[str, Any]) -> bool:
+    """Whether Advoware has the Termin of a pair, and it is that employee's still."""
     for termin in diary.termine():
         if termin["frNr"] == pair["advoware_frnr"]:
             return termin["anwalt"] in {"", pair["employee_kuerzel"]}
