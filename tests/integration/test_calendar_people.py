@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
+from calendar_scenario import KUERZEL
 from calendar_world import property_of
 
 from sandbox.google.readings import Readings
@@ -92,6 +94,119 @@ async def test_a_copy_whose_original_is_deleted_costs_no_termin(
         ["Besprechung (neu)"],
         ["Besprechung (neu)"],
     )
+
+
+@in_haste
+async def test_a_copy_of_a_hidden_event_whose_original_is_deleted_keeps_its_termin(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    read_google_as(office, marks=True)
+    fr_nr = office.termin("Mandat Weber", privat=1)
+    await office.sync()
+    original = office.copy(fr_nr)["id"]
+    calendar = office.calendar("SB")
+    assert calendar is not None
+    title = {"summary": "Rückfrage"}
+    office.google.world.people.copy(PERSON, calendar, original, calendar, title)
+    office.delete_event(original)
+
+    await office.sync_until_calm()
+
+    assert (office.texts(), office.termin_texts()) == (["Advoware"], ["Mandat Weber"])
+    assert await kept_titles(office) == ["Rückfrage"]
+
+
+async def kept_titles(office: CalendarOffice) -> list[str]:
+    """The titles of events that the sync has written over, as they were before."""
+    rows = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
+    return [row["resource"]["summary"] for row in rows]
+
+
+TYPED = {"summary": "Rückfrage"}
+
+
+def _termin_becomes_public(office: CalendarOffice, fr_nr: int) -> None:
+    office.change_termin(fr_nr, privat=0)
+
+
+def _termin_is_moved(office: CalendarOffice, fr_nr: int) -> None:
+    office.change_termin(fr_nr, datum="2026-03-21", datumBis="2026-03-21")
+
+
+def _text_is_changed(office: CalendarOffice, fr_nr: int) -> None:
+    office.change_termin(fr_nr, text="Mandat Weber II")
+
+
+def _move_to_colleague(office: CalendarOffice, fr_nr: int) -> None:
+    own, other = office.calendar("SB"), office.calendar("AI")
+    assert own is not None
+    event = own.events[office.copy(fr_nr)["id"]]
+    office.google.world.events.move(PERSON, own, event, other)
+
+
+def _advoware_takes_nothing(office: CalendarOffice, fr_nr: int) -> None:
+    office.strike("advoware", status=400, method="PUT", count=1)
+
+
+def _advoware_is_away(office: CalendarOffice, fr_nr: int) -> None:
+    office.strike("advoware", status=503, method="PUT", count=1)
+
+
+MOVED = {**TYPED, **timed("2026-03-20", "12:00", "13:00")}
+ON_A_WHOLE_DAY = {
+    **TYPED,
+    "start": {"date": "2026-03-20", "dateTime": None, "timeZone": None},
+    "end": {"date": "2026-03-21", "dateTime": None, "timeZone": None},
+}
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [MAY_WRITE, LAST_CHANGE_WINS],
+    ids=["source wins", "last change wins"],
+)
+@pytest.mark.parametrize(
+    ("edit", "also"),
+    [
+        (TYPED, None),
+        (MOVED, None),
+        (ON_A_WHOLE_DAY, None),
+        ({**TYPED, "recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=FR"]}, None),
+        ({**TYPED, "recurrence": ["RRULE:FREQ=WEEKLY;BYDAY=TU,TH"]}, None),
+        (TYPED, _termin_becomes_public),
+        (TYPED, _termin_is_moved),
+        (MOVED, _termin_is_moved),
+        (MOVED, _text_is_changed),
+        (TYPED, _move_to_colleague),
+        (MOVED, _move_to_colleague),
+        (MOVED, _advoware_takes_nothing),
+        (MOVED, _advoware_is_away),
+    ],
+)
+@in_haste
+async def test_what_is_typed_into_a_hidden_event_is_kept_before_it_goes(
+    office: CalendarOffice,
+    configuration: dict[str, str],
+    edit: dict[str, Any],
+    also: Callable[[CalendarOffice, int], None] | None,
+) -> None:
+    await office.configure(**configuration)
+    read_google_as(office, marks=True)
+    fr_nr = office.termin("Mandat Weber", privat=1)
+    for kuerzel in KUERZEL:
+        await office.sync(kuerzel)
+    office.change_event(office.copy(fr_nr)["id"], **edit)
+    if also is not None:
+        also(office, fr_nr)
+
+    for _ in range(3):
+        for kuerzel in KUERZEL:
+            await office.sync(kuerzel)
+
+    shown = [*office.texts("SB"), *office.texts("AI")]
+    assert "Rückfrage" not in [*shown, *office.termin_texts()]
+    assert "Rückfrage" in await kept_titles(office)
 
 
 @BOTH

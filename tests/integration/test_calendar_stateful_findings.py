@@ -226,6 +226,20 @@ def test_a_hidden_copy_of_everybodys_termin_waits_in_a_colleagues_calendar(
     )
 
 
+@pytest.mark.parametrize("what", ["copy", "split"])
+@pytest.mark.parametrize("gone", ["deleted", "moved away"])
+def test_what_was_typed_into_a_copy_that_takes_the_place_of_a_hidden_event_is_kept(
+    world: tuple[asyncio.Runner, CalendarWorld], what: str, gone: str
+) -> None:
+    entered = EnterTermin("SB", When(3, series="daily"), privat=True), SyncAll()
+    leaves = {
+        "deleted": DropEvent("SB", 0),
+        "moved away": Act("SB", 0, "move away", When(3)),
+    }
+    copied = Act("SB", 0, what, When(6, series="daily"), variant=1)
+    run(world, LAST_CHANGE, *entered, copied, leaves[gone], SyncAll())
+
+
 @pytest.mark.parametrize(
     "configuration", [Configure(write_protection=True), WRITING, LAST_CHANGE]
 )

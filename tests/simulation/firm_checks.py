@@ -402,7 +402,7 @@ async def _check_calendars(firm: Firm) -> None:
     diary, checks = firm.diary, checks_to_make()
     await diary.settle()
     await calendar_checks.assert_both_sides_agree(diary)
-    calendar_checks.assert_nothing_is_lost(diary)
+    await calendar_checks.assert_nothing_is_lost(diary)
     await calendar_checks.assert_nothing_is_there_twice(diary)
     if "privacy" in checks:
         await _check_hidden(firm)

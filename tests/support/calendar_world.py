@@ -426,6 +426,21 @@ class CalendarWorld:
         token = token_of(old)
         return self.text(token) if token else f"{LEAK} {self._texts}"
 
+    def _new_title_of(self, kuerzel: str, resource: dict[str, Any]) -> str:
+        """What somebody writes into this event.
+
+        The rest of a hidden series that has lost our marks is the person's, and so is what he writes into it.
+        """
+        title = resource.get("summary")
+        is_rest = "_R" in resource["id"]
+        is_marked = property_of(resource, "advoware_frnr") is not None
+        if not is_rest or is_marked or token_of(title):
+            return self.new_title(title)
+        token = self.ledger.next_token
+        self.ledger.origin[token] = kuerzel
+        self.ledger.events[kuerzel, resource["id"]] = token
+        return self.text(token)
+
     @staticmethod
     def token_of(text: str | None) -> str | None:
         """The token of the appointment that a text belongs to."""
@@ -511,16 +526,7 @@ class CalendarWorld:
                 self.note_drop(step.kuerzel, resource)
                 events.delete(calendar, event)
             case EditEvent(what="text"):
-                # The rest of a hidden series that has lost our marks is the person's, and so is what he writes into it.
-                is_own = (
-                    "_R" in resource["id"]
-                    and property_of(resource, "advoware_frnr") is None
-                )
-                text = (
-                    self.text(self.ledger.next_token)
-                    if is_own
-                    else self.new_title(resource.get("summary"))
-                )
+                text = self._new_title_of(step.kuerzel, resource)
                 if is_copy:
                     self.ledger.typed_in_copies.add(text)
                 events.change(PERSON, calendar, event, {"summary": text}, patch=True)

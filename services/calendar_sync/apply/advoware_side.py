@@ -143,6 +143,7 @@ class AdvowareSide:
             google_event_id=google.id,
             persons_private=is_private,
         )
+        await self._keep_given_up(pair, google, action.event)
         copy = await self._mark_copy(pair, google, action.shown, fr_nr)
         await self._rows.remember(action, pair, termin, copy)
 
@@ -188,8 +189,7 @@ class AdvowareSide:
         written = await self._as_answered(termin.fr_nr, answer)
         shown = google
         if action.shown is not None:
-            if _gives_up_text(google, action.event):
-                await self._rows.keep_overwritten(pair, [google])
+            await self._keep_given_up(pair, google, action.event)
             shown = await self._google_side.patch(
                 pair,
                 action.shown,
@@ -198,6 +198,16 @@ class AdvowareSide:
                 google,
             )
         await self._rows.remember(action, pair, written, shown)
+
+    async def _keep_given_up(
+        self,
+        pair: Pair,
+        google: GoogleEvent,
+        written: NormalisedEvent,
+    ) -> None:
+        """Keep an event whose text is about to be written over and does not get to Advoware."""
+        if _gives_up_text(google, written):
+            await self._rows.keep_overwritten(pair, [google])
 
     async def _put_changed(self, action: UpdateAdvoware) -> Json | None:
         """Replace the Termin, if it is as it was listed; what Advoware answered."""
@@ -244,7 +254,9 @@ class AdvowareSide:
 
 
 def _gives_up_text(google: GoogleEvent, written: NormalisedEvent) -> bool:
-    """Whether an event shows a text that is not what is written to Advoware."""
+    """Whether an event shows a text that is not what is written to Advoware, as one typed into a hidden event."""
+    if google.has_foreign_text:
+        return True
     event = google.event
     if not isinstance(event, NormalisedEvent):
         return False
