@@ -596,14 +596,47 @@ class BeteiligteSync:
 
         Raises:
             NumberTaken: two CBeteiligte have this betNr.
+            NotBefore: its create may still be under way.
         """
         await self._require_free(betnr, espo["id"], store)
         await self._gone.end_tasks(espo["id"], betnr, store)
+        await self._end_other_create(espo, betnr, store)
         if state is not None and state.advoware_id == betnr:
             return state
         if state is not None and state.advoware_id and state.deleted_at is None:
             await self._notify_late_losses(espo["id"], state.advoware_id, store)
         return await inherit_state(espo, betnr, store) or state
+
+    async def _end_other_create(
+        self,
+        espo: Record,
+        betnr: str,
+        store: SyncStore,
+    ) -> None:
+        """Notify a person of another Beteiligter that a create of the record has left; no one will find him else.
+
+        Raises:
+            NotBefore: the create may still be under way.
+        """
+        creator = BeteiligteCreator(self._advoware, store, self._resources)
+        try:
+            left = await creator.left_by_create(espo["id"])
+        except NeedsPerson:
+            await self._notify_left(espo["id"])
+            return
+        if left is not None and left != betnr:
+            await self._notify_left_behind(espo, left)
+
+    async def _notify_left_behind(self, espo: Record, left: str) -> None:
+        await self._notifications.notify(
+            Problem(
+                "general_manual_action",
+                ENTITY_TYPE,
+                espo["id"],
+                f"left_behind:{ENTITY_TYPE}:{espo['id']}:{left}",
+                Details("left_behind", betnr=left, name=espo.get("name")),
+            ),
+        )
 
     async def _require_free(self, betnr: str, entity_id: str, store: SyncStore) -> None:
         """Refuse a Beteiligter that another record is linked with; release him if that record is gone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -447,6 +448,128 @@ async def test_a_record_merged_before_its_create_was_known_is_reported_as_merged
 
     (task,) = await office.tasks()
     assert "zusammengeführt" in task["name"]
+
+
+async def merge_another_into(office: Office, entity_id: str) -> None:
+    """A person merges a record that is linked into this one, which takes its number."""
+    other, _ = await office.linked_person(lastName="Rest")
+    await office.act(
+        office.espocrm,
+        action="merge",
+        entity="CBeteiligte",
+        id=entity_id,
+        sources=[other],
+    )
+
+
+async def type_a_number(office: Office, entity_id: str) -> None:
+    """A person finds him in Advoware, where he has been for long, and enters his number."""
+    oldest = min(row["betNr"] for row in office.advoware.state()["beteiligte"])
+    await office.edit_espocrm(entity_id, betnr=oldest)
+
+
+def created_number(office: Office) -> int:
+    """The Beteiligter that the last POST has created."""
+    return int(max(row["betNr"] for row in office.advoware.state()["beteiligte"]))
+
+
+@pytest.mark.parametrize("link", [merge_another_into, type_a_number])
+@pytest.mark.parametrize("answer", LOST_ANSWERS)
+async def test_what_a_create_has_left_of_a_record_that_has_another_number_then_is_a_task(
+    office: Office,
+    link: Callable[[Office, str], Awaitable[None]],
+    answer: dict[str, Any],
+) -> None:
+    entity_id = await office.new_person()
+    office.advoware.beteiligte.create({"vorname": "Erika", "name": "Muster"}, "SB")
+    office.clock.advance(days=1)
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        when="after",
+        count=1,
+        **answer,
+    )
+    await office.sync(entity_id)
+    left = created_number(office)
+    await link(office, entity_id)
+    office.clock.advance(minutes=2)
+
+    for _ in range(2):
+        await office.sync(entity_id)
+
+    found = [task["name"] for task in await office.tasks() if str(left) in task["name"]]
+    assert len(found) == 1
+    assert "noch gebraucht" in found[0]
+    assert (await office.in_espocrm(entity_id))["betnr"] != left
+
+
+async def test_the_number_that_a_create_has_left_is_no_other_one(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person()
+    await lose_create(office, "Beteiligte$", count=1)
+    await office.sync(entity_id)
+    await office.edit_espocrm(entity_id, betnr=created_number(office))
+    office.clock.advance(minutes=2)
+
+    assert (await office.sync(entity_id)).result != "failed"
+
+    assert await office.tasks() == []
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
+
+
+async def test_a_create_that_may_be_under_way_is_waited_for_before_another_number_counts(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person()
+    await lose_create(office, "Beteiligte$", count=1)
+    await office.sync(entity_id)
+    left = created_number(office)
+    await merge_another_into(office, entity_id)
+    await office.sync(entity_id)
+    assert await office.tasks() == []
+    office.clock.advance(minutes=2)
+
+    await office.sync(entity_id)
+
+    (task,) = await office.tasks()
+    assert str(left) in task["name"]
+
+
+async def test_a_create_that_has_left_nothing_leaves_no_task_at_another_number(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person()
+    await office.fault(
+        office.advoware, method="POST", path="Beteiligte$", reset=True, count=1
+    )
+    await office.sync(entity_id)
+    await merge_another_into(office, entity_id)
+    office.clock.advance(minutes=2)
+
+    await office.sync(entity_id)
+
+    assert await office.tasks() == []
+    assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
+
+
+async def test_what_a_create_has_left_beside_another_number_and_cannot_be_known_is_a_task(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person()
+    await lose_create(office, "Beteiligte$", count=1)
+    await office.sync(entity_id)
+    await merge_another_into(office, entity_id)
+    office.clock.advance(minutes=2)
+    undated = {"field": "[].angelegtAm", "how": "missing"}
+    await office.fault(office.advoware, path="Beteiligte$", answer=[undated])
+
+    for _ in range(2):
+        await office.sync(entity_id)
+
+    assert ["übrig" in task["name"] for task in await office.tasks()] == [True]
 
 
 async def replaced_number(office: Office, first_name: str, **fault: Any) -> str:

@@ -359,12 +359,19 @@ async def _check_office(firm: Firm, story: Story) -> None:
 
 
 def _check_no_beteiligter_is_there_twice(firm: Firm) -> None:
-    """People here enter nobody in Advoware, so each Beteiligter is one that we have made for a record."""
+    """People here enter nobody in Advoware, so each Beteiligter is one that we have made for a record.
+
+    Of one that a record has left behind, because it has another number, a person is notified.
+    """
+    left = firm.rows(
+        "SELECT details ->> 'betnr' AS betnr FROM notification"
+        " WHERE problem_key LIKE 'left_behind:%'"
+    )
     states = firm.rows(
         "SELECT advoware_id FROM sync_state"
         " WHERE entity_type = 'CBeteiligte' AND advoware_id IS NOT NULL"
     )
-    known = {state["advoware_id"] for state in states}
+    known = {state["advoware_id"] for state in states} | {row["betnr"] for row in left}
     for advo in firm.office.beteiligte():
         assert str(advo["betNr"]) in known, f"no record has Beteiligter {advo['betNr']}"
 

@@ -209,11 +209,23 @@ TEXTS: Mapping[str, Text] = {
     "left_unclear": Text(
         "BET-22",
         "Bitte prüfen, ob in Advoware ein Beteiligter übrig ist: {subject}",
-        "Der Eintrag wurde in EspoCRM gelöscht, während er in Advoware angelegt wurde. Ob er dort angelegt ist, lässt "
-        "sich nicht feststellen.",
+        "Der Eintrag wurde in EspoCRM gelöscht oder mit einer anderen Nummer verknüpft, während er in Advoware "
+        "angelegt wurde. Ob er dort angelegt ist, lässt sich nicht feststellen.",
         (
             "In Advoware nach dem Namen suchen.",
             "Ist der Beteiligte dort vorhanden und wird er nicht gebraucht: ihn dort löschen.",
+        ),
+        outlives_record=True,
+    ),
+    "left_behind": Text(
+        "BET-25",
+        "Bitte prüfen, ob Beteiligter {betnr} in Advoware noch gebraucht wird: {subject}",
+        "Der Beteiligte {betnr} wurde in Advoware für diesen Eintrag angelegt. Inzwischen ist der Eintrag mit einer "
+        "anderen Nummer verknüpft, zum Beispiel nach einem Zusammenführen; nur diese wird abgeglichen.",
+        (
+            OPEN_BETEILIGTER,
+            "Prüfen, ob er schon in einer Akte vorkommt.",
+            "Wenn nicht: ihn dort löschen.",
         ),
         outlives_record=True,
     ),
