@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
-PYTEST_WORKERS ?= 3
+PYTEST_WORKERS ?= 4
 SCENARIOS ?= 500
 TIMES ?= 100
 CALENDAR_SCENARIOS ?= 300

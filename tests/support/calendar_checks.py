@@ -250,9 +250,9 @@ async def _kept_from_hidden(world: CalendarWorld) -> set[str | None]:
     """What was typed into copies of hidden events that took their originals' place."""
     store = await world.store()
     return {
-        token_of(overwritten.resource.get("summary"))
+        token_of(str(overwritten.resource.get("summary")))
         for overwritten in await store.overwritten(datetime.fromtimestamp(0, UTC))
-        if property_of(overwritten.resource, "advoware_anonymised") == "1"
+        if read_google_event(overwritten.resource).has_foreign_text
     }
 
 
