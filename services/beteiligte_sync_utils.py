@@ -620,7 +620,7 @@ class BeteiligteSync:
         """
         creator = BeteiligteCreator(self._advoware, store, self._resources)
         try:
-            left = await creator.left_by_create(espo["id"])
+            left = await creator.left_by_create(espo["id"], betnr)
         except NeedsPerson:
             await self._notify_left(espo["id"])
             return

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from typer.testing import CliRunner
 
 from cli.demo import open_audit
 from cli.main import app
-from cli.supervisor import StartFailed, ignore
+from cli.supervisor import LOOK_SECONDS, StartFailed, ignore
 from cli.system import running_system
 from services.api.access import php_json
 
@@ -357,6 +358,16 @@ async def test_parts_that_hang_are_started_again_like_dead_ones(
     ]
     parts = running.system.processes
     stopped = {name: parts[name].pid for name in ("engine", "worker", "twins")}
+
+    async def have_answered() -> bool:
+        youngest = max(
+            psutil.Process(pid).create_time()
+            for pid in stopped.values()
+            if pid is not None
+        )
+        return time.time() - youngest > 2 * LOOK_SECONDS
+
+    await running.until(have_answered)  # what has never answered is given more time
     for pid in (redis, postmaster(running), *stopped.values()):
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)

@@ -6,7 +6,7 @@ unknown fate is looked for before it is repeated; and what was found or created 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -121,12 +121,19 @@ class BeteiligteCreator:
             await self._store.created(*key, created.betnr, created_at)
         return created
 
-    async def left_by_create(self, entity_id: str) -> str | None:
-        """The betNr of what the create of a record has left that is gone; see `create_once.left_by_create`."""
+    async def left_by_create(
+        self,
+        entity_id: str,
+        entered: str | None = None,
+    ) -> str | None:
+        """The betNr of what the create of a record has left that is gone, or has the number ``entered`` now.
+
+        See `create_once.left_by_create`.
+        """
         created = await left_by_create(
             self._store,
             (ENTITY_TYPE, entity_id),
-            find=partial(self._find_created, entity_id),
+            find=partial(self._find_created, entity_id, entered=entered),
             resources=self._resources,
         )
         if created is None:
@@ -137,12 +144,14 @@ class BeteiligteCreator:
         self,
         entity_id: str,
         intent: CreateIntent,
+        entered: str | None = None,
     ) -> Created | None:
         """What an earlier attempt has created: by the number that it noted, else by the values that it has sent."""
         noted = intent.advoware_id
         if noted is not None and await self._is_the_created_one(intent, noted):
             return Created(noted, intent.posted)
-        found = await self._adopt(entity_id, intent.posted, intent.started_at)
+        find = partial(self._find, intent.posted, intent.started_at, entered)
+        found = await self._adopt(entity_id, find)
         if found is None:
             return None
         return Created(found, intent.posted, was_found=True)
@@ -177,12 +186,11 @@ class BeteiligteCreator:
     async def _adopt(
         self,
         entity_id: str,
-        posted: Mapping[str, Any],
-        since: datetime,
+        find: Callable[[], Awaitable[str | None]],
     ) -> str | None:
         """Find what an earlier attempt has created and note it; of equal ones another create may take one first."""
         for _ in range(MAX_ADOPTIONS):
-            found = await self._find(posted, since)
+            found = await find()
             if found is None:
                 return None
             try:
@@ -207,8 +215,15 @@ class BeteiligteCreator:
             else:
                 return Created(str(answer["betNr"]), left, answer=answer)
 
-    async def _find(self, posted: Mapping[str, Any], since: datetime) -> str | None:
+    async def _find(
+        self,
+        posted: Mapping[str, Any],
+        since: datetime,
+        entered: str | None,
+    ) -> str | None:
         """The betNr of what an earlier attempt created: same person, created since then, linked with nothing.
+
+        Of those that do not show when they were created, a user has found the one whose number was ``entered``.
 
         Raises:
             CreateUnclear: there is one of that name, and Advoware does not say when it was created.
@@ -218,6 +233,8 @@ class BeteiligteCreator:
         if certain:
             return str(min(certain))
         doubtful = await self._unlinked(doubtful)
+        if entered is not None and int(entered) in doubtful:
+            return entered
         if doubtful:
             raise CreateUnclear(
                 f"betnr {min(doubtful)} may be what an earlier attempt created",
