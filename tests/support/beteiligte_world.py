@@ -526,11 +526,14 @@ def _guarded(step: Step) -> str | None:
             | SwitchKind("advoware")
             | EditContact("advoware")
             | EditAddress("advoware")
+            | EditOdd("advoware")
+            | ShareContact("advoware")
+            | CopyAddress("advoware")
         ):
             return "/advonet/Beteiligte"
-        case EditMaster() | SwitchKind() | EditContact():
+        case EditMaster() | SwitchKind() | EditContact() | ShareContact():
             return "/CBeteiligte/"
-        case EditAddress():
+        case EditAddress() | EditOdd() | CopyAddress():
             return "/CAdressen"
         case _:
             return None
