@@ -586,20 +586,22 @@ class ListGoogle:
 
 @dataclass(frozen=True)
 class DeleteGoogle:
-    """Delete the event (``etag``: as last observed) and the pair."""
+    """Delete the event (``etag``: as last observed) and the pair. ``undone``: what of a person's goes with it."""
 
     pair: Pair
     etag: str | None
     reason: str
+    undone: tuple[GoogleEvent, ...] = ()
 
 
 @dataclass(frozen=True)
 class DeleteAdvoware:
-    """Delete the Termin and the pair."""
+    """Delete the Termin and the pair. ``undone``: its content, if a person has changed it since it was compared."""
 
     pair: Pair
     termin: Termin
     reason: str
+    undone: NormalisedEvent | None = None
 
 
 @dataclass(frozen=True)

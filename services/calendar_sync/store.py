@@ -171,7 +171,10 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class Overwritten:
-    """An event of Google as it was before the sync put Advoware's content back. Holds texts: never log it."""
+    """An event as it was before the sync wrote over it or deleted it; a Termin as the event that would show it.
+
+    Holds texts: never log it.
+    """
 
     employee_kuerzel: str
     sync_id: UUID

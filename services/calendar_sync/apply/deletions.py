@@ -52,6 +52,7 @@ class Deletions:
         """Delete the event, and the pair."""
         pair = action.pair
         await self._ensure_row(action)
+        await self._rows.keep_overwritten(pair, action.undone)
         with suppress(NotFound):  # an earlier attempt got that far
             await self._google.delete_event(
                 self._settings.calendar_id,
@@ -71,6 +72,7 @@ class Deletions:
             if reason is not None:
                 await self._leave_alone(pair, reason)
                 return
+            await self._rows.keep_deleted(pair, action.undone)
             await self._advoware.delete_termin(termin.fr_nr)
         await self._delete_row(action, before=pair.advoware)
 

@@ -16,6 +16,7 @@ from services.calendar_sync.apply.contents import (
     why_untranslatable,
     without_event,
 )
+from services.calendar_sync.mapping import google_body
 from services.calendar_sync.model import (
     Action,
     AdoptGoogle,
@@ -27,6 +28,7 @@ from services.calendar_sync.model import (
     HideGoogle,
     InsertGoogle,
     MarkUntranslatable,
+    NormalisedEvent,
     Pair,
     PostAdvoware,
     RecordFingerprints,
@@ -148,6 +150,22 @@ class Rows:
                 resource=google.record,
             )
             await self._store.keep_overwritten(kept, self._clients.now())
+
+    async def keep_deleted(self, pair: Pair, undone: NormalisedEvent | None) -> None:
+        """Keep what a person has entered in Advoware before its Termin is deleted, as the event that would show it."""
+        if undone is None or pair.advoware_frnr is None:
+            return
+        resource = google_body(undone, pair.advoware_frnr, pair.sync_id)
+        if undone.privat:
+            resource["visibility"] = "private"
+        kept = Overwritten(
+            employee_kuerzel=pair.employee_kuerzel,
+            sync_id=pair.sync_id,
+            google_event_id=pair.google_event_id or "",
+            advoware_frnr=pair.advoware_frnr,
+            resource=resource,
+        )
+        await self._store.keep_overwritten(kept, self._clients.now())
 
     async def remember(
         self,

@@ -12,6 +12,7 @@ from services.calendar_sync.model import (
     GoogleEvent,
     NormalisedEvent,
     Pair,
+    ReplaceGoogle,
     ShowGoogle,
     SourceSystem,
     Termin,
@@ -290,6 +291,11 @@ class Comparison:
             self.event,
             self.undone,
         )
+
+    def replace_google(self, event: GoogleEvent) -> ReplaceGoogle:
+        """Put a new series in the place of this one; its single occurrences, which go with it, are a person's."""
+        undone = self.undone or self.occurrences
+        return ReplaceGoogle(self.pair, self.termin, self.shown, event, undone)
 
     def show(self) -> ShowGoogle:
         """Write the texts, and leave the times."""

@@ -27,7 +27,8 @@ from services.calendar_sync.model import (
     Untranslatable,
     is_anonymised_hash,
 )
-from services.calendar_sync.plan.hiding import hide_or_list
+from services.calendar_sync.plan.comparison import Comparison
+from services.calendar_sync.plan.hiding import has_unseen, hide_or_list
 from services.calendar_sync.plan.parts import (
     known_part,
     mark_untranslatable,
@@ -330,8 +331,12 @@ def _delete_google(view: CalendarView, pair: Pair) -> DeleteGoogle:
     if view.in_advoware(pair) == "elsewhere":
         reason = "reassigned"
     google = view.events.get(pair.google_event_id or "")
-    etag = google.etag if google else pair.google.etag
-    return DeleteGoogle(pair, etag, reason)
+    if google is None:
+        return DeleteGoogle(pair, pair.google.etag, reason)
+    undone: tuple[GoogleEvent, ...] = ()
+    if has_unseen(pair, google):
+        undone = (google, *view.occurrences.get(google.id, ()))
+    return DeleteGoogle(pair, google.etag, reason, undone)
 
 
 def _follow_termin(
@@ -344,9 +349,23 @@ def _follow_termin(
     if termin is None:
         return
     if verdict == "delete_advoware":
-        yield DeleteAdvoware(pair, termin, "deleted in Google")
+        undone = _unseen_content(view, pair, termin)
+        yield DeleteAdvoware(pair, termin, "deleted in Google", undone)
     else:
         yield from _recreate_google(view, pair, termin)
+
+
+def _unseen_content(
+    view: CalendarView,
+    pair: Pair,
+    termin: Termin,
+) -> NormalisedEvent | None:
+    """The Termin, if a person has edited it since it was compared: who deleted its event did not know that."""
+    content = known_part(termin)
+    if content is None:
+        return None
+    found = Comparison(view, pair, termin, content, None)
+    return content if found.advoware_changed else None
 
 
 def _recreate_google(

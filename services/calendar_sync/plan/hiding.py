@@ -43,7 +43,7 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
     if google is not None:
         etag = google.etag
         has_edit = is_edited(pair, google)
-    if google is not None and has_edit:
+    if google is not None and has_unseen(pair, google):
         undone.insert(0, google)
     # Once it is hidden, it cannot be known any more that its owner wanted it private.
     pair = replace(pair, persons_private=view.persons_private(pair))
@@ -60,6 +60,11 @@ def _may_have_unjudged_edit(pair: Pair) -> bool:
     """Whether what could not be read of it may be an edit as well, and be readable in the answer."""
     remembered = pair.google.content_hash
     return is_uncompared(remembered) or is_partial_hash(remembered)
+
+
+def has_unseen(pair: Pair, google: GoogleEvent) -> bool:
+    """Whether the event shows what a person has entered and no run has dealt with, as text in a hidden event."""
+    return google.has_foreign_text or is_edited(pair, google)
 
 
 def is_edited(pair: Pair, google: GoogleEvent) -> bool:

@@ -21,7 +21,6 @@ from services.calendar_sync.model import (
     NormalisedEvent,
     Pair,
     RecordFingerprints,
-    ReplaceGoogle,
     SourceSystem,
     Termin,
     Unlink,
@@ -349,7 +348,7 @@ def _put_back_series(
 ) -> Action:
     pair = found.pair
     if pair.source_system == "advoware" or found.is_changed:
-        return ReplaceGoogle(pair, found.termin, found.shown, event, found.undone)
+        return found.replace_google(event)
     if found.shown.anonymised:
         return hide(view, pair)
     return found.show()
@@ -424,7 +423,7 @@ def _replace_series(
     if view.has_unlisted_occurrences(found.pair):
         # What is overwritten is kept, and an incremental listing does not show all of it.
         return ListGoogle(found.pair)
-    return ReplaceGoogle(found.pair, found.termin, found.shown, event, found.undone)
+    return found.replace_google(event)
 
 
 def _show_or_hide(view: CalendarView, found: Comparison) -> Iterator[Action]:

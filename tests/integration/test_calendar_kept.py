@@ -1,0 +1,207 @@
+"""What goes with an appointment is kept: edits that no run has seen, and texts that were typed into hidden events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from calendar_office import DAY, CalendarOffice, in_haste, office, timed
+from calendar_people import PERSON
+from calendar_scenario import KUERZEL
+
+from sandbox.google.readings import Readings
+
+__all__ = ["office"]
+
+MAY_WRITE = {"ADVOWARE_WRITE_PROTECTION": "false"}
+LAST_CHANGE_WINS = {**MAY_WRITE, "CALENDAR_SYNC_STRATEGY": "last_change_wins"}
+SERIES: dict[str, Any] = {
+    "dauertermin": 1,
+    "turnus": 1,
+    "turnusArt": 2,
+    "datumBis": "2026-06-30",
+}
+TYPED = {"summary": "Rückfrage"}
+Deed = Callable[[CalendarOffice, int, str], None]
+
+
+def _other(**fields: Any) -> Deed:
+    def deed(office: CalendarOffice, fr_nr: int, _: str) -> None:
+        office.change_termin(fr_nr, **fields)
+
+    return deed
+
+
+def _deleted(office: CalendarOffice, fr_nr: int, _: str) -> None:
+    office.delete_termin(fr_nr)
+
+
+def _to_colleague(office: CalendarOffice, _: int, event_id: str) -> None:
+    own, other = office.calendar("SB"), office.calendar("AI")
+    assert own is not None
+    office.google.world.events.move(PERSON, own, own.events[event_id], other)
+
+
+async def everything(office: CalendarOffice) -> str:
+    """All that stands somewhere or was kept."""
+    rows = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
+    kept = [row["resource"] for row in rows]
+    shown = [office.events(kuerzel) for kuerzel in KUERZEL]
+    return json.dumps([kept, shown, office.termine()], ensure_ascii=False, default=str)
+
+
+async def sync_all(office: CalendarOffice, runs: int = 1) -> None:
+    for _ in range(runs):
+        for kuerzel in KUERZEL:
+            await office.try_sync(kuerzel)
+
+
+@pytest.mark.parametrize(
+    "goes", [_deleted, _other(anwalt="AI")], ids=["deleted", "reassigned"]
+)
+@pytest.mark.parametrize("place", ["summary", "description", "occurrence"])
+@in_haste
+async def test_what_is_typed_into_a_hidden_event_is_kept_when_its_termin_goes(
+    office: CalendarOffice, goes: Deed, place: str
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin(
+        "Mandat Weber", privat=1, **(SERIES if place == "occurrence" else {})
+    )
+    await sync_all(office)
+    event_id = office.copy(fr_nr)["id"]
+    if place == "occurrence":
+        office.change_event(f"{event_id}_20260226T090000Z", **TYPED)
+    else:
+        office.change_event(event_id, **{place: "Rückfrage"})
+    goes(office, fr_nr, event_id)
+    await sync_all(office, 3)
+    assert "Rückfrage" in await everything(office)
+
+
+@pytest.mark.parametrize(
+    ("source", "strategy", "goes"),
+    [
+        (source, strategy, goes)
+        for source in ("advoware", "google")
+        for strategy in ("source wins", "last change wins")
+        for goes in (_deleted, _other(anwalt="AI"))
+        # there the Termin is created again from the event, with the edit
+        if (source, strategy, goes) != ("google", "source wins", _deleted)
+    ],
+)
+@in_haste
+async def test_an_edit_that_no_run_has_seen_is_kept_when_its_termin_goes(
+    office: CalendarOffice, goes: Deed, source: str, strategy: str
+) -> None:
+    await office.configure(
+        **(MAY_WRITE if strategy == "source wins" else LAST_CHANGE_WINS)
+    )
+    await sync_all(office)
+    if source == "advoware":
+        fr_nr = office.termin("Mandat Weber")
+    else:
+        office.enter("Mandat Weber", **timed(DAY, "10:00", "11:00"))
+    await sync_all(office, 2)
+    fr_nr = office.record("Mandat Weber")["frNr"]
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(event_id, description="Rückfrage")
+    goes(office, fr_nr, event_id)
+    await sync_all(office, 3)
+    assert "Rückfrage" in await everything(office)
+
+
+@in_haste
+async def test_an_occurrence_of_a_hidden_series_that_follows_its_termin_to_a_colleague_is_kept(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(ADVOWARE_WRITE_PROTECTION="true")
+    office.google.world.events.readings = Readings(move_keeps_properties=True)
+    fr_nr = office.termin("Mandat Weber", privat=1, **SERIES)
+    await sync_all(office)
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(f"{event_id}_20260226T090000Z", **TYPED)
+    _to_colleague(office, fr_nr, event_id)
+    office.change_termin(fr_nr, anwalt="AI")
+    await sync_all(office, 3)
+    assert "Rückfrage" in await everything(office)
+
+
+@pytest.mark.parametrize("place", ["summary", "description"])
+@in_haste
+async def test_what_is_typed_into_a_hidden_event_that_is_over_is_kept_before_it_is_hidden_again(
+    office: CalendarOffice, place: str
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS, CALENDAR_SYNC_ANONYMIZE="true")
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office)
+    event_id = office.copy(fr_nr)["id"]
+    office.now += timedelta(days=30)
+    await sync_all(office, 2)
+    office.change_event(event_id, **{place: "Rückfrage"})
+    await sync_all(office, 2)
+    office.now += timedelta(days=2)
+    await sync_all(office, 2)
+    assert "Rückfrage" in await everything(office)
+
+
+@pytest.mark.parametrize(
+    ("source", "strategy"),
+    [
+        ("google", "source wins"),
+        ("advoware", "last change wins"),
+        ("google", "last change wins"),
+    ],
+)
+@in_haste
+async def test_an_edit_in_advoware_that_no_run_has_seen_is_not_deleted_with_its_event(
+    office: CalendarOffice, source: str, strategy: str
+) -> None:
+    await office.configure(
+        **(MAY_WRITE if strategy == "source wins" else LAST_CHANGE_WINS)
+    )
+    await sync_all(office)
+    if source == "advoware":
+        office.termin("Mandat Weber")
+    else:
+        office.enter("Mandat Weber", **timed(DAY, "10:00", "11:00"))
+    await sync_all(office, 2)
+    fr_nr = office.record("Mandat Weber")["frNr"]
+    event_id = office.copy(fr_nr)["id"]
+    office.change_termin(fr_nr, notiz="Rückfrage")
+    office.delete_event(event_id)
+    await sync_all(office, 3)
+    assert office.termine() == []
+    assert "Rückfrage" in await everything(office)
+
+
+@in_haste
+async def test_what_is_deleted_as_both_sides_knew_it_is_not_kept(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    termine = [office.termin(text) for text in ("Besprechung", "Verhandlung")]
+    await sync_all(office)
+    office.delete_event(office.copy(termine[0])["id"])
+    office.delete_termin(termine[1])
+    await sync_all(office, 3)
+    assert (office.termine(), office.texts()) == ([], [])
+    assert await office.fetch("SELECT resource FROM calendar_sync_overwritten") == []
+
+
+@in_haste
+async def test_a_private_edit_that_was_deleted_with_its_event_comes_back_private(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber", privat=1)
+    await sync_all(office)
+    office.change_termin(fr_nr, text="Mandat Weber, verlegt", notiz="Rückfrage")
+    office.delete_event(office.copy(fr_nr)["id"])
+    await sync_all(office, 2)
+    (row,) = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
+    assert row["resource"]["summary"] == "Mandat Weber, verlegt"
+    assert row["resource"]["visibility"] == "private"
