@@ -13,6 +13,7 @@ from calendar_people import PERSON
 from calendar_scenario import KUERZEL
 
 from sandbox.google.readings import Readings
+from services.calendar_sync.audit.decisions import CalendarDecisions
 
 __all__ = ["office"]
 
@@ -190,6 +191,29 @@ async def test_what_is_deleted_as_both_sides_knew_it_is_not_kept(
     await sync_all(office, 3)
     assert (office.termine(), office.texts()) == ([], [])
     assert await office.fetch("SELECT resource FROM calendar_sync_overwritten") == []
+
+
+@in_haste
+async def test_an_edit_in_advoware_that_was_deleted_with_its_event_comes_back(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office)
+    office.change_termin(fr_nr, text="Mandat Weber, verlegt", notiz="Rückfrage")
+    office.delete_event(office.copy(fr_nr)["id"])
+    await sync_all(office, 2)
+    decisions = CalendarDecisions(office.resources)
+    kept = await decisions.overwritten(show_text=True)
+    (row,) = kept.details["overwritten"]
+    assert (row["summary"], row["start"][:10]) == ("Mandat Weber, verlegt", DAY)
+
+    await decisions.restore_overwritten(row["overwritten_id"], apply=True)
+    await sync_all(office, 2)
+
+    (record,) = office.termine()
+    assert (record["text"], record["notiz"]) == ("Mandat Weber, verlegt", "Rückfrage")
+    assert record["frNr"] != fr_nr
 
 
 @in_haste

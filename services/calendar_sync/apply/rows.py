@@ -155,13 +155,15 @@ class Rows:
         """Keep what a person has entered in Advoware before its Termin is deleted, as the event that would show it."""
         if undone is None or pair.advoware_frnr is None:
             return
+        event_id = pair.google_event_id or ""
         resource = google_body(undone, pair.advoware_frnr, pair.sync_id)
+        resource["id"] = event_id
         if undone.privat:
             resource["visibility"] = "private"
         kept = Overwritten(
             employee_kuerzel=pair.employee_kuerzel,
             sync_id=pair.sync_id,
-            google_event_id=pair.google_event_id or "",
+            google_event_id=event_id,
             advoware_frnr=pair.advoware_frnr,
             resource=resource,
         )
