@@ -488,6 +488,13 @@ class BankverbindungenSync:
         except NotFound:
             return None
 
+    async def _number_of(self, beteiligte_id: str) -> str | None:
+        """The betNr of a CBeteiligte; None if it has none, or is gone."""
+        owner = await self._owner(beteiligte_id)
+        if owner is None or not owner.get("betnr"):
+            return None
+        return str(owner["betnr"])
+
     async def _row(self, entity_id: str) -> Record:
         try:
             return await self._espocrm.get_entity(ENTITY_TYPE, entity_id)
@@ -518,17 +525,10 @@ class BankverbindungenSync:
         link = state.advoware_id
 
         async def work() -> Outcome:
-            konten = await self._konten_left_at(betnr)
-            observed = await self._observe(
-                beteiligte_id,
+            await self._remember_deleted_at(
                 betnr,
-                konten,
-                store,
-                [{"id": entity_id}],
-            )
-            await self._remember_deleted(
-                observed,
-                observed.states[entity_id],
+                beteiligte_id,
+                entity_id,
                 store,
                 report,
             )
@@ -650,11 +650,15 @@ class BankverbindungenSync:
         row: Record,
         store: SyncStore,
     ) -> None:
-        """Add the state of a row that was moved here before its create was known to have succeeded."""
+        """Add the state of a row whose create went to another Beteiligter and was not known to have succeeded.
+
+        A person has moved the row here since then, or its CBeteiligte has another number.
+        """
         intent = await store.open_create(ENTITY_TYPE, row["id"])
         if intent is None or has_sealed(intent.posted):  # `begin_create` says so
             return
-        if intent.posted.get("beteiligteId") in {None, observed.beteiligte_id}:
+        # Earlier versions did not note the number.
+        if intent.posted.get("betnr") in {None, observed.betnr}:
             return
         state = await self._left_by_create(row["id"], store)
         if state is not None:
@@ -798,6 +802,7 @@ class BankverbindungenSync:
                 {
                     "iban": record["iban"],
                     "beteiligteId": observed.beteiligte_id,
+                    "betnr": observed.betnr,
                 },
                 find=partial(self._find_created, observed, row),
                 post=partial(
@@ -951,7 +956,27 @@ class BankverbindungenSync:
                 self._log_row_failure({"id": entity_id}, error)
                 continue
             if state is not None:
-                observed.states[entity_id] = state
+                await self._add_left(observed, state, store, report)
+
+    async def _add_left(
+        self,
+        observed: Observation,
+        state: SyncState,
+        store: SyncStore,
+        report: _Report,
+    ) -> None:
+        """Add the state of a deleted account; one at another number of the CBeteiligte is not looked for here."""
+        betnr = (state.advoware_id or "").partition("/")[0]
+        if betnr == observed.betnr:
+            observed.states[state.entity_id] = state
+            return
+        await self._remember_deleted_at(
+            betnr,
+            observed.beteiligte_id,
+            state.entity_id,
+            store,
+            report,
+        )
 
     async def _left_by_removed(
         self,
@@ -974,13 +999,12 @@ class BankverbindungenSync:
             owner_id = intent.posted.get("beteiligteId")
             if not owner_id:  # begun by a version that did not note it
                 return None
-            owner = await self._owner(owner_id)
-            if owner is None or not owner.get("betnr"):
+            betnr = intent.posted.get("betnr") or await self._number_of(owner_id)
+            if betnr is None:
                 return None
-            betnr = str(owner["betnr"])
             row = {"id": entity_id, "iban": intent.posted.get("iban")}
             observed = await self._observe(
-                owner["id"],
+                owner_id,
                 betnr,
                 Konten([], []),
                 store,
@@ -1007,6 +1031,25 @@ class BankverbindungenSync:
             return not (await self._row(entity_id)).get("beteiligteId")
         except _RowGone:
             return True
+
+    async def _remember_deleted_at(
+        self,
+        betnr: str,
+        beteiligte_id: str,
+        entity_id: str,
+        store: SyncStore,
+        report: _Report,
+    ) -> None:
+        """Remember that an account is deleted which this Beteiligter has in Advoware."""
+        observed = await self._observe(
+            beteiligte_id,
+            betnr,
+            await self._konten_left_at(betnr),
+            store,
+            [{"id": entity_id}],
+        )
+        state = observed.states[entity_id]
+        await self._remember_deleted(observed, state, store, report)
 
     async def _remember_deleted(
         self,

@@ -775,6 +775,41 @@ async def accounts_of(office: Office, *ids: str) -> list[int]:
     return numbers
 
 
+@pytest.mark.parametrize("answer", [{"reset": True}, {"status": 502}])
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_an_account_whose_create_was_not_answered_is_found_where_it_was_sent(
+    office: Office, answer: dict[str, Any], is_deleted: bool
+) -> None:
+    """A user gives its CBeteiligte the number of a namesake meanwhile."""
+    namesake = {"vorname": "Erika", "name": "Muster", "anrede": "Frau"}
+    number = office.advoware.beteiligte.create(namesake, "SB")["betNr"]
+    entity_id, betnr = await office.linked_person()
+    account = await office.enter(
+        "CBankverbindungen", beteiligteId=entity_id, iban="DE89370400440532013000"
+    )
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Bankverbindungen",
+        when="after",
+        count=1,
+        **answer,
+    )
+    await office.sync(entity_id)
+    await office.edit_espocrm(entity_id, betnr=number)
+    if is_deleted:
+        await office.delete("CBankverbindungen", account["id"])
+    office.clock.advance(minutes=2)
+
+    for _ in range(2):
+        await office.sync(entity_id)
+
+    assert len(office.in_advoware(betnr)["bankkverbindungen"]) == 1
+    assert office.in_advoware(number)["bankkverbindungen"] == []
+    (task,) = [t["name"] for t in await office.tasks() if "Bankverbindung" in t["name"]]
+    assert ("entfernen" if is_deleted else "beim richtigen") in task
+
+
 async def test_an_account_moved_after_what_was_sent_is_erased_is_not_created_again(
     office: Office,
 ) -> None:
