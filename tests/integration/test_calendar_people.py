@@ -283,6 +283,56 @@ async def test_what_is_over_is_hidden_followed_and_left_in_peace(
     assert office.texts() == ["Advoware", "Advoware"]
 
 
+@pytest.mark.parametrize(
+    "configuration",
+    [MAY_WRITE, LAST_CHANGE_WINS, {"ADVOWARE_WRITE_PROTECTION": "true"}],
+    ids=["source wins", "last change wins", "protected"],
+)
+@in_haste
+async def test_a_persons_event_that_is_over_follows_its_termin_to_a_colleague(
+    office: CalendarOffice, configuration: dict[str, str]
+) -> None:
+    await office.configure(**MAY_WRITE)
+    await office.sync()
+    for text in ("bleibt", "abgegeben", "weg"):
+        office.enter(text)
+    await office.sync_until_calm()
+    await office.configure(**configuration)
+    office.now += timedelta(days=40)
+    await office.sync_until_calm()
+    office.change_termin(office.record("abgegeben")["frNr"], anwalt="AI")
+    office.delete_termin(office.record("weg")["frNr"])
+    office.now += timedelta(hours=25)
+
+    await office.sync_until_calm()
+
+    assert "abgegeben" not in office.texts()
+    assert "bleibt" in office.texts()
+    assert office.termin_texts() == ["abgegeben", "bleibt"]
+    for _ in range(2):  # the first run hides what is left
+        office.now += timedelta(hours=25)
+        await office.sync(full_content=False)
+    assert set(office.texts()) == {"Advoware"}
+    assert [call for call in office.calls("advoware") if "frnr" in call] == []
+
+
+@in_haste
+async def test_an_event_that_is_over_stays_while_a_list_lacks_its_termin(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    await office.sync()
+    office.enter("bleibt")
+    await office.sync_until_calm()
+    office.now += timedelta(days=40)
+    lacks = {"field": "[]", "how": "missing"}
+    office.strike("advoware", method="GET", query="kuerzel=", answer=[lacks])
+
+    await office.sync()
+
+    assert (office.texts(), office.termin_texts()) == (["bleibt"], ["bleibt"])
+
+
 # -- interruptions ----------------------------------------------------------------------------------------------------
 
 

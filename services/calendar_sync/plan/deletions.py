@@ -284,6 +284,21 @@ def _must_hide_held(view: CalendarView, pair: Pair) -> bool:
     return is_leftover and view.must_hide(pair)
 
 
+def ask_whose_they_are(view: CalendarView) -> Iterator[Action]:
+    """Read the Termine of events that are over and show a text: one may have been handed on.
+
+    Nothing else follows from their absence in the list, which contains them once a day, so nothing else asks for them.
+    """
+    asked = [pair for pair in view.pairs if _may_be_anothers(view, pair)]
+    for pair in asked[:MAX_ASKED]:
+        yield ConfirmAdvoware(pair)
+
+
+def _may_be_anothers(view: CalendarView, pair: Pair) -> bool:
+    is_missing = view.in_advoware(pair) == "missing"
+    return is_missing and not view.is_in_window(pair) and view.shows_text(pair)
+
+
 # -- actions --------------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from services.calendar_sync.model import Action, Pair, Termin
-from services.calendar_sync.plan.deletions import judge, plan_deletions
+from services.calendar_sync.plan.deletions import (
+    ask_whose_they_are,
+    judge,
+    plan_deletions,
+)
 from services.calendar_sync.plan.new_in_advoware import plan_new_in_advoware
 from services.calendar_sync.plan.new_in_google import plan_new_in_google
 from services.calendar_sync.plan.updates import plan_updates, unlink_deleted_when_over
@@ -45,6 +49,7 @@ def make_plan(
         *plan_new_in_advoware(view, claimed),
         *plan_new_in_google(view, claimed),
         *plan_deletions(view, judgement),
+        *ask_whose_they_are(view),
         *unlink_deleted_when_over(view),
         *plan_updates(view),
     ]
