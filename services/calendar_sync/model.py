@@ -544,12 +544,16 @@ class AdoptGoogle:
 
 @dataclass(frozen=True)
 class PostAdvoware:
-    """Create a person's event in Advoware, remember the pair (source google), and write ``shown`` into the event."""
+    """Create a person's event in Advoware, remember the pair (source google), and write ``shown`` into the event.
+
+    ``hidden``: single occurrences of it that show texts which ``shown`` does not.
+    """
 
     google: GoogleEvent
     event: NormalisedEvent
     shown: NormalisedEvent
     pair: Pair | None = None
+    hidden: tuple[GoogleEvent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -722,7 +726,8 @@ class UpdateAdvoware:
     """Write ``event`` into the Termin; of an anonymised one only the time.
 
     Then write ``shown`` into the Google event, if it is given: a person typed text into an anonymised event. ``hide``:
-    what hides the event's texts if Advoware does not take this, because they must not be shown.
+    what hides the event's texts if Advoware does not take this, because they must not be shown. ``undone``: the Termin,
+    if a person has edited it meanwhile.
     """
 
     pair: Pair
@@ -731,6 +736,7 @@ class UpdateAdvoware:
     event: NormalisedEvent
     shown: NormalisedEvent | None = None
     hide: HideGoogle | None = None
+    undone: NormalisedEvent | None = None
 
 
 @dataclass(frozen=True)

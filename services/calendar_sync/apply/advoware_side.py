@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from services.calendar_sync.apply.clients import Clients, Json, one_termin
@@ -125,13 +126,18 @@ class AdvowareSide:
     async def post(self, action: PostAdvoware) -> None:
         """Create the Termin of a person's event."""
         pair = action.pair or self._rows.new_pair(None, action.google.id, "google")
-        await self._post(action, pair)
+        await self._post(action, pair, action.hidden)
 
     async def recreate(self, action: RecreateAdvoware) -> None:
         """Create a Termin that was deleted again."""
         await self._post(action, action.pair)
 
-    async def _post(self, action: PostAdvoware | RecreateAdvoware, pair: Pair) -> None:
+    async def _post(
+        self,
+        action: PostAdvoware | RecreateAdvoware,
+        pair: Pair,
+        hidden: Sequence[GoogleEvent] = (),
+    ) -> None:
         """Create the Termin, then mark the event as its copy. What an earlier attempt has left is paired by now."""
         google = action.google
         fr_nr, answer = await self._creates.create(pair, google, action.event)
@@ -145,6 +151,7 @@ class AdvowareSide:
         )
         await self._keep_given_up(pair, google, action.event)
         copy = await self._mark_copy(pair, google, action.shown, fr_nr)
+        await self._google_side.hide_occurrences(pair, hidden)
         await self._rows.remember(action, pair, termin, copy)
 
     async def _mark_copy(
@@ -179,6 +186,7 @@ class AdvowareSide:
         pair = action.pair
         termin = action.termin
         google = action.google
+        await self._rows.keep_termin(pair, action.undone)
         try:
             answer = await self._put_changed(action)
         except Conflict:

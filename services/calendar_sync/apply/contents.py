@@ -33,7 +33,9 @@ def content_of(termin: Termin) -> NormalisedEvent | None:
 
 
 def says_the_same(one: Termin, other: Termin) -> bool:
-    """Whether two answers are the same appointment, unchanged."""
+    """Whether two answers are the same appointment, unchanged, and of the same employees."""
+    if one.anwalt != other.anwalt:
+        return False
     first = one.event
     second = other.event
     if isinstance(first, Untranslatable) or isinstance(second, Untranslatable):

@@ -72,7 +72,7 @@ class Deletions:
             if reason is not None:
                 await self._leave_alone(pair, reason)
                 return
-            await self._rows.keep_deleted(pair, action.undone)
+            await self._rows.keep_termin(pair, action.undone)
             await self._advoware.delete_termin(termin.fr_nr)
         await self._delete_row(action, before=pair.advoware)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -355,6 +355,25 @@ class GoogleSide:
         await self._rows.keep_overwritten(pair, action.undone)
         await self._write_texts(action, hide_body(pair.advoware_frnr, pair.sync_id))
 
+    async def hide_occurrences(
+        self,
+        pair: Pair,
+        occurrences: Sequence[GoogleEvent],
+    ) -> None:
+        """Take the texts out of single occurrences of a series, and keep them."""
+        await self._rows.keep_overwritten(pair, occurrences)
+        body = hide_body(pair.advoware_frnr, pair.sync_id)
+        await self._patch_occurrences(occurrences, body)
+
+    async def _patch_occurrences(
+        self,
+        occurrences: Sequence[GoogleEvent],
+        body: Json,
+    ) -> None:
+        for occurrence in occurrences:
+            with suppress(NotFound):  # cancelled meanwhile
+                await self._google.patch_event(self._calendar_id, occurrence.id, body)
+
     async def show(self, action: ShowGoogle) -> None:
         """Write the texts into an event that was hidden."""
         pair = action.pair
@@ -378,9 +397,7 @@ class GoogleSide:
             body,
             if_match=action.etag,
         )
-        for occurrence in action.occurrences:
-            with suppress(NotFound):  # cancelled meanwhile
-                await self._google.patch_event(self._calendar_id, occurrence.id, body)
+        await self._patch_occurrences(action.occurrences, body)
         written = read_google_event(answer)
         shown = fingerprint_of(written, is_edited=action.is_edited)
         await self._remember_texts(action, shown)

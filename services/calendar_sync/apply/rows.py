@@ -151,8 +151,8 @@ class Rows:
             )
             await self._store.keep_overwritten(kept, self._clients.now())
 
-    async def keep_deleted(self, pair: Pair, undone: NormalisedEvent | None) -> None:
-        """Keep what a person has entered in Advoware before its Termin is deleted, as the event that would show it."""
+    async def keep_termin(self, pair: Pair, undone: NormalisedEvent | None) -> None:
+        """Keep what a person has entered in Advoware before it goes, as the event that would show it."""
         if undone is None or pair.advoware_frnr is None:
             return
         event_id = pair.google_event_id or ""

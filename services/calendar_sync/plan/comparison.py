@@ -207,6 +207,11 @@ class Comparison:
         return (self.event, *self.occurrences)
 
     @property
+    def unseen_in_advoware(self) -> NormalisedEvent | None:
+        """The Termin, if a person has edited it since both sides were compared."""
+        return self.advoware if self.advoware_changed else None
+
+    @property
     def etag(self) -> str | None:
         """The etag to expect in Google."""
         if self.event:

@@ -34,6 +34,7 @@ from services.calendar_sync.plan.parts import (
     mark_untranslatable,
     plan_each,
     reason_of_termin,
+    with_privacy,
 )
 from services.calendar_sync.plan.updates import plan_update
 from services.calendar_sync.view import CalendarView
@@ -379,8 +380,7 @@ def _unseen_content(
     content = known_part(termin)
     if content is None:
         return None
-    found = Comparison(view, pair, termin, content, None)
-    return content if found.advoware_changed else None
+    return Comparison(view, pair, termin, content, None).unseen_in_advoware
 
 
 def _recreate_google(
@@ -412,6 +412,7 @@ def _recreate_advoware(
     elif _is_text_hidden(pair, event):
         yield from mark_untranslatable(TEXT_UNKNOWN, pair)
     elif verdict == "recreate_advoware":
+        event = with_privacy(google, event)
         shown = view.settings.shown(event, persons_private=view.persons_private(pair))
         yield RecreateAdvoware(pair, google, event, shown)
     else:

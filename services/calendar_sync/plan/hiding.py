@@ -36,7 +36,7 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
     """Hide the texts of the event, and of those of its occurrences that are listed."""
     event_id = pair.google_event_id or ""
     google = view.events.get(event_id)
-    occurrences = _occurrences_with_text(view, event_id)
+    occurrences = occurrences_with_text(view, event_id)
     undone = list(occurrences)
     etag = pair.google.etag
     has_edit = False
@@ -51,7 +51,8 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
     return HideGoogle(pair, etag, tuple(occurrences), tuple(undone), has_unjudged_edit)
 
 
-def _occurrences_with_text(view: CalendarView, event_id: str) -> list[GoogleEvent]:
+def occurrences_with_text(view: CalendarView, event_id: str) -> list[GoogleEvent]:
+    """The listed occurrences of a series that show a text."""
     listed = view.occurrences.get(event_id, ())
     return [item for item in listed if item.shows_text]
 

@@ -21,8 +21,12 @@ from services.calendar_sync.model import (
     TakeMarksOff,
     Termin,
 )
-from services.calendar_sync.plan.hiding import hide
-from services.calendar_sync.plan.parts import known_part, mark_untranslatable
+from services.calendar_sync.plan.hiding import hide, occurrences_with_text
+from services.calendar_sync.plan.parts import (
+    known_part,
+    mark_untranslatable,
+    with_privacy,
+)
 from services.calendar_sync.view import CalendarView, MarkedAs, is_placeholder
 
 
@@ -129,8 +133,26 @@ def _plan_readable(
     elif _may_lack_its_title(view, google, event):
         yield ConfirmGoogle(pair or view.row_of_marked(google))
     else:
+        event = with_privacy(google, event)
         shown = view.settings.shown(event, persons_private=google.is_private)
-        yield PostAdvoware(google, event, shown, pair)
+        yield PostAdvoware(
+            google,
+            event,
+            shown,
+            pair,
+            _hidden_with(view, google, shown),
+        )
+
+
+def _hidden_with(
+    view: CalendarView,
+    google: GoogleEvent,
+    shown: NormalisedEvent,
+) -> tuple[GoogleEvent, ...]:
+    """The occurrences that have to be hidden as well."""
+    if not shown.anonymised:
+        return ()
+    return tuple(occurrences_with_text(view, google.id))
 
 
 def _may_lack_its_title(

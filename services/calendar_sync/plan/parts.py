@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from services.calendar_sync.model import (
     TERMIN_PREFIX,
@@ -40,6 +41,11 @@ def known_part(termin: Termin) -> NormalisedEvent | None:
     if TIMES in event.unknown:
         return None
     return event.part
+
+
+def with_privacy(google: GoogleEvent, event: NormalisedEvent) -> NormalisedEvent:
+    """What becomes a Termin of an event; a readable one that a person keeps private is private, whatever its marks."""
+    return replace(event, privat=event.privat or google.is_private)
 
 
 def reason_of_termin(termin: Termin) -> str:

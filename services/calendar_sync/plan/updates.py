@@ -137,7 +137,9 @@ def _write_part(
     if isinstance(google.event, Untranslatable):
         return marked
     # Unknown is not empty: such a text stays as Google has it.
-    shown = view.settings.shown(overlay(google.event, event))
+    shown = overlay(google.event, event)
+    if view.must_hide(pair):
+        shown = shown.anonymise()
     if content_hash(shown) == content_hash(google.event):
         return marked
     undone = (google,) if has_edit else ()
@@ -296,9 +298,19 @@ def _update_but_texts(
     if content_hash(known) == found.advoware_hash:
         yield from _put_back(view, found)
         return
-    shown = view.settings.shown(known, persons_private=found.persons_private)
+    as_termin = replace(known, privat=found.advoware.privat)
+    shown = view.settings.shown(as_termin, persons_private=found.persons_private)
     hidden = _hide_if_not_taken(view, found.pair)
-    yield UpdateAdvoware(found.pair, found.termin, event, known, shown, hidden)
+    undone = found.unseen_in_advoware
+    yield UpdateAdvoware(
+        found.pair,
+        found.termin,
+        event,
+        known,
+        shown,
+        hidden,
+        undone,
+    )
 
 
 def _update_advoware(
@@ -311,7 +323,16 @@ def _update_advoware(
     # An incremental listing would not show the text again.
     shown = google if found.has_foreign_text else None
     hidden = _hide_if_not_taken(view, found.pair)
-    return UpdateAdvoware(found.pair, found.termin, event, google, shown, hidden)
+    undone = found.unseen_in_advoware
+    return UpdateAdvoware(
+        found.pair,
+        found.termin,
+        event,
+        google,
+        shown,
+        hidden,
+        undone,
+    )
 
 
 def _hide_if_not_taken(view: CalendarView, pair: Pair) -> HideGoogle | None:
@@ -410,7 +431,8 @@ def _take_known_part(
         return
     known = _with_title(overlay(found.advoware, google), found.advoware)
     if content_hash(known) != found.advoware_hash:
-        yield UpdateAdvoware(found.pair, found.termin, event, known)
+        undone = found.unseen_in_advoware
+        yield UpdateAdvoware(found.pair, found.termin, event, known, undone=undone)
     else:
         yield from _mark_pair(found, google)
 

@@ -1,0 +1,180 @@
+"""Whose an appointment is, and who may read it: private events, hidden occurrences, Termine that change hands."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from calendar_office import CalendarOffice, in_haste, office
+from calendar_people import PERSON
+from calendar_scenario import KUERZEL
+
+__all__ = ["office"]
+
+MAY_WRITE = {"ADVOWARE_WRITE_PROTECTION": "false"}
+LAST_CHANGE_WINS = {**MAY_WRITE, "CALENDAR_SYNC_STRATEGY": "last_change_wins"}
+WEEKLY = {"recurrence": ["RRULE:FREQ=WEEKLY;UNTIL=20260630T215959Z"]}
+SERIES: dict[str, Any] = {
+    "dauertermin": 1,
+    "turnus": 1,
+    "turnusArt": 2,
+    "datumBis": "2026-06-30",
+}
+
+
+async def sync_all(office: CalendarOffice, runs: int = 1) -> None:
+    for _ in range(runs):
+        for kuerzel in KUERZEL:
+            await office.try_sync(kuerzel)
+
+
+def with_occurrences(office: CalendarOffice, kuerzel: str = "SB") -> list[Any]:
+    """All events with the occurrences that Google lists by themselves."""
+    calendar = office.calendar(kuerzel)
+    assert calendar is not None
+    return [
+        (event.id, event.content.fields.get("summary"))
+        for event in calendar.events.values()
+        if event.status != "cancelled"
+    ]
+
+
+@in_haste
+async def test_a_private_event_is_created_again_as_private(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    await sync_all(office)
+    office.enter("Arzt", visibility="private")
+    await sync_all(office, 2)
+    assert office.record("Arzt")["privat"] == 1
+    office.delete_termin(office.record("Arzt")["frNr"])
+    await sync_all(office, 3)
+    assert office.record("Arzt")["privat"] == 1
+
+
+@pytest.mark.parametrize("deed", ["move", "copy", "split", "restore"])
+@in_haste
+async def test_what_a_person_makes_of_a_private_event_is_private(
+    office: CalendarOffice, deed: str
+) -> None:
+    await office.configure(**MAY_WRITE)
+    await sync_all(office)
+    series = WEEKLY if deed == "split" else {}
+    event_id = office.enter("Arzt", visibility="private", **series)
+    await sync_all(office, 2)
+    own, other = office.calendar("SB"), office.calendar("AI")
+    assert own is not None
+    assert other is not None
+    people = office.google.world.people
+    if deed == "move":
+        office.google.world.events.move(PERSON, own, own.events[event_id], other)
+    elif deed == "copy":
+        people.copy(PERSON, own, event_id, own, {"summary": "Zahnarzt"})
+    elif deed == "restore":
+        office.delete_event(event_id)
+        await sync_all(office, 2)
+        people.restore(PERSON, own, event_id)
+    else:
+        people.split(PERSON, own, f"{event_id}_20260226T130000Z", {})
+    await sync_all(office, 3)
+    assert {record["privat"] for record in office.termine()} == {1}
+
+
+@in_haste
+async def test_a_first_text_of_a_private_termin_is_not_shown(
+    office: CalendarOffice,
+) -> None:
+    fr_nr = office.termin("", notiz="", ort="")
+    await office.sync()
+    office.strike(
+        "advoware", method="GET", answer=[{"field": "[].ort", "how": "missing"}]
+    )
+    office.change_termin(fr_nr, text="Mandat Weber", privat=1)
+    await sync_all(office, 1)
+    assert "Mandat" not in str(office.events("SB"))
+
+
+async def _persons_series(office: CalendarOffice) -> tuple[int, str]:
+    """A person's series that is a Termin, with an occurrence of another colour, a while ago; number and id."""
+    await sync_all(office)
+    event_id = office.enter("Mandat Weber", **WEEKLY)
+    await sync_all(office, 2)
+    office.change_event(f"{event_id}_20260226T130000Z", colorId="5")
+    await sync_all(office, 2)
+    return office.record("Mandat Weber")["frNr"], event_id
+
+
+async def everything(office: CalendarOffice) -> str:
+    """All that stands somewhere or was kept."""
+    rows = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
+    kept = [row["resource"] for row in rows]
+    shown = [office.events(kuerzel) for kuerzel in KUERZEL]
+    return json.dumps([kept, shown, office.termine()], ensure_ascii=False, default=str)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@in_haste
+async def test_an_occurrence_of_a_new_series_is_hidden_with_it(
+    office: CalendarOffice, runs: int
+) -> None:
+    await office.configure(**MAY_WRITE, CALENDAR_SYNC_ANONYMIZE="true")
+    await sync_all(office)
+    event_id = office.enter("Mandat Weber", **WEEKLY)
+    office.change_event(f"{event_id}_20260226T130000Z", colorId="5")
+    await sync_all(office, runs)
+    assert {text for _, text in with_occurrences(office)} == {"Advoware"}
+
+
+@pytest.mark.parametrize("strategy", ["source wins", "last change wins"])
+@in_haste
+async def test_an_edit_in_advoware_that_google_wins_over_is_kept(
+    office: CalendarOffice, strategy: str
+) -> None:
+    is_source = strategy == "source wins"
+    await office.configure(**(MAY_WRITE if is_source else LAST_CHANGE_WINS))
+    await sync_all(office)
+    event_id = office.enter("Besprechung")
+    await sync_all(office, 2)
+    office.change_termin(office.record("Besprechung")["frNr"], notiz="Rückfrage")
+    if not is_source:
+        office.now += timedelta(seconds=5)
+        office.change_event(event_id, location="Saal 3")
+    await sync_all(office, 3)
+    assert "Rückfrage" in await everything(office)
+
+
+@pytest.mark.parametrize("anwalt", ["AI", "ALLE"])
+@in_haste
+async def test_a_termin_that_is_given_to_others_during_the_run_is_not_deleted(
+    office: CalendarOffice, anwalt: str
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.delete_event(event_id)
+    await office.meanwhile(
+        "GET",
+        f"/events/{event_id}",
+        lambda: office.change_termin(fr_nr, anwalt=anwalt),
+    )
+    await sync_all(office, 2)
+    assert len(office.records("Mandat Weber")) == 1
+
+
+@in_haste
+async def test_an_edit_of_a_termin_that_becomes_everyones_during_the_run_is_not_written(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    office.change_event(office.copy(fr_nr)["id"], summary="privates")
+    await office.meanwhile(
+        "GET", f"frnr={fr_nr}", lambda: office.change_termin(fr_nr, anwalt="ALLE")
+    )
+    await sync_all(office, 2)
+    assert office.termin_texts() == ["Mandat Weber"]
