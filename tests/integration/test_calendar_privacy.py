@@ -178,3 +178,40 @@ async def test_an_edit_of_a_termin_that_becomes_everyones_during_the_run_is_not_
     )
     await sync_all(office, 2)
     assert office.termin_texts() == ["Mandat Weber"]
+
+
+@pytest.mark.parametrize("first", ["SB", "AI"])
+@in_haste
+async def test_a_termin_that_becomes_private_stays_so_when_its_event_moves(
+    office: CalendarOffice, first: str
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.change_termin(fr_nr, privat=1)
+    own, other = office.calendar("SB"), office.calendar("AI")
+    assert own is not None
+    assert other is not None
+    office.google.world.events.move(PERSON, own, own.events[event_id], other)
+    await office.try_sync(first)
+    await sync_all(office, 3)
+    assert [record["privat"] for record in office.termine()] == [1]
+    assert "Mandat" not in str(office.events("AI"))
+
+
+@in_haste
+async def test_the_rest_of_a_series_that_becomes_private_is_private(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    await sync_all(office)
+    event_id = office.enter("Mandat Weber", **WEEKLY)
+    await sync_all(office, 2)
+    office.change_termin(office.record("Mandat Weber")["frNr"], privat=1)
+    own = office.calendar("SB")
+    assert own is not None
+    office.google.world.people.split(PERSON, own, f"{event_id}_20260226T130000Z", {})
+    await sync_all(office, 4)
+    assert {record["privat"] for record in office.termine()} == {1}
+    assert "Mandat" not in str(office.events("SB"))

@@ -20,6 +20,7 @@ from services.calendar_sync.model import (
     NormalisedEvent,
     Pair,
     SoftDelete,
+    Termin,
     is_anonymised_hash,
     is_partial_hash,
 )
@@ -68,7 +69,7 @@ class Deletions:
         await self._ensure_row(action)
         with suppress(NotFound):  # an earlier attempt got that far
             await self._current.unchanged(termin)
-            reason = await self._reason_to_keep(pair)
+            reason = await self._reason_to_keep(pair, termin)
             if reason is not None:
                 await self._leave_alone(pair, reason)
                 return
@@ -99,32 +100,37 @@ class Deletions:
 
     # -- events that were moved to a colleague --------------------------------------------------------------------
 
-    async def _reason_to_keep(self, pair: Pair) -> str | None:
+    async def _reason_to_keep(self, pair: Pair, termin: Termin) -> str | None:
         """Why a Termin must stay although its event is gone from this calendar; None: it need not.
 
         A person has moved the event to a colleague. That becomes the colleague's Termin, but not outside of the window
-        and not if Advoware cannot hold it; if its text is hidden, only this Termin knows it.
+        and not if Advoware cannot hold it; if it is hidden or private, only this Termin knows.
 
         Raises:
-            Conflict: it is hidden, and the colleague's sync has not claimed it yet.
+            Conflict: it is hidden or private, and the colleague's sync has not claimed it yet.
         """
         event_id = str(pair.google_event_id)
         for calendar_id in await self._other_calendars():
             event = await self._find_event(calendar_id, event_id)
             if event is None or not _is_still_event_of(pair, event):
                 continue
-            reason = await self._reason_of_moved(pair, event)
+            reason = await self._reason_of_moved(pair, termin, event)
             if reason is not None:
                 return reason
         return None
 
-    async def _reason_of_moved(self, pair: Pair, event: GoogleEvent) -> str | None:
+    async def _reason_of_moved(
+        self,
+        pair: Pair,
+        termin: Termin,
+        event: GoogleEvent,
+    ) -> str | None:
         content = event.event
         if not isinstance(content, NormalisedEvent):
             return MOVED_UNREADABLE
         if not self._settings.covers(content.first_day, content.last_day):
             return MOVED_OUTSIDE_WINDOW
-        if not _may_be_hidden(pair, event):
+        if not (termin.privat or _may_be_hidden(pair, event)):
             return None
         if await self._is_left_alone(event.id):
             return TEXT_ONLY_HERE

@@ -412,7 +412,7 @@ def _recreate_advoware(
     elif _is_text_hidden(pair, event):
         yield from mark_untranslatable(TEXT_UNKNOWN, pair)
     elif verdict == "recreate_advoware":
-        event = with_privacy(google, event)
+        event = with_privacy(view, google, event)
         shown = view.settings.shown(event, persons_private=view.persons_private(pair))
         yield RecreateAdvoware(pair, google, event, shown)
     else:

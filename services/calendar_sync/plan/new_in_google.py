@@ -133,7 +133,7 @@ def _plan_readable(
     elif _may_lack_its_title(view, google, event):
         yield ConfirmGoogle(pair or view.row_of_marked(google))
     else:
-        event = with_privacy(google, event)
+        event = with_privacy(view, google, event)
         shown = view.settings.shown(event, persons_private=google.is_private)
         yield PostAdvoware(
             google,

@@ -17,6 +17,7 @@ from services.calendar_sync.model import (
     Termin,
     Untranslatable,
 )
+from services.calendar_sync.view import CalendarView
 from services.core.errors import failure_code
 
 
@@ -43,9 +44,16 @@ def known_part(termin: Termin) -> NormalisedEvent | None:
     return event.part
 
 
-def with_privacy(google: GoogleEvent, event: NormalisedEvent) -> NormalisedEvent:
-    """What becomes a Termin of an event; a readable one that a person keeps private is private, whatever its marks."""
-    return replace(event, privat=event.privat or google.is_private)
+def with_privacy(
+    view: CalendarView,
+    google: GoogleEvent,
+    event: NormalisedEvent,
+) -> NormalisedEvent:
+    """What becomes a Termin of a readable event: private if a person keeps the event so, or its Termin was."""
+    origin = view.origin_of(google) or 0
+    termin = view.termine.get(origin) or view.elsewhere.get(origin)
+    was_private = termin is not None and termin.privat
+    return replace(event, privat=event.privat or google.is_private or was_private)
 
 
 def reason_of_termin(termin: Termin) -> str:
