@@ -407,8 +407,8 @@ class KommunikationSyncManager:
         """
         run = result.run
         families = _refused_families(result, error)
-        if run is None or not families:
-            return None
+        if run is None or run.observed.blocked.issuperset(families):
+            return None  # what is refused is left out already
         for family in families:
             if family in run.narrowed:
                 # Accepted a moment ago, refused now: leave the array alone.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, linked
+from waiting import until
 from watched_journal import WatchedJournal
 
 from services.advoware_service import AdvowareService
@@ -874,3 +876,54 @@ async def test_a_defect_at_one_value_stops_no_other(firm: Firm) -> None:
     await firm.sync()
     assert sorted(firm.values()) == ["+495111111", "+495112222"]
     await firm.assert_settled()
+
+
+async def ends(firm: Firm) -> None:
+    """A sync comes to an end, however EspoCRM answers."""
+    running = asyncio.create_task(firm.sync())
+    try:
+        await until(lambda: running.done() or len(firm.espocrm.journal) > 200)
+        assert running.done(), len(firm.espocrm.journal)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(4, "neu@example.de"), (8, "neu@example.de")]
+)
+async def test_a_number_that_becomes_a_mail_address_in_advoware_becomes_one_in_espocrm(
+    firm: Firm, kind: int, value: str
+) -> None:
+    await firm.espo_phones("+495111111")
+    await firm.sync()
+    edit = {"id": firm.entries()[0]["id"], "tlf": value, "kommKz": kind}
+    await firm.advo_edit({**edit, "bemerkung": None})
+
+    await ends(firm)
+
+    assert (await firm.phones(), await firm.mails()) == ([], [value])
+
+
+async def test_an_espocrm_that_refuses_a_list_whatever_is_in_it_is_asked_to_an_end(
+    firm: Firm,
+) -> None:
+    await firm.advo_edit({"tlf": "0511 1111", "kommKz": 1})
+    refusal = {
+        "messageTranslation": {
+            "label": "validationFailure",
+            "data": {"field": "phoneNumber", "type": "valid"},
+        }
+    }
+    fault(
+        firm.espocrm,
+        method="PUT|POST",
+        path="CBeteiligte|BitByLaw",
+        status=400,
+        body=refusal,
+        count=None,
+    )
+
+    await ends(firm)
+
+    assert await firm.phones() == []

@@ -679,6 +679,8 @@ class _Planner:
         held = self._unsettled_entry(link)
         if held is None or _was_empty(entry, link):
             return False
+        if entry.key.family != held.key.family:
+            return False  # EspoCRM keeps numbers and mail addresses apart
         if self._arrays.find(entry.key) not in (None, held):
             return False
         reason = self._unfit(entry)
