@@ -17,8 +17,10 @@ from calendar_office import (
     timed,
 )
 from calendar_world import property_of
+from hasty_loop import HASTE
 
 from services.advoware_service import AdvowareService
+from services.calendar_sync.apply import advoware_side
 from services.calendar_sync.mapping import ANONYMISED_TITLE
 from services.calendar_sync.run import CalendarSync
 from services.core.errors import EntityBusy, WriteProtected
@@ -1205,8 +1207,10 @@ async def test_an_unchanged_employee_costs_one_call_to_each_system(
 @pytest.mark.parametrize("changes", [1, 2, 8])
 @in_haste
 async def test_a_run_with_some_changes_costs_little_more_than_a_call_for_each(
-    office: CalendarOffice, changes: int
+    office: CalendarOffice, changes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fresh = advoware_side.FRESH_SECONDS * HASTE  # as long as on the wall
+    monkeypatch.setattr(advoware_side, "FRESH_SECONDS", fresh)
     await office.configure(ADVOWARE_WRITE_PROTECTION="false", **LAST_CHANGE_WINS)
     await office.sync()
     edited = [office.enter(f"Besprechung {number}") for number in range(20)][:changes]

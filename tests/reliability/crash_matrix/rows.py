@@ -377,7 +377,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     ),
     "the texts of a series that Advoware cannot hold are hidden": (
         "services/calendar_sync/apply/google_side.py _write_texts: patch_event",
-        "services/calendar_sync/apply/google_side.py _write_texts: patch_event",
+        "services/calendar_sync/apply/google_side.py _patch_occurrences: patch_event",
     ),
     "a person copies the copy while Advoware is protected": (
         "services/calendar_sync/apply/google_side.py take_marks_off: patch_event",
