@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from calendar_deeds import LAST_CHANGE_WINS, MAY_WRITE, SERIES, everything, sync_all
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
-from calendar_scenario import KUERZEL
 
 from sandbox.google.readings import Readings
 from services.calendar_sync.audit.decisions import CalendarDecisions
 
 __all__ = ["office"]
 
-MAY_WRITE = {"ADVOWARE_WRITE_PROTECTION": "false"}
-LAST_CHANGE_WINS = {**MAY_WRITE, "CALENDAR_SYNC_STRATEGY": "last_change_wins"}
-SERIES: dict[str, Any] = {
-    "dauertermin": 1,
-    "turnus": 1,
-    "turnusArt": 2,
-    "datumBis": "2026-06-30",
-}
 TYPED = {"summary": "Rückfrage"}
 Deed = Callable[[CalendarOffice, int, str], None]
 
@@ -44,20 +35,6 @@ def _to_colleague(office: CalendarOffice, _: int, event_id: str) -> None:
     own, other = office.calendar("SB"), office.calendar("AI")
     assert own is not None
     office.google.world.events.move(PERSON, own, own.events[event_id], other)
-
-
-async def everything(office: CalendarOffice) -> str:
-    """All that stands somewhere or was kept."""
-    rows = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
-    kept = [row["resource"] for row in rows]
-    shown = [office.events(kuerzel) for kuerzel in KUERZEL]
-    return json.dumps([kept, shown, office.termine()], ensure_ascii=False, default=str)
-
-
-async def sync_all(office: CalendarOffice, runs: int = 1) -> None:
-    for _ in range(runs):
-        for kuerzel in KUERZEL:
-            await office.try_sync(kuerzel)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
-from typing import Any
 
 import pytest
+from calendar_deeds import (
+    LAST_CHANGE_WINS,
+    MAY_WRITE,
+    SERIES,
+    WEEKLY,
+    everything,
+    persons_series,
+    sync_all,
+    with_occurrences,
+)
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
-from calendar_scenario import KUERZEL
 
 from sandbox.google.readings import Readings
 from services.calendar_sync.audit.commands import CalendarAudit
@@ -21,43 +28,6 @@ pytestmark = pytest.mark.xfail(
     strict=True, reason="known and left: docs/reliability.md"
 )
 
-MAY_WRITE = {"ADVOWARE_WRITE_PROTECTION": "false"}
-LAST_CHANGE_WINS = {**MAY_WRITE, "CALENDAR_SYNC_STRATEGY": "last_change_wins"}
-WEEKLY = {"recurrence": ["RRULE:FREQ=WEEKLY;UNTIL=20260630T215959Z"]}
-SERIES: dict[str, Any] = {
-    "dauertermin": 1,
-    "turnus": 1,
-    "turnusArt": 2,
-    "datumBis": "2026-06-30",
-}
-
-
-async def sync_all(office: CalendarOffice, runs: int = 1) -> None:
-    for _ in range(runs):
-        for kuerzel in KUERZEL:
-            await office.try_sync(kuerzel)
-
-
-def with_occurrences(office: CalendarOffice, kuerzel: str = "SB") -> list[Any]:
-    """All events with the occurrences that Google lists by themselves."""
-    calendar = office.calendar(kuerzel)
-    assert calendar is not None
-    return [
-        (event.id, event.content.fields.get("summary"))
-        for event in calendar.events.values()
-        if event.status != "cancelled"
-    ]
-
-
-async def _persons_series(office: CalendarOffice) -> tuple[int, str]:
-    """A person's series that is a Termin, with an occurrence of another colour, a while ago; number and id."""
-    await sync_all(office)
-    event_id = office.enter("Mandat Weber", **WEEKLY)
-    await sync_all(office, 2)
-    office.change_event(f"{event_id}_20260226T130000Z", colorId="5")
-    await sync_all(office, 2)
-    return office.record("Mandat Weber")["frNr"], event_id
-
 
 # A run ends (Google's quota) between hiding a series and its occurrence: the occurrence's text stays for a day.
 # The next run should hide it: a text that must be hidden waits for no daily listing when it is known to be there.
@@ -66,7 +36,7 @@ async def test_an_occurrence_is_hidden_by_the_next_run_after_one_that_ended(
     office: CalendarOffice,
 ) -> None:
     await office.configure(**MAY_WRITE)
-    fr_nr, event_id = await _persons_series(office)
+    fr_nr, event_id = await persons_series(office)
     office.change_termin(fr_nr, privat=1)
     quota = {"error": {"code": 429, "errors": [{"reason": "rateLimitExceeded"}]}}
     office.strike(
@@ -115,14 +85,6 @@ async def test_a_termin_that_is_handed_on_after_a_lost_answer_is_created_once(
     office.now += timedelta(minutes=15)
     await sync_all(office, 3)
     assert len(office.records("Besprechung")) == 1
-
-
-async def everything(office: CalendarOffice) -> str:
-    """All that stands somewhere or was kept."""
-    rows = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
-    kept = [row["resource"] for row in rows]
-    shown = [office.events(kuerzel) for kuerzel in KUERZEL]
-    return json.dumps([kept, shown, office.termine()], ensure_ascii=False, default=str)
 
 
 # A series is not put anew because Google does not answer; a person edits it before the next run, which adopts it.
@@ -196,7 +158,7 @@ async def test_what_is_typed_into_a_series_and_its_occurrence_is_hidden_when_it_
     office: CalendarOffice,
 ) -> None:
     await office.configure(**MAY_WRITE)
-    fr_nr, event_id = await _persons_series(office)
+    fr_nr, event_id = await persons_series(office)
     office.change_termin(fr_nr, privat=1)
     await sync_all(office, 2)
     occurrence = f"{event_id}_20260226T130000Z"

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from calendar_deeds import LAST_CHANGE_WINS, MAY_WRITE, SERIES
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
 from calendar_scenario import KUERZEL
@@ -16,14 +17,6 @@ from sandbox.google.readings import Readings
 
 __all__ = ["office"]
 
-SERIES: dict[str, Any] = {
-    "dauertermin": 1,
-    "turnus": 1,
-    "turnusArt": 2,
-    "datumBis": "2026-06-30",
-}
-MAY_WRITE = {"ADVOWARE_WRITE_PROTECTION": "false"}
-LAST_CHANGE_WINS = {**MAY_WRITE, "CALENDAR_SYNC_STRATEGY": "last_change_wins"}
 BOTH = pytest.mark.parametrize(
     "marks", [True, False], ids=["marks come along", "marks are lost"]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -927,3 +928,20 @@ async def test_an_espocrm_that_refuses_a_list_whatever_is_in_it_is_asked_to_an_e
     await ends(firm)
 
     assert await firm.phones() == []
+
+
+async def test_a_list_that_was_left_out_and_is_refused_again_is_given_up(
+    firm: Firm,
+) -> None:
+    await firm.advo_edit({"tlf": "0511 1111", "kommKz": 1})
+    manager = KommunikationSyncManager(resources=firm.resources)
+    result = await manager.sync_bidirectional(ID, firm.betnr)
+    assert result.run is not None
+    assert "phoneNumberData" in result.espocrm
+    left_out = frozenset({"phone", "mail"})
+    result.run.observed = replace(result.run.observed, blocked=left_out)
+    data = {"field": "phoneNumber", "type": "valid"}
+    details = {"messageTranslation": {"data": data}}
+    refused = ValidationFailed("EspoCRM", "invalid", status=400, details=details)
+
+    assert await manager.narrow(result, refused) is None
