@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from services.calendar_sync.apply.clients import Clients
 from services.calendar_sync.apply.contents import (
@@ -140,16 +141,8 @@ class Rows:
     async def keep_overwritten(self, pair: Pair, undone: Sequence[GoogleEvent]) -> None:
         """Keep what a person has entered in Google before it is overwritten, so that it can be shown and restored."""
         for google in undone:
-            if not google.record or google.cancelled:
-                continue
-            kept = Overwritten(
-                employee_kuerzel=pair.employee_kuerzel,
-                sync_id=pair.sync_id,
-                google_event_id=google.id,
-                advoware_frnr=pair.advoware_frnr,
-                resource=google.record,
-            )
-            await self._store.keep_overwritten(kept, self._clients.now())
+            if google.record and not google.cancelled:
+                await self._keep(pair, google.id, google.record)
 
     async def keep_termin(self, pair: Pair, undone: NormalisedEvent | None) -> None:
         """Keep what a person has entered in Advoware before it goes, as the event that would show it."""
@@ -160,6 +153,14 @@ class Rows:
         resource["id"] = event_id
         if undone.privat:
             resource["visibility"] = "private"
+        await self._keep(pair, event_id, resource)
+
+    async def _keep(
+        self,
+        pair: Pair,
+        event_id: str,
+        resource: Mapping[str, Any],
+    ) -> None:
         kept = Overwritten(
             employee_kuerzel=pair.employee_kuerzel,
             sync_id=pair.sync_id,
