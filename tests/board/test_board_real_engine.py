@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from board_browser import OPERATORS, Browser, form_of
 from iii import III, InitOptions
+from ports import unused_port
 from test_pages import paths
 
-from cli.embedded import free_port
 from cli.engines import CONFIGURATION, iii_environment, wait_for_ports
 from config import Settings
 from services.operate import queues
@@ -35,7 +35,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[str]:
     given = CONFIGURATION.read_text("utf-8")
     quick = given.replace("max_attempts: 8", "max_attempts: 2")
     configuration.write_text(quick.replace("backoff_ms: 2000", "backoff_ms: 50"))
-    http, worker = free_port(), free_port()
+    http, worker = unused_port(), unused_port()
     log = tmp_path / "engine.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(

@@ -61,20 +61,13 @@ async def test_an_id_that_is_waiting_already_is_counted_but_not_enqueued_again(
 ) -> None:
     # All handlers of the topic wait for EspoCRM, so the event of a further record stays in the queue.
     others = [await shared.person() for _ in range(CONCURRENCY)]
-    blocked = [
-        {
-            "method": "GET",
-            "path": "CBeteiligte/",
-            "hold": True,
-            "count": MAX_CONNECTIONS_PER_HOST,
-        }
-    ]
+    blocked = [{"method": "GET", "path": "CBeteiligte/", "hold": True}]
     await shared.twin("espocrm", "POST", "/__sandbox__/faults", json=blocked)
     assert (await shared.webhook("create", *others))[0] == 200
 
     async def all_wait() -> bool:
         (rule,) = await shared.twin("espocrm", "GET", "/__sandbox__/faults")
-        return bool(rule["struck"] == MAX_CONNECTIONS_PER_HOST)
+        return bool(rule["struck"] >= MAX_CONNECTIONS_PER_HOST)
 
     await shared.until(all_wait)
     entity_id = await shared.person()

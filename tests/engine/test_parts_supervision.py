@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from engine_harness import eventually
+from ports import unused_port
 
 from cli import supervisor
-from cli.embedded import free_port
 from cli.engines import Link, look
 from cli.supervisor import (
     Patience,
@@ -63,7 +63,7 @@ async def test_a_part_that_hangs_is_ended_and_started_again(
     for name, seconds in limits.items():
         monkeypatch.setattr(supervisor, name, seconds)
     events: list[str] = []
-    port = free_port()
+    port = unused_port()
     answers = partial(says_anything, "127.0.0.1", port, b"hello\n")
     part = Supervised(
         program("echo", ECHO, str(port)), tmp_path, on_event=events.append
@@ -108,7 +108,7 @@ async def test_a_part_that_takes_long_to_start_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "LOOK_SECONDS", 0.02)
-    port = free_port()
+    port = unused_port()
     part = Supervised(
         program("late", f"import time; time.sleep(1)\n{ECHO}", str(port)), tmp_path
     )
@@ -252,7 +252,7 @@ async def test_an_answer_of_the_engine_is_read_whatever_its_head_says(
 async def test_an_engine_that_is_away_or_hangs_is_no_fault_of_the_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert await look(f"http://127.0.0.1:{free_port()}") is Link.ENGINE_AWAY
+    assert await look(f"http://127.0.0.1:{unused_port()}") is Link.ENGINE_AWAY
     monkeypatch.setattr("cli.engines.HEALTH_SECONDS", 0.2)
     monkeypatch.setattr("cli.engines.ANSWER_SECONDS", 0.2)
 
