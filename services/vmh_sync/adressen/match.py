@@ -303,22 +303,24 @@ class _Matcher:
             self._pair(observed.marked_row(adresse), adresse_id)
 
     def pair_equal(self, observed: Observation) -> None:
-        by_values = self._single_rows_by_values()
+        by_values = self._rows_by_values()
         for adresse_id, adresse in list(self.rest.items()):
             if observed.marked_row(adresse) or _belongs_to_deleted(observed, adresse):
                 continue
             values = _mapper.comparable_from_advoware(adresse)
-            equal_row = by_values.get(_value_key(values))
-            self._pair(equal_row, adresse_id)
+            key = _value_key(values)
+            equal_rows = by_values.get(key)
+            if key is not None and equal_rows:
+                self._pair(equal_rows.pop(0), adresse_id)
 
-    def _single_rows_by_values(self) -> dict[tuple[str, ...] | None, str]:
+    def _rows_by_values(self) -> dict[tuple[str, ...] | None, list[str]]:
         """The ids of the rows in use that have no Adresse so far, by what makes them the same to a user."""
-        by_values = {}
+        by_values: dict[tuple[str, ...] | None, list[str]] = {}
         for entity_id, row in self.rows.items():
             if entity_id in self.pairs or not is_active(row):
                 continue
             values = _mapper.comparable_from_espocrm(row)
-            by_values[_value_key(values)] = entity_id
+            by_values.setdefault(_value_key(values), []).append(entity_id)
         return by_values
 
     def _pair(self, entity_id: str | None, adresse_id: Any) -> None:
@@ -327,6 +329,14 @@ class _Matcher:
             return
         if entity_id in self.rows and entity_id not in self.pairs:
             self.pairs[entity_id] = self.rest.pop(adresse_id)
+
+
+def is_equal(row: Record, adresse: Record) -> bool:
+    """Whether a user takes the two for the same address."""
+    key = _value_key(_mapper.comparable_from_espocrm(row))
+    return key is not None and key == _value_key(
+        _mapper.comparable_from_advoware(adresse),
+    )
 
 
 def _value_key(values: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -508,8 +518,16 @@ def choose_main(observed: Observation, found: Match) -> MainAddress:
     # A POST can make a new one the main one.
     if wanted == advoware or wanted in _ids(found.new_rows):
         return MainAddress(wanted, wanted, is_task=False)
-    was_agreed = advoware is not None or base is not None
-    return MainAddress(wanted, base, is_task=bool(chosen) and was_agreed)
+    is_change = base is not None or _has_main_or_waits(observed, chosen)
+    return MainAddress(wanted, base, is_task=bool(chosen) and is_change)
+
+
+def _has_main_or_waits(observed: Observation, chosen: Iterable[str]) -> bool:
+    """Whether Advoware shows any main address, or a choice waits already for a person to enter it there."""
+    if any(map(is_main_there, observed.adressen)):
+        return True
+    states = map(observed.state_of, chosen)
+    return any(state is not None and MAIN in state.rejected for state in states)
 
 
 def _wanted_main(
@@ -539,8 +557,8 @@ def _marked_as_main(rows: Iterable[Record]) -> list[str]:
 
 
 def _main_before(observed: Observation, rows: Iterable[Record]) -> str | None:
-    """The row that was the main one when both sides last agreed."""
-    for row in rows:
+    """The row that was the main one when both sides last agreed: one of these in use, else one that no one uses now."""
+    for row in (*rows, *observed.rows):
         state = observed.state_of(row["id"])
         if state is not None and state.base.get(MAIN):
             return str(row["id"])

@@ -45,6 +45,7 @@ from services.vmh_sync.adressen.match import (
     adresse_key,
     choose_main,
     is_active,
+    is_equal,
     left_behind,
 )
 from services.vmh_sync.adressen.problems import (
@@ -586,7 +587,6 @@ def link_created(
     advoware = _mapper.comparable_from_advoware(adresse)
     was_main = bool(row.get("istStandard"))
     is_main = was_main
-    # Advoware makes a Beteiligter's first Adresse the main one without being asked.
     if isinstance(adresse.get(MAIN), bool):
         is_main = adresse[MAIN]
     state = SyncState(
@@ -613,8 +613,11 @@ def link_created(
     label = _mapper.label(espocrm) or _mapper.label_of(adresse)
     change = _line_of_create(side, label, name_of(row))
     attributes = {}
-    if was_main != is_main:
-        attributes["istStandard"] = is_main
+    # Advoware makes a Beteiligter's first Adresse the main one without being asked.
+    if is_main and not was_main:
+        attributes["istStandard"] = True
+    if was_main and not is_main:
+        waiting[MAIN] = _waiting(observed, state, MAIN, espocrm=True, advoware=False)
     return Settle(
         row,
         adresse,
@@ -766,8 +769,8 @@ def _deleted_state(
 def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncState:
     """The state that a pair starts from; what was agreed on or reported about another Adresse does not count for it.
 
-    Unless it carries the mark: then it is a copy that a person has put into the place of the other, what differs from
-    that is an edit, and what waited still waits.
+    Unless it carries the mark, or says the same: then it is a copy that a person has put into the place of the other,
+    what differs from that is an edit, and what waited still waits.
     """
     state = observed.state_of(row["id"])
     if adresse is None:
@@ -781,6 +784,9 @@ def _state(observed: Observation, row: Record, adresse: Record | None) -> SyncSt
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
         if observed.is_marked_as(adresse, row["id"]):
             state = replace(state, base=known.base, rejected=known.rejected)
+        elif is_equal(row, adresse):
+            waiting = _of_fields(known.rejected)
+            state = replace(state, base=known.base, rejected=waiting)
     return replace(state, advoware_row_id=adresse.get("rowId"))
 
 
