@@ -66,7 +66,6 @@ from services.vmh_sync.adressen.match import (
     Match,
     Observation,
     Whereabouts,
-    interrupted,
     is_active,
     left_behind,
     match_addresses,
@@ -424,22 +423,20 @@ class AdressenSync:
         betnr = str(advo["betNr"])
         states = await store.load_parts(ENTITY_TYPE, betnr, sorted(ids))
         states = await store.all_opened(states, *shown_values(known, listing.adressen))
-        unstored = interrupted(states)
-        back = regained(states, known, betnr)
+        back = regained(states, known, listing.adressen, betnr)
         made = unanswered(states, known, listing.adressen)
         if made:
             back |= await self._states_of_unanswered(betnr, made, store)
-        states = {**states, **back}
         return Observation(
             espo["id"],
             advo,
             owner={name: espo[name] for name in OWNER if espo.get(name)},
             rows=known,
             adressen=listing.adressen,
-            states=states_with_sent(states, known, listing.adressen),
+            states=states_with_sent({**states, **back}, known, listing.adressen),
             direction=direction,
             now=self._resources.now(),
-            unstored=unstored | back.keys(),
+            stored=states,
         )
 
     async def _states_of_unanswered(
@@ -531,8 +528,7 @@ class AdressenSync:
 
     async def _remember_deleted(self, run: _Run, action: RememberDeleted) -> None:
         for state in action.states:
-            known = run.observed.states.get(state.entity_id)
-            if state != known:
+            if state != run.observed.stored.get(state.entity_id):
                 await run.store.save(state)
         run.report.notify(action.problems)
 
@@ -1034,11 +1030,11 @@ class AdressenSync:
     async def _remember(self, run: _Run, state: SyncState) -> None:
         observed = run.observed
         entity_id = state.entity_id
-        known = observed.states.get(entity_id)
-        if state == known and entity_id not in observed.unstored:
+        stored = observed.stored.get(entity_id)
+        if state == stored:
             return
-        if known is not None and _is_linked_elsewhere(known, observed):
-            left = left_behind(known, observed.now)
+        if stored is not None and _is_linked_elsewhere(stored, observed):
+            left = left_behind(stored, observed.now, observed.beteiligte_id)
             await run.store.save(left)
         synced = replace(state, synced_at=observed.now)
         await run.store.save(synced)

@@ -16,6 +16,7 @@ from services.values.merge import (
     may_be_stored_form,
     text_of,
     values_to_json,
+    without,
 )
 from services.vmh_sync.result import Direction
 from services.vmh_sync.sending import with_sent
@@ -45,8 +46,7 @@ class Observation:
         rows: all CAdressen of the CBeteiligte.
         adressen: all Adressen of the Beteiligter that are readable, in the order of their ids.
         states: by CAdressen id; also those of deleted CAdressen, and what `left_behind` has kept.
-        unstored: ids of the CAdressen whose state is another one here than in the store (`states_with_sent`,
-            `regained`).
+        stored: the states as they are in the store; `states` has more of them (`states_with_sent`, `regained`).
         direction: with ``to_advoware`` nothing is brought over to EspoCRM in this run.
         now: the present, aware.
     """
@@ -59,7 +59,7 @@ class Observation:
     states: Mapping[str, SyncState]
     direction: Direction
     now: datetime
-    unstored: frozenset[str] = frozenset()
+    stored: Mapping[str, SyncState] = field(default_factory=dict)
 
     @property
     def betnr(self) -> str:
@@ -119,22 +119,62 @@ def shown_values(
 def regained(
     states: Mapping[str, SyncState],
     rows: Sequence[Record],
+    adressen: Sequence[Record],
     betnr: str,
 ) -> dict[str, SyncState]:
-    """The states of CAdressen whose CBeteiligte was deleted and is there again, with the links that they had.
+    """The states of CAdressen that are here again, with the links that they had.
 
+    So it is after one was deleted and restored, it or its CBeteiligte, or was moved to another Beteiligter and back.
     Without what both sides agreed on then, an edit on either side would give way to the other one's old value.
     """
+    links = [f"{betnr}/{adresse['id']}" for adresse in adressen]
     found: dict[str, SyncState] = {}
     for row in rows:
-        state = states.get(row["id"])
-        adresse_id = row.get("advowareId")
-        if state is None or not state.is_released or not isinstance(adresse_id, int):
-            continue
-        if state.released_from == betnr:
-            link = f"{betnr}/{adresse_id}"
-            found[row["id"]] = replace(state, advoware_id=link, deleted_at=None)
+        state = _released_before(states, row, betnr) or _linked_before(
+            states,
+            row,
+            links,
+        )
+        if state is not None:
+            base = without(state.base, {OWNER_ID})
+            found[row["id"]] = replace(
+                state,
+                entity_id=row["id"],
+                base=base,
+                deleted_at=None,
+            )
     return found
+
+
+def _released_before(
+    states: Mapping[str, SyncState],
+    row: Record,
+    betnr: str,
+) -> SyncState | None:
+    """The state of a CAdressen whose CBeteiligte was deleted, with the link that it had."""
+    state = states.get(row["id"])
+    adresse_id = row.get("advowareId")
+    if state is None or not state.is_released or not isinstance(adresse_id, int):
+        return None
+    if state.released_from != betnr:
+        return None
+    return replace(state, advoware_id=f"{betnr}/{adresse_id}")
+
+
+def _linked_before(
+    states: Mapping[str, SyncState],
+    row: Record,
+    links: Iterable[str],
+) -> SyncState | None:
+    """The state of a CAdressen that was deleted, or was linked elsewhere since, if its Adresse is still there."""
+    state = states.get(row["id"])
+    if state is not None and state.advoware_id in links:
+        return state
+    for link in links:
+        left = states.get(f"{row['id']}{LEFT_BEHIND}{link}")
+        if left is not None:
+            return left
+    return None
 
 
 def unanswered(
@@ -446,16 +486,27 @@ def _by_age(observed: Observation) -> list[tuple[str, SyncState]]:
 LEFT_BEHIND = "@"
 
 
-def left_behind(state: SyncState, now: datetime) -> SyncState:
+#: Whose CAdressen it is now, in the base of such a state: it is found by that when a person is erased.
+OWNER_ID = "beteiligteId"
+
+
+def left_behind(
+    state: SyncState,
+    now: datetime,
+    owner_id: str | None = None,
+) -> SyncState:
     """What to remember of a link that a CAdressen has given up because it belongs to another Beteiligter now.
 
-    Its own state follows it there; without this the Adresse it leaves would look like a new one.
+    Its own state follows it there; without this the Adresse it leaves would look like a new one, and what was agreed on
+    would be lost when it comes back (`regained`). ``owner_id`` is the CBeteiligte that it belongs to now.
     """
-    entity_id = f"{state.entity_id}{LEFT_BEHIND}{state.advoware_id}"
-    return SyncState(
-        ENTITY_TYPE,
-        entity_id,
-        advoware_id=state.advoware_id,
+    base = dict(state.base)
+    if owner_id is not None:
+        base[OWNER_ID] = owner_id
+    return replace(
+        state,
+        entity_id=f"{state.entity_id}{LEFT_BEHIND}{state.advoware_id}",
+        base=base,
         deleted_at=state.deleted_at or now,
     )
 
