@@ -132,7 +132,7 @@ def questions(sources: Sources, pool: asyncpg.Pool) -> dict[str, Question]:
         "one Beteiligter: neighbours of a number": lambda: states.neighbours(
             kind, 17, 3
         ),
-        "one Beteiligter: parts": lambda: states.load_parts("CAdressen", "17"),
+        "one Beteiligter: parts": lambda: states.load_parts("CAdressen", "17", "17"),
         "board: overview": lambda: overview.overview(sources),
         "board: Beteiligte, EspoCRM away": lambda: beteiligte.beteiligte_view(
             sources, "", "", 1

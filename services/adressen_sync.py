@@ -61,19 +61,22 @@ from services.vmh_sync.adressen.fields import (
     put_body,
     put_names,
 )
+from services.vmh_sync.adressen.lost_creates import LostCreates
 from services.vmh_sync.adressen.match import (
+    BETNR,
     ENTITY_TYPE,
+    OWNER_ID,
     Match,
     Observation,
     Whereabouts,
     is_active,
     left_behind,
+    left_by_creates,
     match_addresses,
     regained,
     shown_values,
     state_of_unanswered,
     states_with_sent,
-    unanswered,
     with_whereabouts,
 )
 from services.vmh_sync.adressen.plan import (
@@ -241,6 +244,7 @@ class AdressenSync:
         self._resources = resources or current_resources()
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
+        self._lost_creates = LostCreates(self._advoware, self._resources)
         self._writes = writes
         self._notifications = notifications or NotificationManager(
             self._espocrm,
@@ -281,6 +285,7 @@ class AdressenSync:
             rows,
             store,
             direction,
+            report,
         )
         run = _Run(observed, store, report)
         plan = await self._plan(run)
@@ -323,7 +328,8 @@ class AdressenSync:
             if place == "elsewhere":
                 elsewhere.add(entity_id)
         run.report.is_fresh = not places and not unconfirmed(observed, found)
-        return make_plan(observed, found, confirmed, elsewhere)
+        plan = make_plan(observed, found, confirmed, elsewhere)
+        return [action for action in plan if not _is_unsettled(action, observed)]
 
     async def _end_problems(self, run: _Run) -> None:
         """Withdraw the tasks of what does not stand any more; each run finds all that stands.
@@ -414,6 +420,7 @@ class AdressenSync:
         known: list[Record],
         store: SyncStore,
         direction: Direction,
+        report: _Report,
     ) -> Observation:
         ids = {row["id"] for row in known}
         for adresse in listing.adressen:
@@ -421,12 +428,24 @@ class AdressenSync:
             if mark is not None:
                 ids.add(mark)
         betnr = str(advo["betNr"])
-        states = await store.load_parts(ENTITY_TYPE, betnr, sorted(ids))
+        states = await store.load_parts(ENTITY_TYPE, betnr, espo["id"], sorted(ids))
         states = await store.all_opened(states, *shown_values(known, listing.adressen))
         back = regained(states, known, listing.adressen, betnr)
-        made = unanswered(states, known, listing.adressen)
-        if made:
-            back |= await self._states_of_unanswered(betnr, made, store)
+        sent = await store.sent_by_creates(ENTITY_TYPE, ids, espo["id"], betnr)
+        made = left_by_creates(sent, states, known, listing.adressen, betnr)
+        for entity_id, adresse in made.items():
+            link = f"{betnr}/{adresse['id']}"
+            values = sent[entity_id]
+            back[entity_id] = state_of_unanswered(entity_id, link, adresse, values)
+        lost = {name: values for name, values in sent.items() if name not in made}
+        unsettled = await self._end_lost_creates(
+            espo["id"],
+            betnr,
+            lost,
+            known,
+            store,
+            report,
+        )
         return Observation(
             espo["id"],
             advo,
@@ -437,21 +456,44 @@ class AdressenSync:
             direction=direction,
             now=self._resources.now(),
             stored=states,
+            unsettled=unsettled,
         )
 
-    async def _states_of_unanswered(
+    async def _end_lost_creates(
         self,
+        beteiligte_id: str,
         betnr: str,
-        adressen: Mapping[str, Record],
+        sent: Mapping[str, Mapping[str, Any]],
+        rows: list[Record],
         store: SyncStore,
-    ) -> dict[str, SyncState]:
-        sent = await store.sent_by_creates(ENTITY_TYPE, adressen)
-        states = {}
+        report: _Report,
+    ) -> set[str]:
+        """End the unanswered creates that were made elsewhere, or whose CAdressen is gone.
+
+        Returns the ids of those of which nothing can be known now; the next run asks again.
+        """
+        ids = {row["id"] for row in rows}
+        unsettled = set()
         for entity_id, values in sent.items():
-            adresse = adressen[entity_id]
-            link = f"{betnr}/{adresse['id']}"
-            states[entity_id] = state_of_unanswered(entity_id, link, adresse, values)
-        return states
+            is_of_here = values.get(BETNR) in {None, betnr}
+            if entity_id in ids and is_of_here:
+                continue  # the create itself looks for it
+            try:
+                if entity_id in ids or await self._is_gone(entity_id, beteiligte_id):
+                    await self._lost_creates.end(entity_id, betnr, store)
+            except NotBefore as error:
+                report.waits.append(error.moment)
+                unsettled.add(entity_id)
+            except BitByLawError as error:
+                if is_no_records_fault(error):
+                    raise
+                self._record_failure(report, f"{ENTITY_TYPE}/{entity_id}", "", error)
+                unsettled.add(entity_id)
+        return unsettled
+
+    async def _is_gone(self, entity_id: str, beteiligte_id: str) -> bool:
+        """Whether a CAdressen belongs to no one any more; one that was moved is its new owner's business."""
+        return await self._whereabouts(entity_id, beteiligte_id) == "gone"
 
     async def _look_for(self, run: _Run, found: Match) -> dict[str, Whereabouts]:
         """Where the CAdressen are that EspoCRM's list lacks."""
@@ -539,7 +581,11 @@ class AdressenSync:
         adresse, refused = await create_once(
             run.store,
             (ENTITY_TYPE, action.row["id"]),
-            only(values, action.names),
+            {
+                **only(values, action.names),
+                OWNER_ID: observed.beteiligte_id,
+                BETNR: observed.betnr,
+            },
             find=partial(self._find_created, run, action),
             post=partial(self._post, run, action),
             resources=self._resources,
@@ -561,12 +607,20 @@ class AdressenSync:
         self,
         run: _Run,
         action: CreateAdresse,
-        _intent: CreateIntent,
+        intent: CreateIntent,
     ) -> tuple[Record, LeftOut] | None:
         """The Adresse that an earlier attempt has left."""
-        for adresse in await self._read_adressen(run.observed):
-            if run.observed.is_marked_as(adresse, action.row["id"]):
-                return adresse, {}
+        observed = run.observed
+        entity_id = action.row["id"]
+        found = left_by_creates(
+            {entity_id: intent.posted},
+            observed.states,
+            observed.rows,
+            await self._read_adressen(observed),
+            observed.betnr,
+        )
+        if entity_id in found:
+            return found[entity_id], {}
         return None
 
     async def _post(self, run: _Run, action: CreateAdresse) -> tuple[Record, LeftOut]:
@@ -1148,6 +1202,11 @@ def _row_of(action: Action) -> Record | None:
     if isinstance(action, Broken) and "syncStatus" in action.record:
         return action.record
     return None
+
+
+def _is_unsettled(action: Action, observed: Observation) -> bool:
+    row = _row_of(action)
+    return row is not None and row["id"] in observed.unsettled
 
 
 _WRITABLE = frozenset({"strasse", "plz", "ort", BLOCK})

@@ -563,7 +563,7 @@ class BankverbindungenSync:
         rows: list[Record],
     ) -> Observation:
         ids = [row["id"] for row in rows]
-        states = await store.load_parts(ENTITY_TYPE, betnr, ids)
+        states = await store.load_parts(ENTITY_TYPE, betnr, beteiligte_id, ids)
         states = await store.all_opened(states, *shown_values(rows, konten.usable))
         return Observation(
             beteiligte_id,

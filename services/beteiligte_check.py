@@ -331,7 +331,11 @@ class BeteiligteCheck:
                 lock_seconds,
             ):
                 if state.advoware_id is not None:
-                    await store.release_parts(state.advoware_id, self._resources.now())
+                    await store.release_parts(
+                        state.advoware_id,
+                        entity_id,
+                        self._resources.now(),
+                    )
                 await store.mark_deleted(ENTITY_TYPE, entity_id, self._resources.now())
         except EntityBusy:
             log(self._context, "info", "beteiligte_check.busy", entity_id=entity_id)

@@ -422,7 +422,7 @@ class BeteiligteSync:
         fate = await self._gone.fate_of(entity_id, betnr)
         await self._gone.notify(entity_id, betnr, fate)
         if not fate.took_parts_of(entity_id):
-            await store.release_parts(betnr, self._resources.now())
+            await store.release_parts(betnr, entity_id, self._resources.now())
 
     async def _notify_late_losses(
         self,

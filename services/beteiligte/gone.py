@@ -114,7 +114,7 @@ class GoneBeteiligte:
             [],
             GONE_FROM_ADVOWARE,
         )
-        addresses = await store.load_parts(ADRESSE, betnr)
+        addresses = await store.load_parts(ADRESSE, betnr, entity_id)
         if addresses:
             await self._notifications.settle(
                 ADRESSE,

@@ -194,7 +194,7 @@ class Undo:
         rows = await self._adressen_rows(entity_id)
         advo = await self._advoware.get_beteiligter(betnr)
         store = await self._store()
-        states = await store.load_parts(ADRESSE, betnr)
+        states = await store.load_parts(ADRESSE, betnr, entity_id)
         return Sides(
             espo=espo,
             advo=advo,

@@ -38,12 +38,19 @@ class SyncState:
     advoware_changed_at: datetime | None = None
     erased_at: datetime | None = None
     released_from: str | None = None
+    taken_from: str | None = None
     unrecorded: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def is_released(self) -> bool:
         """Whether this is a part whose CBeteiligte is gone, so that its link is free (`SyncStore.release_parts`)."""
         return self.deleted_at is not None and self.advoware_id is None
+
+    def as_known_to(self, beteiligte_id: str) -> SyncState:
+        """The state as it counts for a CBeteiligte: what was taken away from a deleted one is free for any other."""
+        if self.taken_from in {None, beteiligte_id}:
+            return self
+        return replace(self, advoware_id=None)
 
     def belongs_to(self, betnr: str) -> bool:
         """Whether this is a live part of that Beteiligter: its ``advoware_id`` is ``"<betnr>/<id>"``."""
@@ -138,7 +145,8 @@ class SyncStore:
                         rejected = excluded.rejected,
                         advoware_created_at = excluded.advoware_created_at,
                         advoware_changed_at = excluded.advoware_changed_at,
-                        erased_at = excluded.erased_at
+                        erased_at = excluded.erased_at,
+                        taken_from = CASE WHEN excluded.deleted_at IS NOT NULL THEN sync_state.taken_from END
                     """,
                     state.entity_type,
                     state.entity_id,
@@ -227,11 +235,13 @@ class SyncStore:
         self,
         entity_type: str,
         betnr: str,
+        beteiligte_id: str,
         entity_ids: Sequence[str] = (),
     ) -> dict[str, SyncState]:
         """The states of the records that belong to a Beteiligter, by their ids; also those of deleted ones.
 
-        They are those whose ``advoware_id`` is ``"<betnr>/<id>"``, and those of ``entity_ids``.
+        They are those whose ``advoware_id`` is ``"<betnr>/<id>"``, and those of ``entity_ids``, as they are known to
+        the CBeteiligte (`SyncState.as_known_to`).
         """
         async with database_errors():
             rows = await self._pool.fetch(
@@ -243,7 +253,8 @@ class SyncStore:
                 betnr,
                 list(entity_ids),
             )
-        return {row["entity_id"]: SyncState(**row) for row in rows}
+        states = [SyncState(**row) for row in rows]
+        return {state.entity_id: state.as_known_to(beteiligte_id) for state in states}
 
     async def linked_advoware_ids(
         self,
@@ -336,16 +347,27 @@ class SyncStore:
             )
         return [row["entity_id"] for row in rows]
 
-    async def release_parts(self, betnr: str, now: datetime) -> None:
-        """Unlink all parts of a Beteiligter whose CBeteiligte is gone, so that another record may take them over."""
+    async def release_parts(
+        self,
+        betnr: str,
+        beteiligte_id: str,
+        now: datetime,
+    ) -> None:
+        """Unlink all parts of a Beteiligter whose CBeteiligte is gone, so that another record may take them over.
+
+        What was taken away from that before stays so, for the case that it is restored (`SyncState.as_known_to`).
+        """
         async with database_errors():
             await self._pool.execute(
                 """
-                UPDATE sync_state SET advoware_id = NULL, deleted_at = coalesce(deleted_at, $2),
-                                      released_from = $1
+                UPDATE sync_state SET released_from = $1,
+                    taken_from = CASE WHEN deleted_at IS NULL THEN NULL ELSE coalesce(taken_from, $2) END,
+                    advoware_id = CASE WHEN deleted_at IS NULL THEN NULL ELSE advoware_id END,
+                    deleted_at = coalesce(deleted_at, $3)
                 WHERE split_part(advoware_id, '/', 1) = $1 AND advoware_id LIKE '%/%'
                 """,
                 betnr,
+                beteiligte_id,
                 now,
             )
 
@@ -450,13 +472,24 @@ class SyncStore:
         self,
         entity_type: str,
         entity_ids: Collection[str],
+        beteiligte_id: str,
+        betnr: str,
     ) -> dict[str, Mapping[str, Any]]:
-        """What the creates of these records have sent that have not ended, by their ids; not what was erased."""
+        """What the creates have sent that have not ended, by the ids of their records; not what was erased.
+
+        They are those of these records, and those that were begun for this CBeteiligte or this Beteiligter.
+        """
         async with database_errors():
             rows = await self._pool.fetch(
-                "SELECT entity_id, posted FROM create_intent WHERE entity_type = $1 AND entity_id = ANY($2)",
+                """
+                SELECT entity_id, posted FROM create_intent
+                WHERE entity_type = $1
+                    AND (entity_id = ANY($2) OR posted ->> 'beteiligteId' = $3 OR posted ->> 'betnr' = $4)
+                """,
                 entity_type,
                 list(entity_ids),
+                beteiligte_id,
+                betnr,
             )
         return {
             row["entity_id"]: row["posted"]

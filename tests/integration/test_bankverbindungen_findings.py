@@ -420,10 +420,14 @@ async def test_after_a_merge_the_moved_account_is_found_at_the_old_beteiligter(
     other = await second_beteiligter(office)
     await office.edit("CBankverbindungen", entity_id, beteiligteId=OTHER_ID)
     if order == "deleted before":
-        await office.store.release_parts(str(office.betnr), office.espocrm.now())
+        await office.store.release_parts(
+            str(office.betnr), BETEILIGTE_ID, office.espocrm.now()
+        )
     outcome = await handle(entity_id, "update")
     if order == "deleted after":
-        await office.store.release_parts(str(office.betnr), office.espocrm.now())
+        await office.store.release_parts(
+            str(office.betnr), BETEILIGTE_ID, office.espocrm.now()
+        )
         outcome = await handle(entity_id, "update")
     assert outcome.advoware_id == f"{office.betnr}/{konten(office)[0]['id']}"
     assert office.advoware.beteiligte.get(other)["bankkverbindungen"] == []

@@ -8,7 +8,6 @@ import socket
 
 from cli.system import Ports
 
-
 #: Below those that the system gives to outgoing connections, and to whoever asks for any free port.
 ALL_PORTS = range(20_000, 32_000)
 

@@ -24,6 +24,10 @@ from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CAdressen"
 MAIN = "standardAnschrift"
+#: Whose CAdressen it is now, in the base of what it has left behind, and what a create has noted: an erasure finds it.
+OWNER_ID = "beteiligteId"
+#: Of which Beteiligter a create has sent its request.
+BETNR = "betnr"
 #: So much of an id in a mark names a record for certain, if the rest was cut off.
 _SHORTEST_MARK = 8
 
@@ -47,6 +51,7 @@ class Observation:
         adressen: all Adressen of the Beteiligter that are readable, in the order of their ids.
         states: by CAdressen id; also those of deleted CAdressen, and what `left_behind` has kept.
         stored: the states as they are in the store; `states` has more of them (`states_with_sent`, `regained`).
+        unsettled: ids of the CAdressen that wait for another run, because what their create has left is not known.
         direction: with ``to_advoware`` nothing is brought over to EspoCRM in this run.
         now: the present, aware.
     """
@@ -60,6 +65,7 @@ class Observation:
     direction: Direction
     now: datetime
     stored: Mapping[str, SyncState] = field(default_factory=dict)
+    unsettled: Collection[str] = frozenset()
 
     @property
     def betnr(self) -> str:
@@ -164,7 +170,7 @@ def _released_before(
 def _linked_before(
     states: Mapping[str, SyncState],
     row: Record,
-    links: Iterable[str],
+    links: Sequence[str],
 ) -> SyncState | None:
     """The state of a CAdressen that was deleted, or was linked elsewhere since, if its Adresse is still there."""
     state = states.get(row["id"])
@@ -172,27 +178,69 @@ def _linked_before(
         return state
     for link in links:
         left = states.get(f"{row['id']}{LEFT_BEHIND}{link}")
-        if left is not None:
+        if left is not None and left.advoware_id == link:
             return left
     return None
 
 
-def unanswered(
+def left_by_creates(
+    sent: Mapping[str, Mapping[str, Any]],
     states: Mapping[str, SyncState],
     rows: Sequence[Record],
     adressen: Sequence[Record],
+    betnr: str,
 ) -> dict[str, Record]:
-    """The Adressen whose mark names a CAdressen of which nothing is known, by its id: their create was not answered."""
-    ids = [str(row["id"]) for row in rows]
+    """The Adressen that unanswered creates have left here, by the ids of their CAdressen.
+
+    They are known by the mark, and by what was ``sent`` if a person has removed that.
+    """
+    ids = [*(str(row["id"]) for row in rows), *sent]
+    unmarked = _unclaimed(states, rows, adressen, betnr)
     found: dict[str, Record] = {}
-    for adresse in adressen:
-        mark = espocrm_id_of(adresse.get("bemerkung"))
-        if mark is None:
+    for entity_id, values in sent.items():
+        if not _may_be_left_here(states.get(entity_id), values, betnr):
             continue
-        entity_id = _named_id(mark, ids)
-        if entity_id in ids and entity_id not in states:
-            found.setdefault(entity_id, adresse)
+        key = _value_key(values)
+        for adresse in adressen:
+            mark = espocrm_id_of(adresse.get("bemerkung"))
+            if mark is not None and _named_id(mark, ids) == entity_id:
+                found.setdefault(entity_id, adresse)
+        if entity_id not in found and unmarked.get(key):
+            found[entity_id] = unmarked[key].pop(0)
     return found
+
+
+def _may_be_left_here(
+    state: SyncState | None,
+    sent: Mapping[str, Any],
+    betnr: str,
+) -> bool:
+    """Whether a create that has sent this was made here, by the number that it has noted."""
+    if state is not None and state.belongs_to(betnr):
+        return False
+    noted = sent.get(BETNR)
+    if noted is None:  # begun by a version that did not note it
+        return state is None
+    return bool(noted == betnr)
+
+
+def _unclaimed(
+    states: Mapping[str, SyncState],
+    rows: Sequence[Record],
+    adressen: Sequence[Record],
+    betnr: str,
+) -> dict[tuple[str, ...] | None, list[Record]]:
+    """The Adressen that neither a mark, nor a link, nor a CAdressen claims, by what makes them the same to a user."""
+    links = {state.advoware_id for state in states.values()}
+    linked = {row.get("advowareId") for row in rows}
+    by_values: dict[tuple[str, ...] | None, list[Record]] = {}
+    for adresse in adressen:
+        is_linked = adresse["id"] in linked or f"{betnr}/{adresse['id']}" in links
+        key = _value_key(_mapper.comparable_from_advoware(adresse))
+        if key is None or is_linked or espocrm_id_of(adresse.get("bemerkung")):
+            continue
+        by_values.setdefault(key, []).append(adresse)
+    return by_values
 
 
 def state_of_unanswered(
@@ -486,10 +534,6 @@ def _by_age(observed: Observation) -> list[tuple[str, SyncState]]:
 LEFT_BEHIND = "@"
 
 
-#: Whose CAdressen it is now, in the base of such a state: it is found by that when a person is erased.
-OWNER_ID = "beteiligteId"
-
-
 def left_behind(
     state: SyncState,
     now: datetime,
@@ -569,16 +613,10 @@ def choose_main(observed: Observation, found: Match) -> MainAddress:
     # A POST can make a new one the main one.
     if wanted == advoware or wanted in _ids(found.new_rows):
         return MainAddress(wanted, wanted, is_task=False)
-    is_change = base is not None or _has_main_or_waits(observed, chosen)
+    # Advoware's may be one that EspoCRM has deleted, or does not use any more.
+    has_other = any(map(is_main_there, observed.adressen))
+    is_change = has_other or base is not None
     return MainAddress(wanted, base, is_task=bool(chosen) and is_change)
-
-
-def _has_main_or_waits(observed: Observation, chosen: Iterable[str]) -> bool:
-    """Whether Advoware shows any main address, or a choice waits already for a person to enter it there."""
-    if any(map(is_main_there, observed.adressen)):
-        return True
-    states = map(observed.state_of, chosen)
-    return any(state is not None and MAIN in state.rejected for state in states)
 
 
 def _wanted_main(
@@ -608,8 +646,8 @@ def _marked_as_main(rows: Iterable[Record]) -> list[str]:
 
 
 def _main_before(observed: Observation, rows: Iterable[Record]) -> str | None:
-    """The row that was the main one when both sides last agreed: one of these in use, else one that no one uses now."""
-    for row in (*rows, *observed.rows):
+    """The row that was the main one when both sides last agreed."""
+    for row in rows:
         state = observed.state_of(row["id"])
         if state is not None and state.base.get(MAIN):
             return str(row["id"])
