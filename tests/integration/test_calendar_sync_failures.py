@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from calendar_deeds import sync_all
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from waiting import held, until
 
@@ -356,6 +357,95 @@ async def test_a_created_termin_that_was_deleted_before_the_next_run(
     await office.sync_until_calm()
 
     assert (office.texts(), office.termin_texts()) == (["Mandant"], ["Mandant"])
+
+
+async def unanswered(office: CalendarOffice, *, recreated: bool) -> int:
+    """The number of a Termin whose create was not answered: that of a new event, or of one whose Termin was deleted."""
+    await sync_all(office)
+    office.enter("Besprechung")
+    if recreated:
+        await sync_all(office, 2)
+        office.delete_termin(office.record("Besprechung")["frNr"])
+    office.strike("advoware", method="POST", status=503, when="after", count=1)
+    await office.try_sync("SB")
+    office.recover()
+    return int(office.record("Besprechung")["frNr"])
+
+
+@in_haste
+@pytest.mark.parametrize("first", ["SB", "AI"])
+@pytest.mark.parametrize("recreated", [False, True])
+async def test_a_termin_that_is_handed_on_after_a_lost_answer_is_created_once(
+    office: CalendarOffice, recreated: bool, first: str
+) -> None:
+    fr_nr = await unanswered(office, recreated=recreated)
+    office.change_termin(fr_nr, anwalt="AI")
+    office.now += timedelta(minutes=15)
+
+    await office.try_sync(first)
+    await sync_all(office, 3)
+
+    assert [record["frNr"] for record in office.termine()] == [fr_nr]
+    assert (office.texts("SB"), office.texts("AI")) == ([], ["Besprechung"])
+    assert await (await office.store()).open_intents() == []
+
+
+@in_haste
+@pytest.mark.parametrize("first", ["SB", "AI"])
+async def test_a_termin_that_is_given_to_all_after_a_lost_answer_is_created_once(
+    office: CalendarOffice, first: str
+) -> None:
+    fr_nr = await unanswered(office, recreated=False)
+    office.change_termin(fr_nr, anwalt="ALLE")
+    office.now += timedelta(minutes=15)
+
+    await office.try_sync(first)
+    await sync_all(office, 3)
+
+    assert [record["frNr"] for record in office.termine()] == [fr_nr]
+    assert office.texts("SB") == office.texts("AI") == ["Besprechung"]
+
+
+@in_haste
+async def test_a_termin_that_is_handed_on_and_edited_after_a_lost_answer_waits(
+    office: CalendarOffice,
+) -> None:
+    fr_nr = await unanswered(office, recreated=False)
+    office.change_termin(fr_nr, anwalt="AI", uhrzeitBis="16:00:00")
+    office.now += timedelta(minutes=15)
+
+    await sync_all(office, 3)
+
+    assert [record["frNr"] for record in office.termine()] == [fr_nr]
+    assert (office.texts("SB"), office.texts("AI")) == (
+        ["Besprechung"],
+        ["Besprechung"],
+    )
+
+
+@in_haste
+@pytest.mark.parametrize("side", ["advoware", "google"])
+async def test_a_colleagues_equal_appointment_is_not_what_a_lost_answer_has_left(
+    office: CalendarOffice, side: str
+) -> None:
+    await sync_all(office)
+    office.enter("Besprechung")
+    office.strike("advoware", method="POST", status=503, count=1)
+    await office.try_sync("SB")
+    office.recover()
+    if side == "google":
+        office.enter("Besprechung", "AI")
+    else:
+        times = {"uhrzeitVon": "14:00:00", "uhrzeitBis": "15:00:00"}
+        texts = {"notiz": "", "ort": ""}
+        office.termin("Besprechung", anwalt="AI", sb="AI", **times, **texts)
+    await office.try_sync("AI")
+    office.now += timedelta(minutes=15)
+
+    await sync_all(office, 3)
+
+    assert sorted(record["anwalt"] for record in office.termine()) == ["AI", "SB"]
+    assert office.texts("SB") == office.texts("AI") == ["Besprechung"]
 
 
 # -- others write at the same time ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from services.calendar_sync.model import (
     Untranslatable,
     content_hash,
     is_anonymised_hash,
+    normalise_text,
     uncompared,
 )
 from services.calendar_sync.store import Intent
@@ -74,15 +75,21 @@ def is_on_day_of(intent: Intent, termin: Termin) -> bool:
 
 
 def is_changed_since(intent: Intent, termin: Termin) -> bool:
-    """Whether a Termin of this employee, or of no known one, may have been changed since the create began."""
+    """Whether a Termin sent for this employee, or of no known one, may have been changed since the create began."""
     if termin.fr_nr < 0:
         return False
-    if termin.anwalt not in {intent.employee_kuerzel, None}:
+    if termin.anwalt is not None and not is_sent_for(intent, termin):
         return False
     if termin.changed_at is None:
         return True
     earliest = intent.started_at - CLOCK_TOLERANCE
     return termin.changed_at >= earliest
+
+
+def is_sent_for(intent: Intent, termin: Termin) -> bool:
+    """Whether a Termin is the employee's of the create, or was handed on: ``sb`` still names him then."""
+    sb = normalise_text(termin.record.get("sb"))
+    return intent.employee_kuerzel in {termin.anwalt, sb}
 
 
 def is_read_in_part(termin: Termin) -> bool:

@@ -15,10 +15,12 @@ from services.calendar_sync.apply.contents import (
     is_changed_since,
     is_on_day_of,
     is_read_in_part,
+    is_sent_for,
     resembles,
     synced,
 )
 from services.calendar_sync.apply.rows import Rows
+from services.calendar_sync.employees import active_employees
 from services.calendar_sync.mapping import (
     PROPERTY_FRNR,
     PROPERTY_SYNC_ID,
@@ -168,15 +170,41 @@ class Creates:
         return await self._find_among(rows, intent)
 
     async def _find_among(self, rows: Sequence[Any], intent: Intent) -> int | None:
+        """Which of these it is, or of the colleagues': a person may have handed it to one of them since."""
         read = read_termine(rows)
-        new = await self._without_pair(intent, read.items)
-        owned = [termin for termin in new if termin.anwalt == intent.employee_kuerzel]
-        sent = await self._sent_event(intent) if owned else None
-        found = _the_created_one(intent, sent, owned)
+        is_whole = not read.unreadable
+        found = await self._choose(intent, read.items, is_whole=is_whole)
+        if found is None:
+            found = await self._choose(intent, await self._colleagues_termine(intent))
+        return found
+
+    async def _colleagues_termine(self, intent: Intent) -> list[Termin]:
+        """The colleagues' Termine of the day, as far as they can be read: an odd one holds up no one else's create."""
+        day = intent.first_day
+        active = active_employees(await self._advoware.list_mitarbeiter())
+        found: dict[int, Termin] = {}
+        for colleague in sorted(active.keys() - {intent.employee_kuerzel}):
+            rows = await self._advoware.list_termine(colleague, day, day)
+            for termin in read_termine(rows).items:
+                found[termin.fr_nr] = termin
+        return list(found.values())
+
+    async def _choose(
+        self,
+        intent: Intent,
+        termine: Sequence[Termin],
+        *,
+        is_whole: bool = True,
+    ) -> int | None:
+        """The number of what was created; ``is_whole``: every record could be read."""
+        new = await self._without_pair(intent, termine)
+        sent_for = [termin for termin in new if is_sent_for(intent, termin)]
+        sent = await self._sent_event(intent) if sent_for else None
+        found = _the_created_one(intent, sent, sent_for)
         if found is not None:
             return found.fr_nr
-        is_unclear = bool(read.unreadable) or _are_unclear(intent, new)
-        if is_unclear or _that_resemble(sent, owned):
+        is_unclear = not is_whole or _are_unclear(intent, new)
+        if is_unclear or _that_resemble(sent, sent_for):
             raise CreateUnclear(
                 "a Termin that may be what an interrupted attempt has created cannot be read, or is shown differently",
             )
@@ -242,8 +270,9 @@ class Creates:
         intent: Intent,
         termine: Sequence[Termin],
     ) -> list[Termin]:
-        """Those without a pair that the create may have left, the oldest first."""
-        pairs = await self._store.load_pairs()
+        """Those without a pair of the employee's that the create may have left, the oldest first."""
+        # A colleague to whom it was handed may have a copy of it by now.
+        pairs = await self._store.load_pairs(intent.employee_kuerzel)
         linked = {pair.advoware_frnr for pair in pairs}
         new = []
         for termin in termine:
