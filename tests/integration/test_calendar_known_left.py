@@ -105,33 +105,6 @@ async def test_an_edit_of_an_old_event_is_kept_when_it_is_purged(
     assert "Rückfrage" in await everything(office)
 
 
-# Advoware stores a title in capitals, the answer to its POST is lost, and the event is moved to a colleague: two
-# Termine.
-# It should be one, the colleague's; without its event what the attempt has left is not recognised, and not said.
-@in_haste
-async def test_an_event_that_moves_after_a_lost_answer_of_other_form_is_one(
-    office: CalendarOffice,
-) -> None:
-    await office.configure(**MAY_WRITE)
-    await sync_all(office)
-    event_id = office.enter("Besprechung")
-    office.strike(
-        "advoware",
-        method="POST",
-        stored=[{"field": "text", "how": "upper"}],
-    )
-    office.strike("advoware", method="POST", status=503, when="after", count=1)
-    await office.try_sync("SB")
-    office.recover()
-    own, other = office.calendar("SB"), office.calendar("AI")
-    assert own is not None
-    assert other is not None
-    office.google.world.events.move(PERSON, own, own.events[event_id], other)
-    office.now += timedelta(minutes=15)
-    await sync_all(office, 4)
-    assert [record["anwalt"] for record in office.termine()] == ["AI"]
-
-
 # A hidden series is moved as a whole, with what was typed into it and an occurrence of its own colour: that stays
 # shown.
 # The run that takes the move hides the series alone; the occurrence, listed in the same run, must be hidden too.

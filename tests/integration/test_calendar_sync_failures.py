@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from calendar_deeds import sync_all
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
+from calendar_people import PERSON
 from waiting import held, until
 
 from services.calendar_sync.model import HoldDeletions, Pair
@@ -446,6 +447,37 @@ async def test_a_colleagues_equal_appointment_is_not_what_a_lost_answer_has_left
 
     assert sorted(record["anwalt"] for record in office.termine()) == ["AI", "SB"]
     assert office.texts("SB") == office.texts("AI") == ["Besprechung"]
+
+
+def move_to_colleague(office: CalendarOffice, event_id: str) -> None:
+    own, other = office.calendar("SB"), office.calendar("AI")
+    assert own is not None
+    assert other is not None
+    office.google.world.events.move(PERSON, own, own.events[event_id], other)
+
+
+@in_haste
+@pytest.mark.parametrize("first", ["SB", "AI"])
+@pytest.mark.parametrize("form", [{"how": "upper"}, {"how": "cut", "to": 6}])
+async def test_an_event_that_moves_after_a_lost_answer_of_other_form_is_one(
+    office: CalendarOffice, form: dict[str, Any], first: str
+) -> None:
+    await sync_all(office)
+    event_id = office.enter("Besprechung")
+    office.strike("advoware", method="POST", stored=[{"field": "text", **form}])
+    office.strike("advoware", method="POST", status=503, when="after", count=1)
+    await office.try_sync("SB")
+    office.recover()
+    assert office.termin_texts() != ["Besprechung"]
+    move_to_colleague(office, event_id)
+    office.now += timedelta(minutes=15)
+
+    await office.try_sync(first)
+    await sync_all(office, 3)
+
+    assert [record["anwalt"] for record in office.records("Besprechung")] == ["AI"]
+    assert len(office.termine()) == 1
+    assert (office.texts("SB"), office.texts("AI")) == ([], ["Besprechung"])
 
 
 # -- others write at the same time ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from services.calendar_sync.mapping import read_google_events, read_termine
 from services.calendar_sync.model import GoogleEvent, Termin
 from services.calendar_sync.provider import SYSTEM, CalendarProvider
 from services.calendar_sync.store import CalendarStore
-from services.core.errors import UnexpectedAnswer
+from services.core.errors import Forbidden, NotFound, UnexpectedAnswer
 from services.core.resources import Resources
 
 Json = dict[str, Any]
@@ -30,6 +31,32 @@ class Clients:
     def now(self) -> datetime:
         """The present, aware."""
         return self.resources.clock().astimezone(UTC)
+
+
+class Colleagues:
+    """The other employees' calendars, to which a person may have moved an event of this one."""
+
+    def __init__(self, clients: Clients, calendar_id: str) -> None:
+        self._clients = clients
+        self._calendar_id = calendar_id
+        self._calendars: list[str] | None = None
+
+    async def events(self, event_id: str) -> list[GoogleEvent]:
+        """The events of this id, deleted ones included."""
+        found: list[GoogleEvent] = []
+        for calendar_id in await self._other_calendars():
+            with suppress(Forbidden, NotFound):
+                record = await self._clients.google.get_event(calendar_id, event_id)
+                found.append(one_event(record, event_id))
+        return found
+
+    async def _other_calendars(self) -> list[str]:
+        """Read once for all events of a run."""
+        if self._calendars is None:
+            cursors = await self._clients.store.load_cursors()
+            known = {cursor.calendar_id for cursor in cursors if cursor.calendar_id}
+            self._calendars = sorted(known - {self._calendar_id})
+        return self._calendars
 
 
 def one_termin(record: Json, fr_nr: int) -> Termin:

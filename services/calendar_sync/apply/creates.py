@@ -8,7 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from services.advoware_service import require_request_over
-from services.calendar_sync.apply.clients import Clients, Json, one_event, one_termin
+from services.calendar_sync.apply.clients import (
+    Clients,
+    Colleagues,
+    Json,
+    one_event,
+    one_termin,
+)
 from services.calendar_sync.apply.contents import (
     content_of,
     is_altered,
@@ -61,6 +67,7 @@ class Creates:
         self._store = clients.store
         self._resources = clients.resources
         self._clients = clients
+        self._colleagues = Colleagues(clients, settings.calendar_id)
         self._rows = rows
 
     async def create(
@@ -281,18 +288,27 @@ class Creates:
         return sorted(new, key=lambda termin: termin.fr_nr)
 
     async def _sent_event(self, intent: Intent) -> NormalisedEvent | None:
-        """The event from which the Termin was to be created; None if it is gone or cannot be read."""
+        """The event from which the Termin was to be created, also where a person has moved it to a colleague.
+
+        None if it is gone or cannot be read.
+        """
+        event_id = intent.google_event_id
+        own = await self._own_event(event_id)
+        if own is not None:
+            return own
+        for event in await self._colleagues.events(event_id):
+            if isinstance(event.event, NormalisedEvent):
+                return event.event
+        return None
+
+    async def _own_event(self, event_id: str) -> NormalisedEvent | None:
+        """What the event says in the employee's own calendar."""
         try:
-            record = await self._google.get_event(
-                self._settings.calendar_id,
-                intent.google_event_id,
-            )
+            record = await self._google.get_event(self._settings.calendar_id, event_id)
         except (Forbidden, NotFound):
             return None
-        sent = one_event(record, intent.google_event_id).event
-        if isinstance(sent, NormalisedEvent):
-            return sent
-        return None
+        event = one_event(record, event_id).event
+        return event if isinstance(event, NormalisedEvent) else None
 
 
 def _is_expected(settings: PlanSettings, pair: Pair) -> bool:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from services.calendar_sync.apply.advoware_side import CurrentTermine
-from services.calendar_sync.apply.clients import Clients, one_event
+from services.calendar_sync.apply.clients import Clients, Colleagues
 from services.calendar_sync.apply.rows import Rows
 from services.calendar_sync.model import (
     MOVED_OUTSIDE_WINDOW,
@@ -26,7 +26,7 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.provider import SYSTEM
 from services.calendar_sync.view import PlanSettings
-from services.core.errors import Conflict, Forbidden, NotFound
+from services.core.errors import Conflict, NotFound
 
 _Deletion = DeleteGoogle | DeleteAdvoware | SoftDelete
 
@@ -47,7 +47,7 @@ class Deletions:
         self._store = clients.store
         self._rows = rows
         self._current = current
-        self._others: list[str] | None = None
+        self._colleagues = Colleagues(clients, settings.calendar_id)
 
     async def delete_google(self, action: DeleteGoogle) -> None:
         """Delete the event, and the pair."""
@@ -110,9 +110,8 @@ class Deletions:
             Conflict: it is hidden or private, and the colleague's sync has not claimed it yet.
         """
         event_id = str(pair.google_event_id)
-        for calendar_id in await self._other_calendars():
-            event = await self._find_event(calendar_id, event_id)
-            if event is None or not _is_still_event_of(pair, event):
+        for event in await self._colleagues.events(event_id):
+            if not _is_still_event_of(pair, event):
                 continue
             reason = await self._reason_of_moved(pair, termin, event)
             if reason is not None:
@@ -135,21 +134,6 @@ class Deletions:
         if await self._is_left_alone(event.id):
             return TEXT_ONLY_HERE
         raise Conflict(SYSTEM, "the event was moved to a colleague's calendar")
-
-    async def _other_calendars(self) -> list[str]:
-        """The colleagues' calendars, read once for all deletions of a run."""
-        if self._others is None:
-            cursors = await self._store.load_cursors()
-            known = {cursor.calendar_id for cursor in cursors if cursor.calendar_id}
-            self._others = sorted(known - {self._settings.calendar_id})
-        return self._others
-
-    async def _find_event(self, calendar_id: str, event_id: str) -> GoogleEvent | None:
-        try:
-            record = await self._google.get_event(calendar_id, event_id)
-        except (NotFound, Forbidden):
-            return None
-        return one_event(record, event_id)
 
     async def _is_left_alone(self, event_id: str) -> bool:
         """Whether a colleague's sync leaves this event alone."""
