@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -276,24 +276,13 @@ class SideReader:
             is_as_it_was = sync_ids[event_id] in {sync_id, None}
             if is_as_it_was or sync_id.version != RANDOM:
                 once_paired.add(event_id)
-        elsewhere = await self._hidden_elsewhere(moved)
-        return Past(frozenset(once_paired), elsewhere)
-
-    async def _hidden_elsewhere(self, events: Sequence[GoogleEvent]) -> dict[str, int]:
-        """The Termine of those of the events whose text is hidden in a colleague's calendar: they were moved here.
-
-        Text that one of them shows was typed into it, even if it has lost our marks.
-        """
-        by_id = {event.id: event for event in events}
-        found: dict[str, int] = {}
-        for pair in await self._store.pairs_elsewhere(self._kuerzel, by_id):
-            event = by_id[str(pair.google_event_id)]
-            shows_own_text = event.shows_text and not event.has_foreign_text
-            if shows_own_text and not is_anonymised_hash(pair.google.content_hash):
-                continue
-            if pair.advoware_frnr is not None:
-                found[event.id] = pair.advoware_frnr
-        return found
+        by_id = {event.id: event for event in moved}
+        known_elsewhere = await self._store.pairs_elsewhere(self._kuerzel, by_id)
+        return Past(
+            frozenset(once_paired),
+            _hidden_elsewhere(known_elsewhere, by_id),
+            moved_here=_moved_here(known_elsewhere, by_id),
+        )
 
     def _note_unreadable(self, what: str, reasons: Sequence[str]) -> None:
         """Report records that have no identity, and with which nothing can be done."""
@@ -369,6 +358,38 @@ def _without_termin(listing: GoogleListing, pairs: Sequence[Pair]) -> list[Googl
 def _is_marked(event: GoogleEvent, paired: set[str | None]) -> bool:
     is_advowares = event.fr_nr is not None or is_inserted_by_sync(event.id)
     return is_advowares and event.id not in paired
+
+
+def _hidden_elsewhere(
+    pairs: Iterable[Pair],
+    events: Mapping[str, GoogleEvent],
+) -> dict[str, int]:
+    """The Termine of those of the events whose text is hidden in a colleague's calendar: they were moved here.
+
+    Text that one of them shows was typed into it, even if it has lost our marks.
+    """
+    found: dict[str, int] = {}
+    for pair in pairs:
+        event = events[str(pair.google_event_id)]
+        shows_own_text = event.shows_text and not event.has_foreign_text
+        if shows_own_text and not is_anonymised_hash(pair.google.content_hash):
+            continue
+        if pair.advoware_frnr is not None and not pair.deleted:
+            found[event.id] = pair.advoware_frnr
+    return found
+
+
+def _moved_here(
+    pairs: Iterable[Pair],
+    events: Mapping[str, GoogleEvent],
+) -> dict[str, int]:
+    """The Termine whose events those without our marks were in a colleague's calendar."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        event = events[str(pair.google_event_id)]
+        if pair.advoware_frnr is not None and event.fr_nr is None:
+            found[event.id] = pair.advoware_frnr
+    return found
 
 
 def _may_be_hidden_elsewhere(event: GoogleEvent) -> bool:

@@ -265,13 +265,14 @@ class CalendarStore:
         kuerzel: str,
         event_ids: Collection[str],
     ) -> list[Pair]:
-        """The live pairs of other employees that have one of the events."""
+        """The pairs of other employees that have one of the events, or have had it; live ones last."""
         if not event_ids:
             return []
         rows = await self._pairs(
             """
             SELECT * FROM calendar_sync
-            WHERE NOT deleted AND employee_kuerzel <> $1 AND google_event_id = ANY($2)
+            WHERE employee_kuerzel <> $1 AND google_event_id = ANY($2)
+            ORDER BY deleted DESC, updated_at, sync_id
             """,
             kuerzel,
             list(event_ids),

@@ -132,11 +132,13 @@ class Past:
         once_paired: those that a deleted pair of this employee has had.
         elsewhere: the Termin of those hidden ones that are a live pair's of another employee: they were moved here.
         undecided: Termine that interrupted creates may have left, of which it is not known yet whose they are.
+        moved_here: the Termin of those without our marks that another employee's pair has, or has had.
     """
 
     once_paired: frozenset[str] = frozenset()
     elsewhere: Mapping[str, int] = field(default_factory=dict)
     undecided: frozenset[int] = frozenset()
+    moved_here: Mapping[str, int] = field(default_factory=dict)
 
 
 def is_placeholder(event: GoogleEvent) -> bool:
@@ -216,7 +218,7 @@ class CalendarView:
         self._index_marked()
 
     def _named(self, event: GoogleEvent) -> GoogleEvent:
-        """The event, with the Termin that its id names; some program may have dropped our properties."""
+        """The event, with the Termin that its id gives it to; some program may have dropped our properties."""
         if event.fr_nr is not None or event.id in self.by_event:
             return event
         fr_nr = self.termin_of_id(event.id)
@@ -226,10 +228,22 @@ class CalendarView:
         return replace(event, fr_nr=fr_nr)
 
     def termin_of_id(self, event_id: str) -> int | None:
-        """The employee's Termin for whose event we have made this id; None: for none that is listed or has a row."""
-        if not is_inserted_by_sync(event_id):
+        """The employee's Termin for whose event we have made this id, or which had it at a colleague.
+
+        None: it is that of none that is listed or has a row.
+        """
+        if is_inserted_by_sync(event_id) and event_id in self._by_own_id:
+            return self._by_own_id[event_id]
+        return self._termin_moved_with(event_id)
+
+    def _termin_moved_with(self, event_id: str) -> int | None:
+        """The Termin that was handed to the employee while its event was moved to his calendar."""
+        fr_nr = self.past.moved_here.get(event_id)
+        if fr_nr not in self.termine:
             return None
-        return self._by_own_id.get(event_id)
+        pair = self.by_fr_nr.get(fr_nr)
+        has_another = pair is not None and pair.google_event_id not in {None, event_id}
+        return None if has_another else fr_nr
 
     @cached_property
     def _by_own_id(self) -> dict[str, int]:

@@ -7,7 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from calendar_deeds import LAST_CHANGE_WINS, MAY_WRITE, SERIES
+from calendar_deeds import (
+    LAST_CHANGE_WINS,
+    MAY_WRITE,
+    SERIES,
+    WEEKLY,
+    everything,
+    sync_all,
+)
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
 from calendar_scenario import KUERZEL
@@ -200,6 +207,112 @@ async def test_what_is_typed_into_a_hidden_event_is_kept_before_it_goes(
     shown = [*office.texts("SB"), *office.texts("AI")]
     assert "Rückfrage" not in [*shown, *office.termin_texts()]
     assert "Rückfrage" in await kept_titles(office)
+
+
+def _nothing_else(office: CalendarOffice, fr_nr: int) -> None:
+    pass
+
+
+def _termin_becomes_private(office: CalendarOffice, fr_nr: int) -> None:
+    office.change_termin(fr_nr, privat=1)
+
+
+def _place_is_typed(office: CalendarOffice, fr_nr: int) -> None:
+    office.change_event(office.copy(fr_nr)["id"], location="Saal 3")
+
+
+@pytest.mark.parametrize("first", ["SB", "AI"])
+@pytest.mark.parametrize("origin", ["advoware", "google"])
+@pytest.mark.parametrize(
+    ("fields", "meanwhile"),
+    [
+        ({}, _nothing_else),
+        ({"privat": 1}, _nothing_else),
+        ({}, _termin_becomes_private),
+        ({}, _place_is_typed),
+        (SERIES, _place_is_typed),
+    ],
+)
+@in_haste
+async def test_an_event_that_is_moved_with_its_termin_is_one_without_our_marks(
+    office: CalendarOffice,
+    fields: dict[str, Any],
+    meanwhile: Callable[[CalendarOffice, int], None],
+    origin: str,
+    first: str,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    read_google_as(office, marks=False)
+    await sync_all(office)
+    if origin == "google":
+        office.enter("Mandat Weber", **(WEEKLY if "turnus" in fields else {}))
+        await sync_all(office)
+        office.change_termin(office.record("Mandat Weber")["frNr"], **fields)
+    else:
+        office.termin("Mandat Weber", **fields)
+    await sync_all(office, 2)
+    fr_nr = office.record("Mandat Weber")["frNr"]
+    meanwhile(office, fr_nr)
+    _move_to_colleague(office, fr_nr)
+    office.change_termin(fr_nr, anwalt="AI")
+
+    await office.try_sync(first)
+    await sync_all(office, 3)
+
+    assert [record["frNr"] for record in office.termine()] == [fr_nr]
+    assert (office.texts("SB"), len(office.events("AI"))) == ([], 1)
+    is_private = office.record("Mandat Weber")["privat"]
+    assert office.texts("AI") == ["Advoware" if is_private else "Mandat Weber"]
+    if meanwhile is _place_is_typed:
+        assert "Saal 3" in await everything(office)
+
+
+@pytest.mark.parametrize("privat", [0, 1])
+@pytest.mark.parametrize("first", ["SB", "AI"])
+@in_haste
+async def test_an_event_that_is_moved_when_its_termin_becomes_everybodys_is_one(
+    office: CalendarOffice, first: str, privat: int
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    read_google_as(office, marks=False)
+    fr_nr = office.termin("Mandat Weber", privat=privat)
+    await sync_all(office, 2)
+    _place_is_typed(office, fr_nr)
+    _move_to_colleague(office, fr_nr)
+    office.change_termin(fr_nr, anwalt="ALLE")
+
+    await office.try_sync(first)
+    await sync_all(office, 3)
+
+    assert [record["frNr"] for record in office.termine()] == [fr_nr]
+    assert (len(office.events("SB")), len(office.events("AI"))) == (1, 1)
+
+
+@in_haste
+async def test_an_event_whose_termin_has_another_one_at_the_colleague_is_a_persons(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    read_google_as(office, marks=False)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.change_termin(fr_nr, anwalt="AI")
+    await sync_all(office, 2)
+    own, other = office.calendar("SB"), office.calendar("AI")
+    assert own is not None
+    assert other is not None
+    restored = office.google.world.people.restore(PERSON, own, event_id)
+    office.google.world.events.move(PERSON, own, restored, other)
+    await office.configure(ADVOWARE_WRITE_PROTECTION="true")
+
+    await sync_all(office, 2)
+
+    assert office.texts("AI") == ["Mandat Weber", "Mandat Weber"]
+    assert office.writes() == []
+    await office.configure(**LAST_CHANGE_WINS)
+    await sync_all(office, 2)
+    assert office.termin_texts() == ["Mandat Weber", "Mandat Weber"]
 
 
 @BOTH
