@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from urllib.parse import quote
 
 import pytest
 from calendar_deeds import (
@@ -106,10 +107,11 @@ async def test_an_edit_in_advoware_that_google_wins_over_is_kept(
     assert "Rückfrage" in await everything(office)
 
 
+@pytest.mark.parametrize("looked_for", ["SB", "AI"])
 @pytest.mark.parametrize("anwalt", ["AI", "ALLE"])
 @in_haste
 async def test_a_termin_that_is_given_to_others_during_the_run_is_not_deleted(
-    office: CalendarOffice, anwalt: str
+    office: CalendarOffice, anwalt: str, looked_for: str
 ) -> None:
     await office.configure(**LAST_CHANGE_WINS)
     fr_nr = office.termin("Mandat Weber")
@@ -118,11 +120,36 @@ async def test_a_termin_that_is_given_to_others_during_the_run_is_not_deleted(
     office.delete_event(event_id)
     await office.meanwhile(
         "GET",
-        f"/events/{event_id}",
+        event_path(office, looked_for, event_id),
         lambda: office.change_termin(fr_nr, anwalt=anwalt),
     )
     await sync_all(office, 2)
     assert len(office.records("Mandat Weber")) == 1
+
+
+def event_path(office: CalendarOffice, kuerzel: str, event_id: str) -> str:
+    """The end of the path of an event in an employee's calendar."""
+    calendar = office.calendar(kuerzel)
+    assert calendar is not None
+    return f"{quote(calendar.id)}/events/{event_id}"
+
+
+@in_haste
+async def test_an_edit_in_advoware_while_the_colleagues_are_asked_for_its_event_is_kept(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.delete_event(event_id)
+    await office.meanwhile(
+        "GET",
+        event_path(office, "AI", event_id),
+        lambda: office.change_termin(fr_nr, notiz="Rückfrage"),
+    )
+    await sync_all(office, 2)
+    assert "Rückfrage" in await everything(office)
 
 
 @in_haste

@@ -68,11 +68,12 @@ class Deletions:
         termin = action.termin
         await self._ensure_row(action)
         with suppress(NotFound):  # an earlier attempt got that far
-            await self._current.unchanged(termin)
             reason = await self._reason_to_keep(pair, termin)
             if reason is not None:
                 await self._leave_alone(pair, reason)
                 return
+            # Right before it goes: it may have been given to others while their calendars were read.
+            await self._current.unchanged(termin)
             await self._rows.keep_termin(pair, action.undone)
             await self._advoware.delete_termin(termin.fr_nr)
         await self._delete_row(action, before=pair.advoware)
