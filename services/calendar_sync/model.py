@@ -51,6 +51,10 @@ MOVED_OUTSIDE_WINDOW = (
 MOVED_UNREADABLE = "the event was moved to a colleague's calendar, and Advoware cannot hold what it says there"
 #: Why a Termin stays whose event a person has moved to a colleague's calendar.
 MOVED_AWAY = frozenset({TEXT_ONLY_HERE, MOVED_OUTSIDE_WINDOW, MOVED_UNREADABLE})
+#: Ends the reason of a text that is longer than Google takes.
+CUT_SHORT = (
+    "is only the beginning of what stands in Advoware, because Google takes no more"
+)
 TEXT_UNKNOWN = (
     "the Google event is anonymised, so its text cannot be written to Advoware"
 )
@@ -298,6 +302,13 @@ def _with_others(reason: str, known: str) -> list[str]:
         if other and other != reason:
             reasons.append(other)
     return reasons
+
+
+def holds_more(event: NormalisedEvent | Untranslatable) -> bool:
+    """Whether an event says what Advoware cannot hold; what was cut for Google stands there whole."""
+    if isinstance(event, NormalisedEvent):
+        return False
+    return not all(reason.endswith(CUT_SHORT) for reason in event.reason.split("; "))
 
 
 def without_texts(

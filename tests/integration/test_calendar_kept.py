@@ -7,12 +7,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from calendar_deeds import LAST_CHANGE_WINS, MAY_WRITE, SERIES, everything, sync_all
+from calendar_deeds import (
+    LAST_CHANGE_WINS,
+    MAY_WRITE,
+    SERIES,
+    WEEKLY,
+    everything,
+    sync_all,
+    with_occurrences,
+)
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
 
 from sandbox.google.readings import Readings
 from services.calendar_sync.audit.decisions import CalendarDecisions
+from services.calendar_sync.description import CUT_MARK
 
 __all__ = ["office"]
 
@@ -206,3 +215,159 @@ async def test_a_private_edit_that_was_deleted_with_its_event_comes_back_private
     (row,) = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
     assert row["resource"]["summary"] == "Mandat Weber, verlegt"
     assert row["resource"]["visibility"] == "private"
+
+
+@pytest.mark.parametrize("goes", ["deleted", "reassigned"])
+@pytest.mark.parametrize("source", ["advoware", "google"])
+@in_haste
+async def test_what_only_google_could_hold_is_kept_when_its_termin_goes(
+    office: CalendarOffice, goes: str, source: str
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    await sync_all(office)
+    if source == "google":
+        office.enter("Mandat Weber", **{**WEEKLY, **timed(DAY, "10:00", "11:00")})
+    else:
+        office.termin("Mandat Weber", **SERIES)
+    await sync_all(office, 2)
+    fr_nr = office.record("Mandat Weber")["frNr"]
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(f"{event_id}_20260226T090000Z", summary="Rückfrage")
+    await sync_all(office, 2)
+    assert "Rückfrage" in str(with_occurrences(office))
+    if goes == "deleted":
+        office.delete_termin(fr_nr)
+    else:
+        office.change_termin(fr_nr, anwalt="AI")
+    await sync_all(office, 3)
+    assert office.events("SB") == []
+    assert "Rückfrage" in await everything(office)
+
+
+@pytest.mark.parametrize("goes", ["deleted", "reassigned"])
+@in_haste
+async def test_a_note_that_only_google_could_hold_is_kept_when_its_termin_goes(
+    office: CalendarOffice, goes: str
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(event_id, location="Rückfrage " * 110)
+    await sync_all(office, 2)
+    assert "Rückfrage" in office.copy(fr_nr)["location"]
+    if goes == "deleted":
+        office.delete_termin(fr_nr)
+    else:
+        office.change_termin(fr_nr, anwalt="AI")
+    await sync_all(office, 3)
+    assert "Rückfrage" in await everything(office)
+
+
+@pytest.mark.parametrize("why", ["private", "anonymise"])
+@in_haste
+async def test_a_note_that_only_google_could_hold_is_kept_when_it_is_hidden(
+    office: CalendarOffice, why: str
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(event_id, location="Rückfrage " * 110)
+    await sync_all(office, 2)
+    assert "Rückfrage" in office.copy(fr_nr)["location"]
+    if why == "private":
+        office.change_termin(fr_nr, privat=1)
+    else:
+        await office.configure(**LAST_CHANGE_WINS, CALENDAR_SYNC_ANONYMIZE="true")
+    await sync_all(office, 3)
+    assert "Rückfrage" not in str(office.events("SB"))
+    assert "Rückfrage" in await everything(office)
+
+
+@pytest.mark.parametrize("source", ["advoware", "google"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"location": "Rückfrage " * 110},
+        {"recurrence": ["RRULE:FREQ=MONTHLY;BYDAY=MO,TU;BYSETPOS=2"]},
+    ],
+    ids=["place", "series"],
+)
+@in_haste
+async def test_what_only_google_could_hold_is_kept_when_the_termin_is_edited(
+    office: CalendarOffice, source: str, more: dict[str, Any]
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    await sync_all(office)
+    if source == "google":
+        office.enter("Mandat Weber", **timed(DAY, "10:00", "11:00"))
+    else:
+        office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    fr_nr = office.record("Mandat Weber")["frNr"]
+    office.change_event(office.copy(fr_nr)["id"], **more)
+    await sync_all(office, 2)
+    office.change_termin(fr_nr, text="Mandat Weber, verlegt")
+    await sync_all(office, 3)
+    event = office.copy(fr_nr)
+    assert event["summary"] == "Mandat Weber, verlegt"
+    (row,) = await office.fetch("SELECT resource FROM calendar_sync_overwritten")
+    for name, value in more.items():
+        assert value != event.get(name)
+        assert row["resource"][name] == value
+
+
+@pytest.mark.parametrize(
+    "goes", [_deleted, _other(anwalt="AI")], ids=["deleted", "reassigned"]
+)
+@in_haste
+async def test_an_edit_that_waits_for_permission_is_kept_when_its_termin_goes(
+    office: CalendarOffice, goes: Deed
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    await sync_all(office)
+    event_id = office.enter("Mandat Weber", **timed(DAY, "10:00", "11:00"))
+    await sync_all(office, 2)
+    protected = {**LAST_CHANGE_WINS, "ADVOWARE_WRITE_PROTECTION": "true"}
+    await office.configure(**protected)
+    office.change_event(event_id, description="Rückfrage")
+    await sync_all(office, 2)
+    goes(office, office.record("Mandat Weber")["frNr"], event_id)
+    await sync_all(office, 3)
+    assert office.events("SB") == []
+    assert "Rückfrage" in await everything(office)
+
+
+@pytest.mark.parametrize(
+    "goes", [_deleted, _other(text="Besprechung")], ids=["deleted", "edited"]
+)
+@in_haste
+async def test_a_note_that_was_cut_for_google_is_not_kept(
+    office: CalendarOffice, goes: Deed
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber", notiz="<b>Akte</b> " * 600)
+    await sync_all(office, 2)
+    assert office.copy(fr_nr)["description"].endswith(CUT_MARK)
+    goes(office, fr_nr, "")
+    await sync_all(office, 3)
+    assert "Mandat Weber" not in office.texts()
+    assert await office.fetch("SELECT resource FROM calendar_sync_overwritten") == []
+
+
+@in_haste
+async def test_an_edit_of_a_series_whose_replacement_was_interrupted_is_kept(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = office.termin("Mandat Weber", **SERIES)
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.delete_event(f"{event_id}_20260226T090000Z")
+    office.strike("google", method="DELETE", path="/events/", status=503)
+    await sync_all(office, 1)
+    office.recover()
+    office.change_event(event_id, description="Rückfrage")
+    await sync_all(office, 4)
+    assert "Rückfrage" in await everything(office)

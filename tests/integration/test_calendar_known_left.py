@@ -9,7 +9,6 @@ from calendar_deeds import (
     LAST_CHANGE_WINS,
     MAY_WRITE,
     SERIES,
-    WEEKLY,
     everything,
     persons_series,
     sync_all,

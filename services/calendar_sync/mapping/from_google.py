@@ -35,6 +35,7 @@ from services.calendar_sync.mapping.shared import (
 )
 from services.calendar_sync.model import (
     ANONYMISED_TITLE,
+    CUT_SHORT,
     FOR_EVER,
     TIMES,
     GoogleEvent,
@@ -262,7 +263,7 @@ def _text_problem(name: str, written: Any, text: str | None) -> str | None:
     if text is not None and len(text) > longest:
         return f"{name} is longer than the {longest} characters that Advoware takes"
     if _is_cut(name, text):
-        return f"{name} is only the beginning of what stands in Advoware, because Google takes no more"
+        return f"{name} {CUT_SHORT}"
     return None
 
 

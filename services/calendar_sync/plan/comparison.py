@@ -19,6 +19,7 @@ from services.calendar_sync.model import (
     Untranslatable,
     UpdateGoogle,
     content_hash,
+    holds_more,
     is_anonymised_hash,
     is_earlier_reading,
     is_partial_hash,
@@ -201,10 +202,12 @@ class Comparison:
 
     @property
     def undone(self) -> tuple[GoogleEvent, ...]:
-        """What a write to Google does away with."""
-        if self.event is None or not self.is_persons_edit:
+        """What a write to Google does away with, and Advoware does not have."""
+        if self.event is None:
             return ()
-        return (self.event, *self.occurrences)
+        if self.is_persons_edit or holds_more(self.event.event):
+            return (self.event, *self.occurrences)
+        return ()
 
     @property
     def unseen_in_advoware(self) -> NormalisedEvent | None:

@@ -28,7 +28,8 @@ from services.calendar_sync.model import (
     is_anonymised_hash,
 )
 from services.calendar_sync.plan.comparison import Comparison
-from services.calendar_sync.plan.hiding import has_unseen, hide_or_list
+from services.calendar_sync.plan.hiding import hide_or_list
+from services.calendar_sync.plan.kept import ask_what_is_lost, lost_with
 from services.calendar_sync.plan.parts import (
     known_part,
     mark_untranslatable,
@@ -333,6 +334,8 @@ def _questions(view: CalendarView, pair: Pair, verdict: Verdict) -> Iterator[Act
         yield ConfirmAdvoware(pair)
     if _must_read_event(view, pair, verdict):
         yield ConfirmGoogle(pair)
+    elif verdict == "delete_google":
+        yield from ask_what_is_lost(view, pair)
 
 
 def _must_read_event(view: CalendarView, pair: Pair, verdict: Verdict) -> bool:
@@ -349,10 +352,7 @@ def _delete_google(view: CalendarView, pair: Pair) -> DeleteGoogle:
     google = view.events.get(pair.google_event_id or "")
     if google is None:
         return DeleteGoogle(pair, pair.google.etag, reason)
-    undone: tuple[GoogleEvent, ...] = ()
-    if has_unseen(pair, google):
-        undone = (google, *view.occurrences.get(google.id, ()))
-    return DeleteGoogle(pair, google.etag, reason, undone)
+    return DeleteGoogle(pair, google.etag, reason, lost_with(view, pair, google))
 
 
 def _follow_termin(

@@ -11,10 +11,12 @@ from services.calendar_sync.model import (
     HideGoogle,
     ListGoogle,
     Pair,
-    content_hash,
-    is_partial_hash,
-    is_same_content,
-    is_uncompared,
+)
+from services.calendar_sync.plan.kept import (
+    ask_what_is_lost,
+    is_edited,
+    may_have_unjudged_edit,
+    says_more,
 )
 from services.calendar_sync.view import CalendarView
 
@@ -26,10 +28,10 @@ def hide_if_needed(view: CalendarView, pair: Pair) -> Iterator[Action]:
 
 
 def hide_or_list(view: CalendarView, pair: Pair) -> Action:
-    """Hide all texts of the event; its occurrences have to be known for that."""
+    """Hide all texts of the event; its occurrences have to be known for that, and what is lost by it."""
     if view.has_unlisted_occurrences(pair):
         return ListGoogle(pair)
-    return hide(view, pair)
+    return next(ask_what_is_lost(view, pair), hide(view, pair))
 
 
 def hide(view: CalendarView, pair: Pair) -> HideGoogle:
@@ -43,11 +45,11 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
     if google is not None:
         etag = google.etag
         has_edit = is_edited(pair, google)
-    if google is not None and has_unseen(pair, google):
+    if google is not None and says_more(pair, google):
         undone.insert(0, google)
     # Once it is hidden, it cannot be known any more that its owner wanted it private.
     pair = replace(pair, persons_private=view.persons_private(pair))
-    has_unjudged_edit = has_edit or _may_have_unjudged_edit(pair)
+    has_unjudged_edit = has_edit or may_have_unjudged_edit(pair)
     return HideGoogle(pair, etag, tuple(occurrences), tuple(undone), has_unjudged_edit)
 
 
@@ -55,19 +57,3 @@ def occurrences_with_text(view: CalendarView, event_id: str) -> list[GoogleEvent
     """The listed occurrences of a series that show a text."""
     listed = view.occurrences.get(event_id, ())
     return [item for item in listed if item.shows_text]
-
-
-def _may_have_unjudged_edit(pair: Pair) -> bool:
-    """Whether what could not be read of it may be an edit as well, and be readable in the answer."""
-    remembered = pair.google.content_hash
-    return is_uncompared(remembered) or is_partial_hash(remembered)
-
-
-def has_unseen(pair: Pair, google: GoogleEvent) -> bool:
-    """Whether the event shows what a person has entered and no run has dealt with, as text in a hidden event."""
-    return google.has_foreign_text or is_edited(pair, google)
-
-
-def is_edited(pair: Pair, google: GoogleEvent) -> bool:
-    """Whether a person has changed the event since both sides were compared."""
-    return not is_same_content(content_hash(google.event), pair.google.content_hash)

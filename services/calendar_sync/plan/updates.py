@@ -33,7 +33,8 @@ from services.calendar_sync.model import (
     overlay,
 )
 from services.calendar_sync.plan.comparison import Comparison
-from services.calendar_sync.plan.hiding import hide, hide_if_needed, is_edited
+from services.calendar_sync.plan.hiding import hide, hide_if_needed
+from services.calendar_sync.plan.kept import is_edited
 from services.calendar_sync.plan.parts import (
     known_part,
     mark_untranslatable,
@@ -176,7 +177,10 @@ def _has_to_be_read(found: Comparison) -> bool:
     untranslatable = found.pair.untranslatable
     if untranslatable == WAITS_FOR_PERMISSION:
         return True
-    return has_exceptions(untranslatable) and _may_be_overwritten(found)
+    if has_exceptions(untranslatable):
+        return _may_be_overwritten(found)
+    # What Advoware cannot hold of it is written over, and has to be kept.
+    return found.advoware_changed and is_partial_hash(found.pair.google.content_hash)
 
 
 def _may_be_overwritten(found: Comparison) -> bool:
