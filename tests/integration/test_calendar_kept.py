@@ -20,8 +20,10 @@ from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
 
 from sandbox.google.readings import Readings
+from services.calendar_sync.audit.commands import CalendarAudit
 from services.calendar_sync.audit.decisions import CalendarDecisions
 from services.calendar_sync.description import CUT_MARK
+from services.calendar_sync.mapping import google_event_id
 
 __all__ = ["office"]
 
@@ -370,4 +372,75 @@ async def test_an_edit_of_a_series_whose_replacement_was_interrupted_is_kept(
     office.recover()
     office.change_event(event_id, description="Rückfrage")
     await sync_all(office, 4)
+    assert "Rückfrage" in await everything(office)
+
+
+@in_haste
+async def test_an_edit_of_an_old_event_is_kept_when_it_is_purged(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    office.now += timedelta(days=60)
+    await sync_all(office, 2)
+    office.change_event(office.copy(fr_nr)["id"], description="Rückfrage")
+    report = await CalendarAudit(office.resources).purge_old(30, ["SB"], apply=True)
+    assert office.events("SB") == [], report
+    assert "Rückfrage" in await everything(office)
+    (line,) = [row for row in await office.audit("deleted") if row["side"] == "google"]
+    (kept,) = await office.fetch("SELECT * FROM calendar_sync_overwritten")
+    assert kept["sync_id"] == line["sync_id"]  # by which an operator finds it
+
+
+@in_haste
+async def test_an_occurrence_of_an_old_series_is_kept_when_it_is_purged(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    fr_nr = office.termin("Mandat Weber", **{**SERIES, "datumBis": "2026-03-05"})
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(f"{event_id}_20260226T090000Z", **TYPED)
+    await sync_all(office, 2)
+    office.now += timedelta(days=90)
+    await sync_all(office, 2)
+    report = await CalendarAudit(office.resources).purge_old(30, ["SB"], apply=True)
+    assert office.events("SB") == [], report
+    assert "Rückfrage" in await everything(office)
+
+
+@in_haste
+async def test_an_old_event_is_purged_as_both_sides_knew_it(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    office.now += timedelta(days=60)
+    report = await CalendarAudit(office.resources).purge_old(30, ["SB"], apply=True)
+    assert office.events("SB") == [], report
+    assert await office.fetch("SELECT resource FROM calendar_sync_overwritten") == []
+
+
+@in_haste
+async def test_what_is_typed_into_a_surplus_copy_is_kept_when_it_is_deleted(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = office.termin("Mandat Weber")
+    await sync_all(office, 2)
+    calendar = office.calendar("SB")
+    assert calendar is not None
+    own = office.copy(fr_nr)
+    other_id = google_event_id(fr_nr, calendar.id, 1)
+    body = {name: own[name] for name in ("start", "end", "extendedProperties")}
+    office.google.world.events.insert(
+        office.account_name,
+        calendar,
+        {**body, "id": other_id, "summary": "Mandat Weber"},
+    )
+    office.change_event(other_id, description="Rückfrage")
+    report = await CalendarAudit(office.resources).delete_duplicates(["SB"], apply=True)
+    assert len(office.events("SB")) == 1, report
     assert "Rückfrage" in await everything(office)

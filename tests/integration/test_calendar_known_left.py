@@ -9,7 +9,6 @@ from calendar_deeds import (
     LAST_CHANGE_WINS,
     MAY_WRITE,
     SERIES,
-    everything,
     persons_series,
     sync_all,
     with_occurrences,
@@ -18,8 +17,6 @@ from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
 
 from sandbox.google.readings import Readings
-from services.calendar_sync.audit.commands import CalendarAudit
-from services.calendar_sync.mapping import google_event_id
 
 __all__ = ["office"]
 
@@ -129,31 +126,6 @@ async def test_what_is_typed_into_a_series_and_its_occurrence_is_hidden_when_it_
     await sync_all(office, 2)
     assert "Weber" not in str(with_occurrences(office))
     assert office.record("Mandat Weber")["uhrzeitBis"] == "16:00:00"
-
-
-# An operator deletes surplus copies; a person has typed into one of them: the text is deleted with it, kept nowhere.
-# It should be kept before it goes (decision "What no run has found is kept before it is deleted").
-@in_haste
-async def test_what_is_typed_into_a_surplus_copy_is_kept_when_it_is_deleted(
-    office: CalendarOffice,
-) -> None:
-    await office.configure(**MAY_WRITE)
-    fr_nr = office.termin("Mandat Weber")
-    await sync_all(office, 2)
-    calendar = office.calendar("SB")
-    assert calendar is not None
-    own = office.copy(fr_nr)
-    other_id = google_event_id(fr_nr, calendar.id, 1)
-    body = {name: own[name] for name in ("start", "end", "extendedProperties")}
-    office.google.world.events.insert(
-        office.account_name,
-        calendar,
-        {**body, "id": other_id, "summary": "Mandat Weber"},
-    )
-    office.change_event(other_id, description="Rückfrage")
-    report = await CalendarAudit(office.resources).delete_duplicates(["SB"], apply=True)
-    assert len(office.events("SB")) == 1, report
-    assert "Rückfrage" in await everything(office)
 
 
 # A shown event is moved to a colleague without our marks, is over there, and texts are hidden from now on: it is

@@ -10,11 +10,12 @@ makes each Termin once, `deletions` deletes on both sides, and `rows` stores wha
 from services.calendar_sync.apply.applier import Applier
 from services.calendar_sync.apply.clients import Clients, one_event, one_termin
 from services.calendar_sync.apply.contents import may_be_created_by
-from services.calendar_sync.apply.rows import Saved, action_name
+from services.calendar_sync.apply.rows import Rows, Saved, action_name
 
 __all__ = [
     "Applier",
     "Clients",
+    "Rows",
     "Saved",
     "action_name",
     "may_be_created_by",

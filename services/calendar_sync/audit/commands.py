@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from services.calendar_sync.apply import Clients, Rows
 from services.calendar_sync.audit.decisions import CalendarDecisions
 from services.calendar_sync.audit.findings import (
     EmployeeAudit,
@@ -40,6 +41,7 @@ from services.calendar_sync.model import (
     content_hash,
 )
 from services.calendar_sync.plan import make_plan
+from services.calendar_sync.plan.kept import lost_with
 from services.calendar_sync.store import AuditLine, Hold
 from services.core.errors import (
     AuthenticationFailed,
@@ -381,7 +383,7 @@ class CalendarAudit:
         return Change(finding, True, "deleted")
 
     async def _delete_event(self, audit: EmployeeAudit, finding: Finding) -> Change:
-        """Delete the event as it was read; whoever changed it since then keeps it."""
+        """Delete the event as it was read, and keep what a person has entered; whoever changed it since keeps it."""
         event = audit.view.events[finding.google_event_id or ""]
         if event.etag is None:
             return Change(
@@ -391,6 +393,7 @@ class CalendarAudit:
             )
         calendar_id = audit.view.settings.calendar_id
         line = _audit_line(audit, finding)
+        await self._keep_what_is_lost(audit, event, line)
         try:
             result = await self._delete_in_google(calendar_id, event)
         except ConfigurationError:
@@ -410,6 +413,27 @@ class CalendarAudit:
             return Change(finding, False, "was changed in the meantime")
         await (await self._reader.store()).append_audit([line], self._resources.clock())
         return Change(finding, True, result)
+
+    async def _keep_what_is_lost(
+        self,
+        audit: EmployeeAudit,
+        event: GoogleEvent,
+        line: AuditLine,
+    ) -> None:
+        """Keep what of a person's goes with the event; of one without a pair it is not known what is a person's."""
+        view = audit.view
+        pair = view.by_event.get(event.id) or view.row_of_marked(event)
+        undone = lost_with(view, pair, event)
+        # As the line of the audit names it: `bitbylaw undo` looks for what was kept by that.
+        named = replace(
+            pair,
+            sync_id=line.sync_id or pair.sync_id,
+            advoware_frnr=line.advoware_frnr,
+        )
+        store = await self._reader.store()
+        reader = self._reader
+        clients = Clients(reader.google, reader.advoware, store, self._resources)
+        await Rows(view.settings, clients).keep_overwritten(named, undone)
 
     async def _delete_in_google(
         self,
