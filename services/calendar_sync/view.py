@@ -385,7 +385,9 @@ class CalendarView:
         """Whether the pair's event may show no text."""
         fr_nr = pair.advoware_frnr
         if fr_nr is None:
-            return False  # a person's own event, which we have not touched
+            # A person's own event, which we have not touched; or one of the sync that has lost our marks.
+            is_of_sync = is_inserted_by_sync(pair.google_event_id or "")
+            return is_of_sync and self.settings.hides_all
         if self.settings.hides_all:
             return True
         termin = self.termine.get(fr_nr) or self.elsewhere.get(fr_nr)

@@ -467,3 +467,30 @@ async def test_a_series_that_is_put_back_may_be_interrupted_at_any_request(
     assert event["start"]["dateTime"][11:16] == "14:00"
     assert [record["uhrzeitVon"][:5] for record in office.termine()] == ["14:00"]
     assert len(await office.pairs()) == 1
+
+
+@pytest.mark.parametrize("fields", [{}, {**SERIES, "datumBis": "2026-02-26"}])
+@BOTH
+@in_haste
+async def test_an_event_of_the_sync_that_is_moved_is_hidden_outside_the_window(
+    office: CalendarOffice, marks: bool, fields: dict[str, Any]
+) -> None:
+    await office.configure(**MAY_WRITE)
+    read_google_as(office, marks=marks)
+    fr_nr = office.termin("Mandat Weber", **fields)
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.now += timedelta(days=45)
+    await sync_all(office, 2)
+    own, other = office.calendar("SB"), office.calendar("AI")
+    assert own is not None
+    assert other is not None
+    office.google.world.events.move(PERSON, own, own.events[event_id], other)
+    await office.configure(**MAY_WRITE, CALENDAR_SYNC_ANONYMIZE="true")
+    await sync_all(office, 3)
+    office.now += timedelta(days=1, hours=1)
+    await sync_all(office, 2)
+    assert "Mandat" not in str(office.events("AI"))
+    assert "Mandat Weber" in await everything(office)
+    await office.sync_until_calm("AI")
+    assert len(office.termine()) == 1

@@ -109,7 +109,7 @@ def _is_hidden_where_it_is(view: CalendarView, google: GoogleEvent) -> bool:
 
 def _is_own_outside_window(view: CalendarView, google: GoogleEvent) -> bool:
     event = google.event
-    if google.fr_nr is None or not is_inserted_by_sync(google.id):
+    if not is_inserted_by_sync(google.id):
         return False
     return isinstance(event, NormalisedEvent) and not view.in_window(event)
 
