@@ -396,13 +396,22 @@ class CalendarView:
         return not self.persons_private(pair)
 
     def shows_text(self, pair: Pair) -> bool:
-        """Whether the pair's event shows text, as observed or else as remembered."""
+        """Whether the pair's event, or an occurrence of it, shows text, as observed or else as remembered."""
         google = self.events.get(pair.google_event_id or "")
         if google is None:
             return not is_anonymised_hash(pair.google.content_hash)
-        return google.shows_text or any(
-            item.shows_text for item in self.occurrences.get(google.id, ())
-        )
+        listed = (google, *self.occurrences.get(google.id, ()))
+        return any(item.shows_text for item in listed) or self.may_show_unlisted(pair)
+
+    def may_show_unlisted(self, pair: Pair) -> bool:
+        """Whether occurrences that are not listed may show text, although their series does not.
+
+        A run may have ended between a series and its occurrences, so that the row remembers the text.
+        """
+        remembered = pair.google.content_hash
+        if remembered is None or is_anonymised_hash(remembered):
+            return False
+        return self.has_unlisted_occurrences(pair)
 
     def is_moved_away(self, pair: Pair) -> bool:
         """Whether a person has moved the pair's event to a colleague; an incremental list is silent about it."""

@@ -25,25 +25,6 @@ pytestmark = pytest.mark.xfail(
 )
 
 
-# A run ends (Google's quota) between hiding a series and its occurrence: the occurrence's text stays for a day.
-# The next run should hide it: a text that must be hidden waits for no daily listing when it is known to be there.
-@in_haste
-async def test_an_occurrence_is_hidden_by_the_next_run_after_one_that_ended(
-    office: CalendarOffice,
-) -> None:
-    await office.configure(**MAY_WRITE)
-    fr_nr, event_id = await persons_series(office)
-    office.change_termin(fr_nr, privat=1)
-    quota = {"error": {"code": 429, "errors": [{"reason": "rateLimitExceeded"}]}}
-    office.strike(
-        "google", method="PATCH", path=f"/events/{event_id}_", status=429, body=quota
-    )
-    await sync_all(office, 1)
-    office.recover()
-    await sync_all(office, 2)
-    assert {text for _, text in with_occurrences(office)} == {"Advoware"}
-
-
 # A run ends (Google's quota) before a series with an occurrence of its own text is put anew: the occurrence stays.
 # The next run should hide it: it writes the series under its old id, and its occurrences keep their text for a day.
 @in_haste

@@ -11,13 +11,16 @@ from calendar_deeds import (
     MAY_WRITE,
     WEEKLY,
     everything,
+    persons_series,
     sync_all,
     with_occurrences,
 )
-from calendar_office import CalendarOffice, in_haste, office
+from calendar_office import CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
 
 __all__ = ["office"]
+
+QUOTA = {"error": {"code": 429, "errors": [{"reason": "rateLimitExceeded"}]}}
 
 
 @in_haste
@@ -202,3 +205,31 @@ async def test_the_rest_of_a_series_that_becomes_private_is_private(
     await sync_all(office, 4)
     assert {record["privat"] for record in office.termine()} == {1}
     assert "Mandat" not in str(office.events("SB"))
+
+
+@pytest.mark.parametrize("why", ["private", "anonymise"])
+@pytest.mark.parametrize(
+    "changed",
+    [{"colorId": "5"}, timed("2026-02-26", "16:00", "17:00")],
+    ids=["colour", "moved"],
+)
+@in_haste
+async def test_an_occurrence_is_hidden_by_the_next_run_after_one_that_ended(
+    office: CalendarOffice, changed: dict[str, Any], why: str
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr, event_id = await persons_series(office)
+    office.change_event(f"{event_id}_20260226T130000Z", **changed)
+    await sync_all(office, 2)
+    if why == "private":
+        office.change_termin(fr_nr, privat=1)
+    else:
+        await office.configure(**MAY_WRITE, CALENDAR_SYNC_ANONYMIZE="true")
+    office.strike(
+        "google", method="PATCH", path=f"/events/{event_id}_", status=429, body=QUOTA
+    )
+    await sync_all(office, 1)
+    office.recover()
+    await office.try_sync("SB")
+    assert {text for _, text in with_occurrences(office)} == {"Advoware"}
+    await office.sync_until_calm()

@@ -194,6 +194,8 @@ def _keep(view: CalendarView, found: Comparison) -> Iterator[Action]:
         yield from _keep_left_alone(view, found)
     elif found.is_shown_wrongly:
         yield from _put_back(view, found)
+    elif found.shown.anonymised and view.may_show_unlisted(found.pair):
+        yield ListGoogle(found.pair)
     elif found.has_other_times:
         # A person may miss an appointment by it, whatever the cause: so it is reported.
         yield from mark_untranslatable(OTHER_TIMES, found.pair)
