@@ -73,6 +73,7 @@ from services.vmh_sync.kommunikation.memory import (
 from services.vmh_sync.kommunikation.outcome import (
     Applied,
     marker_change,
+    may_be_under_way,
     note_row_id,
     planned_links,
     posts,
@@ -336,10 +337,10 @@ class KommunikationSyncManager:
         """The plan; that an entry is gone, or was never created, is believed only after a second read."""
         observed = replace(_observe(espo, advo, memory), shared=shared)
         plan = make_plan(observed, **options)
-        repeats = bool(posts(plan) & memory.posted)
-        if repeats:
-            self._require_answered(memory)
-        if plan.vanished or repeats:
+        is_unanswered = may_be_under_way(plan, memory, advo)
+        if is_unanswered:
+            self._require_over(memory)
+        if plan.vanished or is_unanswered:
             advo = await self._read_again(espo, advo)
             observed = replace(_observe(espo, advo, memory), shared=shared)
             plan = make_plan(observed, **options)
@@ -572,18 +573,16 @@ class KommunikationSyncManager:
         reported = [line for line in memory.lost if line.get("reported")]
         lost = distinct([*run.unreported, *reported, *lines])
         new = posts(run.plan)
+        sent = sent_to_advoware(run.plan)
         posted_at = memory.posted_at
-        if new:
+        if new or sent:
             posted_at = self._resources.now().isoformat()
         run.ahead = replace(
             memory,
             lost=lost,
             posted=memory.posted | new,
             posted_at=posted_at,
-            sending=sending(
-                sent_to_espocrm(run.plan),
-                sent_to_advoware(run.plan, run.applied),
-            ),
+            sending=sending(sent_to_espocrm(run.plan), sent),
         )
 
     def _log_odd_rows(self, run: _Run) -> None:
@@ -697,12 +696,14 @@ class KommunikationSyncManager:
         note_row_id(run.applied, entry_id, answer, _row_id_before(run, entry_id))
         return entry_id
 
-    def _require_answered(self, memory: Memory) -> None:
+    def _require_over(self, memory: Memory) -> None:
         """Make sure that no request of an earlier run can reach Advoware any more.
 
         Raises:
             NotBefore: it still can until then.
         """
+        if not memory.posted_at:
+            return  # what is remembered is of a version that did not note when it was sent
         require_request_over(self._resources, datetime.fromisoformat(memory.posted_at))
 
     async def _keep(self, run: _Run, memory: Memory) -> Record | None:
@@ -1016,7 +1017,7 @@ def _after_writes(run: _Run) -> Memory:
         not_taken=_not_taken(run),
         sending=sending(
             sent_to_espocrm(run.plan),
-            sent_to_advoware(run.plan, run.applied),
+            sent_to_advoware(run.plan, run.applied.ended),
         ),
     )
 
@@ -1037,7 +1038,7 @@ def _final_memory(run: _Run) -> Memory:
         posted_at=run.ahead.posted_at,
         refused=_refused_values(run),
         not_taken=_not_taken(run),
-        sending=sending({}, sent_to_advoware(run.plan, run.applied)),
+        sending=sending({}, sent_to_advoware(run.plan, run.applied.ended)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -627,6 +628,100 @@ async def test_a_number_that_advoware_enters_after_we_have_given_up_is_entered_o
     await firm.sync()
 
     assert firm.values() == ["+495111111"]
+    await firm.assert_settled()
+
+
+@asynccontextmanager
+async def _under_way(firm: Firm, method: str) -> AsyncIterator[None]:
+    """A sync was given up within such a request. A person edits EspoCRM in the block, a run comes to see it, and only
+    then Advoware carries the request out.
+    """
+    before = firm.values()
+    timeout = firm.resources.settings.advoware.api_timeout_seconds
+    clock: Any = firm.resources.clock
+    request = {"method": method, "path": KOMMUNIKATIONEN}
+    async with held(firm.advoware, firm.sync(), **request) as given_up:
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        clock.advance(seconds=timeout + 1)
+        yield
+        manager = KommunikationSyncManager(resources=firm.resources)
+        await manager.sync_bidirectional(ID, firm.betnr)
+    await until(lambda: firm.values() != before)
+
+
+@pytest.mark.parametrize("corrected", [[], ["+495112222"]])
+async def test_a_number_taken_away_while_its_create_is_under_way_does_not_come_back(
+    firm: Firm, corrected: list[str]
+) -> None:
+    await firm.espo_phones("+495111111")
+    async with _under_way(firm, "POST"):
+        await firm.espo_edit(syncStatus="dirty")
+        await firm.espo_phones(*corrected)
+
+    await firm.sync()
+    await firm.sync()
+
+    assert await firm.phones() == corrected
+    assert [value for value in firm.values() if value] == corrected
+    await firm.assert_settled()
+
+
+async def test_a_number_taken_away_while_it_is_put_into_a_slot_does_not_come_back(
+    firm: Firm,
+) -> None:
+    await firm.espo_phones("+495113333", "+495114444")
+    await firm.sync()
+    await firm.espo_phones("+495113333")
+    await firm.sync()
+    assert firm.values() == ["+495113333", ""]
+    await firm.espo_phones("+495113333", "+495111111")
+    async with _under_way(firm, "PUT"):
+        await firm.espo_edit(syncStatus="dirty")
+        await firm.espo_phones("+495113333")
+
+    await firm.sync()
+    await firm.sync()
+
+    assert await firm.phones() == ["+495113333"]
+    assert firm.values() == ["+495113333", ""]
+    await firm.assert_settled()
+
+
+@pytest.mark.parametrize("sent", [[], ["+495112222"]])
+@pytest.mark.parametrize("now", ["+495111111", "+495113333"])
+async def test_a_number_changed_once_more_while_its_change_is_under_way_stays_so(
+    firm: Firm, sent: list[str], now: str
+) -> None:
+    await firm.espo_phones("+495111111")
+    await firm.sync()
+    await firm.espo_phones(*sent)
+    async with _under_way(firm, "PUT"):
+        await firm.espo_edit(syncStatus="dirty")
+        await firm.espo_phones(now)
+
+    await firm.sync()
+    await firm.sync()
+
+    assert (await firm.phones(), firm.values()) == ([now], [now])
+    await firm.assert_settled()
+
+
+async def test_a_change_that_is_sent_again_as_it_was_is_not_waited_for(
+    firm: Firm,
+) -> None:
+    await firm.espo_phones("+495111111")
+    await firm.sync()
+    await firm.espo_phones("+495112222")
+    request = {"method": "PUT", "path": KOMMUNIKATIONEN}
+    fault(firm.advoware, count=None, status=503, **request)
+    assert (await firm.sync()).errors
+    firm.advoware.faults.clear()
+    manager = KommunikationSyncManager(resources=firm.resources)
+
+    result = await manager.sync_bidirectional(ID, firm.betnr)
+
+    assert (result.not_before, firm.values()) == (None, ["+495112222"])
     await firm.assert_settled()
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 import pytest
 from adressen_deeds import open_tasks, streets, streets_of
 from beteiligte_office import Office, office
-from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, fault, firm, linked
-from waiting import held, until
-
-from services.kommunikation_sync_utils import KommunikationSyncManager
+from kommunikation_firm import KOMMUNIKATIONEN, Firm, fault, firm, linked
 
 __all__ = ["firm", "linked", "office"]
 
@@ -19,38 +13,6 @@ _WHY = "known and left: docs/reliability.md"
 pytestmark = pytest.mark.xfail(strict=True, reason=_WHY)
 #: Some of these inputs are right.
 SOME = pytest.mark.xfail(strict=False, reason=_WHY)
-
-
-async def run_once(firm: Firm) -> Any:
-    manager = KommunikationSyncManager(resources=firm.resources)
-    return await manager.sync_bidirectional(ID, firm.betnr)
-
-
-# A POST is under way when the user removes or corrects the number: the next run forgets `posted` at once, and the
-# late entry comes back to EspoCRM as new. It should wait as for a repeated one and take it back (decision: unknown
-# creates).
-@pytest.mark.parametrize("corrected", [[], ["+495112222"]])
-async def test_a_number_taken_away_while_its_create_is_under_way_does_not_come_back(
-    firm: Firm, corrected: list[str]
-) -> None:
-    await firm.espo_phones("+495111111")
-    timeout = firm.resources.settings.advoware.api_timeout_seconds
-    clock: Any = firm.resources.clock
-    request = {"method": "POST", "path": KOMMUNIKATIONEN}
-    async with held(firm.advoware, firm.sync(), **request) as given_up:
-        given_up.cancel()
-        await asyncio.wait([given_up])
-        clock.advance(seconds=timeout + 1)
-        await firm.espo_edit(syncStatus="dirty")
-        await firm.espo_phones(*corrected)
-        await run_once(firm)
-    await until(lambda: "+495111111" in firm.values())
-
-    await firm.sync()
-    await firm.sync()
-
-    assert await firm.phones() == corrected
-    assert [value for value in firm.values() if value] == corrected
 
 
 # A type chosen before an unanswered POST/PUT is known counts as 'different from the start': never reported, both
@@ -197,35 +159,6 @@ async def test_an_edit_in_advoware_while_the_record_had_a_wrong_number_is_an_edi
     else:
         values = [row["phoneNumber"] for row in shown["phoneNumberData"]]
         assert values == ["+495112222"]
-
-
-# As above, with a PUT into a slot under way (less sure: late PUTs are partly known as unguardable). `sending` is
-# forgotten by the next run; it should be kept until the request is over.
-async def test_a_number_taken_away_while_it_is_put_into_a_slot_does_not_come_back(
-    firm: Firm,
-) -> None:
-    await firm.espo_phones("+495113333", "+495114444")
-    await firm.sync()
-    await firm.espo_phones("+495113333")
-    await firm.sync()
-    assert firm.values() == ["+495113333", ""]
-    await firm.espo_phones("+495113333", "+495111111")
-    timeout = firm.resources.settings.advoware.api_timeout_seconds
-    clock: Any = firm.resources.clock
-    request = {"method": "PUT", "path": KOMMUNIKATIONEN}
-    async with held(firm.advoware, firm.sync(), **request) as given_up:
-        given_up.cancel()
-        await asyncio.wait([given_up])
-        clock.advance(seconds=timeout + 1)
-        await firm.espo_edit(syncStatus="dirty")
-        await firm.espo_phones("+495113333")
-        await run_once(firm)
-    await until(lambda: "+495111111" in firm.values())
-
-    await firm.sync()
-    await firm.sync()
-
-    assert await firm.phones() == ["+495113333"]
 
 
 # EspoCRM's answer to a new CAdressen is lost and the CBeteiligte gets another number: the address is switched off as

@@ -60,7 +60,8 @@ class Memory:
             those that are sent along with our marker (`is_sent_along`), and, with ``reported``, of those that Advoware
             has altered then and EspoCRM cannot be given.
         posted: values whose creation in Advoware was begun without our knowing how it ended.
-        posted_at: when, as ISO string; empty if there are none.
+        posted_at: when we began to create or change values of which that is not known; an ISO string, empty if there
+            are none.
         refused: values of EspoCRM that Advoware does not take.
         not_taken: what EspoCRM does not take, by family.
         sending: what is about to be written, by side and id of the entry: the value's key, None for none
@@ -96,6 +97,7 @@ class Memory:
         }
         if self.posted:
             stored["posted"] = _keys_to_json(self.posted)
+        if self.posted or self.sending.get("advoware"):
             stored["postedAt"] = self.posted_at
         if self.refused:
             stored["refused"] = _keys_to_json(self.refused)
@@ -219,6 +221,7 @@ def _memory_from_json(betnr: int, base: Record) -> Memory:
         posted_at=base.get("postedAt", ""),
         refused=_keys_from_json(base.get("refused", ())),
         not_taken=not_taken,
+        sending=base.get(SENDING, {}),
     )
 
 
@@ -234,7 +237,7 @@ def _links_with_sent(base: Record, espo: Record, advo: Record) -> dict[str, Any]
     def shows(side: Side, entry_id: str, value: Any) -> bool:
         if side == "advoware":
             entry = entries.get(int(entry_id))
-            return _holds(entry, value)
+            return holds(entry, value)
         if value is not None:
             return _is_among(espocrm, Key(*value))
         link = stored.get(entry_id, {})
@@ -248,7 +251,17 @@ def _links_with_sent(base: Record, espo: Record, advo: Record) -> dict[str, Any]
     return {name: link for name, link in links.items() if link["advoware"] is not None}
 
 
-def _holds(entry: AdvowareEntry | None, value: Any) -> bool:
+def keys_shown(entries: Iterable[AdvowareEntry]) -> set[Key]:
+    """The values of entries, and those that their markers name: Advoware may store another one than was sent."""
+    keys = set()
+    for entry in entries:
+        keys.add(entry.key)
+        if entry.synced_value is not None:
+            keys.add(key_of(entry.key.family, entry.synced_value))
+    return keys
+
+
+def holds(entry: AdvowareEntry | None, value: Any) -> bool:
     """Whether an entry of Advoware holds a key (JSON), or nothing for None."""
     if entry is None or entry.is_unknown:
         return False
@@ -273,10 +286,7 @@ def _is_gone(espocrm: EspoSide, key: Key) -> bool:
 def shown_values(espo: Record, advo: Record) -> list[Any]:
     """All that both sides show, as it is read and as it is compared; for `SyncStore.opened`."""
     keys = [entry.key for entry in read_espocrm(espo).entries]
-    for entry in advoware_entries(advo):
-        keys.append(entry.key)
-        if entry.synced_value is not None:
-            keys.append(key_of(entry.key.family, entry.synced_value))
+    keys += keys_shown(advoware_entries(advo))
     return [espo, advo, keys]
 
 

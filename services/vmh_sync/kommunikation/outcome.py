@@ -15,7 +15,7 @@ from services.kommunikation_mapper import (
     kind_of,
     parse_marker,
 )
-from services.vmh_sync.kommunikation.memory import Memory
+from services.vmh_sync.kommunikation.memory import Memory, holds, keys_shown
 from services.vmh_sync.kommunikation.plan import Base, Change, Link, Notice, Plan, Write
 
 Record = Mapping[str, Any]
@@ -100,9 +100,8 @@ def sent_to_espocrm(plan: Plan) -> dict[str, Any]:
     return sent
 
 
-def sent_to_advoware(plan: Plan, applied: Applied) -> dict[str, Any]:
-    """The values of entries that requests change or empty (None), without the requests whose end is known."""
-    ended = applied.ended
+def sent_to_advoware(plan: Plan, ended: Set[Write] = frozenset()) -> dict[str, Any]:
+    """The values of entries that requests change or empty (None), without the requests that have ``ended``."""
     sent: dict[str, Any] = {}
     for write in plan.writes:
         if write.entry_id is None or write.change is None:
@@ -114,6 +113,23 @@ def sent_to_advoware(plan: Plan, applied: Applied) -> dict[str, Any]:
             value = list(write.link.advoware)
         sent[str(write.entry_id)] = value
     return sent
+
+
+def may_be_under_way(plan: Plan, memory: Memory, advo: Record) -> bool:
+    """Whether an earlier request may arrive yet, and undo what a person has done since.
+
+    Advoware does not show what it was sent, or the plan sends that once more as a new entry. A change that is sent
+    again as it was does no harm twice.
+    """
+    entries = entries_by_id(advo)
+    if posts(plan) & memory.posted or memory.posted - keys_shown(entries.values()):
+        return True
+    again = sent_to_advoware(plan)
+    for name, value in memory.sending.get("advoware", {}).items():
+        is_repeated = name in again and again[name] == value
+        if not is_repeated and not holds(entries.get(int(name)), value):
+            return True
+    return False
 
 
 def _key_in_espocrm(link: Link | None) -> list[str] | None:
