@@ -411,7 +411,9 @@ async def _check_calendars(firm: Firm) -> None:
     await calendar_checks.assert_both_sides_agree(diary)
     await calendar_checks.assert_nothing_is_lost(diary)
     await calendar_checks.assert_nothing_is_there_twice(diary)
+    calendar_checks.assert_what_was_handed_on_stays_so(diary)
     if "privacy" in checks:
+        calendar_checks.assert_private_stays_private(diary)
         await _check_hidden(firm)
     diary.forget_journals()
     for kuerzel in KUERZEL:

@@ -53,6 +53,8 @@ def wrong_deletion(
         if termin is None:
             return None
         pairs = rows(_ROWS.format(column="advoware_frnr"), int(termin[1]))
+        if _is_anothers(diary, int(termin[1]), pairs):
+            return f"{request['path']} is deleted although it was handed on"
         wrong = [
             pair
             for pair in pairs
@@ -78,6 +80,15 @@ def _termin_is_there(diary: CalendarWorld, pair: Mapping[str, Any]) -> bool:
         if termin["frNr"] == pair["advoware_frnr"]:
             return termin["anwalt"] in {"", pair["employee_kuerzel"]}
     return False
+
+
+def _is_anothers(diary: CalendarWorld, fr_nr: int, pairs: list[dict[str, Any]]) -> bool:
+    """Whether a Termin was handed to someone else than those who have a pair of it, or given to all."""
+    owners = {pair["employee_kuerzel"] for pair in pairs}
+    return any(
+        termin["frNr"] == fr_nr and termin["anwalt"] not in owners
+        for termin in diary.termine()
+    )
 
 
 def _event_is_there(diary: CalendarWorld, pair: Mapping[str, Any]) -> bool:

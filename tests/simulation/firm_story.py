@@ -112,6 +112,7 @@ def _trial_story(seed: int) -> Story:
         dice.choice(_STARTS),
         Configure(strategy=dice.choice(strategies)),
         tuple(trial(seed, dice)),
+        calendar_scenario._readings(dice),
     )
 
 

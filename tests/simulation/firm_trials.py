@@ -19,8 +19,10 @@ from beteiligte_scenario import (
     Enter,
 )
 from calendar_scenario import (
+    Act,
     DropEvent,
     DropTermin,
+    EditEvent,
     EditTermin,
     EnterEvent,
     EnterTermin,
@@ -47,6 +49,8 @@ EVERY = 5
 #: So slow is Advoware where two workers could meet (milliseconds): less than we wait for, and so long that the clock
 #: does not jump over it while the other worker is on its way (`firm_loop.GRACE`).
 SLOW_MS = 25_000
+#: The number of the appointment that was entered last.
+LATEST = -1
 
 
 def is_trial(seed: int) -> bool:
@@ -235,6 +239,54 @@ def _lost_tasks(dice: random.Random) -> list[Operation]:
     ]
 
 
+def _private_events(dice: random.Random) -> list[Operation]:
+    """A person keeps an event private, and copies it or takes it to a colleague, perhaps with its Termin."""
+    rounds: list[Operation] = []
+    for day in range(1, 5):
+        when = When(days=day, series=dice.choice(["", "", "weekly"]))
+        kept = InCalendar(Act("SB", LATEST, "make private", when))
+        acts = ["copy", "copy to colleague", "move to colleague", "split"]
+        taken = Act("SB", LATEST, dice.choice(acts), when, dice.randint(0, 5))
+        given = EditTermin(LATEST, "anwalt", when, dice.choice(["AI", "AI", ""]))
+        rounds += [
+            InCalendar(EnterEvent("SB", when)),
+            *dice.choice([[kept, *_sync_calendars()], [*_sync_calendars(), kept]]),
+            *dice.choice([[], _sync_calendars()]),
+            InCalendar(taken),
+            *dice.choice([[], [], [InCalendar(given)]]),
+            *_sync_calendars(),
+            *_sync_calendars(),
+        ]
+    return rounds
+
+
+def _handed_on_meanwhile(dice: random.Random) -> list[Operation]:
+    """A Termin is given to a colleague or to all while a run is on its way from its lists to what it writes."""
+    rounds: list[Operation] = []
+    for at in dice.sample(range(2, 10), 6):
+        when = When(days=dice.randint(1, 5), series=dice.choice(["", "", "weekly"]))
+        entered: list[Any] = [EnterEvent("SB", when), EnterTermin("SB", when)]
+        deeds: list[Any] = [
+            EditEvent("SB", LATEST, "text", when),
+            EditEvent("SB", LATEST, "move", replace(when, clock="15:00")),
+            DropEvent("SB", LATEST),
+            EditTermin(LATEST, "text", when),
+            EditTermin(LATEST, "privat", when),
+            EnterEvent("SB", replace(when, clock="16:00")),
+        ]
+        given = EditTermin(LATEST, "anwalt", when, dice.choice(["AI", "AI", ""]))
+        rounds += [
+            InCalendar(dice.choice(entered)),
+            *_sync_calendars(),
+            InCalendar(dice.choice(deeds)),
+            Pass(6),
+            Cron("calendar"),
+            Work(9, meanwhile=(Meanwhile(at, InCalendar(given)),)),
+            *_sync_calendars(),
+        ]
+    return [*_sync_calendars(), *rounds]
+
+
 TRIALS: tuple[Callable[[random.Random], list[Operation]], ...] = (
     _many_deletions,
     _number_given_again,
@@ -243,4 +295,6 @@ TRIALS: tuple[Callable[[random.Random], list[Operation]], ...] = (
     _collected_write,
     _private,
     _lost_tasks,
+    _private_events,
+    _handed_on_meanwhile,
 )

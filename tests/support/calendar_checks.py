@@ -55,7 +55,9 @@ async def play(world: CalendarWorld, scenario: Scenario) -> None:
     await assert_both_sides_agree(world)
     await assert_nothing_is_lost(world)
     await assert_nothing_is_there_twice(world)
+    assert_what_was_handed_on_stays_so(world)
     if "privacy" in checks:
+        assert_private_stays_private(world)
         await assert_no_hidden_text(world)
     world.forget_journals()
     for kuerzel in KUERZEL:
@@ -200,6 +202,21 @@ async def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
             for event in events
             if (token := token_of(event.get("summary"))) not in excused
         )
+
+
+def assert_private_stays_private(world: CalendarWorld) -> None:
+    """What people have made of an event that they keep private is private in Advoware, too."""
+    known = world.ledger.private - world.ledger.doubles
+    for record in world.termine():
+        if token_of(record["text"]) in known:
+            assert record["privat"] == 1, f"all may read Termin {record['frNr']}"
+
+
+def assert_what_was_handed_on_stays_so(world: CalendarWorld) -> None:
+    """A Termin is the employee's to whom a person has given it last."""
+    for record in world.termine():
+        to = world.ledger.given.get(record["frNr"], record["anwalt"])
+        assert record["anwalt"] == to, f"Termin {record['frNr']} is not {to}'s any more"
 
 
 async def _unknown_and_over(

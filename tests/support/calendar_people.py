@@ -171,6 +171,8 @@ class People:
             ledger.doubles.add(token)
         else:
             ledger.origin[token] = kuerzel
+            if event.content.fields.get("visibility") == "private":
+                ledger.private.add(token)
         ledger.events[kuerzel, event.id] = token
 
     def _move(self, step: Act, calendar: Calendar, event: Event) -> None:

@@ -103,6 +103,10 @@ class Ledger:
     odd: set[str] = field(
         default_factory=set
     )  #: Termine of which nobody can say what they mean
+    #: What people have made of an event that they keep private: no one else may read its Termin.
+    private: set[str] = field(default_factory=set)
+    #: Whose the Termine are that people have handed on, by their numbers.
+    given: dict[int, str] = field(default_factory=dict)
     #: What a system stores otherwise than it gets: texts may differ for good.
     careless: set[str] = field(default_factory=set)
 
@@ -391,11 +395,22 @@ class CalendarWorld:
                 changes = self._times_of_termin(when)
             case EditTermin(_, "privat"):
                 changes = {"privat": 1 - int(record["privat"] or 0)}
+                self.ledger.private.discard(token or "")
             case EditTermin(_, _, _, to):
                 changes = {"anwalt": to}
                 if token in self.ledger.copies_dropped:
                     self.ledger.dropped.add(token or "")
         self.advoware.termine.edit(record["frNr"], changes)
+        if "anwalt" in changes:
+            self._note_given(record["frNr"], changes["anwalt"])
+
+    def _note_given(self, fr_nr: int, to: str) -> None:
+        """Between our last look at a Termin and our write nothing guards what a person changes in it."""
+        self.ledger.given[fr_nr] = to
+        for entry in self.advoware.journal:
+            is_under_way = entry["ms"] is None and entry["method"] == "PUT"
+            if is_under_way and "/Termine" in entry["path"]:
+                self.ledger.given.pop(fr_nr, None)
 
     def _times_of_termin(self, when: When) -> dict[str, Any]:
         start, end = self._span(when)
