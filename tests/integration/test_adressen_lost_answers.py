@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from adressen_deeds import STREET, lose_adresse, open_tasks, streets, streets_of
+from adressen_deeds import (
+    ADRESSE,
+    STREET,
+    lose_adresse,
+    open_tasks,
+    streets,
+    streets_of,
+)
 from beteiligte_office import Office, office
 
 __all__ = ["office"]
@@ -198,8 +205,7 @@ async def test_what_a_moved_address_has_left_is_not_forgotten_where_its_owner_ha
     address = await office.enter("CAdressen", beteiligteId=old, **STREET)
     await lose_adresse(office)
     await office.sync(old)
-    one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
-    office.advoware.beteiligte.edit(number, {"adressen": [one]}, "SB")
+    office.advoware.beteiligte.edit(number, {"adressen": [ADRESSE]}, "SB")
     await office.edit("CAdressen", address["id"], beteiligteId=new)
     await office.sync(new)
     office.clock.advance(minutes=2)
@@ -215,8 +221,7 @@ async def test_what_is_to_be_deleted_is_not_what_a_lost_create_has_left(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person()
-    one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
-    await office.edit_advoware(betnr, adressen=[one])
+    await office.edit_advoware(betnr, adressen=[ADRESSE])
     await office.sync(entity_id)
     (address,) = office.records("CAdressen")
     await office.delete("CAdressen", address["id"])

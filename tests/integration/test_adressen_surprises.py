@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from adressen_deeds import STREET, open_tasks, streets, streets_of, with_two_addresses
+from adressen_deeds import (
+    ADRESSE,
+    STREET,
+    enter_address,
+    open_tasks,
+    streets,
+    streets_of,
+    with_two_addresses,
+)
 from beteiligte_office import Office, office
 
 __all__ = ["office"]
@@ -103,8 +111,7 @@ async def test_a_new_main_address_that_advoware_does_not_make_the_main_one_is_to
 async def test_two_equal_addresses_of_both_sides_stay_two(office: Office) -> None:
     person = {"vorname": "Erika", "name": "Muster", "anrede": "Frau"}
     number = office.advoware.beteiligte.create(person, "SB")["betNr"]
-    one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
-    office.advoware.beteiligte.edit(number, {"adressen": [one, dict(one)]}, "SB")
+    office.advoware.beteiligte.edit(number, {"adressen": [ADRESSE, ADRESSE]}, "SB")
     entity_id = await office.new_person(betnr=number)
     for _ in range(2):
         await office.enter("CAdressen", beteiligteId=entity_id, **STREET)
@@ -200,11 +207,7 @@ async def test_a_wrong_number_that_is_corrected_costs_no_address(
     namesake = {"vorname": "Erika", "name": "Muster", "anrede": "Frau"}
     number = office.advoware.beteiligte.create(namesake, "SB")["betNr"]
     entity_id, betnr = await office.linked_person()
-    if origin == "espocrm":
-        await office.enter("CAdressen", beteiligteId=entity_id, **STREET)
-    else:
-        one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
-        await office.edit_advoware(betnr, adressen=[one])
+    await enter_address(office, entity_id, origin)
     await office.sync(entity_id)
     await office.edit_espocrm(entity_id, betnr=number)
     await office.sync(entity_id)
@@ -231,11 +234,7 @@ async def test_an_address_that_is_moved_back_costs_no_edit(
 ) -> None:
     new, _ = await office.linked_person(lastName="Zwei")
     old, betnr = await office.linked_person()
-    if origin == "espocrm":
-        await office.enter("CAdressen", beteiligteId=old, **STREET)
-    else:
-        one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
-        await office.edit_advoware(betnr, adressen=[one])
+    await enter_address(office, old, origin)
     await office.sync(old)
     (address,) = office.records("CAdressen")
     await office.edit("CAdressen", address["id"], beteiligteId=new)
@@ -263,12 +262,8 @@ async def test_an_address_that_was_taken_away_does_not_come_back_with_a_restored
     office: Office, deed: str, origin: str
 ) -> None:
     new, _ = await office.linked_person(lastName="Zwei")
-    entity_id, betnr = await office.linked_person()
-    if origin == "espocrm":
-        await office.enter("CAdressen", beteiligteId=entity_id, **STREET)
-    else:
-        one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
-        await office.edit_advoware(betnr, adressen=[one])
+    entity_id, _ = await office.linked_person()
+    await enter_address(office, entity_id, origin)
     await office.sync(entity_id)
     (address,) = office.records("CAdressen")
     if deed == "deleted":
@@ -292,17 +287,13 @@ async def test_an_address_that_was_taken_away_does_not_come_back_with_a_restored
 
 
 @pytest.mark.parametrize("deed", ["deleted", "moved"])
-@pytest.mark.parametrize("is_marked", [True, False])
+@pytest.mark.parametrize("origin", ["espocrm", "advoware"])
 async def test_an_address_that_was_taken_away_is_free_for_another_record_of_its_number(
-    office: Office, deed: str, is_marked: bool
+    office: Office, deed: str, origin: str
 ) -> None:
     new, _ = await office.linked_person(lastName="Zwei")
     entity_id, betnr = await office.linked_person()
-    if is_marked:
-        await office.enter("CAdressen", beteiligteId=entity_id, **STREET)
-    else:
-        one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
-        await office.edit_advoware(betnr, adressen=[one])
+    await enter_address(office, entity_id, origin)
     await office.sync(entity_id)
     (address,) = office.records("CAdressen")
     if deed == "deleted":
@@ -354,9 +345,8 @@ async def test_three_equal_addresses_of_one_side_and_two_of_the_other_are_three(
 ) -> None:
     person = {"vorname": "Erika", "name": "Muster", "anrede": "Frau"}
     number = office.advoware.beteiligte.create(person, "SB")["betNr"]
-    one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
     office.advoware.beteiligte.edit(
-        number, {"adressen": [one, dict(one), dict(one)]}, "SB"
+        number, {"adressen": [ADRESSE, ADRESSE, ADRESSE]}, "SB"
     )
     entity_id = await office.new_person(betnr=number)
     for _ in range(2):

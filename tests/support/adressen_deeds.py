@@ -10,6 +10,18 @@ STREET = {
     "adresseCity": "Hannover",
 }
 
+#: The same, as Advoware has it.
+ADRESSE = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
+
+
+async def enter_address(office: Office, entity_id: str, origin: str) -> None:
+    """A person enters it in EspoCRM or in Advoware."""
+    if origin == "espocrm":
+        await office.enter("CAdressen", beteiligteId=entity_id, **STREET)
+        return
+    record = await office.in_espocrm(entity_id)
+    await office.edit_advoware(record["betnr"], adressen=[ADRESSE])
+
 
 async def lose_adresse(office: Office) -> None:
     await office.fault(

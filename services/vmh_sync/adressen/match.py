@@ -194,6 +194,8 @@ def left_by_creates(
 
     They are known by the mark, and by what was ``sent`` if a person has removed that.
     """
+    if not sent:
+        return {}
     ids = [*(str(row["id"]) for row in rows), *sent]
     unmarked = _unclaimed(states, rows, adressen, betnr)
     found: dict[str, Record] = {}
