@@ -40,13 +40,16 @@ def answering(result: Any) -> Handler:
     return handler
 
 
-def as_motia_does(target: Target, result: dict[str, Any], order: str) -> Handler:
+def as_motia_does(
+    target: Target,
+    result: dict[str, Any],
+    order: str,
+    later: asyncio.TaskGroup,
+) -> Handler:
     """Return a handler that answers twice, as `motia run` does: on the channel, and with its result.
 
-    ``order``: whether the body's frame goes out before or after the result.
+    ``order``: whether the body's frame goes out before or after the result. ``later``: what goes out after it.
     """
-
-    finishing: list[asyncio.Future[None]] = []  # keeps the tasks alive
 
     async def handler(data: Any) -> Any:
         channel = await open_channel(target.ws, data["response"])
@@ -61,12 +64,14 @@ def as_motia_does(target: Target, result: dict[str, Any], order: str) -> Handler
             await channel.send(json.dumps(result["body"]).encode())
             await channel.close()
 
+        async def finish_late() -> None:
+            await asyncio.sleep(0.02)
+            await finish()
+
         if order == "body first":
             await finish()
         else:
-            asyncio.get_running_loop().call_later(
-                0.02, lambda: finishing.append(asyncio.ensure_future(finish()))
-            )
+            later.create_task(finish_late())
         return result
 
     return handler
@@ -81,18 +86,16 @@ async def test_an_answer_does_not_depend_on_which_copy_of_it_arrives_first(
         "headers": {"x-tea": "pot", "content-length": "7"},
         "body": {"a": "ü"},
     }
-    await (
-        new_worker(target)
-        .http("GET", "f", as_motia_does(target, result, order))
-        .start()
-    )
-    for _ in range(5):
-        reply = await request(target, "GET", "/f")
-        assert (reply.status, reply.json) == (418, {"a": "ü"})
-        assert (reply.headers.get("x-tea"), reply.headers.get("content-type")) == (
-            "pot",
-            "application/json",
-        )
+    async with asyncio.TaskGroup() as later:
+        handler = as_motia_does(target, result, order, later)
+        await new_worker(target).http("GET", "f", handler).start()
+        for _ in range(5):
+            reply = await request(target, "GET", "/f")
+            assert (reply.status, reply.json) == (418, {"a": "ü"})
+            assert (reply.headers.get("x-tea"), reply.headers.get("content-type")) == (
+                "pot",
+                "application/json",
+            )
 
 
 @pytest.mark.parametrize(
