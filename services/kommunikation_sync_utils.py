@@ -367,7 +367,7 @@ class KommunikationSyncManager:
             ForeignSystemError: EspoCRM cannot be written, for another reason than a phone number or mail address.
         """
         written, result = await self._put(result, put)
-        if result.run is not None and result.run.plan.incoming:
+        if result.run is not None and result.run.plan.espocrm:
             if not await self._espocrm.shows_what_is_stored(OWNER_TYPE):
                 written = await self._espocrm.get_entity(
                     OWNER_TYPE,
@@ -491,7 +491,7 @@ class KommunikationSyncManager:
     ) -> KommunikationResult:
         """Compare what was sent to EspoCRM with the record as it is now.
 
-        A value that came from Advoware and that EspoCRM stores in another form is remembered with that form.
+        A value of Advoware that EspoCRM stores in another form is remembered with that form.
         """
         run = result.run
         if run is None:
@@ -500,14 +500,13 @@ class KommunikationSyncManager:
         links, notices = _confirmed(run, record, final.links)
         if not notices:
             return result
-        problems = [problem_of(notice, run.espo, run.ahead.betnr) for notice in notices]
-        standing = [*result.standing, *map(problem_sentence, problems)]
+        problems, standing = _problems_of(notices, run.espo, run.ahead.betnr)
         confirmed = replace(final, links=links)
         state = self._state(run.espo, confirmed)
         return replace(
             result,
-            problems=(*result.problems, *problems),
-            standing=tuple(dict.fromkeys(standing)),
+            problems=(*result.problems, *problems.values()),
+            standing=tuple(dict.fromkeys([*result.standing, *standing])),
             states=(state,),
         )
 
@@ -919,13 +918,17 @@ def _altered(
     record: Record,
     family: Family,
 ) -> list[tuple[EspoEntry, EspoEntry | None]]:
-    """The values that were new to an array and are not in it, each with the unexpected one that resembles it most."""
+    """The values that were sent in an array and are not in it, each with the unexpected one that resembles it most.
+
+    With the array, EspoCRM stores the values once more that it held before, and may alter these as well.
+    """
     array = read_espocrm(record).array(family)
     if DATA_ATTRIBUTE[family] not in plan.espocrm or not array.is_complete:
         return []
-    extra = _unexpected(plan, family, array)
+    sent = espocrm_entries(plan.espocrm, family)
+    extra = _lacking(array.entries, sent)
     found: list[tuple[EspoEntry, EspoEntry | None]] = []
-    for entry in _not_stored(plan, family, array):
+    for entry in _lacking(sent, array.entries):
         resembling = max(extra, key=partial(_likeness, entry), default=None)
         if resembling is not None:
             extra.remove(resembling)
@@ -933,20 +936,13 @@ def _altered(
     return found
 
 
-def _unexpected(plan: Plan, family: Family, array: EspoArray) -> list[EspoEntry]:
-    """The values of an array that were not sent."""
-    sent = {entry.key for entry in espocrm_entries(plan.espocrm, family)}
-    return [entry for entry in array.entries if entry.key not in sent]
-
-
-def _not_stored(plan: Plan, family: Family, array: EspoArray) -> list[EspoEntry]:
-    """The values that were new to an array, and that EspoCRM does not show in it now."""
-    stored = {entry.key for entry in array.entries}
-    missing = []
-    for entry in plan.incoming:
-        if entry.key.family == family and entry.key not in stored:
-            missing.append(entry)
-    return missing
+def _lacking(
+    entries: Iterable[EspoEntry],
+    others: Iterable[EspoEntry],
+) -> list[EspoEntry]:
+    """The entries whose value the others lack."""
+    keys = {entry.key for entry in others}
+    return [entry for entry in entries if entry.key not in keys]
 
 
 def _confirmed(
@@ -958,6 +954,7 @@ def _confirmed(
     links = dict(planned)
     notices: list[Notice] = []
     entries = entries_by_id(run.advo)
+    in_advoware = {entry.key for entry in entries.values()}
     for family in FAMILIES:
         for sent, stored in _altered(run.plan, record, family):
             stored_key = None
@@ -971,6 +968,8 @@ def _confirmed(
                 )
                 if entry_id in entries:
                     notices.append(_notice_of_entry(entries[entry_id], stored))
+            if sent.key not in in_advoware:
+                notices.append(_notice_of_espocrm(sent, stored))
     return links, notices
 
 
@@ -1126,18 +1125,27 @@ def _is_emptying_in_conflict(line: Record) -> bool:
 
 
 def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
-    other = None
-    if stored is not None:
-        other = stored.written
     kind = kind_of(entry.komm_kz)
     return Notice(
         "kom_altered_by_espocrm",
         kind,
         entry.written,
         entry.id,
-        other,
+        _written(stored),
         is_standing=True,
     )
+
+
+def _notice_of_espocrm(sent: EspoEntry, stored: EspoEntry | None) -> Notice:
+    """Of a value that EspoCRM alone holds: nothing reminds of it later."""
+    kind = kind_of(sent.komm_kz)
+    return Notice("kom_altered_by_espocrm", kind, sent.written, other=_written(stored))
+
+
+def _written(entry: EspoEntry | None) -> str | None:
+    if entry is None:
+        return None
+    return entry.written
 
 
 def _attributes(run: _Run) -> dict[str, Any]:

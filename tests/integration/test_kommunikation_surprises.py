@@ -731,6 +731,75 @@ async def test_a_value_that_espocrm_alters_is_told_and_neither_sent_again_nor_co
     await linked.assert_settled(standing=result.standing)
 
 
+SAME_BEGINNING = "+49511777"
+
+
+def cut_numbers(firm: Firm) -> None:
+    """EspoCRM keeps the beginning of the numbers that begin alike."""
+    cut = {
+        "field": "phoneNumberData[].phoneNumber",
+        "how": "cut",
+        "to": 9,
+        "match": SAME_BEGINNING[1:],
+        "echo": True,
+    }
+    fault(firm.espocrm, method="PUT", path=ID, count=None, stored=[cut])
+
+
+async def test_a_value_that_espocrm_alters_when_another_comes_is_not_taken_for_deleted(
+    firm: Firm,
+) -> None:
+    await firm.espo_phones("+495117771")
+    await firm.sync()
+    cut_numbers(firm)
+    await firm.advo_edit({"tlf": "0511 7772", "kommKz": 1})
+
+    result = await firm.sync()
+
+    assert await firm.phones() == [SAME_BEGINNING]  # EspoCRM stores equal values once
+    assert firm.values() == ["+495117771", "0511 7772"]
+    assert sorted(reasons(result)) == [
+        ("kom_altered_by_espocrm", "+495117771"),
+        ("kom_altered_by_espocrm", "0511 7772"),
+    ]
+    await firm.assert_settled(standing=result.standing)
+    assert firm.values() == ["+495117771", "0511 7772"]
+
+
+async def test_a_value_that_espocrm_alters_when_another_goes_is_not_taken_for_edited(
+    firm: Firm,
+) -> None:
+    await firm.espo_phones("+495117771", "+495112222")
+    await firm.sync()
+    cut_numbers(firm)
+    await firm.advo_edit({"id": firm.entries()[1]["id"], "tlf": ""})
+
+    result = await firm.sync()
+
+    assert await firm.phones() == [SAME_BEGINNING]
+    assert firm.values()[0] == "+495117771"
+    assert reasons(result) == [("kom_altered_by_espocrm", "+495117771")]
+    await firm.assert_settled(standing=result.standing)
+
+
+async def test_a_value_that_espocrm_alone_holds_and_alters_is_named_once(
+    firm: Firm,
+) -> None:
+    refusal = {"method": "POST", "path": KOMMUNIKATIONEN, "status": 400, "count": None}
+    fault(firm.advoware, **refusal)
+    await firm.espo_phones("+495117771")
+    await firm.sync()
+    firm.advoware.faults.clear()
+    cut_numbers(firm)
+    await firm.advo_edit({"tlf": "0511 2222", "kommKz": 1})
+
+    result = await firm.sync()
+
+    assert ("kom_altered_by_espocrm", "+495117771") in reasons(result)
+    second = await firm.sync()
+    assert "kom_altered_by_espocrm" not in dict(reasons(second))
+
+
 # -- erased personal data -------------------------------------------------------------------------------------------
 
 

@@ -238,9 +238,8 @@ TEXTS: Mapping[str, Text] = {
     "kom_altered_by_espocrm": Text(
         "KOM-22",
         "EspoCRM speichert eine Angabe anders: {value}",
-        "EspoCRM hat die Angabe aus Advoware verändert gespeichert. Das Programm übernimmt die veränderte Fassung "
-        "nicht "
-        "und sendet die Angabe nicht noch einmal.",
+        "EspoCRM hat die Angabe verändert gespeichert, als das Programm die Liste dort geschrieben hat. Das Programm "
+        "sendet die Angabe nicht noch einmal.",
         (
             "In EspoCRM den unten unter „In EspoCRM“ genannten Eintrag prüfen und, wenn möglich, berichtigen.",
         ),
