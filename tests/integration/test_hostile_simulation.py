@@ -151,6 +151,11 @@ ADVOWARE_TEXTS = (
     ),
     *("bankkverbindungen[].bic", "bankkverbindungen[].bank"),
 )
+#: Where the values of a part stand: the entity in EspoCRM, and the rows of a Beteiligter.
+SUBJECTS = {
+    "adressen": ("CAdressen", "adressen[]"),
+    "bank": ("CBankverbindungen", "bankkverbindungen[]"),
+}
 #: Fields of what is posted and put below a Beteiligter, by their own names.
 ADVOWARE_PARTS = (
     "strasse",
@@ -389,11 +394,19 @@ def was_shown_as_another(entry: Entry, steps: list[Step]) -> bool:
         for item in step.rule.get("answer", []):
             is_value = item["how"] == "value" and item.get("to") != UNREADABLE
             is_another = is_value or item["how"] == "date"
-            if is_another and item["field"].endswith(entry.subject):
+            if is_another and _shows_subject(step, item["field"], entry.subject):
                 return True
             if entry.subject == "kommunikation" and _cuts_a_number(item):
                 return True
     return False
+
+
+def _shows_subject(step: Surprise, field: str, subject: str) -> bool:
+    """Whether the field of a surprise is where a value of this subject stands."""
+    if subject not in SUBJECTS:
+        return field.endswith(subject)
+    entity, rows = SUBJECTS[subject]
+    return step.rule.get("path") == f"/{entity}" or field.startswith(rows)
 
 
 def _cuts_a_number(item: Mapping[str, Any]) -> bool:
