@@ -54,6 +54,7 @@ from services.values.merge import (
     pair_from_json,
     without,
 )
+from services.vmh_sync.adressen.espocrm_creates import EspoCRMCreates
 from services.vmh_sync.adressen.fields import (
     FieldPlan,
     not_as_sent,
@@ -245,6 +246,7 @@ class AdressenSync:
         self._espocrm = EspoCRMAPI(context, resources=self._resources)
         self._advoware = AdvowareService(context, resources=self._resources)
         self._lost_creates = LostCreates(self._advoware, self._resources)
+        self._espocrm_creates = EspoCRMCreates(self._espocrm, self._resources)
         self._writes = writes
         self._notifications = notifications or NotificationManager(
             self._espocrm,
@@ -430,6 +432,8 @@ class AdressenSync:
         betnr = str(advo["betNr"])
         states = await store.load_parts(ENTITY_TYPE, betnr, espo["id"], sorted(ids))
         states = await store.all_opened(states, *shown_values(known, listing.adressen))
+        moved = await self._espocrm_creates.link_moved(known, states, betnr, store)
+        states = {**states, **moved}
         back = regained(states, known, listing.adressen, betnr)
         sent = await store.sent_by_creates(ENTITY_TYPE, ids, espo["id"], betnr)
         made = left_by_creates(sent, states, known, listing.adressen, betnr)
@@ -752,6 +756,11 @@ class AdressenSync:
         return again.adressen
 
     async def _create_in_espocrm(self, run: _Run, action: CreateCAdressen) -> None:
+        adresse = action.adresse
+        link = run.observed.link_of(adresse)
+        if await self._espocrm_creates.begin(link, adresse, run.store):
+            run.report.was_edited = True  # the next round goes on with it
+            return
         parts = self._parts_of(run.observed, action)
 
         async def created(row: Record, left_out: Mapping[str, str]) -> None:

@@ -45,7 +45,6 @@ from services.kommunikation_mapper import (
     FAMILIES,
     VALUE_ATTRIBUTE,
     AdvowareEntry,
-    EspoArray,
     EspoEntry,
     Key,
     advoware_entries,

@@ -81,6 +81,11 @@ class CreateIntent:
 RunEnd = Literal["whole", "interrupted"]
 
 
+def key_of_link(entity_type: str, link: str) -> tuple[str, str]:
+    """The key of a create in EspoCRM: its record has no id yet, so it is known by the part in Advoware."""
+    return entity_type, f"@{link}"
+
+
 @dataclass(frozen=True)
 class AuditEntry:
     """One sync of one record. ``changes`` may contain values; ``error`` may not."""
@@ -121,6 +126,8 @@ class SyncStore:
     async def save(self, state: SyncState) -> None:
         """Store the state of a record, in place of an earlier one. With a link, its create is at its end.
 
+        So is the one that was begun for the link, because the record had no id yet (`key_of_link`).
+
         One statement does both: a crash between two would leave the intent, and what it holds of a person, for ever.
 
         Raises:
@@ -132,7 +139,7 @@ class SyncStore:
                     """
                     WITH ended AS (
                         DELETE FROM create_intent
-                        WHERE entity_type = $1 AND entity_id = $2 AND $3::text IS NOT NULL
+                        WHERE entity_type = $1 AND entity_id IN ($2, '@' || $3::text) AND $3::text IS NOT NULL
                     )
                     INSERT INTO sync_state (entity_type, entity_id, advoware_id, base, advoware_row_id,
                                             espocrm_modified_at, synced_at, deleted_at, rejected,
@@ -475,7 +482,7 @@ class SyncStore:
         beteiligte_id: str,
         betnr: str,
     ) -> dict[str, Mapping[str, Any]]:
-        """What the creates have sent that have not ended, by the ids of their records; not what was erased.
+        """What the creates in Advoware have sent that have not ended, by the ids of their records; not what was erased.
 
         They are those of these records, and those that were begun for this CBeteiligte or this Beteiligter.
         """
@@ -496,6 +503,26 @@ class SyncStore:
             for row in rows
             if not has_sealed(row["posted"])
         }
+
+    async def creates_of_parts(
+        self,
+        entity_type: str,
+        part_ids: Collection[int],
+    ) -> dict[str, Mapping[str, Any]]:
+        """What the creates in EspoCRM have noted that have not ended, by the links that they were begun for.
+
+        They are those of the parts in Advoware with these ids, of whatever Beteiligter.
+        """
+        async with database_errors():
+            rows = await self._pool.fetch(
+                """
+                SELECT substr(entity_id, 2) AS link, posted FROM create_intent
+                WHERE entity_type = $1 AND entity_id LIKE '@%' AND split_part(entity_id, '/', 2) = ANY($2)
+                """,
+                entity_type,
+                list(map(str, part_ids)),
+            )
+        return {row["link"]: row["posted"] for row in rows}
 
     async def repeat_create(
         self,

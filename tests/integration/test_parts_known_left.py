@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from adressen_deeds import open_tasks, streets, streets_of
 from beteiligte_office import Office, office
 from kommunikation_firm import KOMMUNIKATIONEN, Firm, fault, firm, linked
 
@@ -43,65 +42,6 @@ async def test_a_type_chosen_before_an_unanswered_request_is_known_is_told(
 
     assert [entry["kommKz"] for entry in firm.entries()] == [1]
     assert [problem.details.reason for problem in result.problems] == ["kom_type"]
-
-
-async def unanswered_in_espocrm(office: Office) -> tuple[str, int, str]:
-    """A person enters an address in Advoware; EspoCRM creates it, and the answer is lost."""
-    entity_id, betnr = await office.linked_person()
-    one = {"strasse": "Lange Straße 5", "plz": "30159", "ort": "Hannover"}
-    await office.edit_advoware(betnr, adressen=[one])
-    await office.fault(
-        office.espocrm,
-        method="POST",
-        path="(CAdressen|BitByLaw/write)",
-        when="after",
-        count=6,
-        reset=True,
-    )
-    await office.sync(entity_id)
-    await office.no_faults()
-    (row,) = office.records("CAdressen")
-    pool = await office.resources.database()
-    assert not await pool.fetch(
-        "SELECT * FROM sync_state WHERE entity_id = $1", row["id"]
-    )
-    return entity_id, betnr, row["id"]
-
-
-# EspoCRM's answer to a new CAdressen is lost and a user moves it: at the new owner it is switched off as gone from
-# Advoware, and the original comes back at the old one. As when answered it should be created at the new one, with a
-# task.
-@pytest.mark.parametrize("is_new_first", [True, False])
-async def test_an_address_moved_before_its_create_in_espocrm_was_known_does_not_come_back(
-    office: Office, is_new_first: bool
-) -> None:
-    new, new_number = await office.linked_person(lastName="Zwei")
-    old, _, address = await unanswered_in_espocrm(office)
-    await office.edit("CAdressen", address, beteiligteId=new)
-    office.clock.advance(minutes=2)
-
-    for entity_id in (new, old) if is_new_first else (old, new):
-        await office.sync(entity_id)
-        await office.sync(entity_id)
-
-    shown = await office.in_espocrm(address, "CAdressen")
-    assert (streets_of(office, new), shown["isActive"]) == (["Lange Straße 5"], True)
-    assert streets(office, new_number) == ["Lange Straße 5"]
-    assert streets_of(office, old) == []
-
-
-# Likewise deleted: it comes back, unsaid. It should stay deleted, with a task about the Adresse. (Perhaps among
-# 'changed in the other program after a death' in reliability.md.)
-async def test_an_address_deleted_before_its_create_in_espocrm_was_known_is_told(
-    office: Office,
-) -> None:
-    entity_id, _betnr, address = await unanswered_in_espocrm(office)
-    await office.delete("CAdressen", address)
-    office.clock.advance(minutes=2)
-    await office.sync(entity_id)
-    await office.sync(entity_id)
-    assert streets_of(office, entity_id) == []
-    assert await open_tasks(office)
 
 
 # A type is chosen in EspoCRM while the number is changed in Advoware: settled silently, the types differ at `clean`.
@@ -159,20 +99,3 @@ async def test_an_edit_in_advoware_while_the_record_had_a_wrong_number_is_an_edi
     else:
         values = [row["phoneNumber"] for row in shown["phoneNumberData"]]
         assert values == ["+495112222"]
-
-
-# EspoCRM's answer to a new CAdressen is lost and the CBeteiligte gets another number: the address is switched off as
-# gone. With an answer it is created at the new number (next test).
-async def test_an_address_created_in_espocrm_without_an_answer_stays_in_use_at_another_number(
-    office: Office,
-) -> None:
-    namesake = {"vorname": "Erika", "name": "Muster", "anrede": "Frau"}
-    number = office.advoware.beteiligte.create(namesake, "SB")["betNr"]
-    entity_id, _, address = await unanswered_in_espocrm(office)
-    await office.edit_espocrm(entity_id, betnr=number)
-    office.clock.advance(minutes=2)
-    await office.sync(entity_id)
-    await office.sync(entity_id)
-
-    shown = await office.in_espocrm(address, "CAdressen")
-    assert (shown["isActive"], streets(office, number)) == (True, ["Lange Straße 5"])
