@@ -103,7 +103,12 @@ from services.vmh_sync.result import (
     PartResult,
     Problem,
 )
-from services.vmh_sync.sending import altered_in, sending, with_sent
+from services.vmh_sync.sending import (
+    altered_in,
+    may_be_edited,
+    sending,
+    with_sent,
+)
 from services.vmh_sync.store import AuditEntry, SyncState, SyncStore
 
 TOPIC_PREFIX = "vmh.beteiligte"
@@ -572,6 +577,7 @@ class BeteiligteSync:
                 state,
                 self._mapper.comparable_from_espocrm(espo),
                 self._mapper.comparable_from_advoware(advo),
+                is_edited=may_be_edited(espo),
             )
         require_same_person(espo, advo, state, self._mapper)
         if state is not None and self._is_from_before_restore(state):

@@ -23,8 +23,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from difflib import SequenceMatcher
-from functools import partial
 from typing import Any
 
 from services.advoware_service import AdvowareService, require_request_over
@@ -94,10 +92,11 @@ from services.vmh_sync.kommunikation.plan import (
     Write,
     make_plan,
 )
+from services.vmh_sync.kommunikation.stored_form import ALTERED_BY_ESPOCRM, resembling
 from services.vmh_sync.kommunikation.texts import part_error, problem_of
 from services.vmh_sync.notification.texts import problem_sentence
 from services.vmh_sync.result import Direction, PartResult, Problem
-from services.vmh_sync.sending import sending
+from services.vmh_sync.sending import may_be_edited, sending
 from services.vmh_sync.store import SyncState, SyncStore
 
 ENTITY_TYPE = "CBeteiligte.Kommunikation"
@@ -107,8 +106,6 @@ OWNER_TYPE = "CBeteiligte"
 MAX_UNAVAILABLE = 3
 #: Values that a user enters in Advoware while we search are searched for in turn so often.
 MAX_ROUNDS = 3
-#: Statuses of a CBeteiligte that no one has edited since the last sync (an edit makes it ``dirty``).
-_UNEDITED = frozenset({"clean", "conflict"})
 
 Record = Mapping[str, Any]
 
@@ -779,7 +776,7 @@ def _observe(espo: Record, advo: Record, memory: Memory) -> Observation:
         memory.links,
         first_sync=not memory.complete,
         posted=memory.posted,
-        is_edited=_is_edited(espo),
+        is_edited=may_be_edited(espo),
         refused_by_advoware=memory.refused,
         refused_by_espocrm=memory.refused_by_espocrm(espocrm),
         blocked=memory.blocked(espocrm),
@@ -790,14 +787,6 @@ def _row_id_before(run: _Run, entry_id: int) -> str:
     """The version of an entry that was read before the first request; empty if it is new."""
     entry = entries_by_id(run.advo).get(entry_id)
     return entry.row_id if entry else ""
-
-
-def _is_edited(espo: Record) -> bool:
-    """Whether a user may have edited the record since the last sync: that makes it ``dirty``, then ``syncing``.
-
-    A row that is shared changes without that.
-    """
-    return espo.get("syncStatus") not in _UNEDITED
 
 
 def _add_rows_shown_by(
@@ -925,13 +914,16 @@ def _altered(
     if DATA_ATTRIBUTE[family] not in plan.espocrm or not array.is_complete:
         return []
     sent = espocrm_entries(plan.espocrm, family)
-    extra = _lacking(array.entries, sent)
+    missing = _lacking(sent, array.entries)
+    extra = {entry.key: entry for entry in _lacking(array.entries, sent)}
+    stored_as = resembling([entry.key for entry in missing], extra)
     found: list[tuple[EspoEntry, EspoEntry | None]] = []
-    for entry in _lacking(sent, array.entries):
-        resembling = max(extra, key=partial(_likeness, entry), default=None)
-        if resembling is not None:
-            extra.remove(resembling)
-        found.append((entry, resembling))
+    for entry in missing:
+        key = stored_as[entry.key]
+        if key is None:
+            found.append((entry, None))
+        else:
+            found.append((entry, extra[key]))
     return found
 
 
@@ -963,7 +955,7 @@ def _confirmed(
                 links[entry_id] = replace(
                     links[entry_id],
                     espocrm=stored_key,
-                    held="kom_altered_by_espocrm",
+                    held=ALTERED_BY_ESPOCRM,
                 )
                 if entry_id in entries:
                     notices.append(_notice_of_entry(entries[entry_id], stored))
@@ -987,10 +979,6 @@ def _count_away(before: int, error: ForeignSystemError) -> int:
     if isinstance(error, Unavailable | RateLimited | AuthenticationFailed):
         return before + 1
     return 0
-
-
-def _likeness(one: EspoEntry, other: EspoEntry) -> float:
-    return SequenceMatcher(None, one.key.value, other.key.value).ratio()
 
 
 # -- recording ------------------------------------------------------------------------------------------------------
@@ -1126,7 +1114,7 @@ def _is_emptying_in_conflict(line: Record) -> bool:
 def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
     kind = kind_of(entry.komm_kz)
     return Notice(
-        "kom_altered_by_espocrm",
+        ALTERED_BY_ESPOCRM,
         kind,
         entry.written,
         entry.id,
@@ -1138,7 +1126,7 @@ def _notice_of_entry(entry: AdvowareEntry, stored: EspoEntry | None) -> Notice:
 def _notice_of_espocrm(sent: EspoEntry, stored: EspoEntry | None) -> Notice:
     """Of a value that EspoCRM alone holds: nothing reminds of it later."""
     kind = kind_of(sent.komm_kz)
-    return Notice("kom_altered_by_espocrm", kind, sent.written, other=_written(stored))
+    return Notice(ALTERED_BY_ESPOCRM, kind, sent.written, other=_written(stored))
 
 
 def _written(entry: EspoEntry | None) -> str | None:

@@ -34,11 +34,22 @@ from services.vmh_sync.store import SyncState
 #: The member of what is being sent that holds, as pairs (JSON) by name, what Advoware has made of it.
 ALTERED = "altered"
 SIDES: tuple[Side, ...] = ("advoware", "espocrm")
+#: Statuses of EspoCRM's records that no user has edited since the last sync: that makes one ``dirty``, then
+#: ``syncing``.
+_UNEDITED = frozenset({"clean", "conflict"})
 
 #: By side the names with their values, as JSON.
 Sent = Mapping[str, Mapping[str, Any]]
 #: Whether a side shows a value (JSON) under a name.
 Shows = Callable[[Side, str, Any], bool]
+
+
+def may_be_edited(record: Mapping[str, Any]) -> bool:
+    """Whether a user may have edited a record of EspoCRM since its last sync.
+
+    A row of a phone number or mail address that is shared changes without that.
+    """
+    return record.get("syncStatus") not in _UNEDITED
 
 
 def sending(
@@ -107,11 +118,17 @@ def _still_altered(
     return still
 
 
-def with_sent(state: SyncState, espocrm: Values, advoware: Values) -> SyncState:
+def with_sent(
+    state: SyncState,
+    espocrm: Values,
+    advoware: Values,
+    *,
+    is_edited: bool,
+) -> SyncState:
     """The state after a run that was interrupted before it could store what it had written; see `pairs_with_sent`.
 
     ``espocrm`` and ``advoware`` are the comparable values that both sides show. What Advoware has altered of it and
-    shows still is left in ``base[SENDING]``.
+    shows still is left in ``base[SENDING]``. ``is_edited``: a user may have edited EspoCRM's record since.
     """
     shown = {
         "espocrm": espocrm,
@@ -125,11 +142,30 @@ def with_sent(state: SyncState, espocrm: Values, advoware: Values) -> SyncState:
         return bool(value_to_json(values[name]) == value)
 
     base = dict(state.base)
-    agreed = pairs_with_sent(base, base.pop(SENDING, {}), shows)
+    sent = base.pop(SENDING, {})
+    agreed = pairs_with_sent(base, sent, shows)
+    if not is_edited:
+        agreed.update(_altered_by_espocrm(base, sent, espocrm))
     still = _still_altered(state.base, espocrm, advoware)
     if still:
         agreed[SENDING] = {ALTERED: only(altered_in(state.base), still)}
     return replace(state, base=agreed)
+
+
+def _altered_by_espocrm(
+    base: Mapping[str, Any],
+    sent: Sent,
+    espocrm: Values,
+) -> dict[str, Any]:
+    """The pairs (JSON) of what EspoCRM has made of what it was sent: no edit, so that it is sent again and reported."""
+    altered = {}
+    for name, value in sent.get("espocrm", {}).items():
+        if name not in base or name not in espocrm:
+            continue
+        shown = value_to_json(espocrm[name])
+        if shown != value:
+            altered[name] = {**base[name], "espocrm": shown}
+    return altered
 
 
 def pairs_with_sent(

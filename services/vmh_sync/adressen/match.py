@@ -19,7 +19,7 @@ from services.values.merge import (
     without,
 )
 from services.vmh_sync.result import Direction
-from services.vmh_sync.sending import with_sent
+from services.vmh_sync.sending import may_be_edited, with_sent
 from services.vmh_sync.store import SyncState
 
 ENTITY_TYPE = "CAdressen"
@@ -280,13 +280,19 @@ def states_with_sent(
         return dict(states)
     espocrm = _values_by_row(rows)
     advoware = _values_by_adresse(adressen)
+    unedited = {row["id"] for row in rows if not may_be_edited(row)}
     resolved = dict(states)
     for entity_id in unresolved:
         state = states[entity_id]
         _, _, adresse_id = (state.advoware_id or "").partition("/")
         in_espocrm = espocrm.get(entity_id, {})
         in_advoware = advoware.get(adresse_id, {})
-        resolved[entity_id] = with_sent(state, in_espocrm, in_advoware)
+        resolved[entity_id] = with_sent(
+            state,
+            in_espocrm,
+            in_advoware,
+            is_edited=entity_id not in unedited,
+        )
     return resolved
 
 

@@ -28,7 +28,8 @@ from services.values.kommunikation import Family
 from services.values.merge import SENDING, Side
 from services.values.sealed import has_sealed
 from services.vmh_sync.kommunikation.plan import Base, Link, Plan
-from services.vmh_sync.sending import Sent, pairs_with_sent
+from services.vmh_sync.kommunikation.stored_form import ALTERED_BY_ESPOCRM, resembling
+from services.vmh_sync.sending import Sent, may_be_edited, pairs_with_sent
 from services.vmh_sync.store import SyncState
 
 VERSION: Final = 2
@@ -248,7 +249,32 @@ def _links_with_sent(base: Record, espo: Record, advo: Record) -> dict[str, Any]
 
     sent = base.get(SENDING, {})
     links = pairs_with_sent(stored, sent, shows)
+    if not may_be_edited(espo):
+        links.update(_altered_by_espocrm(base, espocrm))
     return {name: link for name, link in links.items() if link["advoware"] is not None}
+
+
+def _altered_by_espocrm(base: Record, espocrm: EspoSide) -> dict[str, Any]:
+    """The links of values that an interrupted run has sent to EspoCRM, and that EspoCRM has stored in another form.
+
+    A value that EspoCRM shows, and is not known to hold, is no user's: no one has edited the record.
+    """
+    sent = {}
+    for name, value in base.get(SENDING, {}).get("espocrm", {}).items():
+        if value is not None:
+            sent[name] = Key(*value)
+    known = {*sent.values(), *_keys_from_json(base.get("refused", ()))}
+    for link in _links_from_json(base["links"]).values():
+        known.add(link.espocrm or link.advoware)
+    missing = [key for key in sent.values() if not _is_among(espocrm, key)]
+    extra = [entry.key for entry in espocrm.entries if entry.key not in known]
+    stored_as = resembling(missing, extra)
+    altered = {}
+    for name, key in sent.items():
+        stored = stored_as.get(key)
+        if stored is not None:
+            altered[name] = _link_to_json(Link(stored, key, held=ALTERED_BY_ESPOCRM))
+    return altered
 
 
 def keys_shown(entries: Iterable[AdvowareEntry]) -> set[Key]:

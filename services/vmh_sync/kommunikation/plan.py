@@ -35,6 +35,7 @@ from services.kommunikation_mapper import (
     new_espocrm_row,
 )
 from services.values.kommunikation import Family, espocrm_value, read_value
+from services.vmh_sync.kommunikation.stored_form import ALTERED_BY_ESPOCRM
 
 #: The cases of the specification (07), and "pair": equal values that only lack the marker.
 Case = Literal["Var1", "Var2", "Var3", "Var4", "Var5", "Var6", "pair"]
@@ -553,7 +554,7 @@ class _Planner:
             self._notify("kom_erased", entry, is_standing=True)
         elif held is None:
             self._notify(link.held, entry, is_standing=True)
-        elif link.held == "kom_altered_by_espocrm":
+        elif link.held == ALTERED_BY_ESPOCRM:
             self._notify(link.held, entry, other=held.written, is_standing=True)
         elif link.held != "kom_type":
             self._notify(
