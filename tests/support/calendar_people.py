@@ -156,9 +156,7 @@ class People:
         """The event is a person's; with a text that was there before, there are two of that appointment from now on."""
         ledger = self._world.ledger
         token = self._world.token_of(event.content.fields.get("summary"))
-        summary = str(event.content.fields.get("summary") or "")
-        if "LEAK" in summary:  # `calendar_world.LEAK`
-            ledger.typed_in_copies.add(summary)
+        self._note_typed(event)
         if token is None:
             # Made of a hidden event: if anything tells its text, then the Termin of the original.
             hidden = self._world.hidden_token(original)
@@ -174,6 +172,12 @@ class People:
             if event.content.fields.get("visibility") == "private":
                 ledger.private.add(token)
         ledger.events[kuerzel, event.id] = token
+
+    def _note_typed(self, event: Event) -> None:
+        """What stands in a person's event is that person's, also if it was typed while the event was hidden."""
+        summary = str(event.content.fields.get("summary") or "")
+        if "LEAK" in summary:  # `calendar_world.LEAK`
+            self._world.ledger.typed_in_copies.add(summary)
 
     def _move(self, step: Act, calendar: Calendar, event: Event) -> None:
         if step.what == "move to colleague":
@@ -205,6 +209,8 @@ class People:
             )
             properties = event.content.fields.get("extendedProperties") or {}
             termin = properties.get("private", {}).get("advoware_frnr")
+            if all(str(row["frNr"]) != termin for row in self._world.termine()):
+                self._note_typed(event)
             token = self._world.token_of(event.content.fields.get("summary"))
             if {termin, token} & self._world.ledger.termine_dropped:
                 return  # if no run has heard of the absence of the event, it still goes with its Termin
