@@ -10,6 +10,7 @@ import pytest
 from calendar_deeds import (
     LAST_CHANGE_WINS,
     MAY_WRITE,
+    SERIES,
     WEEKLY,
     everything,
     persons_series,
@@ -234,3 +235,27 @@ async def test_an_occurrence_is_hidden_by_the_next_run_after_one_that_ended(
     await office.try_sync("SB")
     assert {text for _, text in with_occurrences(office)} == {"Advoware"}
     await office.sync_until_calm()
+
+
+@pytest.mark.parametrize("touched", [False, True], ids=["untouched", "touched"])
+@pytest.mark.parametrize("status", [429, 503])
+@in_haste
+async def test_an_occurrence_of_a_series_that_was_to_be_replaced_is_hidden(
+    office: CalendarOffice, status: int, touched: bool
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = office.termin("Mandat Weber", **SERIES)
+    await sync_all(office, 2)
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(f"{event_id}_20260226T090000Z", colorId="5")
+    await sync_all(office, 2)
+    office.change_termin(fr_nr, privat=1)
+    office.strike("google", method="DELETE", path="/events/", status=status, body=QUOTA)
+    await sync_all(office, 1)
+    office.recover()
+    if touched:  # so that an incremental list shows the series, and not the occurrence
+        office.change_event(event_id, colorId="7")
+    await office.try_sync("SB")
+    assert {text for _, text in with_occurrences(office)} == {"Advoware"}
+    await office.sync_until_calm()
+    assert len(office.copies(fr_nr)) == 1

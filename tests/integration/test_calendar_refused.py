@@ -298,8 +298,7 @@ async def test_a_hidden_series_of_which_an_occurrence_shows_a_text_is_replaced_a
         await office.sync()
         sent.append(bool(office.writes()))
 
-    # The run after each refusal takes the event back as the pair's.
-    assert sent == [True, False] * 6
+    assert all(sent)  # no text is visible longer than it must be
 
 
 async def termin_in_step(office: CalendarOffice) -> int:

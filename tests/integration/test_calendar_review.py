@@ -64,6 +64,27 @@ async def test_a_replacement_that_fails_halfway_deletes_no_termin(
     ]
 
 
+@pytest.mark.parametrize("status", [429, 503])
+@in_haste
+async def test_an_edit_arrives_after_a_replacement_that_was_interrupted(
+    office: CalendarOffice, status: int
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    series = office.copy(fr_nr)["id"]
+    office.change_event(f"{series}{SECOND}", colorId="5")
+    await office.sync_until_calm()
+    office.change_termin(fr_nr, text="Jour fixe, verlegt")
+    office.strike("google", method="DELETE", status=status)
+    await office.try_sync()
+    office.recover()
+
+    await office.sync_until_calm()
+
+    assert set(office.texts()) == {"Jour fixe, verlegt"}
+
+
 @in_haste
 async def test_held_deletions_are_not_carried_out_by_the_way(
     office: CalendarOffice,

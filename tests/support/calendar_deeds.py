@@ -27,14 +27,8 @@ async def sync_all(office: CalendarOffice, runs: int = 1) -> None:
 
 
 def with_occurrences(office: CalendarOffice, kuerzel: str = "SB") -> list[Any]:
-    """All events with the occurrences that Google lists by themselves."""
-    calendar = office.calendar(kuerzel)
-    assert calendar is not None
-    return [
-        (event.id, event.content.fields.get("summary"))
-        for event in calendar.events.values()
-        if event.status != "cancelled"
-    ]
+    """All events with the occurrences that Google lists by themselves; id and title."""
+    return [(event["id"], event.get("summary")) for event in office.events(kuerzel)]
 
 
 async def persons_series(office: CalendarOffice) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.calendar_sync.mapping import google_event_id
 from services.calendar_sync.model import (
@@ -11,6 +11,7 @@ from services.calendar_sync.model import (
     AdoptGoogle,
     GoogleEvent,
     InsertGoogle,
+    ListGoogle,
     NormalisedEvent,
     Pair,
     SoftDelete,
@@ -18,6 +19,7 @@ from services.calendar_sync.model import (
     Termin,
     content_hash,
 )
+from services.calendar_sync.plan.comparison import Comparison
 from services.calendar_sync.plan.parts import (
     known_part,
     mark_untranslatable,
@@ -89,13 +91,45 @@ def _plan_termin(
         return
     if termin.fr_nr not in candidates.by_fr_nr and not view.in_window(event):
         return
+    if pair is not None and _may_have_left_its_event(view, pair):
+        yield ListGoogle(pair)
+        return
     google = candidates.take(termin)
     if google is None:
         event_id = google_event_id(termin.fr_nr, view.settings.calendar_id)
         yield InsertGoogle(termin, event_id, view.settings.shown(event), pair)
         return
     claimed.add(google.id)
-    yield from _adopt(view, termin, event, google, pair)
+    if pair is not None and _was_to_be_replaced(view, google, pair):
+        yield _replace(view, termin, event, google, pair)
+    else:
+        yield from _adopt(view, termin, event, google, pair)
+
+
+def _may_have_left_its_event(view: CalendarView, pair: Pair) -> bool:
+    """Whether the row had an event, which may be there still: an incremental list is silent about it.
+
+    Made again under its old id, a series would keep its single occurrences as they are.
+    """
+    was_paired = pair.advoware.content_hash is not None
+    return was_paired and not view.google.full
+
+
+def _was_to_be_replaced(view: CalendarView, google: GoogleEvent, pair: Pair) -> bool:
+    """Whether a run has ended after it had unlinked the row from this series, to put another one in its place."""
+    return google.sync_id == pair.sync_id and google.id in view.occurrences
+
+
+def _replace(
+    view: CalendarView,
+    termin: Termin,
+    event: NormalisedEvent,
+    google: GoogleEvent,
+    pair: Pair,
+) -> Action:
+    """Put another series in its place after all; what persons have made of this one since is kept."""
+    linked = replace(pair, google_event_id=google.id)
+    return Comparison(view, linked, termin, event, google).replace_google(google)
 
 
 def _candidates(
