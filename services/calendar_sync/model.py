@@ -738,7 +738,7 @@ class UpdateAdvoware:
 
     Then write ``shown`` into the Google event, if it is given: a person typed text into an anonymised event. ``hide``:
     what hides the event's texts if Advoware does not take this, because they must not be shown. ``undone``: the Termin,
-    if a person has edited it meanwhile.
+    if a person has edited it meanwhile. ``hidden``: as in `PostAdvoware`.
     """
 
     pair: Pair
@@ -748,6 +748,7 @@ class UpdateAdvoware:
     shown: NormalisedEvent | None = None
     hide: HideGoogle | None = None
     undone: NormalisedEvent | None = None
+    hidden: tuple[GoogleEvent, ...] = ()
 
 
 @dataclass(frozen=True)

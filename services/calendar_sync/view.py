@@ -377,6 +377,7 @@ class CalendarView:
             google is None
             or pair.source_system != "google"
             or is_anonymised_hash(pair.google.content_hash)
+            or google.has_foreign_text  # hidden by a run that ended before its row
         ):
             return pair.persons_private
         return google.is_private and google.shows_text

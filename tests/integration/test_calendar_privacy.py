@@ -17,7 +17,7 @@ from calendar_deeds import (
     sync_all,
     with_occurrences,
 )
-from calendar_office import CalendarOffice, in_haste, office, timed
+from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 from calendar_people import PERSON
 
 __all__ = ["office"]
@@ -209,6 +209,27 @@ async def test_the_rest_of_a_series_that_becomes_private_is_private(
     assert "Mandat" not in str(office.events("SB"))
 
 
+@in_haste
+async def test_the_rest_of_a_private_series_is_hidden_although_it_is_edited_while_it_is_marked(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS)
+    await sync_all(office)
+    event_id = office.enter("Mandat Weber", **WEEKLY)
+    await sync_all(office, 2)
+    office.change_termin(office.record("Mandat Weber")["frNr"], privat=1)
+    own = office.calendar("SB")
+    assert own is not None
+    office.google.world.people.split(PERSON, own, f"{event_id}_20260226T130000Z", {})
+    rest = f"{event_id}_R20260226T130000"
+    office.change_event(f"{rest}_20260305T130000Z", colorId="5")
+    await office.meanwhile(
+        "PATCH", rest, lambda: office.change_event(rest, colorId="7")
+    )
+    await sync_all(office, 2)
+    assert {text for _, text in with_occurrences(office)} == {"Advoware"}
+
+
 @pytest.mark.parametrize("why", ["private", "anonymise"])
 @pytest.mark.parametrize(
     "changed",
@@ -259,3 +280,72 @@ async def test_an_occurrence_of_a_series_that_was_to_be_replaced_is_hidden(
     assert {text for _, text in with_occurrences(office)} == {"Advoware"}
     await office.sync_until_calm()
     assert len(office.copies(fr_nr)) == 1
+
+
+# Both titles are the same, so that the occurrence differs from its series in nothing else.
+@in_haste
+async def test_what_is_typed_into_a_series_and_its_occurrence_is_hidden_when_it_moves(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr, event_id = await persons_series(office)
+    office.change_termin(fr_nr, privat=1)
+    await sync_all(office, 2)
+    typed = {"summary": "Weber ./. Schulze"}
+    occurrence = f"{event_id}_20260226T130000Z"
+    moved = timed("2026-02-26", "14:00", "16:00")
+    office.change_event(occurrence, **typed, **moved)
+    office.change_event(event_id, **typed, **timed(DAY, "14:00", "16:00"))
+    await office.try_sync("SB")
+    assert "Weber" not in str(with_occurrences(office))
+    assert "Weber ./. Schulze" in await everything(office)
+    assert office.record("Mandat Weber")["uhrzeitBis"] == "16:00:00"
+    await office.sync_until_calm()
+
+
+@in_haste
+async def test_an_occurrence_is_hidden_with_a_series_that_loses_its_title_and_moves(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr, event_id = await persons_series(office)
+    office.change_termin(fr_nr, privat=1)
+    office.change_event(event_id, summary="", **timed(DAY, "14:00", "16:00"))
+    await office.try_sync("SB")
+    assert "Weber" not in str(with_occurrences(office))
+    await office.sync_until_calm()
+
+
+@in_haste
+async def test_a_series_that_becomes_private_while_it_moves_is_hidden_with_its_occurrence(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr, event_id = await persons_series(office)
+    office.change_termin(fr_nr, privat=1)
+    office.change_event(event_id, **timed(DAY, "14:00", "16:00"))
+    office.change_event(f"{event_id}_20260305T130000Z", colorId="7")
+    for _ in range(2):  # the edit first, then the texts
+        await office.try_sync("SB")
+    assert {text for _, text in with_occurrences(office)} == {"Advoware"}
+    assert office.record("Mandat Weber")["uhrzeitBis"] == "16:00:00"
+    await office.sync_until_calm()
+
+
+@in_haste
+async def test_an_occurrence_that_a_run_did_not_get_to_hide_is_hidden_when_its_series_moves(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr, event_id = await persons_series(office)
+    office.change_termin(fr_nr, privat=1)
+    path = f"/events/{event_id}_"
+    office.strike("google", method="PATCH", path=path, status=429, body=QUOTA)
+    await sync_all(office, 1)
+    office.recover()
+    typed = {"summary": "Rückfrage", **timed(DAY, "14:00", "16:00")}
+    office.change_event(event_id, **typed)
+    await office.try_sync("SB")
+    assert {text for _, text in with_occurrences(office)} == {"Advoware"}
+    assert "Rückfrage" in await everything(office)
+    await office.sync_until_calm()

@@ -150,8 +150,7 @@ class AdvowareSide:
             persons_private=is_private,
         )
         await self._keep_given_up(pair, google, action.event)
-        copy = await self._mark_copy(pair, google, action.shown, fr_nr)
-        await self._google_side.hide_occurrences(pair, hidden)
+        copy = await self._mark_copy(pair, google, action.shown, fr_nr, hidden)
         await self._rows.remember(action, pair, termin, copy)
 
     async def _mark_copy(
@@ -160,6 +159,7 @@ class AdvowareSide:
         google: GoogleEvent,
         shown: NormalisedEvent,
         fr_nr: int,
+        hidden: Sequence[GoogleEvent],
     ) -> GoogleEvent:
         try:
             copy = await self._google_side.patch(
@@ -172,6 +172,7 @@ class AdvowareSide:
         except (Conflict, NotFound):
             # Edited or deleted since it was listed: the pair exists, the next listing shows the rest.
             return google
+        await self._google_side.hide_occurrences(pair, hidden)
         if shows(google, shown):
             # If the answer says more than was posted, that is news.
             return replace(copy, event=google.event)
@@ -205,6 +206,7 @@ class AdvowareSide:
                 google.etag,
                 google,
             )
+        await self._google_side.hide_occurrences(pair, action.hidden)
         await self._rows.remember(action, pair, written, shown)
 
     async def _keep_given_up(

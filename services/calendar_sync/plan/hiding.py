@@ -10,6 +10,7 @@ from services.calendar_sync.model import (
     GoogleEvent,
     HideGoogle,
     ListGoogle,
+    NormalisedEvent,
     Pair,
 )
 from services.calendar_sync.plan.kept import (
@@ -51,6 +52,17 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
     pair = replace(pair, persons_private=view.persons_private(pair))
     has_unjudged_edit = has_edit or may_have_unjudged_edit(pair)
     return HideGoogle(pair, etag, tuple(occurrences), tuple(undone), has_unjudged_edit)
+
+
+def hidden_with(
+    view: CalendarView,
+    google: GoogleEvent,
+    shown: NormalisedEvent,
+) -> tuple[GoogleEvent, ...]:
+    """The occurrences that have to be hidden with a series that shows this."""
+    if not shown.anonymised:
+        return ()
+    return tuple(occurrences_with_text(view, google.id))
 
 
 def occurrences_with_text(view: CalendarView, event_id: str) -> list[GoogleEvent]:

@@ -21,7 +21,7 @@ from services.calendar_sync.model import (
     TakeMarksOff,
     Termin,
 )
-from services.calendar_sync.plan.hiding import hide, occurrences_with_text
+from services.calendar_sync.plan.hiding import hidden_with, hide
 from services.calendar_sync.plan.parts import (
     known_part,
     mark_untranslatable,
@@ -140,19 +140,8 @@ def _plan_readable(
             event,
             shown,
             pair,
-            _hidden_with(view, google, shown),
+            hidden_with(view, google, shown),
         )
-
-
-def _hidden_with(
-    view: CalendarView,
-    google: GoogleEvent,
-    shown: NormalisedEvent,
-) -> tuple[GoogleEvent, ...]:
-    """The occurrences that have to be hidden as well."""
-    if not shown.anonymised:
-        return ()
-    return tuple(occurrences_with_text(view, google.id))
 
 
 def _may_lack_its_title(

@@ -33,7 +33,7 @@ from services.calendar_sync.model import (
     overlay,
 )
 from services.calendar_sync.plan.comparison import Comparison
-from services.calendar_sync.plan.hiding import hide, hide_if_needed
+from services.calendar_sync.plan.hiding import hidden_with, hide, hide_if_needed
 from services.calendar_sync.plan.kept import is_edited
 from services.calendar_sync.plan.parts import (
     known_part,
@@ -194,7 +194,7 @@ def _keep(view: CalendarView, found: Comparison) -> Iterator[Action]:
         yield from _keep_left_alone(view, found)
     elif found.is_shown_wrongly:
         yield from _put_back(view, found)
-    elif found.shown.anonymised and view.may_show_unlisted(found.pair):
+    elif _may_stay_shown(view, found):
         yield ListGoogle(found.pair)
     elif found.has_other_times:
         # A person may miss an appointment by it, whatever the cause: so it is reported.
@@ -247,7 +247,9 @@ def _follow_google(
 ) -> Iterator[Action]:
     """Copy a person's edit to Advoware; a text of the Termin that it could not show stays."""
     unseen = found.unseen_texts
-    if found.is_cut_short:
+    if google.anonymised and _may_stay_shown(view, found):
+        yield ListGoogle(found.pair)
+    elif found.is_cut_short:
         yield from _wait_for_texts(view, found, event)
     elif unseen:
         known = _with_texts_of(found.advoware, google, unseen)
@@ -257,6 +259,11 @@ def _follow_google(
         yield from _update_but_texts(view, found, event, known)
     else:
         yield _update_advoware(view, found, event, google)
+
+
+def _may_stay_shown(view: CalendarView, found: Comparison) -> bool:
+    """Whether occurrences that are not listed have to be hidden with their series."""
+    return found.shown.anonymised and view.may_show_unlisted(found.pair)
 
 
 def _wait_for_texts(
@@ -304,9 +311,12 @@ def _update_but_texts(
     if content_hash(known) == found.advoware_hash:
         yield from _put_back(view, found)
         return
+    if _may_stay_shown(view, found):
+        yield ListGoogle(found.pair)
+        return
     as_termin = replace(known, privat=found.advoware.privat)
     shown = view.settings.shown(as_termin, persons_private=found.persons_private)
-    hidden = _hide_if_not_taken(view, found.pair)
+    if_not_taken = _hide_if_not_taken(view, found.pair)
     undone = found.unseen_in_advoware
     yield UpdateAdvoware(
         found.pair,
@@ -314,8 +324,9 @@ def _update_but_texts(
         event,
         known,
         shown,
-        hidden,
+        if_not_taken,
         undone,
+        hidden_with(view, event, shown),
     )
 
 
@@ -328,16 +339,19 @@ def _update_advoware(
     """Copy all that Google says."""
     # An incremental listing would not show the text again.
     shown = google if found.has_foreign_text else None
-    hidden = _hide_if_not_taken(view, found.pair)
+    if_not_taken = _hide_if_not_taken(view, found.pair)
     undone = found.unseen_in_advoware
+    # Not while the series shows its text: Google makes it private with them, as a person may have.
+    hidden = hidden_with(view, event, google) if found.shown.anonymised else ()
     return UpdateAdvoware(
         found.pair,
         found.termin,
         event,
         google,
         shown,
-        hidden,
+        if_not_taken,
         undone,
+        hidden,
     )
 
 
