@@ -712,6 +712,7 @@ class HideGoogle:
     """Take the texts out of an event (``etag``: as last observed) and out of these occurrences; its times stay.
 
     ``is_edited``: a person has changed the event, and that change still has to be compared with the Termin.
+    ``is_partial``: occurrences that are not listed may show texts, so that the row goes on remembering one.
     """
 
     pair: Pair
@@ -719,6 +720,7 @@ class HideGoogle:
     occurrences: tuple[GoogleEvent, ...] = ()
     undone: tuple[GoogleEvent, ...] = ()
     is_edited: bool = False
+    is_partial: bool = False
 
 
 @dataclass(frozen=True)

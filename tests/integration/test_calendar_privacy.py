@@ -349,3 +349,24 @@ async def test_an_occurrence_that_a_run_did_not_get_to_hide_is_hidden_when_its_s
     assert {text for _, text in with_occurrences(office)} == {"Advoware"}
     assert "Rückfrage" in await everything(office)
     await office.sync_until_calm()
+
+
+@in_haste
+async def test_an_occurrence_is_hidden_although_advoware_refuses_the_move_of_its_series(
+    office: CalendarOffice,
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr, event_id = await persons_series(office)
+    office.change_termin(fr_nr, privat=1)
+    moved = timed(DAY, "14:00", "16:00")
+    office.change_event(event_id, summary="Weber ./. Schulze", **moved)
+    office.strike("advoware", method="PUT", status=400)
+    for _ in range(2):  # the series first, then what is listed with it
+        await office.try_sync("SB")
+    assert {text for _, text in with_occurrences(office)} == {"Advoware"}
+    assert "Weber ./. Schulze" in await everything(office)
+    for _ in range(2):
+        await office.try_sync("SB")
+    calls = office.calls("google")
+    assert [call for call in calls if call.startswith("PATCH")] == []
+    assert [call for call in calls if "/events?" in call and "sync" not in call] == []

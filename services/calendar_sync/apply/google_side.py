@@ -413,6 +413,8 @@ class GoogleSide:
         if stored is None:  # a copy by the sync without a row
             await self._rows.audit(line)
             return
+        if isinstance(action, HideGoogle) and action.is_partial:
+            shown = stored.pair.google
         # The row as it is now: what this run has remembered of the Termin stays.
         remembered = replace(
             stored.pair,

@@ -51,7 +51,14 @@ def hide(view: CalendarView, pair: Pair) -> HideGoogle:
     # Once it is hidden, it cannot be known any more that its owner wanted it private.
     pair = replace(pair, persons_private=view.persons_private(pair))
     has_unjudged_edit = has_edit or may_have_unjudged_edit(pair)
-    return HideGoogle(pair, etag, tuple(occurrences), tuple(undone), has_unjudged_edit)
+    return HideGoogle(
+        pair,
+        etag,
+        tuple(occurrences),
+        tuple(undone),
+        has_unjudged_edit,
+        view.may_show_unlisted(pair),
+    )
 
 
 def hidden_with(
