@@ -356,6 +356,15 @@ class CalendarView:
         event_id = pair.google_event_id or ""
         return event_id not in self.events and event_id in self.occurrences
 
+    def may_have_left_its_event(self, pair: Pair) -> bool:
+        """Whether the row was unlinked from an event that may be there still: an incremental list is silent about it.
+
+        Made again under its old id, a series would keep its single occurrences as they are.
+        """
+        was_paired = pair.advoware.content_hash is not None
+        is_unlinked = was_paired and pair.google_event_id is None
+        return is_unlinked and not self.google.full
+
     def has_unlisted_occurrences(self, pair: Pair) -> bool:
         """Whether there may be occurrences with texts of their own that only a full listing shows.
 

@@ -85,6 +85,31 @@ async def test_an_edit_arrives_after_a_replacement_that_was_interrupted(
     assert set(office.texts()) == {"Jour fixe, verlegt"}
 
 
+@pytest.mark.parametrize("goes", ["deleted", "reassigned"])
+@in_haste
+async def test_a_series_whose_replacement_was_interrupted_goes_with_its_termin(
+    office: CalendarOffice, goes: str
+) -> None:
+    await office.configure(**MAY_WRITE)
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    series = office.copy(fr_nr)["id"]
+    office.change_event(f"{series}{SECOND}", colorId="5")
+    await office.sync_until_calm()
+    office.change_termin(fr_nr, text="Jour fixe, verlegt")
+    office.strike("google", method="DELETE", status=429)
+    await office.try_sync()
+    office.recover()
+    if goes == "deleted":
+        office.delete_termin(fr_nr)
+    else:
+        office.change_termin(fr_nr, anwalt="AI")
+
+    await office.sync_until_calm()
+
+    assert office.events("SB") == []
+
+
 @in_haste
 async def test_held_deletions_are_not_carried_out_by_the_way(
     office: CalendarOffice,

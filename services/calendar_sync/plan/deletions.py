@@ -17,6 +17,7 @@ from services.calendar_sync.model import (
     FollowCopy,
     GoogleEvent,
     HoldDeletions,
+    ListGoogle,
     NormalisedEvent,
     Pair,
     RecreateAdvoware,
@@ -336,6 +337,8 @@ def _questions(view: CalendarView, pair: Pair, verdict: Verdict) -> Iterator[Act
         yield ConfirmGoogle(pair)
     elif verdict == "delete_google":
         yield from ask_what_is_lost(view, pair)
+    elif verdict == "soft_delete" and view.may_have_left_its_event(pair):
+        yield ListGoogle(pair)
 
 
 def _must_read_event(view: CalendarView, pair: Pair, verdict: Verdict) -> bool:

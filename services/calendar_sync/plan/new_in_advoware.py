@@ -91,7 +91,7 @@ def _plan_termin(
         return
     if termin.fr_nr not in candidates.by_fr_nr and not view.in_window(event):
         return
-    if pair is not None and _may_have_left_its_event(view, pair):
+    if pair is not None and view.may_have_left_its_event(pair):
         yield ListGoogle(pair)
         return
     google = candidates.take(termin)
@@ -104,15 +104,6 @@ def _plan_termin(
         yield _replace(view, termin, event, google, pair)
     else:
         yield from _adopt(view, termin, event, google, pair)
-
-
-def _may_have_left_its_event(view: CalendarView, pair: Pair) -> bool:
-    """Whether the row had an event, which may be there still: an incremental list is silent about it.
-
-    Made again under its old id, a series would keep its single occurrences as they are.
-    """
-    was_paired = pair.advoware.content_hash is not None
-    return was_paired and not view.google.full
 
 
 def _was_to_be_replaced(view: CalendarView, google: GoogleEvent, pair: Pair) -> bool:
