@@ -76,7 +76,7 @@ from services.vmh_sync.kommunikation.outcome import (
     posts,
     refuse,
     sent_to_advoware,
-    sent_to_espocrm,
+    sent_to_both,
     unconfirmed_posts,
     verify,
 )
@@ -96,7 +96,7 @@ from services.vmh_sync.kommunikation.stored_form import ALTERED_BY_ESPOCRM, rese
 from services.vmh_sync.kommunikation.texts import part_error, problem_of
 from services.vmh_sync.notification.texts import problem_sentence
 from services.vmh_sync.result import Direction, PartResult, Problem
-from services.vmh_sync.sending import may_be_edited, sending
+from services.vmh_sync.sending import may_be_edited
 from services.vmh_sync.store import SyncState, SyncStore
 
 ENTITY_TYPE = "CBeteiligte.Kommunikation"
@@ -577,7 +577,7 @@ class KommunikationSyncManager:
             lost=lost,
             posted=memory.posted | new,
             posted_at=posted_at,
-            sending=sending(sent_to_espocrm(run.plan), sent),
+            sending=sent_to_both(run.plan),
         )
 
     def _log_odd_rows(self, run: _Run) -> None:
@@ -998,13 +998,10 @@ def _after_writes(run: _Run) -> Memory:
         run.ahead,
         links=links,
         lost=distinct([*run.unreported, *known, *lines]),
-        posted=unconfirmed_posts(run.plan, run.applied),
+        posted=unconfirmed_posts(run.plan, run.applied, run.before),
         refused=_refused_values(run),
         not_taken=_not_taken(run),
-        sending=sending(
-            sent_to_espocrm(run.plan),
-            sent_to_advoware(run.plan, run.applied.ended),
-        ),
+        sending=sent_to_both(run.plan, run.applied.ended),
     )
 
 
@@ -1020,11 +1017,11 @@ def _final_memory(run: _Run) -> Memory:
         links=planned_links(run.plan, run.before, run.applied),
         complete=run.complete,
         lost=distinct([*_kept_lines(run), *map(_line, [*losses, *_doubtful(run)])]),
-        posted=unconfirmed_posts(run.plan, run.applied),
+        posted=unconfirmed_posts(run.plan, run.applied, run.before),
         posted_at=run.ahead.posted_at,
         refused=_refused_values(run),
         not_taken=_not_taken(run),
-        sending=sending({}, sent_to_advoware(run.plan, run.applied.ended)),
+        sending=sent_to_both(run.plan, run.applied.ended, is_in_espocrm=True),
     )
 
 

@@ -11,8 +11,9 @@ from kommunikation_firm import ID, KOMMUNIKATIONEN, Firm, Row, fault, firm, link
 from waiting import until
 from watched_journal import WatchedJournal
 
+from sandbox.espocrm import validation
 from services.advoware_service import AdvowareService
-from services.core.errors import ValidationFailed
+from services.core.errors import Unavailable, ValidationFailed
 from services.espocrm import EspoCRMAPI
 from services.kommunikation_sync_utils import (
     ENTITY_TYPE,
@@ -173,6 +174,166 @@ async def test_a_type_that_a_person_changes_here_is_told_and_stands_until_it_is_
     await linked.assert_settled(standing=result.standing)
     await linked.espo_edit(phoneNumberData=[first, second])
     assert (await linked.sync()).standing == ()
+
+
+#: Types of a firm's own, which Advoware knows as "Sonstige" only.
+OWN_TYPES = ("Kanzlei", "Durchwahl")
+
+
+@pytest.mark.parametrize("how", ["post", "put"])
+@pytest.mark.parametrize(
+    ("sent", "chosen"),
+    [
+        ("Office", "Home"),
+        ("Fax", "Office"),
+        ("Office", None),
+        ("Home", None),
+        ("Kanzlei", "Office"),
+        ("Office", "Kanzlei"),
+        ("Kanzlei", "Durchwahl"),
+        ("Kanzlei", None),
+    ],
+)
+async def test_a_type_chosen_before_an_unanswered_request_is_known_is_told(
+    firm: Firm,
+    how: str,
+    sent: str,
+    chosen: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    types = (*validation.PHONE_TYPES, *OWN_TYPES)
+    monkeypatch.setattr(validation, "PHONE_TYPES", types)
+    row = {"phoneNumber": "+495113333", "type": sent, "primary": True}
+    if how == "put":
+        await firm.espo_edit(phoneNumberData=[row])
+        await firm.sync()
+    row = {**row, "phoneNumber": "+495111111"}
+    await firm.espo_edit(phoneNumberData=[row])
+    request = {"method": how.upper(), "path": KOMMUNIKATIONEN}
+    fault(firm.advoware, when="after", reset=True, count=None, **request)
+    assert (await firm.sync()).errors
+    firm.advoware.faults.clear()
+    if chosen is not None:
+        row = {**row, "type": chosen}
+    await firm.espo_edit(phoneNumberData=[row], syncStatus="dirty")
+
+    result = await firm.sync()
+
+    assert firm.values() == ["+495111111"]
+    is_other = chosen is not None and not {sent, chosen} <= set(OWN_TYPES)
+    expected = [("kom_type", "+495111111")] if is_other else []
+    assert reasons(result) == expected
+    await firm.assert_settled(standing=result.standing)
+
+
+@pytest.mark.parametrize("direction", ["both", "to_advoware"])
+async def test_a_type_chosen_while_the_number_changes_in_advoware_is_told(
+    firm: Firm, direction: str
+) -> None:
+    await firm.espo_phones("+495111111")
+    await firm.sync()
+    await firm.advo_edit({"id": firm.entries()[0]["id"], "tlf": "0511 2222"})
+    row = {"phoneNumber": "+495111111", "type": "Home", "primary": True}
+    await firm.espo_edit(phoneNumberData=[row], syncStatus="dirty")
+
+    result = await firm.sync(direction=direction)
+
+    number = "+495112222" if direction == "both" else "+495111111"
+    (shown,) = (await firm.espo())["phoneNumberData"]
+    assert (shown["phoneNumber"], shown["type"]) == (number, "Home")
+    assert [entry["kommKz"] for entry in firm.entries()] == [1]
+    assert ("kom_type", number) in reasons(result)
+    await firm.assert_settled(standing=result.standing)
+
+
+@pytest.mark.parametrize("how", ["new", "changed"])
+@pytest.mark.parametrize("chosen", ["Home", None])
+@pytest.mark.parametrize("is_shared", [True, False])
+async def test_a_type_chosen_before_an_unanswered_write_to_espocrm_is_known_is_told(
+    firm: Firm, how: str, chosen: str | None, is_shared: bool
+) -> None:
+    entry: Row = {"tlf": "0511 1111", "kommKz": 1}
+    if how == "changed":
+        await firm.advo_edit({**entry, "tlf": "0511 3333"})
+        await firm.sync()
+        entry = {**entry, "id": firm.entries()[0]["id"]}
+    if is_shared:
+        shared = {"phoneNumber": "+495111111", "type": "Mobile", "primary": True}
+        await other_record(firm, phoneNumberData=[shared])
+    await firm.advo_edit(entry)
+    request = {"method": "PUT", "path": "CBeteiligte"}
+    fault(firm.espocrm, when="after", reset=True, count=None, **request)
+    with pytest.raises(Unavailable):
+        await firm.sync()
+    firm.espocrm.faults.clear()
+    (row,) = (await firm.espo())["phoneNumberData"]
+    assert row["phoneNumber"] == "+495111111"
+    row = {**row, "type": chosen or row["type"]}
+    await firm.espo_edit(phoneNumberData=[row], syncStatus="dirty")
+
+    result = await firm.sync()
+
+    assert reasons(result) == ([("kom_type", "+495111111")] if chosen else [])
+    assert firm.values() == ["0511 1111"]
+    await firm.assert_settled(standing=result.standing)
+
+
+async def test_a_type_chosen_while_the_number_cannot_be_read_in_advoware_is_told(
+    firm: Firm,
+) -> None:
+    await firm.espo_phones("+495111111")
+    await firm.sync()
+    await firm.advo_edit({"id": firm.entries()[0]["id"], "tlf": "siehe Notiz"})
+    row = {"phoneNumber": "+495111111", "type": "Home", "primary": True}
+    await firm.espo_edit(phoneNumberData=[row], syncStatus="dirty")
+    words = ("kom_phone_words", "siehe Notiz")
+    chosen = ("kom_type", "+495111111")
+    result = await firm.sync()
+    assert sorted(reasons(result)) == [words, chosen]
+    await firm.espo_edit(syncStatus="conflict")
+    await firm.assert_settled(standing=result.standing)
+    await firm.advo_edit({"id": firm.entries()[0]["id"], "tlf": "0511 1111"})
+
+    result = await firm.sync()
+
+    assert reasons(result) == [chosen]
+    await firm.assert_settled(standing=result.standing)
+
+
+async def test_a_chosen_type_stands_when_the_request_that_restores_its_number_is_not_answered(
+    firm: Firm,
+) -> None:
+    await firm.espo_phones("+495111111")
+    await firm.sync()
+    row = {"phoneNumber": "+495111111", "type": "Home", "primary": True}
+    await firm.espo_edit(phoneNumberData=[row], syncStatus="dirty")
+    told = await firm.sync()
+    assert reasons(told) == [("kom_type", "+495111111")]
+    await firm.advo_edit({"id": firm.entries()[0]["id"], "tlf": "0511 2222"})
+    request = {"method": "PUT", "path": KOMMUNIKATIONEN}
+    fault(firm.advoware, when="after", reset=True, count=None, **request)
+    assert (await firm.sync(direction="to_advoware")).errors
+    firm.advoware.faults.clear()
+
+    result = await firm.sync()
+
+    assert firm.values() == ["+495111111"]
+    assert result.standing == told.standing
+    await firm.assert_settled(standing=told.standing)
+
+
+async def test_the_type_that_another_record_gives_a_changed_number_is_no_edit_of_this_one(
+    linked: Firm,
+) -> None:
+    phone = {"phoneNumber": "+495117777", "type": "Mobile", "primary": True}
+    await other_record(linked, phoneNumberData=[phone])
+    await linked.advo_edit({"id": linked.entries()[0]["id"], "tlf": "0511 7777"})
+    await linked.espo_edit(syncStatus="dirty")
+
+    result = await linked.sync()
+
+    assert (await linked.espo())["phoneNumberData"][0]["type"] == "Mobile"
+    assert (result.problems, result.standing) == ((), ())
 
 
 # -- EspoCRM refuses an array ---------------------------------------------------------------------------------------

@@ -588,6 +588,27 @@ async def test_a_created_entry_whose_answer_is_lost_is_not_created_again(
     await firm.assert_settled()
 
 
+@pytest.mark.parametrize("left", [[], ["+495113333"]])
+async def test_a_number_of_an_unanswered_create_that_was_taken_away_does_not_come_back_when_advoware_fails(
+    firm: Firm, left: list[str]
+) -> None:
+    await firm.espo_phones("+495111111")
+    request = {"path": KOMMUNIKATIONEN, "count": None}
+    fault(firm.advoware, method="POST", when="after", reset=True, **request)
+    assert (await firm.sync()).errors
+    firm.advoware.faults.clear()
+    await firm.espo_phones(*left)
+    fault(firm.advoware, method="PUT", status=500, **request)
+    for _ in range(2):
+        assert (await firm.sync()).errors
+    firm.advoware.faults.clear()
+
+    await firm.sync()
+
+    assert (firm.values(), await firm.phones()) == (left or [""], left)
+    await firm.assert_settled()
+
+
 async def test_a_crash_right_after_creating_an_entry_leads_to_no_second_one(
     firm: Firm,
 ) -> None:

@@ -33,6 +33,8 @@ from services.vmh_sync.sending import Sent, may_be_edited, pairs_with_sent
 from services.vmh_sync.store import SyncState
 
 VERSION: Final = 2
+#: The member of what is being sent that holds EspoCRM's types of the numbers, by id of the entry.
+TYPES: Final = "types"
 
 Record = Mapping[str, Any]
 
@@ -66,7 +68,7 @@ class Memory:
         refused: values of EspoCRM that Advoware does not take.
         not_taken: what EspoCRM does not take, by family.
         sending: what is about to be written, by side and id of the entry: the value's key, None for none
-            (`services.vmh_sync.sending`).
+            (`services.vmh_sync.sending`); with the types of the numbers (`TYPES`).
     """
 
     betnr: int
@@ -251,7 +253,17 @@ def _links_with_sent(base: Record, espo: Record, advo: Record) -> dict[str, Any]
     links = pairs_with_sent(stored, sent, shows)
     if not may_be_edited(espo):
         links.update(_altered_by_espocrm(base, espocrm))
-    return {name: link for name, link in links.items() if link["advoware"] is not None}
+    found = {}
+    for name, link in links.items():
+        if link["advoware"] is None:
+            continue
+        before = stored.get(name, {})
+        if before.get("espocrm") == link["espocrm"]:
+            link = {**before, **link}
+        else:
+            link = {**link, "type": sent.get(TYPES, {}).get(name)}
+        found[name] = link
+    return found
 
 
 def _altered_by_espocrm(base: Record, espocrm: EspoSide) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from services.kommunikation_mapper import (
     kind_of,
     parse_marker,
 )
-from services.vmh_sync.kommunikation.memory import Memory, holds, keys_shown
+from services.vmh_sync.kommunikation.memory import TYPES, Memory, holds, keys_shown
 from services.vmh_sync.kommunikation.plan import Base, Change, Link, Notice, Plan, Write
+from services.vmh_sync.sending import Sent, sending
 
 Record = Mapping[str, Any]
 #: A request that gives a note back to the person who wrote it: the entry's id and the body.
@@ -84,9 +85,16 @@ def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
     return frozenset(created)
 
 
-def unconfirmed_posts(plan: Plan, applied: Applied) -> frozenset[Key]:
-    """The values that may be in Advoware under an id that we do not know."""
-    return posts(plan, applied.ended)
+def unconfirmed_posts(plan: Plan, applied: Applied, before: Memory) -> frozenset[Key]:
+    """The values that may be in Advoware under an id that we do not know.
+
+    One of an earlier run stays the sync's own until the request ends that replaces it or takes it away.
+    """
+    left = set()
+    for write in plan.writes:
+        if write.change and write.change.old and write not in applied.ended:
+            left.add(key_of(family_of(write.komm_kz), write.change.old))
+    return posts(plan, applied.ended) | (before.posted & left)
 
 
 def sent_to_espocrm(plan: Plan) -> dict[str, Any]:
@@ -112,6 +120,26 @@ def sent_to_advoware(plan: Plan, ended: Set[Write] = frozenset()) -> dict[str, A
         if write.link:
             value = list(write.link.advoware)
         sent[str(write.entry_id)] = value
+    return sent
+
+
+def sent_to_both(
+    plan: Plan,
+    ended: Set[Write] = frozenset(),
+    *,
+    is_in_espocrm: bool = False,
+) -> Sent:
+    """All that the plan is about to write, with the types of the numbers (`Memory.sending`)."""
+    to_espocrm = {} if is_in_espocrm else sent_to_espocrm(plan)
+    sent = sending(to_espocrm, sent_to_advoware(plan, ended))
+    names = {name for values in sent.values() for name in values}
+    types = {
+        str(entry_id): link.type
+        for entry_id, link in plan.base.items()
+        if link.type and str(entry_id) in names
+    }
+    if types:
+        sent[TYPES] = types
     return sent
 
 

@@ -482,7 +482,7 @@ class _Planner:
         if link is not None:
             return link
         if entry.key in self._observed.posted:
-            return Link(entry.key, entry.key)
+            return Link(entry.key, entry.key, PHONE_TYPES.get(entry.komm_kz))
         if entry.synced_value is None:
             return None
         return self._link_by_marker(entry, entry.synced_value)
@@ -616,13 +616,12 @@ class _Planner:
         """
         if entry.key.family == "mail" or held.type is None:
             return link
-        before = self._observed.base.get(entry.id)
+        before = self._link_of(entry)
         if before is None or before.type is None:
             return self._notify_type(entry, replace(link, type=held.type), held)
-        shown = self._types_in_espocrm(held.key)
+        shown = {row.type for row in self._arrays.find_all(held.key)}
         link = replace(link, type=_type_now(held.type, before.type, shown))
-        is_shown_alike = bool(self._types_in_advoware(entry.key) & shown)
-        if not is_shown_alike and self._awaits_type(before, link):
+        if not self._is_shown_alike(entry, held) and self._awaits_type(before, link):
             link = replace(link, held="kom_type")
         return self._notify_type(entry, link, held)
 
@@ -638,15 +637,15 @@ class _Planner:
             )
         return link
 
-    def _types_in_espocrm(self, key: Key) -> set[str | None]:
-        """The types of EspoCRM's entries of a number."""
-        return {entry.type for entry in self._arrays.find_all(key)}
+    def _is_shown_alike(self, entry: AdvowareEntry, held: EspoEntry) -> bool:
+        """Whether the two numbers have a type in common, which may be in several rows of either side.
 
-    def _types_in_advoware(self, key: Key) -> set[str]:
-        """The types as which EspoCRM would show Advoware's entries of a number."""
-        return {
-            PHONE_TYPES[entry.komm_kz] for entry in self._entries if entry.key == key
-        }
+        EspoCRM's types that Advoware does not know are one there.
+        """
+        same = [other for other in self._entries if other.key == entry.key]
+        in_advoware = {PHONE_TYPES[other.komm_kz] for other in same}
+        rows = self._arrays.find_all(held.key)
+        return any(PHONE_TYPES[row.komm_kz] in in_advoware for row in rows)
 
     def _awaits_type(self, before: Link, link: Link) -> bool:
         """Whether another type has to be changed by hand; not if the number waits for a person already."""
@@ -656,7 +655,16 @@ class _Planner:
         """Whether a user of this record has chosen another type, now or in an earlier run that has reported it."""
         if before.type == link.type:
             return before.held == "kom_type"
-        return before.espocrm == link.espocrm and self._observed.is_edited
+        is_here = before.espocrm == link.espocrm or self._is_chosen(before, link)
+        return is_here and self._observed.is_edited
+
+    def _is_chosen(self, before: Link, link: Link) -> bool:
+        """Whether a number that Advoware has replaced was shown with the type of its successor.
+
+        Not if EspoCRM knows the successor otherwise: then its type is that of another row.
+        """
+        shown = {entry.type for entry in self._living if entry.key == before.espocrm}
+        return link.espocrm not in self._keys and link.type in shown
 
     # -- Advoware has changed -------------------------------------------------------------------------------------
 
@@ -689,7 +697,7 @@ class _Planner:
             self._follow(entry, held)
             return True
         self._agreed.add(held.key)
-        self._links[entry.id] = link
+        self._links[entry.id] = self._with_type(entry, link, held)
         other = self._other(reason, held.written, entry)
         self._notify(reason, entry, other=other, is_standing=True)
         return True
@@ -1010,6 +1018,7 @@ class _Planner:
         """Give an entry EspoCRM's value."""
         unmarked = self._is_unmarked(entry)
         link = Link(source.key, source.key, source.type, unmarked=unmarked)
+        link = self._with_type(entry, link, source)
         self._links[entry.id] = link
         marker = Marker(source.written, entry.komm_kz)
         self._put(
