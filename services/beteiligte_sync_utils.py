@@ -19,6 +19,7 @@ from services.adressen_sync import AdressenSync
 from services.advoware_service import AdvowareService
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte.finish import BeteiligteFinisher, Ending, was_edited_since
+from services.beteiligte.former_number import set_aside, take_back
 from services.beteiligte.gone import GoneBeteiligte, inherit_state, missing_key
 from services.core.errors import (
     BitByLawError,
@@ -611,7 +612,9 @@ class BeteiligteSync:
             return state
         if state is not None and state.advoware_id and state.deleted_at is None:
             await self._notify_late_losses(espo["id"], state.advoware_id, store)
-        return await inherit_state(espo, betnr, store) or state
+            await set_aside(state, store, self._resources.now())
+        inherited = await inherit_state(espo, betnr, store)
+        return inherited or await take_back(espo["id"], betnr, store) or state
 
     async def _end_other_create(
         self,

@@ -309,6 +309,27 @@ class SyncStore:
             )
         return [row["entity_id"] for row in rows]
 
+    async def was_linked_since(
+        self,
+        entity_types: Sequence[str],
+        state: SyncState,
+    ) -> bool:
+        """Whether another record is linked with the Advoware record of a state, or was when that had ended."""
+        async with database_errors():
+            return bool(
+                await self._pool.fetchval(
+                    """
+                    SELECT EXISTS (SELECT 1 FROM sync_state
+                    WHERE entity_type = ANY($1) AND advoware_id = $2 AND entity_id <> $3
+                        AND (deleted_at IS NULL OR deleted_at > $4))
+                    """,
+                    list(entity_types),
+                    state.advoware_id,
+                    state.entity_id,
+                    state.deleted_at,
+                ),
+            )
+
     async def neighbours(self, entity_type: str, number: int, limit: int) -> list[str]:
         """The linked Advoware numbers nearest to ``number``: up to ``limit`` above it, and the one below."""
         async with database_errors():
@@ -397,7 +418,7 @@ class SyncStore:
             await connection.execute(
                 """
                 DELETE FROM sync_state
-                WHERE (entity_id = $1 AND (entity_type = 'CBeteiligte' OR entity_type LIKE 'CBeteiligte.%'))
+                WHERE (entity_id = $1 AND entity_type LIKE 'CBeteiligte%')
                    OR (entity_type IN ('CAdressen', 'CBankverbindungen') AND split_part(advoware_id, '/', 1) = $2)
                 """,
                 entity_id,

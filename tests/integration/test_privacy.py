@@ -166,6 +166,28 @@ async def test_an_erasure_leaves_no_value_anywhere_and_the_next_sync_changes_not
     assert office.in_advoware(known.betnr) == advoware
 
 
+async def test_an_erasure_reaches_what_is_kept_for_a_number_that_was_corrected(
+    office: Office, known: Known
+) -> None:
+    namesake = {"vorname": FIRST_NAME, "name": NAME, "anrede": "Frau"}
+    number = office.advoware.beteiligte.create(namesake, "SB")["betNr"]
+    await office.edit_espocrm(known.entity_id, betnr=number)
+    await office.sync(known.entity_id)
+    pool = await office.resources.database()
+    kept = "SELECT base::text FROM sync_state WHERE entity_type LIKE 'CBeteiligte%@%'"
+    assert BIRTHDAY in str(await pool.fetch(kept))
+
+    given = ("privacy", "erase", known.entity_id, "--apply")
+    status, output = await command(office.resources, *given, **known.where)
+
+    assert status == 0, output
+    stored = await dump(office.resources)
+    assert [value for value in PLANTED if value in stored] == []
+    await office.edit_espocrm(known.entity_id, betnr=known.betnr)
+    outcome = await office.sync(known.entity_id)
+    assert outcome.error is None or outcome.result == "conflict"
+
+
 async def test_an_edit_after_an_erasure_arrives_and_doubles_nothing(
     office: Office, known: Known
 ) -> None:
