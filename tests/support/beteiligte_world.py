@@ -130,6 +130,8 @@ class Ledger:
     """What people have typed, and what they have touched."""
 
     entries: list[Entry] = field(default_factory=list)
+    #: Each surprise with how much had been typed before it.
+    surprises: list[tuple[Surprise, int]] = field(default_factory=list)
     touched: set[tuple[Side, str, str]] = field(
         default_factory=set
     )  #: (side, id of the CBeteiligte, subject)
@@ -324,6 +326,7 @@ class BeteiligteWorld:
                     self.advoware if system == "advoware" else self.espocrm
                 )
                 surprised.faults.append(ActiveFault(Fault.model_validate(rule)))
+                self.ledger.surprises.append((step, len(self.ledger.entries)))
             case Flush():
                 self.redis.flushall()
             case LoseEvents(twice):
