@@ -13,7 +13,15 @@ from adressen_deeds import (
 )
 from beteiligte_office import Office, office
 
+from services.core.jobs import look_again
+
 __all__ = ["office"]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that has to wait for an interrupted request is left to the next one: the office's clock stands still."""
+    monkeypatch.setattr(look_again, "LONGEST_WAIT_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("is_new_first", [True, False])
