@@ -423,8 +423,10 @@ def assert_nothing_is_lost(world: BeteiligteWorld, said: Said) -> None:
     for entry in world.ledger.entries:
         if entry.is_given_up or entry.stands_in(live):
             continue
-        assert entry.stands_in(said.told), f"nobody was told that {entry} is lost"
         assert entry.stands_in(said.audit), f"the audit lacks {entry}"
+        if entry.owner in world.ledger.renumbered:
+            continue  # compared as at a first sync, when the newer record wins
+        assert entry.stands_in(said.told), f"nobody was told that {entry} is lost"
         assert was_contested(world, entry), (
             f"{entry} gave way although nobody touched its place on the other side"
         )

@@ -282,7 +282,13 @@ surprises = st.one_of(
 browsing = st.one_of(
     st.builds(
         Browse,
-        st.sampled_from(["erase", "merge", "restore", "revert_import"]),
+        st.sampled_from(
+            [
+                *("erase", "merge", "restore", "revert_import"),
+                *("wrong_number", "right_number", "right_number"),
+                *("move_address", "move_address", "restore_address"),
+            ]
+        ),
         numbers,
         numbers,
     ),
@@ -580,8 +586,9 @@ def assert_nothing_waits_for_ever(world: BeteiligteWorld) -> None:
 
 
 def has_number_of_another(espo: dict[str, Any]) -> bool:
-    """Whether a CBeteiligte is held and says that its number belongs to another one (BET-21)."""
-    is_said = "(BET-21)" in (espo["syncErrorMessage"] or "")
+    """Whether a CBeteiligte is held and says that its number belongs, or stands for, another one (BET-21, BET-12)."""
+    message = espo["syncErrorMessage"] or ""
+    is_said = "(BET-21)" in message or "(BET-12)" in message
     return espo["syncStatus"] == "conflict" and is_said
 
 

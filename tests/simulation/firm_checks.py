@@ -369,9 +369,10 @@ def _check_no_beteiligter_is_there_twice(firm: Firm) -> None:
     )
     states = firm.rows(
         "SELECT advoware_id FROM sync_state"
-        " WHERE entity_type = 'CBeteiligte' AND advoware_id IS NOT NULL"
+        " WHERE entity_type LIKE 'CBeteiligte%' AND advoware_id IS NOT NULL"
     )
     known = {state["advoware_id"] for state in states} | {row["betnr"] for row in left}
+    known |= firm.office.ledger.wrong_numbers
     for advo in firm.office.beteiligte():
         assert str(advo["betNr"]) in known, f"no record has Beteiligter {advo['betNr']}"
 

@@ -113,10 +113,21 @@ class Browse:
     """Somebody does what the browser offers beside plain edits (docs/sandbox.md, Actions).
 
     ``erase``: the phone numbers and mail addresses; ``merge``: record ``other`` goes into this one; ``restore``: the
-    record that was deleted ``number``-th is back; ``revert_import``: the record is gone without an event.
+    record that was deleted ``number``-th is back; ``revert_import``: the record is gone without an event;
+    ``wrong_number``: it gets the number of a namesake, or of a stranger; ``right_number``: that is corrected;
+    ``move_address``: one of its addresses goes to record ``other``; ``restore_address``: one that was deleted is back.
     """
 
-    what: Literal["erase", "merge", "restore", "revert_import"]
+    what: Literal[
+        "erase",
+        "merge",
+        "restore",
+        "revert_import",
+        "wrong_number",
+        "right_number",
+        "move_address",
+        "restore_address",
+    ]
     number: int
     other: int = 1
     side: Side = "espocrm"

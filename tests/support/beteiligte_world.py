@@ -130,6 +130,10 @@ class Ledger:
     """What people have typed, and what they have touched."""
 
     entries: list[Entry] = field(default_factory=list)
+    #: Numbers that were typed by mistake, the CBeteiligte that had them, and the right ones of those that have.
+    wrong_numbers: set[str] = field(default_factory=set)
+    renumbered: set[str] = field(default_factory=set)
+    right_numbers: dict[str, int] = field(default_factory=dict)
     #: Each surprise with how much had been typed before it.
     surprises: list[tuple[Surprise, int]] = field(default_factory=list)
     touched: set[tuple[Side, str, str]] = field(
@@ -564,8 +568,9 @@ class _People:
         if isinstance(step, Enter):
             self._enter(step)
             return
-        if isinstance(step, Browse) and step.what == "restore":
-            self._restore(step.number)
+        if isinstance(step, Browse) and step.what.startswith("restore"):
+            entity = "CBeteiligte" if step.what == "restore" else "CAdressen"
+            self._restore(entity, step.number)
             return
         known = self._world.rows("CBeteiligte")
         if not known:
@@ -996,6 +1001,12 @@ class _People:
                 self._touch("espocrm", espo["id"], "kind")
                 self._in_browser("revert_import", ids=[espo["id"]])
                 self._ledger.give_up(espo)
+            case "wrong_number":
+                self._type_wrong_number(espo, is_namesake=step.other % 3 > 0)
+            case "right_number":
+                self._correct_number(espo)
+            case "move_address":
+                self._move_address(step, espo, other)
             case _ if other["id"] != espo["id"]:
                 self._touch("espocrm", espo["id"], "kind")
                 self._touch("espocrm", other["id"], "kind")
@@ -1005,15 +1016,50 @@ class _People:
                     {name: value for name, value in other.items() if name not in kept}
                 )
 
-    def _restore(self, number: int) -> None:
+    def _type_wrong_number(self, espo: Record, *, is_namesake: bool) -> None:
+        advo = self._world.beteiligter(espo)
+        if advo is None or espo["id"] in self._ledger.right_numbers:
+            return
+        other = {"name": "Fremd", "vorname": "Toni", "anrede": "Frau"}
+        if is_namesake:
+            names = ("rechtsform", "anrede", "vorname", "name")
+            other = {name: advo[name] for name in names if advo[name]}
+        wrong = self._world.advoware.beteiligte.create(other, "SB")["betNr"]
+        self._ledger.wrong_numbers.add(str(wrong))
+        self._ledger.renumbered.add(espo["id"])
+        self._ledger.right_numbers[espo["id"]] = espo["betnr"]
+        self._touch("espocrm", espo["id"], "kind")
+        self._update("CBeteiligte", espo["id"], betnr=wrong)
+
+    def _correct_number(self, espo: Record) -> None:
+        right = self._ledger.right_numbers.pop(espo["id"], None)
+        if right is not None:
+            self._touch("espocrm", espo["id"], "kind")
+            self._update("CBeteiligte", espo["id"], betnr=right)
+
+    def _move_address(self, step: Browse, espo: Record, other: Record) -> None:
+        rows = self._world.rows("CAdressen", beteiligteId=espo["id"])
+        if not rows:
+            return
+        row = rows[step.number % len(rows)]
+        for owner in (espo["id"], other["id"]):
+            self._touch("espocrm", owner, "adressen")
+        text = json.dumps(_typed("adressen", row), ensure_ascii=False, default=str)
+        for entry in self._ledger.entries:
+            if entry.stands_in(text):
+                entry.owner = other["id"]
+        self._update("CAdressen", row["id"], beteiligteId=other["id"])
+
+    def _restore(self, entity: str, number: int) -> None:
         deleted = [
             record.id
-            for record in self._store._records["CBeteiligte"].values()
+            for record in self._store._records[entity].values()
             if record.deleted
         ]
         if deleted:
-            self._touch("espocrm", deleted[number % len(deleted)], "kind")
-            self._in_browser("restore", id=deleted[number % len(deleted)])
+            entity_id = deleted[number % len(deleted)]
+            self._touch("espocrm", entity_id, "kind")
+            self._in_browser("restore", entity=entity, id=entity_id)
 
     def _in_browser(self, action: str, **wish: Any) -> None:
         wish = {"action": action, "entity": "CBeteiligte", **wish}
