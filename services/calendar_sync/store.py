@@ -757,13 +757,23 @@ class CalendarStore:
     # -- what was overwritten ---------------------------------------------------------------------------------
 
     async def keep_overwritten(self, event: Overwritten, now: datetime) -> None:
-        """Keep an event, before it is overwritten; see `forget_overwritten`."""
+        """Keep an event, before it is overwritten; see `forget_overwritten`.
+
+        A write that is refused is tried in each run, and what it would overwrite is kept once, with the latest time.
+        """
         async with self._transaction() as connection:
             await connection.execute(
                 """
+                WITH known AS (
+                    UPDATE calendar_sync_overwritten SET at = $1
+                    WHERE resource = $6 AND restored_at IS NULL AND overwritten_id = (
+                        SELECT max(overwritten_id) FROM calendar_sync_overwritten
+                        WHERE sync_id = $3 AND google_event_id = $5)
+                    RETURNING overwritten_id
+                )
                 INSERT INTO calendar_sync_overwritten
                     (at, employee_kuerzel, sync_id, advoware_frnr, google_event_id, resource)
-                VALUES ($1, $2, $3, $4, $5, $6)
+                SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM known)
                 """,
                 now,
                 event.employee_kuerzel,

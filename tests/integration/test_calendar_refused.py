@@ -299,6 +299,9 @@ async def test_a_hidden_series_of_which_an_occurrence_shows_a_text_is_replaced_a
         sent.append(bool(office.writes()))
 
     assert all(sent)  # no text is visible longer than it must be
+    kept = await office.fetch("SELECT * FROM calendar_sync_overwritten")
+    assert [row["google_event_id"] for row in kept].count(occurrence) == 1
+    assert max(row["at"] for row in kept) > office.now - CRON
 
 
 async def termin_in_step(office: CalendarOffice) -> int:
