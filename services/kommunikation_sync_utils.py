@@ -998,11 +998,16 @@ def _after_writes(run: _Run) -> Memory:
         run.ahead,
         links=links,
         lost=distinct([*run.unreported, *known, *lines]),
-        posted=unconfirmed_posts(run.plan, run.applied, run.before),
+        posted=_unconfirmed_posts(run),
         refused=_refused_values(run),
         not_taken=_not_taken(run),
         sending=sent_to_both(run.plan, run.applied.ended),
     )
+
+
+def _unconfirmed_posts(run: _Run) -> frozenset[Key]:
+    espocrm = run.observed.espocrm
+    return unconfirmed_posts(run.plan, run.applied, run.before, espocrm)
 
 
 def _final_memory(run: _Run) -> Memory:
@@ -1017,7 +1022,7 @@ def _final_memory(run: _Run) -> Memory:
         links=planned_links(run.plan, run.before, run.applied),
         complete=run.complete,
         lost=distinct([*_kept_lines(run), *map(_line, [*losses, *_doubtful(run)])]),
-        posted=unconfirmed_posts(run.plan, run.applied, run.before),
+        posted=_unconfirmed_posts(run),
         posted_at=run.ahead.posted_at,
         refused=_refused_values(run),
         not_taken=_not_taken(run),

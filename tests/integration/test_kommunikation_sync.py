@@ -688,6 +688,30 @@ async def test_a_number_taken_away_while_its_create_is_under_way_does_not_come_b
     await firm.assert_settled()
 
 
+async def test_a_number_of_an_unanswered_create_is_the_sync_s_own_while_espocrm_shows_none(
+    firm: Firm,
+) -> None:
+    await firm.espo_phones("+495111111")
+    lost = {"when": "after", "reset": True, "count": None}
+    fault(firm.advoware, method="POST", path=KOMMUNIKATIONEN, **lost)
+    assert (await firm.sync()).errors
+    firm.advoware.faults.clear()
+    hidden = [{"field": "phoneNumberData", "how": "missing"}]
+    fault(firm.espocrm, method="GET", path=ID, count=None, answer=hidden)
+    mail = {"emailAddress": "a@b.de", "primary": True}
+    await firm.espo_edit(emailAddressData=[mail])
+    await firm.sync()
+    firm.espocrm.faults.clear()
+    await firm.espo_phones()
+
+    await firm.sync()
+    await firm.sync()
+
+    assert await firm.phones() == []
+    assert [value for value in firm.values() if value] == ["a@b.de"]
+    await firm.assert_settled()
+
+
 async def test_a_number_taken_away_while_it_is_put_into_a_slot_does_not_come_back(
     firm: Firm,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.kommunikation_mapper import (
     AdvowareEntry,
+    EspoSide,
     Key,
     entries_by_id,
     family_of,
@@ -85,12 +86,18 @@ def posts(plan: Plan, ended: Set[Write] = frozenset()) -> frozenset[Key]:
     return frozenset(created)
 
 
-def unconfirmed_posts(plan: Plan, applied: Applied, before: Memory) -> frozenset[Key]:
+def unconfirmed_posts(
+    plan: Plan,
+    applied: Applied,
+    before: Memory,
+    espocrm: EspoSide,
+) -> frozenset[Key]:
     """The values that may be in Advoware under an id that we do not know.
 
-    One of an earlier run stays the sync's own until the request ends that replaces it or takes it away.
+    One of an earlier run stays the sync's own until the request ends that replaces it or takes it away, and while
+    EspoCRM does not show the array that it belongs to.
     """
-    left = set()
+    left = {key for key in before.posted if not espocrm.array(key.family).is_known}
     for write in plan.writes:
         if write.change and write.change.old and write not in applied.ended:
             left.add(key_of(family_of(write.komm_kz), write.change.old))
