@@ -29,7 +29,10 @@ from board.pages.table import PAGES
 from cli.system import BOARD_KEY
 from config import PROJECT_ROOT, Settings
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("processes"),
+]
 
 #: In each value of a person; no text of ours has it.
 MARK = "Kanarienvogel"

@@ -11,7 +11,10 @@ import pytest_asyncio
 from outside import Outside, outside
 from redis.asyncio import Redis
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("processes"),
+]
 
 READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = {}"
 

@@ -30,7 +30,10 @@ from cli.supervisor import LOOK_SECONDS, StartFailed, ignore
 from cli.system import running_system
 from services.api.access import php_json
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("processes"),
+]
 
 TOKEN = "token-that-nobody-may-quote-0123456789"  # noqa: S105 - invented
 WEBHOOK = f"/vmh/webhook/beteiligte/create?token={TOKEN}"

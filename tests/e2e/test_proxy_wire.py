@@ -22,7 +22,10 @@ from yarl import URL
 
 from cli.engines import EngineKind
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("processes"),
+]
 
 ENGINES = [EngineKind.EMBEDDED]
 if shutil.which(os.environ.get("III_ENGINE_BIN") or "iii"):

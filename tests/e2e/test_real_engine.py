@@ -26,7 +26,7 @@ NAMED = os.environ.get("III_ENGINE_BIN") or "iii"
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.xdist_group("e2e"),
+    pytest.mark.xdist_group("processes"),
     pytest.mark.skipif(
         shutil.which(NAMED) is None,
         reason="no real engine: set III_ENGINE_BIN, or put iii on PATH",

@@ -24,7 +24,7 @@ from takeover_office import (  # noqa: F401 - fixtures
 from cli.system import System, running_system
 from config import load_settings
 
-pytestmark = pytest.mark.xdist_group("e2e")
+pytestmark = pytest.mark.xdist_group("processes")
 
 DEADLINE_SECONDS = 60.0
 #: What is written of a new event.

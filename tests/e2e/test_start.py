@@ -19,7 +19,10 @@ from outside import KEY, TRIAL, RealEspoCRM
 from sandbox.advoware.credentials import DEFAULT_CREDENTIALS
 from sandbox.control import running
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("processes"),
+]
 
 ROOT = Path(__file__).parents[2]
 REAL_ADVOWARE = {

@@ -9,7 +9,10 @@ import pytest
 import pytest_asyncio
 from outside import Outside, outside
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("processes"),
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -17,7 +17,10 @@ from redis.asyncio import Redis
 
 from cli.supervisor import Supervised
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("e2e")]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("processes"),
+]
 
 TOPIC = "vmh.beteiligte.create"
 RATE_STEPS = "tests/e2e/steps_rate"
