@@ -758,7 +758,8 @@ class AdressenSync:
     async def _create_in_espocrm(self, run: _Run, action: CreateCAdressen) -> None:
         adresse = action.adresse
         link = run.observed.link_of(adresse)
-        if await self._espocrm_creates.begin(link, adresse, run.store):
+        was_left = await self._espocrm_creates.begin(link, adresse, run.store)
+        if was_left:
             run.report.was_edited = True  # the next round goes on with it
             return
         parts = self._parts_of(run.observed, action)

@@ -614,7 +614,12 @@ class BeteiligteSync:
             await self._notify_late_losses(espo["id"], state.advoware_id, store)
             await set_aside(state, store, self._resources.now())
         inherited = await inherit_state(espo, betnr, store)
-        return inherited or await take_back(espo["id"], betnr, store) or state
+        if inherited is not None:
+            return inherited
+        taken_back = await take_back(espo["id"], betnr, store)
+        if taken_back is not None:
+            return taken_back
+        return state  # of another number, or none
 
     async def _end_other_create(
         self,

@@ -65,6 +65,12 @@ DELETE FROM responsible WHERE (entity_type, entity_id) IN (
     JOIN sync_state USING (entity_type, entity_id)
     WHERE sync_state.deleted_at < $1 LIMIT $2 FOR UPDATE OF known SKIP LOCKED)
 """
+#: Begun for an Adresse that has gone before its CAdressen was made; one that is still tried is not old.
+_OLD_CREATES = """
+DELETE FROM create_intent WHERE (entity_type, entity_id) IN (
+    SELECT entity_type, entity_id FROM create_intent
+    WHERE attempted_at < $1 AND posted ? 'link' LIMIT $2 FOR UPDATE SKIP LOCKED)
+"""
 _OLD_ACTIONS = """
 DELETE FROM operator_action WHERE operator_action_id IN (
     SELECT operator_action_id FROM operator_action WHERE at < $1
@@ -118,6 +124,7 @@ class Cleaning:
             "notification": (_OLD_PROBLEMS, audit),
             "responsible": (_OLD_NAMES, audit),
             "sync_state": (_OLD_STATES, audit),
+            "create_intent": (_OLD_CREATES, audit),
             "calendar_sync_overwritten": (_OLD_TEXTS, texts),
             "shadow_write": (_OLD_SHADOWS, shadows),
         }

@@ -83,7 +83,11 @@ RunEnd = Literal["whole", "interrupted"]
 
 def key_of_link(entity_type: str, link: str) -> tuple[str, str]:
     """The key of a create in EspoCRM: its record has no id yet, so it is known by the part in Advoware."""
-    return entity_type, f"@{link}"
+    return entity_type, _id_of_link(link)
+
+
+def _id_of_link(link: str) -> str:
+    return f"@{link}"
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ class SyncStore:
                     """
                     WITH ended AS (
                         DELETE FROM create_intent
-                        WHERE entity_type = $1 AND entity_id IN ($2, '@' || $3::text) AND $3::text IS NOT NULL
+                        WHERE entity_type = $1 AND entity_id IN ($2, $13) AND $3::text IS NOT NULL
                     )
                     INSERT INTO sync_state (entity_type, entity_id, advoware_id, base, advoware_row_id,
                                             espocrm_modified_at, synced_at, deleted_at, rejected,
@@ -167,6 +171,7 @@ class SyncStore:
                     state.advoware_created_at,
                     state.advoware_changed_at,
                     _erased_at(state),
+                    _id_of_link(state.advoware_id or ""),
                 )
         except asyncpg.UniqueViolationError as error:
             raise Conflict(
@@ -311,23 +316,38 @@ class SyncStore:
 
     async def was_linked_since(
         self,
-        entity_types: Sequence[str],
-        state: SyncState,
+        entity_type: str,
+        advoware_id: str,
+        kept_type: str,
+        kept: SyncState,
     ) -> bool:
-        """Whether another record is linked with the Advoware record of a state, or was when that had ended."""
+        """Whether another record is linked with an Advoware record, or was since ``kept`` has ended.
+
+        ``kept_type`` is the type under which the links with that Advoware record are kept that have ended.
+        """
         async with database_errors():
             return bool(
                 await self._pool.fetchval(
                     """
-                    SELECT EXISTS (SELECT 1 FROM sync_state
-                    WHERE entity_type = ANY($1) AND advoware_id = $2 AND entity_id <> $3
-                        AND (deleted_at IS NULL OR deleted_at > $4))
+                    SELECT EXISTS (SELECT 1 FROM sync_state WHERE entity_id <> $4 AND (
+                        (entity_type = $1 AND advoware_id = $2 AND (deleted_at IS NULL OR deleted_at > $5))
+                        OR (entity_type = $3 AND deleted_at > $5)))
                     """,
-                    list(entity_types),
-                    state.advoware_id,
-                    state.entity_id,
-                    state.deleted_at,
+                    entity_type,
+                    advoware_id,
+                    kept_type,
+                    kept.entity_id,
+                    kept.deleted_at,
                 ),
+            )
+
+    async def forget(self, entity_types: Sequence[str], entity_id: str) -> None:
+        """Forget what is known of a record under these types."""
+        async with database_errors():
+            await self._pool.execute(
+                "DELETE FROM sync_state WHERE entity_type = ANY($1) AND entity_id = $2",
+                list(entity_types),
+                entity_id,
             )
 
     async def neighbours(self, entity_type: str, number: int, limit: int) -> list[str]:
@@ -418,7 +438,8 @@ class SyncStore:
             await connection.execute(
                 """
                 DELETE FROM sync_state
-                WHERE (entity_id = $1 AND entity_type LIKE 'CBeteiligte%')
+                WHERE (entity_id = $1 AND entity_type LIKE 'CBeteiligte%'
+                       AND split_part(entity_type, '@', 2) IN ('', $2))
                    OR (entity_type IN ('CAdressen', 'CBankverbindungen') AND split_part(advoware_id, '/', 1) = $2)
                 """,
                 entity_id,
@@ -530,20 +551,20 @@ class SyncStore:
         entity_type: str,
         part_ids: Collection[int],
     ) -> dict[str, Mapping[str, Any]]:
-        """What the creates in EspoCRM have noted that have not ended, by the links that they were begun for.
+        """What the creates in EspoCRM have noted that have not ended, by the links (``link``) that they were begun for.
 
         They are those of the parts in Advoware with these ids, of whatever Beteiligter.
         """
         async with database_errors():
             rows = await self._pool.fetch(
                 """
-                SELECT substr(entity_id, 2) AS link, posted FROM create_intent
-                WHERE entity_type = $1 AND entity_id LIKE '@%' AND split_part(entity_id, '/', 2) = ANY($2)
+                SELECT posted FROM create_intent
+                WHERE entity_type = $1 AND split_part(posted ->> 'link', '/', 2) = ANY($2)
                 """,
                 entity_type,
                 list(map(str, part_ids)),
             )
-        return {row["link"]: row["posted"] for row in rows}
+        return {row["posted"]["link"]: row["posted"] for row in rows}
 
     async def repeat_create(
         self,

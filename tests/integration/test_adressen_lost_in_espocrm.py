@@ -11,6 +11,8 @@ from adressen_deeds import (
 )
 from beteiligte_office import Office, office
 
+from services.privacy.cleaning import Cleaning
+
 __all__ = ["office"]
 
 
@@ -186,3 +188,35 @@ async def test_the_address_of_another_with_the_same_number_is_not_what_a_create_
     assert streets_of(office, entity_id) == ["Lange Straße 5"]
     assert streets_of(office, other) == ["Am Wall 1"]
     assert "Lange Straße 5" not in streets(office, other_number)
+
+
+async def test_a_create_in_espocrm_whose_adresse_has_gone_is_forgotten_in_time(
+    office: Office,
+) -> None:
+    entity_id, betnr = await unanswered(office, when="before")
+    (adresse,) = office.in_advoware(betnr)["adressen"]
+    deletion = {"id": adresse["id"], "delete": True}
+    await office.edit_advoware(betnr, adressen=[deletion])
+    await sync_in_turn(office, entity_id)
+    clean = Cleaning(resources=office.resources)
+    assert (await clean.run())["create_intent"] == 0
+
+    office.clock.advance(days=office.resources.settings.retention.audit_days + 1)
+
+    assert (await clean.run())["create_intent"] == 1
+    await assert_every_create_has_ended(office)
+
+
+async def test_a_copy_of_what_a_create_has_left_does_not_stop_the_sync(
+    office: Office,
+) -> None:
+    new, _ = await office.linked_person(lastName="Zwei")
+    _, _, address = await lost(office)
+    await office.edit("CAdressen", address, beteiligteId=new)
+    (row,) = office.records("CAdressen")
+    names = ("adresseStreet", "adresseCity", "advowareId", "advowareRowId")
+    copied = {name: row[name] for name in names}
+    await office.enter("CAdressen", beteiligteId=new, **copied)
+    office.clock.advance(minutes=2)
+
+    assert (await office.sync(new)).error is None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bankverbindungen_office import IBAN, OTHER_IBAN
 from beteiligte_office import Office, office
+from operator_desk import command
 
 from services.core.errors import ForeignSystemError
+from services.privacy.holdings import export
 
 __all__ = ["office"]
 
@@ -290,3 +294,71 @@ async def test_an_account_stays_one_account(case: Case, edit: dict[str, Any]) ->
     assert there == ([] if "delete" in edit else [edit.get("iban", IBAN)])
     assert [row["iban"] for row in case.office.records("CBankverbindungen")] == [IBAN]
     assert await case.open_tasks() == bool(edit)
+
+
+async def next_owner(case: Case) -> str:
+    """The number that the record had was wrong, and the right person's record gets it."""
+    office = case.office
+    await case.mistype()  # which is the right one here
+    right = {"vorname": "Hans", "name": "Anders", "anrede": "Herr"}
+    await office.edit_advoware(case.betnr, **right, geburtsdatum=None)
+    names = {"firstName": "Hans", "lastName": "Anders", "salutationName": "Herr"}
+    other = await office.new_person(**names, betnr=case.betnr)
+    office.clock.advance(minutes=2)
+    assert (await office.sync(other)).error is None
+    return other
+
+
+@pytest.mark.parametrize("by", ["id", "number"])
+async def test_an_export_of_the_next_owner_of_a_number_holds_nothing_of_the_former(
+    case: Case, by: str
+) -> None:
+    other = await next_owner(case)
+    given = other if by == "id" else str(case.betnr)
+
+    found = await export(case.office.resources, given, Path("/nonexistent"))
+
+    rows = found["tables"]["sync_state"]
+    assert rows
+    assert case.entity_id not in {row["entity_id"] for row in rows}
+    assert "1980-01-01" not in json.dumps(rows, default=str)
+
+
+async def test_an_erasure_of_the_next_owner_of_a_number_erases_nothing_of_the_former(
+    case: Case, tmp_path: Path
+) -> None:
+    other = await next_owner(case)
+    given = ("privacy", "erase", other, "--apply")
+
+    status, output = await command(
+        case.office.resources, *given, LOG_DIRECTORY=str(tmp_path)
+    )
+
+    assert status == 0, output
+    pool = await case.office.resources.database()
+    query = "SELECT entity_type FROM sync_state WHERE entity_id = $1 AND erased_at IS NOT NULL"
+    assert await pool.fetch(query, case.entity_id) == []
+
+
+@pytest.mark.parametrize("was_mistyped_before", [True, False])
+async def test_what_was_kept_at_an_earlier_mistake_is_no_base_any_more(
+    case: Case, was_mistyped_before: bool
+) -> None:
+    office = case.office
+    if was_mistyped_before:
+        await case.mistype()
+        await case.correct()
+    third = {**PHONE, "phoneNumber": "+495113333"}
+    await case.in_espocrm(dateOfBirth="1981-01-01", phoneNumberData=[third, SECOND])
+    await office.delete_in_espocrm(case.entity_id)
+    await office.sync(case.entity_id, "delete")
+    wish = {"action": "restore", "entity": "CBeteiligte", "id": case.entity_id}
+    await office.act(office.espocrm, **wish)
+    await case.mistype()  # before the restored record was synced
+    await case.in_espocrm(dateOfBirth="1980-01-01", phoneNumberData=[PHONE, SECOND])
+
+    await case.correct()
+
+    told = await case.tasks()
+    assert (await case.espo())["dateOfBirth"] == "1980-01-01" or "01.01.1980" in told
+    assert "+495111111" in await case.phones() or "1111" in told

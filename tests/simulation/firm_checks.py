@@ -368,10 +368,10 @@ def _check_no_beteiligter_is_there_twice(firm: Firm) -> None:
         " WHERE problem_key LIKE 'left_behind:%'"
     )
     states = firm.rows(
-        "SELECT advoware_id FROM sync_state"
-        " WHERE entity_type LIKE 'CBeteiligte%' AND advoware_id IS NOT NULL"
+        "SELECT coalesce(advoware_id, split_part(entity_type, '@', 2)) AS number"
+        " FROM sync_state WHERE entity_type LIKE 'CBeteiligte%'"
     )
-    known = {state["advoware_id"] for state in states} | {row["betnr"] for row in left}
+    known = {state["number"] for state in states} | {row["betnr"] for row in left}
     known |= firm.office.ledger.wrong_numbers
     for advo in firm.office.beteiligte():
         assert str(advo["betNr"]) in known, f"no record has Beteiligter {advo['betNr']}"

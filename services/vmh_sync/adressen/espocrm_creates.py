@@ -15,7 +15,8 @@ from services.values.espocrm_query import equals
 from services.vmh_sync.adressen.match import ENTITY_TYPE, Record
 from services.vmh_sync.store import SyncState, SyncStore, key_of_link
 
-#: Which version of the Adresse a create has sent: the CAdressen names it too.
+#: What a create has noted: for which Adresse it is, and which version of that it has sent. The CAdressen names both.
+_LINK = "link"
 _ROW_ID = "rowId"
 
 
@@ -35,7 +36,7 @@ class EspoCRMCreates:
             ForeignSystemError: EspoCRM or PostgreSQL does not answer.
         """
         key = key_of_link(ENTITY_TYPE, link)
-        noted = {_ROW_ID: adresse.get("rowId")}
+        noted = {_LINK: link, _ROW_ID: adresse.get("rowId")}
         intent = await store.begin_create(*key, noted, self._resources.now())
         if not intent.is_repeated:
             return False
@@ -44,9 +45,8 @@ class EspoCRMCreates:
             [equals("advowareId", adresse["id"])],
             ("advowareId", "advowareRowId"),
         )
-        links = {link: intent.posted}
         async for row in created:
-            if _is_left(row, link, links):
+            if _is_left(row, intent.posted):
                 await store.save(_state(row, link))
                 return True
         await store.repeat_create(*key, noted, self._resources.now())
@@ -68,20 +68,25 @@ class EspoCRMCreates:
         if not ids:
             return {}
         noted = await store.creates_of_parts(ENTITY_TYPE, ids)
+        elsewhere = {
+            link: posted
+            for link, posted in noted.items()
+            if not link.startswith(f"{betnr}/")
+        }
         states = {}
-        for row in unknown:
-            for link in noted:
-                is_here = link.startswith(f"{betnr}/")
-                if not is_here and _is_left(row, link, noted):
-                    states[row["id"]] = _state(row, link)
-                    await store.save(states[row["id"]])
+        for link, posted in elsewhere.items():
+            left = [row for row in unknown if _is_left(row, posted)]
+            if left:  # a further one is a copy of it
+                state = _state(left[0], link)
+                await store.save(state)
+                states[state.entity_id] = state
         return states
 
 
-def _is_left(row: Record, link: str, noted: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a CAdressen is what the create for a link has made: it names the Adresse and its version then."""
-    _, _, adresse_id = link.partition("/")
-    row_id = noted[link].get(_ROW_ID)
+def _is_left(row: Record, posted: Mapping[str, Any]) -> bool:
+    """Whether a CAdressen is what a create has made: it names the Adresse and its version then."""
+    _, _, adresse_id = str(posted.get(_LINK)).partition("/")
+    row_id = posted.get(_ROW_ID)
     if row_id is None or row.get("advowareRowId") != row_id:
         return False
     return str(row.get("advowareId")) == adresse_id
