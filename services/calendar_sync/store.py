@@ -765,7 +765,7 @@ class CalendarStore:
             await connection.execute(
                 """
                 WITH known AS (
-                    UPDATE calendar_sync_overwritten SET at = $1
+                    UPDATE calendar_sync_overwritten SET at = greatest(at, $1)
                     WHERE resource = $6 AND restored_at IS NULL AND overwritten_id = (
                         SELECT max(overwritten_id) FROM calendar_sync_overwritten
                         WHERE sync_id = $3 AND google_event_id = $5)

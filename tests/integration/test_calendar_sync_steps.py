@@ -7,7 +7,7 @@ import importlib.util
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -320,12 +320,13 @@ async def test_the_cron_lets_go_of_texts_that_were_overwritten_a_month_ago(
     old = Overwritten(
         employee_kuerzel="SB",
         sync_id=uuid4(),
-        google_event_id="e1",
+        google_event_id="",
         advoware_frnr=1,
         resource={},
     )
     for days in (29, 31):
-        await store.keep_overwritten(old, now - timedelta(days=days))
+        event = replace(old, google_event_id=f"e{days}")
+        await store.keep_overwritten(event, now - timedelta(days=days))
 
     await fresh.run("all", {})
 
