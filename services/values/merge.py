@@ -226,6 +226,10 @@ class _Run:
         if last is None:
             self._decide_first(name, now)
             return
+        self._decide_changed(name, now, last)
+
+    def _decide_changed(self, name: str, now: Pair, last: Pair) -> None:
+        """The sides differ, and it is known how they stood last."""
         espocrm_changed, advoware_changed = _changed_sides(now, last)
         if not espocrm_changed and _is_hidden_difference(now, last):
             return

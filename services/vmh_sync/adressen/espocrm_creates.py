@@ -64,15 +64,7 @@ class EspoCRMCreates:
         ``known`` are the states of the rows that have one.
         """
         unknown = [row for row in rows if row["id"] not in known]
-        ids = {row["advowareId"] for row in unknown if row.get("advowareId")}
-        if not ids:
-            return {}
-        noted = await store.creates_of_parts(ENTITY_TYPE, ids)
-        elsewhere = {
-            link: posted
-            for link, posted in noted.items()
-            if not link.startswith(f"{betnr}/")
-        }
+        elsewhere = await _noted_for_others(unknown, betnr, store)
         states = {}
         for link, posted in elsewhere.items():
             left = [row for row in unknown if _is_left(row, posted)]
@@ -81,6 +73,23 @@ class EspoCRMCreates:
                 await store.save(state)
                 states[state.entity_id] = state
         return states
+
+
+async def _noted_for_others(
+    rows: Sequence[Record],
+    betnr: str,
+    store: SyncStore,
+) -> dict[str, Mapping[str, Any]]:
+    """What creates have noted for the Adressen that the rows name, of other Beteiligte than ``betnr``, by link."""
+    ids = {row["advowareId"] for row in rows if row.get("advowareId")}
+    if not ids:
+        return {}
+    noted = await store.creates_of_parts(ENTITY_TYPE, ids)
+    return {
+        link: posted
+        for link, posted in noted.items()
+        if not link.startswith(f"{betnr}/")
+    }
 
 
 def _is_left(row: Record, posted: Mapping[str, Any]) -> bool:

@@ -271,10 +271,7 @@ def _altered_by_espocrm(base: Record, espocrm: EspoSide) -> dict[str, Any]:
 
     A value that EspoCRM shows, and is not known to hold, is no user's: no one has edited the record.
     """
-    sent = {}
-    for name, value in base.get(SENDING, {}).get("espocrm", {}).items():
-        if value is not None:
-            sent[name] = Key(*value)
+    sent = _sent_to_espocrm(base)
     known = {*sent.values(), *_keys_from_json(base.get("refused", ()))}
     for link in _links_from_json(base["links"]).values():
         known.add(link.espocrm or link.advoware)
@@ -287,6 +284,12 @@ def _altered_by_espocrm(base: Record, espocrm: EspoSide) -> dict[str, Any]:
         if stored is not None:
             altered[name] = _link_to_json(Link(stored, key, held=ALTERED_BY_ESPOCRM))
     return altered
+
+
+def _sent_to_espocrm(base: Record) -> dict[str, Key]:
+    """The values that an interrupted run has sent to EspoCRM, by the id of their entry."""
+    sent = base.get(SENDING, {}).get("espocrm", {})
+    return {name: Key(*value) for name, value in sent.items() if value is not None}
 
 
 def keys_shown(entries: Iterable[AdvowareEntry]) -> set[Key]:
