@@ -165,8 +165,9 @@ def _check_protection(firm: Firm, requests: list[dict[str, Any]]) -> None:
 
 
 def _check_pauses(firm: Firm, jobs: list[Job]) -> None:
-    """The check leaves alone what has failed and is to be tried later, unless a part of it has been edited.
+    """The check leaves alone what has failed and is to be tried later, unless it or a part of it has been edited.
 
+    An edit that met a run has left a note, which that run's end did not find if its worker died or a store was away.
     Not while EspoCRM's lists lack records: what they lack its own sync looks for, and only that knows when it may.
     """
     if _lists_lack_records(firm):
@@ -178,6 +179,8 @@ def _check_pauses(firm: Firm, jobs: list[Job]) -> None:
         for row in firm.office.rows(entity)
         if row["syncStatus"] != "clean"
     }
+    notes = firm.rows("SELECT entity_id FROM look_again")
+    edited.update(row["entity_id"] for row in notes)
     for job in jobs:
         for row in firm.office.rows("CBeteiligte", id=job.data.get("entity_id")):
             next_try = row["syncNextRetry"] or ""
