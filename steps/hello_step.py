@@ -6,7 +6,7 @@ from services.api.hello import TOPIC, answer_hello
 
 config = {
     "name": "Hello",
-    "description": "Sends a greeting through the queue; ?id=... tells whether it has arrived",
+    "description": "Sends a greeting through the queue; ?id=... says whether it has arrived",
     "flows": ["hello"],
     "triggers": [http("GET", "/hello")],
     "enqueues": [TOPIC],

@@ -224,7 +224,7 @@ class EmployeeStore:
     async def known(self) -> list[Known]:
         """All employees that were ever listed, by Kürzel."""
         rows = await self._fetch(
-            "SELECT kuerzel, name, seen_at AS listed_at FROM calendar_sync_employee ORDER BY kuerzel",
+            "SELECT kuerzel, name, listed_at FROM calendar_sync_employee ORDER BY kuerzel",
         )
         return [Known(**row) for row in rows]
 
@@ -274,8 +274,8 @@ class EmployeeStore:
         ):
             await connection.executemany(
                 """
-                INSERT INTO calendar_sync_employee (kuerzel, name, seen_at) VALUES ($1, $2, $3)
-                ON CONFLICT (kuerzel) DO UPDATE SET name = excluded.name, seen_at = excluded.seen_at
+                INSERT INTO calendar_sync_employee (kuerzel, name, listed_at) VALUES ($1, $2, $3)
+                ON CONFLICT (kuerzel) DO UPDATE SET name = excluded.name, listed_at = excluded.listed_at
                 """,
                 [(kuerzel, name, now) for kuerzel, name in sorted(active.items())],
             )
@@ -303,8 +303,8 @@ class EmployeeStore:
                 await _move(connection, former, kuerzel, now)
                 await connection.execute(
                     """
-                    INSERT INTO calendar_sync_employee (kuerzel, name, seen_at) VALUES ($1, $2, $3)
-                    ON CONFLICT (kuerzel) DO UPDATE SET name = excluded.name, seen_at = excluded.seen_at
+                    INSERT INTO calendar_sync_employee (kuerzel, name, listed_at) VALUES ($1, $2, $3)
+                    ON CONFLICT (kuerzel) DO UPDATE SET name = excluded.name, listed_at = excluded.listed_at
                     """,
                     kuerzel,
                     active[kuerzel],
@@ -377,9 +377,9 @@ async def _move(
     )
     await connection.execute(
         """
-        INSERT INTO look_again AS note (entity_type, entity_id, wishes, asked_at)
-        SELECT entity_type, $2, wishes, asked_at FROM look_again WHERE entity_type = 'calendar' AND entity_id = $1
-        ON CONFLICT (entity_type, entity_id) DO UPDATE SET wishes = note.wishes || excluded.wishes
+        INSERT INTO look_again AS note (entity_type, entity_id, requested, asked_at)
+        SELECT entity_type, $2, requested, asked_at FROM look_again WHERE entity_type = 'calendar' AND entity_id = $1
+        ON CONFLICT (entity_type, entity_id) DO UPDATE SET requested = note.requested || excluded.requested
         """,
         former,
         kuerzel,

@@ -71,7 +71,7 @@ async def test_a_backup_comes_back_whole_into_an_empty_database(
             for table in await tables(other)
         }
         last = await other.fetchval(
-            "INSERT INTO look_again (entity_type, entity_id, wishes, asked_at) "
+            "INSERT INTO look_again (entity_type, entity_id, requested, asked_at) "
             "VALUES ('calendar', 'SB', '{}', now()) RETURNING version"
         )
         await other.close()

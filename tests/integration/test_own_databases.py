@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from servers import Stores
 
-NOTE = "INSERT INTO look_again (entity_type, entity_id, wishes, asked_at) VALUES ('x', 'y', '{}', now())"
+NOTE = "INSERT INTO look_again (entity_type, entity_id, requested, asked_at) VALUES ('x', 'y', '{}', now())"
 CHANGES = (
     "ALTER TABLE look_again ADD COLUMN further int",
     "DROP TABLE look_again CASCADE",

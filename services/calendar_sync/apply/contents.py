@@ -21,7 +21,7 @@ from services.calendar_sync.model import (
 )
 from services.calendar_sync.store import Intent
 
-#: How far Advoware's clock may be behind ours when we look for what an interrupted create has left.
+#: How far Advoware's clock may be behind this machine's when we look for what an interrupted create has left.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
@@ -93,7 +93,7 @@ def is_sent_for(intent: Intent, termin: Termin) -> bool:
 
 
 def is_read_in_part(termin: Termin) -> bool:
-    """Whether a part of its content is unknown, so that it cannot be told from another; people give titles."""
+    """Whether a part of its content is unknown, so that it cannot be distinguished from another; people give titles."""
     return isinstance(termin.event, Untranslatable) or termin.event.text is None
 
 
@@ -143,7 +143,7 @@ def _with_termin(pair: Pair, termin: Termin) -> Pair:
     event = content_of(termin)
     if event is None:
         return pair
-    # The hash of a Termin of which a text is unknown tells only whether it says something else by now.
+    # The hash of a Termin of which a text is unknown shows only whether it says something else by now.
     content = content_hash(termin.event)
     fingerprint = Fingerprint(content, termin.changed_at, termin.row_id)
     first_day = event.first_day

@@ -95,7 +95,7 @@ REASONS: Mapping[type, str] = {
     ShowGoogle: "Google may show the text again",
     UpdateAdvoware: "changed in Google",
     RecordFingerprints: "both sides agree",
-    TakeMarksOff: "a person's copy of an event of ours",
+    TakeMarksOff: "a person's copy of an event of the sync",
 }
 
 

@@ -89,9 +89,10 @@ class Notes:
         async with database_errors():
             await self._pool.execute(
                 """
-                INSERT INTO look_again AS note (entity_type, entity_id, wishes, asked_at) VALUES ($1, $2, $3, $4)
+                INSERT INTO look_again AS note (entity_type, entity_id, requested, asked_at) VALUES ($1, $2, $3, $4)
                 ON CONFLICT (entity_type, entity_id) DO UPDATE SET
-                    wishes = ARRAY(SELECT DISTINCT unnest(note.wishes || excluded.wishes)), version = excluded.version
+                    requested = ARRAY(SELECT DISTINCT unnest(note.requested || excluded.requested)),
+                    version = excluded.version
                 """,
                 subject.entity_type,
                 subject.entity_id,
@@ -103,12 +104,12 @@ class Notes:
         """What was asked for, None if nothing."""
         async with database_errors():
             row = await self._pool.fetchrow(
-                "SELECT wishes, version FROM look_again WHERE entity_type = $1 AND entity_id = $2",
+                "SELECT requested, version FROM look_again WHERE entity_type = $1 AND entity_id = $2",
                 subject.entity_type,
                 subject.entity_id,
             )
         if row:
-            return Note(frozenset(row["wishes"]), row["version"])
+            return Note(frozenset(row["requested"]), row["version"])
         return None
 
     async def end(self, subject: Subject, note: Note) -> None:
