@@ -538,7 +538,7 @@ class BeteiligteSync:
         if espo.get("syncStatus") in beteiligte_status.UNSYNCED:
             # Before Advoware is read: its full object is to go back without delay.
             espo = await self._show_syncing(espo)
-        espo = _with_known_rechtsform(espo, state)
+        espo = self._with_known_kind(espo, state)
         betnr = _linked_number(espo, state)
         if betnr is None:
             return await self._create(espo, run)
@@ -549,6 +549,17 @@ class BeteiligteSync:
             outcome = await self.handle_advoware_deleted(espo, betnr, state, run.store)
             return outcome, False
         return await self._sync_linked(observed, run)
+
+    def _with_known_kind(self, espo: Record, state: SyncState | None) -> Record:
+        """The record with its last known legal form and name, as far as it does not show what decides them."""
+        if state is None:
+            return espo
+        known = base_from_json(state.base)
+        if "rechtsform" not in espo and "rechtsform" in known:
+            espo = {**espo, "rechtsform": text_of(known["rechtsform"].espocrm)}
+        if "name" not in known:
+            return espo
+        return self._mapper.without_doubtful_names(espo, known["name"].espocrm)
 
     # -- observe --------------------------------------------------------------------------------------------------
 
@@ -1217,14 +1228,6 @@ def _backs_off(espo: Record, requested: frozenset[str], now: datetime) -> bool:
     if EDIT in requested:
         return beteiligte_status.rests_after_failure(espo, now)
     return beteiligte_status.must_wait(espo, now)
-
-
-def _with_known_rechtsform(espo: Record, state: SyncState | None) -> Record:
-    """The record with its last known legal form if it does not show one: it shows the kind all the same."""
-    if state is None or "rechtsform" in espo or "rechtsform" not in state.base:
-        return espo
-    form = base_from_json(state.base)["rechtsform"].espocrm
-    return {**espo, "rechtsform": text_of(form)}
 
 
 def _linked_number(espo: Record, state: SyncState | None) -> str | None:

@@ -25,6 +25,7 @@ from services.values.kind import (
     is_no_text,
     kind_of_advoware,
     kind_of_espocrm,
+    may_be_of_other_kind,
 )
 from services.values.merge import (
     Side,
@@ -98,6 +99,8 @@ FIELDS_OF: Mapping[Kind, Mapping[str, str]] = {
 }
 _ALL_FIELDS = {**COMPANY_FIELDS, **PERSON_FIELDS}
 _DATES = frozenset(field.advoware for field in FIELDS if field.is_date)
+#: The attributes of EspoCRM in which the name may stand: that of a person, that of a company.
+NAME_ATTRIBUTES = (PERSON_FIELDS["name"], COMPANY_FIELDS["name"])
 #: What makes two records the same person or company; other fields may have been corrected since.
 IDENTITY = ("name", "vorname", "geburtsdatum")
 
@@ -131,6 +134,11 @@ def shown_by_advoware(advo: Record) -> Mapping[str, str]:
     if clear is None:
         return _ALL_FIELDS
     return FIELDS_OF[clear]
+
+
+def shows_all_of_both_kinds(espo: Record) -> bool:
+    """Whether a CBeteiligte shows everything that a person, or a company, may have beside its kind (`unheld`)."""
+    return espo.keys() >= {COMPANY_FIELDS["name"], *PERSON_FIELDS.values()}
 
 
 def erased_attributes(record: Record) -> frozenset[str]:
@@ -173,10 +181,26 @@ class BeteiligteMapper:
             if attribute in espo:
                 values[name] = _espocrm_value(name, espo[attribute])
         if kind_of_espocrm(espo) == "company" and not values.get("name"):
-            values["name"] = _espocrm_value("name", espo.get("lastName"))
+            values.pop("name", None)
+            if "lastName" in espo:
+                values["name"] = _espocrm_value("name", espo["lastName"])
         if "rechtsform" in espo:
             values["rechtsform"] = _rechtsform(espo["rechtsform"])
         return values
+
+    def without_doubtful_names(self, espo: Record, known: Value) -> dict[str, Any]:
+        """The record without the names that are not the ``known`` one, if it does not show which of them it goes by.
+
+        A person goes by ``lastName``, a company by ``firmenname``. If that, or what decides the kind, is not shown, the
+        other one of the two would pass for the name, and for an edit of it.
+        """
+        if not _is_name_doubtful(espo):
+            return dict(espo)
+        doubtful = set()
+        for attribute in NAME_ATTRIBUTES:
+            if comparable_text(espo.get(attribute)) != text_of(known):
+                doubtful.add(attribute)
+        return {name: value for name, value in espo.items() if name not in doubtful}
 
     def comparable_from_advoware(self, advo: Record) -> dict[str, Value]:
         """The comparable values of a Beteiligter; those that EspoCRM's lists do not offer as `Unknown`."""
@@ -393,6 +417,13 @@ def _are_alike(one: Value, other: Value) -> bool:
 def _letters(value: Value) -> str:
     text = str(text_of(value))
     return re.sub(r"[\W_]", "", text).casefold()
+
+
+def _is_name_doubtful(espo: Record) -> bool:
+    """Whether a CBeteiligte may go by another name than it seems, because it does not show a field."""
+    if kind_of_espocrm(espo) == "company" and "firmenname" not in espo:
+        return True
+    return may_be_of_other_kind(espo)
 
 
 def _is_company_named_by_last_name(kind: Kind, espo: Record | None) -> bool:

@@ -14,6 +14,7 @@ from services.espocrm_mapper import (
     BeteiligteMapper,
     shown_by_advoware,
     shown_by_espocrm,
+    shows_all_of_both_kinds,
 )
 from services.kommunikation_sync_utils import (
     KommunikationResult,
@@ -273,6 +274,8 @@ class BeteiligteFinisher:
         standing = [problem.key for problem in found]
         if fields_of_other_kind(ending.advo):  # notified when the kind changed
             standing.append(f"kind_changed:{ENTITY_TYPE}:{espo['id']}")
+        if not shows_all_of_both_kinds(espo):  # what it does not show may be there
+            standing.append(f"firm_and_person:{ENTITY_TYPE}:{espo['id']}")
         await self._notifications.settle(
             ENTITY_TYPE,
             [espo["id"]],

@@ -75,6 +75,9 @@ _COMPANY_FORMS = frozenset(RECHTSFORM_BY_FOLDED) - {"e.k."} | {
     "versicherung",
 }
 
+#: What decides, where the legal form does not.
+_DECIDING = ("firmenname", "lastName", "firstName", "salutationName", "dateOfBirth")
+
 #: How .NET and SQL Server write "no date". A person who types one of these has made a slip.
 _NO_DATES = frozenset({"0001-01-01", "1753-01-01", "9999-12-31"})
 
@@ -110,6 +113,15 @@ def kind_of_espocrm(espo: Record) -> Kind:
         is_person=has_traits or is_named_person,
         is_company=has_firm,
     )
+
+
+def may_be_of_other_kind(espo: Record) -> bool:
+    """Whether a CBeteiligte does not show a field that could make a company of a person, or the reverse."""
+    if clear_kind(espo.get("rechtsform")) is not None:
+        return False
+    kind = kind_of_espocrm(espo)
+    not_shown = [name for name in _DECIDING if name not in espo]
+    return any(kind_of_espocrm({**espo, name: "x"}) != kind for name in not_shown)
 
 
 def kind_of_advoware(advo: Record) -> Kind:

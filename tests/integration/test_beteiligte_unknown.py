@@ -90,6 +90,84 @@ async def test_a_company_without_a_legal_form_is_a_company(office: Office) -> No
     await assert_rests(office, entity_id)
 
 
+#: Records with two names, of which one is the Beteiligter's: which one, the hidden fields decide.
+FIRM = {
+    "rechtsform": "GmbH",
+    "firmenname": "X GmbH",
+    "lastName": "Kontakt",
+    "firstName": "",
+    "salutationName": "",
+}
+MERCHANT = {"rechtsform": "e.K.", "firmenname": "M e.K."}
+WITHOUT_FORM = {"rechtsform": "", "firmenname": "Kaufhaus", "firstName": ""}
+COMPANY_WITHOUT_FORM = {**WITHOUT_FORM, "salutationName": ""}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "hidden"),
+    [
+        (FIRM, ("firmenname",)),
+        (FIRM, ("firmenname", "rechtsform")),
+        (FIRM, ("firmenname", "lastName")),
+        ({**FIRM, "firmenname": "", "lastName": "X GmbH"}, ("lastName",)),
+        ({**FIRM, "firmenname": "", "lastName": "X GmbH"}, ("firmenname",)),
+        (MERCHANT, ("firstName", "salutationName")),
+        (MERCHANT, ("firstName", "salutationName", "lastName")),
+        (MERCHANT, ("firstName", "salutationName", "dateOfBirth", "rechtsform")),
+        (WITHOUT_FORM, ("salutationName",)),
+        (WITHOUT_FORM, ("salutationName", "lastName")),
+        (COMPANY_WITHOUT_FORM, ("firmenname",)),
+        (COMPANY_WITHOUT_FORM, ("firmenname", "rechtsform")),
+    ],
+)
+async def test_fields_that_espocrm_does_not_show_make_no_other_name(
+    office: Office, attributes: dict[str, str], hidden: tuple[str, ...]
+) -> None:
+    entity_id, betnr = await office.linked_person(**attributes)
+    before, tasks = office.in_advoware(betnr), await office.tasks()
+    shown = await office.in_espocrm(entity_id)
+    await office.fault(
+        office.espocrm,
+        method="GET",
+        path="/CBeteiligte/",
+        answer=[{"field": name, "how": "missing"} for name in hidden],
+    )
+    await office.edit_espocrm(entity_id, registergericht="Celle")
+    await office.sync(entity_id)
+    await assert_rests(office, entity_id)
+    assert office.in_advoware(betnr)["name"] == before["name"]
+
+    await office.no_faults()
+    await office.sync(entity_id)
+    after = await office.in_espocrm(entity_id)
+    assert office.in_advoware(betnr)["name"] == before["name"]
+    assert {name: after[name] for name in attributes} == {
+        name: shown[name] for name in attributes
+    }
+    assert [task["name"] for task in await office.tasks()] == [
+        task["name"] for task in tasks
+    ]
+
+
+async def test_a_firms_new_name_waits_for_the_field_and_is_not_its_contacts(
+    office: Office,
+) -> None:
+    entity_id, betnr = await office.linked_person(**FIRM)
+    hidden = [{"field": "firmenname", "how": "missing"}]
+    await office.fault(
+        office.espocrm, method="GET", path="/CBeteiligte/", answer=hidden
+    )
+    await office.edit_advoware(betnr, name="Y GmbH")
+    await office.sync(entity_id)
+    assert (await office.in_espocrm(entity_id))["lastName"] == "Kontakt"
+
+    await office.no_faults()
+    await office.sync(entity_id)
+    espo = await office.in_espocrm(entity_id)
+    assert (espo["firmenname"], espo["lastName"]) == ("Y GmbH", "Kontakt")
+    assert office.in_advoware(betnr)["name"] == "Y GmbH"
+
+
 async def test_a_salutation_outside_the_list_stays_until_somebody_chooses_another_one(
     office: Office,
 ) -> None:

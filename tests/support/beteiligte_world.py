@@ -75,6 +75,8 @@ from services.vmh_sync.job import Outcome, SyncEvent
 
 FIRST_NUMBER = 100_001
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+#: Who is at a firm.
+CONTACT = "Kontakt"
 #: So many times events may follow from events; more is a ping-pong.
 MAX_ROUNDS = 40
 #: A job that fails so often is a dead letter.
@@ -662,6 +664,8 @@ class _People:
         }
         body |= {"rechtsform": "GmbH"} if step.company else {"salutationName": "Frau"}
         if step.rich:
+            if step.company:  # the person at the firm, whose name is not the firm's
+                body["lastName"] = CONTACT
             body["phoneNumberData"] = [
                 {"phoneNumber": self._phone("espocrm", "", "Office"), "type": "Office"}
             ]
