@@ -514,3 +514,16 @@ def test_a_name_that_may_not_be_the_records_is_left_out_unless_it_is_the_known_o
     shown = MAPPER.without_doubtful_names(espo, "X")
     assert {name: shown[name] for name in NAME_ATTRIBUTES if name in shown} == names
     assert {**espo, **shown} == espo
+
+
+def test_a_company_whose_names_are_not_shown_has_no_empty_name() -> None:
+    for shown in ({}, {"firmenname": ""}, {"firmenname": None}):
+        values = MAPPER.comparable_from_espocrm({"rechtsform": "GmbH", **shown})
+        assert values == {"rechtsform": "GmbH"}
+    empty = {"rechtsform": "GmbH", "firmenname": "", "lastName": ""}
+    assert MAPPER.comparable_from_espocrm(empty)["name"] is None
+
+
+def test_what_is_too_long_for_espocrm_only_reaches_advoware() -> None:
+    espo = {"lastName": "x" * 101, "firstName": "Max"}
+    assert MAPPER.creatable(espo) == ({"name": "x" * 101, "vorname": "Max"}, {})
