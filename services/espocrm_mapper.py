@@ -182,19 +182,18 @@ class BeteiligteMapper:
                 values[name] = _espocrm_value(name, espo[attribute])
         if kind_of_espocrm(espo) == "company" and not values.get("name"):
             values.pop("name", None)
-            if "lastName" in espo:
+            if espo.keys() >= set(NAME_ATTRIBUTES):  # else it may be the other one
                 values["name"] = _espocrm_value("name", espo["lastName"])
         if "rechtsform" in espo:
             values["rechtsform"] = _rechtsform(espo["rechtsform"])
         return values
 
     def without_doubtful_names(self, espo: Record, known: Value) -> dict[str, Any]:
-        """The record without the names that are not the ``known`` one, if it does not show which of them it goes by.
+        """The record without the names that are not the ``known`` one, if it does not show what decides its kind.
 
-        A person goes by ``lastName``, a company by ``firmenname``. If that, or what decides the kind, is not shown, the
-        other one of the two would pass for the name, and for an edit of it.
+        A person goes by ``lastName``, a company by ``firmenname``; the other one would pass for an edit of the name.
         """
-        if not _is_name_doubtful(espo):
+        if not may_be_of_other_kind(espo):
             return dict(espo)
         doubtful = set()
         for attribute in NAME_ATTRIBUTES:
@@ -281,7 +280,10 @@ class BeteiligteMapper:
             attributes: tuple[str, ...] = ("firmenname",)
         else:  # its name may stand in lastName; that is left out, being the same as the name
             attributes = tuple(PERSON_FIELDS.values())
-        name = self.comparable_from_espocrm(espo).get("name")
+        values = self.comparable_from_espocrm(espo)
+        if "name" not in values:  # which of the two it is, is not shown
+            attributes = tuple(set(attributes) - set(NAME_ATTRIBUTES))
+        name = values.get("name")
         unheld = {}
         for attribute in attributes:
             text = comparable_text(espo.get(attribute))
@@ -417,13 +419,6 @@ def _are_alike(one: Value, other: Value) -> bool:
 def _letters(value: Value) -> str:
     text = str(text_of(value))
     return re.sub(r"[\W_]", "", text).casefold()
-
-
-def _is_name_doubtful(espo: Record) -> bool:
-    """Whether a CBeteiligte may go by another name than it seems, because it does not show a field."""
-    if kind_of_espocrm(espo) == "company" and "firmenname" not in espo:
-        return True
-    return may_be_of_other_kind(espo)
 
 
 def _is_company_named_by_last_name(kind: Kind, espo: Record | None) -> bool:

@@ -149,6 +149,26 @@ async def test_fields_that_espocrm_does_not_show_make_no_other_name(
     ]
 
 
+async def test_a_firm_whose_name_is_not_shown_is_not_created_under_its_contacts(
+    office: Office,
+) -> None:
+    entity_id = await office.new_person(**FIRM)
+    hidden = [{"field": "firmenname", "how": "missing"}]
+    await office.fault(
+        office.espocrm, method="GET", path="/CBeteiligte/", answer=hidden
+    )
+    assert (await office.sync(entity_id, "create")).result == "held"
+    assert office.advoware.state()["beteiligte"] == []
+    assert [task["status"] for task in await office.tasks()] == ["Not Started"]
+
+    await office.no_faults()
+    assert (await office.sync(entity_id)).result == "created"
+    espo = await office.in_espocrm(entity_id)
+    assert office.in_advoware(espo["betnr"])["name"] == "X GmbH"
+    tasks = [t for t in await office.tasks() if t["name"].startswith("Name fehlt")]
+    assert [task["status"] for task in tasks] == ["Canceled"]
+
+
 async def test_a_firms_new_name_waits_for_the_field_and_is_not_its_contacts(
     office: Office,
 ) -> None:

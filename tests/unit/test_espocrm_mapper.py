@@ -87,7 +87,7 @@ def test_spellings_that_mean_the_same_are_equal() -> None:
 def test_a_company_is_named_by_firmenname_or_else_by_last_name() -> None:
     assert (
         MAPPER.map_cbeteiligte_to_advoware(
-            {"rechtsform": "GmbH", "lastName": "Alt GmbH"}
+            {"rechtsform": "GmbH", "firmenname": "", "lastName": "Alt GmbH"}
         )["name"]
         == "Alt GmbH"
     )
@@ -392,7 +392,9 @@ def test_what_the_extension_notes_as_erased(names: Any, attributes: set[str]) ->
             {"rechtsform": "GmbH", "firmenname": "X", "lastName": "M"},
             {"lastName": "M"},
         ),
+        ({"rechtsform": "GmbH", "firmenname": "", "lastName": "X"}, {}),
         ({"rechtsform": "GmbH", "lastName": "X"}, {}),
+        ({"rechtsform": "Frau", "firmenname": "X"}, {}),
         (
             {
                 "rechtsform": "GmbH",
@@ -491,7 +493,7 @@ def test_in_what_two_records_agree_as_persons(
             {"rechtsform": "GmbH", "lastName": "M", "firmenname": ""},
             {"lastName": "M", "firmenname": ""},
         ),
-        ({"rechtsform": "GmbH", "lastName": "M"}, {}),
+        ({"rechtsform": "GmbH", "lastName": "M"}, {"lastName": "M"}),
         ({"rechtsform": "GmbH", "lastName": " X "}, {"lastName": " X "}),
         ({"rechtsform": "Frau", "lastName": "M"}, {"lastName": "M"}),
         ({"rechtsform": "e.K.", "firmenname": "F", "lastName": "X"}, {"lastName": "X"}),
@@ -517,7 +519,7 @@ def test_a_name_that_may_not_be_the_records_is_left_out_unless_it_is_the_known_o
 
 
 def test_a_company_whose_names_are_not_shown_has_no_empty_name() -> None:
-    for shown in ({}, {"firmenname": ""}, {"firmenname": None}):
+    for shown in ({}, {"firmenname": ""}, {"firmenname": None}, {"lastName": "M"}):
         values = MAPPER.comparable_from_espocrm({"rechtsform": "GmbH", **shown})
         assert values == {"rechtsform": "GmbH"}
     empty = {"rechtsform": "GmbH", "firmenname": "", "lastName": ""}
