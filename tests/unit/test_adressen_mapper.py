@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 
 from services.adressen_mapper import (
     FIELDS,
+    NO_LABEL,
     AdressenMapper,
+    adressen_of,
+    canonical_adresse,
     espocrm_id_of,
+    has_content,
     marked,
     user_text_of,
 )
 from services.values.address_block import build_anschrift
 from services.values.countries import country_code, country_text
+from services.values.merge import Unknown
 
 MAPPER = AdressenMapper()
 PERSON = {
@@ -229,3 +234,248 @@ def test_a_new_cadressen_takes_its_name_from_the_remark_or_from_the_address() ->
     assert record["bezeichnung"] == "Lange Straße 5, 30159 Hannover"
     assert record["istStandard"] is True
     assert record["isActive"] is True
+
+
+def test_an_address_of_advoware_as_a_new_cadressen() -> None:
+    advo = {
+        "strasse": "Weg 1",
+        "plz": "30159",
+        "ort": "Hannover",
+        "land": "Österreich",
+        "postfach": "x" * 51,
+        "postfachPLZ": None,
+        "gueltigVon": "2020-01-01T00:00:00",
+        "gueltigBis": "9999-12-31T00:00:00",
+        "standardAnschrift": True,
+        "bemerkung": "EspoCRM-ID: 6b04; Büro",
+        "anschrift": "Weg 1\nHinterhaus\n30159 Hannover",
+    }
+    assert MAPPER.map_advoware_to_cadressen(advo) == {
+        "adresseStreet": "Weg 1\nHinterhaus",
+        "adressePostalCode": "30159",
+        "adresseCity": "Hannover",
+        "adresseCountry": "AT",
+        "postfachPLZ": None,
+        "gueltigVon": "2020-01-01",
+        "gueltigBis": None,
+        "bezeichnung": "Büro",
+        "istStandard": True,
+        "isActive": True,
+    }
+    plain = MAPPER.map_advoware_to_cadressen({"land": None, "standardAnschrift": 1})
+    assert plain["adresseCountry"] is None
+    assert plain["istStandard"] is False
+    assert plain["bezeichnung"] == NO_LABEL
+
+
+def test_a_cadressen_as_a_new_address_of_advoware() -> None:
+    espo = cadressen(
+        adresseStreet="Weg 1\nHinterhaus",
+        adressePostalCode="30159",
+        adresseCity="Hannover",
+        adresseCountry="AT",
+        gueltigVon="2020-01-01",
+        name="Büro",
+    )
+    record = MAPPER.map_cadressen_to_advoware(espo, COMPANY, is_main=True)
+    assert record.pop("anschrift").splitlines()[-4:-1] == [
+        "Weg 1",
+        "Hinterhaus",
+        "30159 Hannover",
+    ]
+    assert record == {
+        "strasse": "Weg 1",
+        "plz": "30159",
+        "ort": "Hannover",
+        "land": country_text("AT"),
+        "postfach": "",
+        "postfachPLZ": "",
+        "gueltigVon": "2020-01-01",
+        "gueltigBis": None,
+        "standardAnschrift": True,
+        "bemerkung": "EspoCRM-ID: 6b0473a32660ab138 Büro",
+    }
+    part = MAPPER.map_cadressen_to_advoware(
+        espo, COMPANY, is_main=False, names=("plz", "gueltigBis")
+    )
+    assert {name: value for name, value in part.items() if value} == {
+        "plz": "30159",
+        "bemerkung": "EspoCRM-ID: 6b0473a32660ab138 Büro",
+    }
+    assert part["standardAnschrift"] is False
+    assert (part["anschrift"], part["land"]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("names", "remark"),
+    [
+        ({"bezeichnung": "A", "name": "B"}, "A"),
+        ({"bezeichnung": "", "name": "B"}, "B"),
+        ({"bezeichnung": None, "name": None}, None),
+        ({"bezeichnung": 7, "name": "B"}, None),
+        ({}, None),
+    ],
+)
+def test_the_remark_of_a_new_address(names: dict[str, Any], remark: Any) -> None:
+    record = MAPPER.map_cadressen_to_advoware(cadressen(**names), PERSON, is_main=False)
+    assert record["bemerkung"] == marked("6b0473a32660ab138", remark)
+
+
+@pytest.mark.parametrize(
+    ("side", "name", "value", "reason"),
+    [
+        ("advoware", "strasse", "x" * 255, None),
+        ("advoware", "strasse", "x" * 256, "too_long"),
+        ("advoware", "weitereZeilen", "x" * 500, None),
+        ("advoware", "weitereZeilen", "x" * 501, "too_long"),
+        ("advoware", "plz", "x" * 21, "too_long"),
+        ("espocrm", "ort", "x" * 100, None),
+        ("espocrm", "ort", "x" * 101, "too_long"),
+        ("espocrm", "land", "x" * 255, None),
+        ("espocrm", "land", "x" * 256, "too_long"),
+        ("espocrm", "ort", None, None),
+        ("espocrm", "ort", Unknown("7"), "unknown"),
+        ("advoware", "ort", Unknown("7"), "unknown"),
+    ],
+)
+def test_why_a_side_cannot_hold_a_part_of_an_address(
+    side: Any, name: str, value: Any, reason: str | None
+) -> None:
+    assert MAPPER.unfit(side, name, value, {name: value}) == reason
+
+
+def test_street_and_further_lines_share_espocrms_field() -> None:
+    values = {"strasse": "x" * 200, "weitereZeilen": "y" * 54}
+    assert MAPPER.unfit("espocrm", "strasse", values["strasse"], values) is None
+    values["weitereZeilen"] = "y" * 55
+    for name in ("strasse", "weitereZeilen"):
+        assert MAPPER.unfit("espocrm", name, values[name], values) == "too_long"
+        assert MAPPER.unfit("advoware", name, values[name], values) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "attributes"),
+    [
+        ({"ort": "Celle"}, {"adresseCity": "Celle"}),
+        ({"land": None}, {"adresseCountry": "DE"}),
+        ({"land": "AT"}, {"adresseCountry": "AT"}),
+        ({"strasse": "Weg 1"}, {"adresseStreet": "Weg 1\nHinterhaus"}),
+        ({"weitereZeilen": "Hinterhaus"}, {"adresseStreet": "Weg 1\nHinterhaus"}),
+        ({"gueltigBis": None}, {"gueltigBis": None}),
+        ({}, {}),
+    ],
+)
+def test_changed_values_as_attributes_of_espocrm(
+    changed: dict[str, Any], attributes: dict[str, Any]
+) -> None:
+    values = {"strasse": "Weg 1", "weitereZeilen": "Hinterhaus"}
+    assert MAPPER.to_espocrm(changed, values) == attributes
+    assert MAPPER.to_espocrm({"strasse": None}, {}) == {"adresseStreet": None}
+
+
+def test_what_an_address_shows_nothing_at_all_for() -> None:
+    advo = {"strasse": None, "plz": "", "ort": "Celle", "anschrift": " "}
+    assert MAPPER.unsaid(advo) == {"strasse", "weitereZeilen"}
+    assert MAPPER.unsaid({"anschrift": "Weg 1"}) == frozenset()
+
+
+def test_the_fields_of_an_address_that_were_erased() -> None:
+    erased = {"erasedFields": "adresseStreet adresseCity name"}
+    assert MAPPER.erased(erased) == {"strasse", "weitereZeilen", "ort"}
+    assert MAPPER.erased({}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("values", "label"),
+    [
+        (
+            {"strasse": "Weg 1", "plz": "30159", "ort": "Hannover", "postfach": "7"},
+            "Weg 1, 30159 Hannover",
+        ),
+        ({"postfach": "7", "plz": "30001", "ort": "H"}, "Postfach 7, 30001 H"),
+        ({"strasse": Unknown("7")}, "7"),
+        ({"ort": "Hannover"}, "Hannover"),
+        ({}, ""),
+    ],
+)
+def test_an_address_in_one_line(values: dict[str, Any], label: str) -> None:
+    assert MAPPER.label(values) == label
+
+
+def test_a_label_is_no_longer_than_espocrm_takes() -> None:
+    assert len(MAPPER.label({"strasse": "x" * 300})) == 255
+    assert len(MAPPER.label_of({"anschrift": "x" * 300})) == 255
+    long = MAPPER.map_advoware_to_cadressen({"bemerkung": "x" * 256, "ort": "Celle"})
+    assert long["bezeichnung"] == "Celle"
+    held = MAPPER.map_advoware_to_cadressen({"bemerkung": "x" * 255, "ort": "Celle"})
+    assert held["bezeichnung"] == "x" * 255
+
+
+@pytest.mark.parametrize(
+    ("values", "has_one"),
+    [
+        ({"strasse": "Weg 1"}, True),
+        ({"ort": "Celle"}, True),
+        ({"plz": "29221"}, True),
+        ({"postfach": "7"}, True),
+        ({"postfachPLZ": "29221", "land": "AT", "weitereZeilen": "x"}, False),
+        ({"strasse": None}, False),
+        ({}, False),
+    ],
+)
+def test_what_can_stand_on_an_envelope(values: dict[str, Any], has_one: bool) -> None:
+    assert has_content(values) is has_one
+
+
+@pytest.mark.parametrize(
+    ("value", "date_of_it"),
+    [
+        ("2020-01-31T00:00:00", "2020-01-31"),
+        ("", None),
+        (None, None),
+        ("9999-12-31T00:00:00", None),
+        ("0001-01-01T00:00:00", None),
+        ("31.02.2020", Unknown("31.02.2020")),
+        (20200131, Unknown("20200131")),
+    ],
+)
+def test_dates_of_an_address(value: Any, date_of_it: Any) -> None:
+    for read in (MAPPER.comparable_from_advoware, MAPPER.comparable_from_espocrm):
+        assert read({"gueltigBis": value})["gueltigBis"] == date_of_it
+
+
+@pytest.mark.parametrize(
+    ("entry", "number"),
+    [
+        ({"id": 7}, 7),
+        ({"ID": "7"}, 7),
+        ({"Id": "9" * 18}, int("9" * 18)),
+        ({"id": "9" * 19}, None),
+        ({"id": True}, None),
+        ({"id": 7.0}, None),
+        ({"id": "7a"}, None),
+        ({"id": None}, None),
+        ({}, None),
+        (["id"], None),
+        (None, None),
+    ],
+)
+def test_an_entry_without_a_usable_id_is_unreadable(entry: Any, number: Any) -> None:
+    listing = adressen_of({"Adressen": [entry]})
+    assert listing is not None
+    assert [item["id"] for item in listing.adressen] == [number] * (number is not None)
+    assert listing.unreadable == (number is None)
+
+
+def test_addresses_in_the_order_of_their_ids_and_each_once() -> None:
+    rows = [{"id": 9, "ort": "a"}, {"id": "7", "ORT": "b"}, {"id": 9, "ort": "c"}]
+    listing = adressen_of({"adressen": rows})
+    assert listing is not None
+    assert [(row["id"], row["ort"]) for row in listing.adressen] == [(7, "b"), (9, "a")]
+    assert listing.unreadable == 1
+    for answer in ({}, {"adressen": None}, {"adressen": {}}, {"adressen": "x"}):
+        assert adressen_of(answer) is None
+    assert canonical_adresse({"STRASSE": "x", "strasse": "y", "Neu": 1}) == {
+        "strasse": "y",
+        "Neu": 1,
+    }

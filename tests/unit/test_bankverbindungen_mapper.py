@@ -221,3 +221,103 @@ def test_a_bankverbindung_without_a_usable_id_is_odd(item: Any) -> None:
         [{"id": 7001}],
         [item],
     )
+
+
+@pytest.mark.parametrize(
+    ("espo", "advo", "is_same"),
+    [
+        ({"iban": COMMERZBANK}, {"iban": "de89 3704 0044 0532 0130 00"}, True),
+        ({"iban": COMMERZBANK}, {"iban": "DE89370400440532013001"}, False),
+        ({"iban": COMMERZBANK}, {"kontoNr": "532013000", "blz": "370 400 44"}, True),
+        ({"iban": COMMERZBANK}, {"kontoNr": "0532013000", "blz": "37040044"}, True),
+        ({"iban": COMMERZBANK}, {"kontoNr": "532013001", "blz": "37040044"}, False),
+        ({"iban": COMMERZBANK}, {"kontoNr": "532013000", "blz": "37040045"}, False),
+        ({"iban": COMMERZBANK}, {"kontoNr": "532013000"}, False),
+        ({"iban": COMMERZBANK}, {"blz": "37040044"}, False),
+        ({"iban": COMMERZBANK}, {"iban": "", "kontoNr": None, "blz": None}, False),
+        ({"iban": "AT611904300234573201"}, {"kontoNr": "234573201"}, False),
+        (
+            {"iban": "AT61370400440532013000"},
+            {"kontoNr": "532013000", "blz": "37040044"},
+            False,
+        ),
+        ({"iban": ""}, {"iban": ""}, False),
+        ({"iban": 7}, {"iban": 7}, False),
+        ({}, {"iban": COMMERZBANK}, False),
+    ],
+)
+def test_what_is_the_same_account(
+    espo: dict[str, Any], advo: dict[str, Any], is_same: bool
+) -> None:
+    assert MAPPER.is_same_account(espo, advo) is is_same
+
+
+def test_a_refused_account_is_tried_without_each_optional_field_and_then_without_all() -> (
+    None
+):
+    record = {"iban": COMMERZBANK, "bic": "X", "bank": "B", "kontoinhaber": ""}
+    assert list(MAPPER.smaller(record)) == [
+        {**record, "bank": ""},
+        {**record, "bic": ""},
+        {**record, "bank": "", "bic": ""},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("espo", "omitted"),
+    [
+        ({"kontoinhaber": "x" * 250, "bankname": "x" * 100}, {}),
+        ({"kontoinhaber": "x" * 251}, {"kontoinhaber": "too_long"}),
+        ({"bankname": "x" * 101}, {"bank": "too_long"}),
+        ({"bic": "COBADEFFXXX"}, {}),
+        ({"bic": "COBADEFFXX"}, {"bic": "invalid"}),
+        ({"bankname": ["x"]}, {"bank": "unknown"}),
+        ({}, {}),
+    ],
+)
+def test_what_of_an_account_is_not_sent(
+    espo: dict[str, Any], omitted: dict[str, str]
+) -> None:
+    assert MAPPER.left_out(espo) == omitted
+    sent = MAPPER.map_cbankverbindungen_to_advoware({"iban": COMMERZBANK, **espo})
+    assert {field for field in omitted if sent[field] == ""} == omitted.keys()
+
+
+@pytest.mark.parametrize(
+    ("iban", "reason"),
+    [
+        (None, "bank_without_iban"),
+        (" ", "bank_without_iban"),
+        ("DE89370400440532013001", "bank_iban_invalid"),
+        ("DE89", "bank_iban_invalid"),
+        ("XX89370400440532013000", "bank_iban_invalid"),
+    ],
+)
+def test_why_an_iban_cannot_be_brought_to_advoware(iban: Any, reason: str) -> None:
+    with pytest.raises(UnusableAccount) as raised:
+        MAPPER.map_cbankverbindungen_to_advoware({"iban": iban})
+    assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("values", "label"),
+    [
+        ({"bank": "Sparkasse", "iban": COMMERZBANK}, "Sparkasse ****3000"),
+        ({"iban": COMMERZBANK, "kontoinhaber": "Max"}, "****3000"),
+        ({"bank": "Sparkasse"}, "Sparkasse"),
+        ({"kontoinhaber": "Max"}, "Max"),
+        (
+            {"iban": Unknown("Konto 532013000, BLZ 37040044")},
+            "Konto ****3000, BLZ ****0044",
+        ),
+        ({"bank": Unknown("nicht lesbar: ['x']")}, "nicht lesbar"),
+        ({}, ""),
+    ],
+)
+def test_an_account_in_a_few_words(values: dict[str, Any], label: str) -> None:
+    assert MAPPER.label(values) == label
+
+
+def test_the_fields_of_an_account_that_were_erased() -> None:
+    assert MAPPER.erased({"erasedFields": "bankname iban name"}) == {"bank", "iban"}
+    assert MAPPER.erased({}) == frozenset()
