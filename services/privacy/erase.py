@@ -227,7 +227,7 @@ class _Eraser:
 
     def _record(self, record: dict[str, Any]) -> dict[str, Any]:
         """A line of a list: others' stay as they are."""
-        if str(record.get("betnr")) not in self._person.betnrs:
+        if not self._person.is_named_by(record):
             return record
         return {"betnr": record["betnr"]}
 

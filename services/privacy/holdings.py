@@ -16,22 +16,47 @@ from services.privacy.queue_tables import open_queue
 Row = dict[str, Any]
 Holdings = dict[str, Any]
 
-#: The tables with rows of a person, and which rows: $1 the ids in EspoCRM, $2 the betNr.
 #: Not the rows of a record that once had the number and has another one now: that is another person.
 _OF_ANOTHER = """EXISTS (SELECT 1 FROM sync_state AS own WHERE own.deleted_at IS NULL
     AND own.entity_type = {table}.entity_type AND own.entity_id = {table}.entity_id
     AND split_part(own.advoware_id, '/', 1) <> ALL($2))"""
-_BY_NUMBER = (
-    "entity_id = ANY($1) OR (split_part(advoware_id, '/', 1) = ANY($2) AND NOT "
-    + _OF_ANOTHER
-    + ")"
-)
+#: Of a part with another number now: whether it was not moved, but its CBeteiligte had this number by mistake.
+_BY_MISTAKE = """EXISTS (SELECT 1 FROM sync_state AS own
+    JOIN sync_state AS holder ON holder.entity_type = 'CBeteiligte'
+        AND holder.advoware_id = split_part(own.advoware_id, '/', 1)
+    JOIN sync_audit AS former ON former.entity_type = 'CBeteiligte' AND former.entity_id = holder.entity_id
+    WHERE former.advoware_id = {number} AND own.deleted_at IS NULL
+        AND own.entity_type = {table}.entity_type AND own.entity_id = {table}.entity_id
+        AND split_part(own.advoware_id, '/', 1) <> ALL($2))"""
+_HAD_NUMBER = """EXISTS (SELECT 1 FROM sync_audit AS former WHERE former.entity_type = 'CBeteiligte'
+    AND former.entity_id = ANY($1) AND former.advoware_id = {number})"""
+#: A part may be moved to another person: its rows are about whose number they name.
+_BY_NUMBER = f"""CASE WHEN entity_type IN ('CAdressen', 'CBankverbindungen') AND {{number}} IS NOT NULL
+    THEN ({{number}} = ANY($2) AND NOT {_BY_MISTAKE}) OR (entity_id = ANY($1) AND {_HAD_NUMBER})
+    ELSE entity_id = ANY($1) OR ({{number}} = ANY($2) AND NOT {_OF_ANOTHER}) END"""
+_BETNR_OF_PROBLEM = "(notification.details->>'betnr')"
+_IN_LIST = """EXISTS (SELECT 1 FROM jsonb_path_query(details, '$.records[*].betnr') AS betnr
+    WHERE betnr #>> '{}' = ANY($2))"""
+
+
+def _by_number(table: str, number: str) -> str:
+    """Which rows of a table are a person's whose rows name a number in Advoware."""
+    return _BY_NUMBER.format(table=table, number=number)
+
+
+#: The tables with rows of a person, and which rows: $1 the ids in EspoCRM, $2 the betNr.
 TABLES: Mapping[str, str] = {
-    "sync_state": "entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2) OR released_from = ANY($2)",
-    "create_intent": _BY_NUMBER.format(table="create_intent"),
-    "sync_audit": _BY_NUMBER.format(table="sync_audit"),
-    "notification": """entity_id = ANY($1) OR details->>'betnr' = ANY($2) OR EXISTS (
-        SELECT 1 FROM jsonb_path_query(details, '$.records[*].betnr') AS betnr WHERE betnr #>> '{}' = ANY($2))""",
+    "sync_state": """entity_id = ANY($1) OR split_part(advoware_id, '/', 1) = ANY($2)
+        OR (released_from = ANY($2) AND advoware_id IS NULL)""",
+    "create_intent": _by_number(
+        "create_intent",
+        "split_part(create_intent.advoware_id, '/', 1)",
+    ),
+    "sync_audit": _by_number(
+        "sync_audit",
+        "split_part(sync_audit.advoware_id, '/', 1)",
+    ),
+    "notification": f"{_by_number('notification', _BETNR_OF_PROBLEM)} OR {_IN_LIST}",
     "responsible": "entity_id = ANY($1) OR entity_id = ANY($2)",
     "look_again": "entity_id = ANY($1) OR entity_id = ANY($2)",
     "shadow_write": """flow = 'vmh' AND (
@@ -115,6 +140,8 @@ async def export(resources: Resources, given: str, log_directory: Path) -> Holdi
     async with open_queue(resources.settings.postgres) as tables:
         if tables is not None:
             queue = await tables.jobs(person.all_ids)
+    found = await rows_of(pool, person)
+    problems = [_without_others(row, person) for row in found["notification"]]
     return {
         "person": {
             "entity_ids": list(person.entity_ids),
@@ -122,11 +149,20 @@ async def export(resources: Resources, given: str, log_directory: Path) -> Holdi
             "part_ids": list(person.part_ids),
         },
         "exported_at": resources.clock().isoformat(),
-        "tables": await rows_of(pool, person),
+        "tables": {**found, "notification": problems},
         "queue": queue,
         "redis": await redis_keys(resources, person),
         "logs": logs.lines_with(log_directory, person.all_ids),
     }
+
+
+def _without_others(row: Row, person: Person) -> Row:
+    """A problem; of one that is a list of records, the other persons' lines are left out."""
+    details = row["details"]
+    if "records" not in details:
+        return row
+    own = [line for line in details["records"] if person.is_named_by(line)]
+    return {**row, "details": {**details, "records": own}}
 
 
 def as_text(holdings: Holdings) -> str:

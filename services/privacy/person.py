@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +36,15 @@ WHERE advoware_id IS NOT NULL AND NOT EXISTS (
     SELECT 1 FROM sync_state AS other WHERE other.entity_type = 'CBeteiligte' AND other.deleted_at IS NULL
         AND other.advoware_id = known.advoware_id AND other.entity_id <> $1)
 """
+#: A part may have been moved to another person: what it has left behind (``<id>@<link>``) names the new one.
 _PARTS = """
 SELECT entity_id FROM sync_state WHERE entity_type IN ('CAdressen', 'CBankverbindungen')
-    AND (split_part(advoware_id, '/', 1) = ANY($2) OR released_from = ANY($2) OR base->>'beteiligteId' = ANY($1))
-UNION SELECT entity_id FROM sync_audit WHERE entity_type IN ('CAdressen', 'CBankverbindungen')
-    AND split_part(advoware_id, '/', 1) = ANY($2)
+    AND (split_part(advoware_id, '/', 1) = ANY($2) OR (released_from = ANY($2) AND advoware_id IS NULL)
+        OR (base->>'beteiligteId' = ANY($1) AND strpos(entity_id, '@') = 0))
+UNION SELECT entity_id FROM sync_audit AS former WHERE entity_type IN ('CAdressen', 'CBankverbindungen')
+    AND split_part(advoware_id, '/', 1) = ANY($2) AND NOT EXISTS (
+        SELECT 1 FROM sync_state AS own WHERE own.entity_type = former.entity_type AND own.deleted_at IS NULL
+            AND own.entity_id = former.entity_id AND split_part(own.advoware_id, '/', 1) <> ALL($2))
 """
 _IS_KNOWN = """
 SELECT EXISTS (SELECT 1 FROM sync_state WHERE entity_id = $1)
@@ -62,6 +67,10 @@ class Person:
     def all_ids(self) -> list[str]:
         """The ids of all records in EspoCRM."""
         return [*self.entity_ids, *self.part_ids]
+
+    def is_named_by(self, line: Mapping[str, Any]) -> bool:
+        """Whether a line of a task about many records is about this person."""
+        return str(line.get("betnr")) in self.betnrs
 
 
 async def find_person(pool: asyncpg.Pool, given: str) -> Person:

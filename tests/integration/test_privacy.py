@@ -344,3 +344,167 @@ async def test_a_number_finds_who_has_it_and_not_who_had_it_once(
     found = await export(resources, "100", tmp_path)
     for table in ("sync_state", "sync_audit"):
         assert {row["entity_id"] for row in found["tables"][table]} == {"bbb"}
+
+
+async def two_persons(office: Office) -> tuple[str, str]:
+    """Anna and Berta, both synced; their ids."""
+    anna, _ = await office.linked_person(firstName="Anna", lastName="Alphamann")
+    berta, _ = await office.linked_person(firstName="Berta", lastName="Bravofrau")
+    return anna, berta
+
+
+async def later(office: Office, *entity_ids: str) -> None:
+    office.clock.advance(minutes=2)
+    for entity_id in entity_ids:
+        assert (await office.sync(entity_id)).error is None
+
+
+async def with_moved_address(office: Office) -> tuple[str, str]:
+    """An address of Anna's was edited, then moved to Berta, and edited there; the ids of both."""
+    anna, berta = await two_persons(office)
+    address = await office.enter(
+        "CAdressen",
+        beteiligteId=anna,
+        adresseStreet="Alphaweg 1",
+        adresseCity="Celle",
+    )
+    await later(office, anna)
+    await office.edit("CAdressen", address["id"], adresseStreet="Alphaweg 2")
+    await later(office, anna)
+    await office.edit("CAdressen", address["id"], beteiligteId=berta)
+    await later(office, anna, berta)
+    await office.edit("CAdressen", address["id"], adresseStreet="Bravoweg 9")
+    await later(office, berta, anna)
+    return anna, berta
+
+
+async def exported(office: Office, given: str) -> str:
+    found = await export(office.resources, given, Path("/nonexistent"))
+    return json.dumps(found, default=str, ensure_ascii=False)
+
+
+async def number_of(office: Office, entity_id: str) -> str:
+    return str((await office.in_espocrm(entity_id))["betnr"])
+
+
+@pytest.mark.parametrize("by", ["id", "number"])
+async def test_an_address_that_was_moved_is_exported_to_each_as_it_was_there(
+    office: Office, by: str
+) -> None:
+    anna, berta = await with_moved_address(office)
+    if by == "number":
+        anna, berta = await number_of(office, anna), await number_of(office, berta)
+
+    of_anna, of_berta = await exported(office, anna), await exported(office, berta)
+
+    assert "Alphaweg 1" in of_anna
+    assert "Frau Anna Alphamann\\nAlphaweg 1" in of_anna
+    assert "Bravo" not in of_anna
+    assert "Bravoweg 9" in of_berta
+    assert "Alphamann" not in of_berta
+
+
+async def test_an_erasure_erases_nothing_of_whom_an_address_was_moved_to(
+    office: Office,
+) -> None:
+    anna, _berta = await with_moved_address(office)
+
+    status, output = await command(
+        office.resources, "privacy", "erase", anna, "--apply"
+    )
+
+    assert status == 0, output
+    pool = await office.resources.database()
+    bases = await pool.fetch(
+        "SELECT base->'strasse' AS street FROM sync_state WHERE erased_at IS NULL"
+    )
+    assert "Bravoweg 9" in str(bases)
+    assert "Alphamann" not in await dump(office.resources)
+
+
+async def test_an_address_that_a_deleted_record_left_to_another_is_not_exported_with_it(
+    office: Office,
+) -> None:
+    anna, berta = await two_persons(office)
+    address = await office.enter(
+        "CAdressen", beteiligteId=anna, adresseStreet="Alphaweg 1", adresseCity="Celle"
+    )
+    await later(office, anna)
+    number = await number_of(office, anna)
+    await office.delete_in_espocrm(anna)
+    await office.sync(anna, "delete")
+    await office.edit("CAdressen", address["id"], beteiligteId=berta)
+    await later(office, berta)
+    await office.edit("CAdressen", address["id"], adresseStreet="Bravoweg 9")
+    await later(office, berta)
+
+    assert "Bravo" not in await exported(office, number)
+    assert "Bravoweg 9" in await exported(office, berta)
+
+
+async def test_an_export_names_no_one_else_of_a_task_about_many(office: Office) -> None:
+    ids = []
+    for number in range(8):
+        entity_id, _ = await office.linked_person(lastName=f"Nachname{number}x")
+        ids.append(entity_id)
+    for entity_id in ids:
+        await office.delete_in_espocrm(entity_id)
+        await office.sync(entity_id, "delete")
+    office.clock.advance(minutes=30)
+    await office.tell_the_rest()
+    assert "deleted_many" in await dump(office.resources)
+
+    for number, entity_id in enumerate(ids):
+        text = await exported(office, entity_id)
+        assert f"Nachname{number}x" in text
+        assert text.count("Nachname") == text.count(f"Nachname{number}x")
+
+
+async def test_a_task_about_a_wrong_number_is_not_exported_to_who_has_it_now(
+    resources: Resources, tmp_path: Path
+) -> None:
+    pool = await resources.database()
+    await pool.execute(
+        """
+        INSERT INTO sync_state (entity_type, entity_id, advoware_id, base)
+        VALUES ('CBeteiligte', 'aaa', '200', '{}'), ('CBeteiligte', 'bbb', '100', '{}')
+        """
+    )
+    await pool.execute(
+        """
+        INSERT INTO notification (problem_key, entity_type, entity_id, action_type, details, fingerprint,
+                                  started_at, attempted_at)
+        VALUES ('k', 'CBeteiligte', 'aaa', 'general_manual_action', $1, 'f', now(), now())
+        """,
+        {"betnr": 100, "name": "Anna Alphamann"},
+    )
+
+    assert (await export(resources, "100", tmp_path))["tables"]["notification"] == []
+    assert len((await export(resources, "aaa", tmp_path))["tables"]["notification"])
+
+
+async def test_what_an_address_had_under_a_wrong_number_stays_its_own(
+    resources: Resources, tmp_path: Path
+) -> None:
+    pool = await resources.database()
+    await pool.execute(
+        """
+        INSERT INTO sync_state (entity_type, entity_id, advoware_id, base) VALUES ('CBeteiligte', 'aaa', '200', '{}'),
+            ('CBeteiligte', 'bbb', '100', '{}'), ('CAdressen', 'xxx', '200/7', '{}')
+        """
+    )
+    for entity_type, entity_id in (("CBeteiligte", "aaa"), ("CAdressen", "xxx")):
+        await pool.execute(
+            """
+            INSERT INTO sync_audit (at, entity_type, entity_id, topic, source, result, duration_ms, advoware_id)
+            VALUES (now(), $1, $2, 't', 'webhook', 'merged', 0, '100')
+            """,
+            entity_type,
+            entity_id,
+        )
+
+    of_next = (await export(resources, "100", tmp_path))["tables"]["sync_audit"]
+    own = (await export(resources, "aaa", tmp_path))["tables"]["sync_audit"]
+
+    assert of_next == []
+    assert {row["entity_id"] for row in own} == {"aaa", "xxx"}
