@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import ipaddress
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from dotenv.parser import Binding, parse_stream
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -695,8 +697,10 @@ def load_settings(
     `require_safe_access`.
 
     Raises:
-        ConfigurationError: a variable has an unusable value; names every such variable, never a value.
+        ConfigurationError: a variable has an unusable value, or a line of the file sets none; names every such variable
+            and line, never a value.
     """
+    _raise_problems(_file_problems(env_file))
     overrides = {name.upper(): value for name, value in (environment or {}).items()}
     groups: dict[str, Any] = {}
     problems: list[str] = []
@@ -713,6 +717,29 @@ def load_settings(
     settings = Settings(**groups)
     _raise_problems(_address_problems(settings))
     return settings
+
+
+def _file_problems(env_file: Path | str | None) -> list[str]:
+    """What in the file cannot be read. Passed over, as dotenv does, a line would leave its switch as it is unset."""
+    if not env_file or not Path(env_file).is_file():
+        return []
+    try:
+        text = Path(env_file).read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        return [f"{env_file}: is not UTF-8"]
+    lines = [
+        _line_of(binding)
+        for binding in parse_stream(io.StringIO(text))
+        if binding.error or (binding.key and binding.value is None)
+    ]
+    return [f"{env_file}: line {line} is not NAME=value" for line in lines]
+
+
+def _line_of(binding: Binding) -> int:
+    """The number of a line of the file, without the blank lines that are read with it."""
+    text = binding.original.string
+    blank = text[: len(text) - len(text.lstrip())]
+    return binding.original.line + blank.count("\n")
 
 
 def _load_group(
@@ -810,6 +837,24 @@ def _is_on_this_machine(settings: Settings, name: str) -> bool:
 
 def _listed(names: Sequence[str]) -> str:
     return " and ".join(names)
+
+
+#: Read by the command line and by the parts that it starts, and no settings.
+_NO_SETTINGS = frozenset(
+    {
+        *("BITBYLAW_DATA", "BITBYLAW_ENV_FILE", "BITBYLAW_ENGINE_HTTP_URL"),
+        *("BITBYLAW_HTTP_PORT", "BITBYLAW_WORKER_PORT", "III_ENGINE_BIN"),
+        *("BITBYLAW_ADVOWARE_TWIN_PORT", "BITBYLAW_ESPOCRM_TWIN_PORT"),
+        *("BITBYLAW_GOOGLE_TWIN_PORT", "ENGINE_DATABASE_URL", "OTEL_ENABLED"),
+        *("BITBYLAW_WORKER_LOG", "ESPOCRM_ADMIN_PASSWORD", "III_BRIDGE_URL"),
+    },
+)
+
+
+def unknown_names(settings: Settings, names: Iterable[str]) -> list[str]:
+    """The names that nothing reads, in order. Capitals do not matter."""
+    known = settings.environment().keys() | _NO_SETTINGS
+    return sorted(name for name in set(names) if name.upper() not in known)
 
 
 def default_env_file() -> Path | None:

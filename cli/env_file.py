@@ -11,8 +11,13 @@ from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
-from config import ConfigurationError
+from config import ConfigurationError, Settings, unknown_names
 
+#: As the names of settings begin that are no one else's.
+_OWN_NAME = re.compile(
+    "(ADVOWARE|BITBYLAW|CALENDAR_SYNC|ESPOCRM|GOOGLE_CALENDAR|VMH)_",
+    re.IGNORECASE,
+)
 _PLAIN = re.compile(r"[\w@%+=:,./-]*", re.ASCII)  # also for shells
 _LINE_END = re.compile(r"(\r\n|\n|\r)?\Z")
 _COMMENT = re.compile(r"[^\S\r\n]+#[^\r\n]*(?=(?:\r\n|\n|\r)?\Z)")
@@ -57,7 +62,7 @@ class EnvFile:
     def _bindings(self) -> list[Binding]:
         source = self.path if self.path.exists() else self._template
         try:
-            text = source.read_bytes().decode()
+            text = source.read_bytes().decode("utf-8-sig")
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
@@ -117,6 +122,17 @@ class EnvFile:
         with contextlib.suppress(FileNotFoundError):
             owner = self.path.stat()
             os.fchown(handle, owner.st_uid, owner.st_gid)
+
+
+def unread_notice(settings: Settings, env_file: Path | None) -> list[str]:
+    """What whoever starts the system should know: names that nothing reads, in the environment or the file."""
+    names = set(os.environ)
+    if env_file is not None:
+        names |= EnvFile(env_file, env_file).values().keys()
+    unread = unknown_names(settings, filter(_OWN_NAME.match, names))
+    if not unread:
+        return []
+    return [f"Nothing reads {', '.join(unread)}; .env.example has all names."]
 
 
 def _replaced(line: str, value: str) -> str:

@@ -33,6 +33,7 @@ from cli.engines import (
     look,
     wait_for_ports,
 )
+from cli.env_file import unread_notice
 from cli.supervisor import (
     PATIENCE_SECONDS,
     Program,
@@ -157,7 +158,8 @@ async def running_system(
         found |= _local_settings(settings, ports, data, twins)
         settings = load_settings(found | requested, env_file=env_file)
         await check_access(settings)
-        for notice in await notices_at_start(settings):
+        of_old_system = await notices_at_start(settings)
+        for notice in (*of_old_system, *unread_notice(settings, env_file)):
             on_event(notice)
         _leave_settings(settings, data)
         on_event("starting the board")

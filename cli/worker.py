@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from cli.engines import Link, look
+from cli.env_file import unread_notice
 from cli.supervisor import stop_process
 from cli.system import TRIAL_NOTICE, check_access, worker_program
 from config import (
@@ -63,9 +64,11 @@ def worker(
         _say(link.value)
         raise typer.Exit(0 if link is Link.CONNECTED else 1)
     try:
-        settings = load_settings(env_file=default_env_file())
+        env_file = default_env_file()
+        settings = load_settings(env_file=env_file)
         asyncio.run(check_access(settings))
-        for notice in asyncio.run(notices_at_start(settings)):
+        of_old_system = asyncio.run(notices_at_start(settings))
+        for notice in (*of_old_system, *unread_notice(settings, env_file)):
             _say(notice)
     except ConfigurationError as error:
         _say(str(error))

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-from config import ConfigurationError, Settings, require_safe_access
-
-#: Read by the command line and by the parts that it starts, and no settings.
-_OTHERS = frozenset(
-    {
-        *("BITBYLAW_DATA", "BITBYLAW_ENV_FILE", "BITBYLAW_ENGINE_HTTP_URL"),
-        *("BITBYLAW_HTTP_PORT", "BITBYLAW_WORKER_PORT", "III_ENGINE_BIN"),
-        *("BITBYLAW_ADVOWARE_TWIN_PORT", "BITBYLAW_ESPOCRM_TWIN_PORT"),
-        *("BITBYLAW_GOOGLE_TWIN_PORT", "ENGINE_DATABASE_URL", "OTEL_ENABLED"),
-        *("BITBYLAW_WORKER_LOG", "ESPOCRM_ADMIN_PASSWORD", "III_BRIDGE_URL"),
-    },
+from config import (
+    ConfigurationError,
+    Settings,
+    require_safe_access,
+    unknown_names,
 )
 
 
 def odd_settings(settings: Settings, in_file: Collection[str]) -> list[str]:
     """What is missing, and which of the variables in the file are unknown; ``in_file`` are their names."""
-    known = settings.environment()
-    return [*_missing(settings), *_unknown(known, in_file)]
+    unknown = [
+        f"unknown: {name} (nothing reads it)"
+        for name in unknown_names(settings, in_file)
+    ]
+    return [*_missing(settings), *unknown]
 
 
 def _missing(settings: Settings) -> list[str]:
@@ -37,8 +34,3 @@ def _missing(settings: Settings) -> list[str]:
         _, *lines = str(error).splitlines()
         missing += map(str.strip, lines)
     return [f"missing: {name}" for name in missing]
-
-
-def _unknown(known: Mapping[str, str], in_file: Collection[str]) -> list[str]:
-    unknown = sorted(set(in_file) - known.keys() - _OTHERS)
-    return [f"unknown: {name} (nothing reads it)" for name in unknown]

@@ -181,8 +181,12 @@ async def test_a_worker_for_twins_started_by_hand_needs_no_keys() -> None:
             "BITBYLAW_ENGINE_HTTP_URL": "http://127.0.0.1:9",
         }
         process = await start(
-            "worker", **variables, BITBYLAW_TWINS=f"{advoware},{espocrm}"
+            "worker",
+            **variables,
+            BITBYLAW_TWINS=f"{advoware},{espocrm}",
+            BITBYLAW_READONLY="true",
         )
+        await said(process, "Nothing reads BITBYLAW_READONLY;")
         await said(process, "the engine is away")  # that is, it was started
         process.terminate()
         assert await process.wait() == 0

@@ -295,6 +295,52 @@ def test_an_override_can_unset_what_the_file_sets(tmp_path: Path) -> None:
     assert unset.redis.model_fields_set == {"port"}
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (b'REDIS_HOST=a\n\n# geheim\nBITBYLAW_READ_ONLY="true\n', 4),
+        (b'BITBYLAW_READ_ONLY="true\nADVOWARE_PASSWORD="geheim"\n', 1),
+        (b"REDIS_HOST=a\r\nBITBYLAW_READ_ONLY true\r\n", 2),
+        (b"BITBYLAW_READ_ONLY\n", 1),
+        (b"BITBYLAW_READ_ONLY: true # geheim\n", 1),
+    ],
+)
+def test_a_line_of_the_file_that_sets_nothing_is_named_and_not_passed_over(
+    tmp_path: Path, text: bytes, line: int
+) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(text)
+
+    with pytest.raises(ConfigurationError, match=f"line {line} ") as caught:
+        load_settings(env_file=file)
+
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_in_another_encoding_is_named_without_a_traceback(
+    tmp_path: Path, encoding: str
+) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("REDIS_PASSWORD=geheimnisträger\n".encode(encoding))
+
+    with pytest.raises(ConfigurationError, match="not UTF-8") as caught:
+        load_settings(env_file=file)
+
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_file_as_editors_on_windows_write_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(
+        b"\xef\xbb\xbfBITBYLAW_READ_ONLY=true\r\n\r\n# Kommentar\r\nREDIS_PORT = 6381 \r\n"
+    )
+
+    settings = load_settings(env_file=file)
+
+    assert (settings.service.read_only, settings.redis.port) == (True, 6381)
+
+
 def test_env_example_lists_every_variable_with_a_comment() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     listed = {

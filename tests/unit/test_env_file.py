@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from cli.env_file import EnvFile
-from config import ConfigurationError
+from cli.env_file import EnvFile, unread_notice
+from config import ConfigurationError, load_settings
 
 OURS = {"ESPOCRM_MARVIN_API_KEY": "neu-0123", "VMH_TASK_ASSIGNED_USER_ID": "6b07"}
 
@@ -130,3 +130,30 @@ def test_a_change_that_fails_leaves_the_old_file_and_no_other(
         EnvFile(path, tmp_path / "none").change({"KEY": "neu"})
     assert path.read_text() == "KEY=alt\n"
     assert [found.name for found in tmp_path.iterdir()] == [".env"]
+
+
+@pytest.mark.parametrize(
+    "unread",
+    ["BITBYLAW_READONLY", "bitbylaw_readonly", "ADVOWARE_WRITEPROTECTION"],
+)
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_a_switch_that_is_misspelled_is_named_where_the_system_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: str, place: str
+) -> None:
+    path = tmp_path / ".env"
+    text = "PUBLIC_NAME=a\nBITBYLAW_READ_ONLY=true\nBITBYLAW_HTTP_PORT=1\nvmh_cron_limit=5\n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert unread_notice(load_settings(env_file=path), path) == []
+    if place == "environment":
+        monkeypatch.setenv(unread, "geheim")
+    else:
+        path.write_text(f"{text}{unread}=geheim\n")
+
+    (notice,) = unread_notice(load_settings(env_file=path), path)
+
+    assert f" {unread};" in notice
+    assert "geheim" not in notice
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    assert changed(tmp_path, "\ufeffKEY=alt\nB=2\n", {"KEY": "neu"}) == "KEY=neu\nB=2\n"
