@@ -7,8 +7,10 @@ Each applied repair leaves a row in the audit, whatever became of it. Beside the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from services.calendar_sync.store import CalendarStore
@@ -185,8 +187,10 @@ async def _plan_messages(
 
 
 async def apply(sources: Sources, repair: Repair, operator: Operator) -> Outcome:
-    """Do it, and write it into the audit. What fails is in the outcome, and in the audit as well."""
-    appliers: dict[Kind, Callable[[Sources, Repair], Awaitable[int]]] = {
+    """Do it, and write it into the audit. What fails, or is cancelled, is in the outcome and the audit as far as it was
+    done.
+    """
+    appliers: dict[Kind, Callable[[Sources, Repair], AsyncIterator[int]]] = {
         "sync": _sync,
         "retry": _sync,
         "sync_calendar": _sync_calendar,
@@ -195,16 +199,31 @@ async def apply(sources: Sources, repair: Repair, operator: Operator) -> Outcome
         "redrive": _redrive,
         "discard": _discard,
     }
+    failed = partial(Outcome, repair.kind, repair.target, "failed")
+    count = 0
     try:
-        count = await appliers[repair.kind](sources, repair)
+        async for number in appliers[repair.kind](sources, repair):
+            count += number
+    except asyncio.CancelledError:
+        await _conclude(sources, repair, failed(count, "interrupted"), operator)
+        raise
     except Exception as error:  # noqa: BLE001 - however a repair fails, the operator and the audit learn of it
-        outcome = Outcome(repair.kind, repair.target, "failed", 0, failure_code(error))
+        outcome = failed(count, failure_code(error))
     else:
         result: ActionResult = "done" if count else "nothing_to_do"
         outcome = Outcome(repair.kind, repair.target, result, count)
+    await _conclude(sources, repair, outcome, operator)
+    return outcome
+
+
+async def _conclude(
+    sources: Sources,
+    repair: Repair,
+    outcome: Outcome,
+    operator: Operator,
+) -> None:
     sources.forget()
     await _audit(sources, repair, outcome, operator)
-    return outcome
 
 
 async def _audit(
@@ -240,7 +259,10 @@ async def _audit(
         log(None, "error", "operate.not_audited", error=failure_code(error))
 
 
-async def _sync(sources: Sources, repair: Repair) -> int:
+# Each of these yields how many it has done since it yielded last.
+
+
+async def _sync(sources: Sources, repair: Repair) -> AsyncIterator[int]:
     for entity_id in repair.ids:
         if not is_entity_id(entity_id):
             raise InvalidInput("not an id")
@@ -248,17 +270,17 @@ async def _sync(sources: Sources, repair: Repair) -> int:
     from services.api.record_actions import enqueue_sync_now
 
     new = await enqueue_sync_now(sources.resources, sources.engine.enqueue, repair.ids)
-    return len(new)
+    yield len(new)
 
 
-async def _sync_calendar(sources: Sources, repair: Repair) -> int:
-    return await _enqueue_employees(sources, [repair.target])
+async def _sync_calendar(sources: Sources, repair: Repair) -> AsyncIterator[int]:
+    yield await _enqueue_employees(sources, [repair.target])
 
 
-async def _sync_calendars(sources: Sources, repair: Repair) -> int:
+async def _sync_calendars(sources: Sources, repair: Repair) -> AsyncIterator[int]:
     known = {employee.kuerzel for employee in await employees(sources)}
     still_known = [kuerzel for kuerzel in repair.ids if kuerzel in known]
-    return await _enqueue_employees(sources, still_known)
+    yield await _enqueue_employees(sources, still_known)
 
 
 async def _enqueue_employees(sources: Sources, kuerzel: list[str]) -> int:
@@ -273,7 +295,7 @@ async def _enqueue_employees(sources: Sources, kuerzel: list[str]) -> int:
     )
 
 
-async def _release(sources: Sources, repair: Repair) -> int:
+async def _release(sources: Sources, repair: Repair) -> AsyncIterator[int]:
     from services.calendar_sync.audit.decisions import CalendarDecisions
 
     decisions = CalendarDecisions(sources.resources)
@@ -284,29 +306,30 @@ async def _release(sources: Sources, repair: Repair) -> int:
     )
     is_released = any(change.done for change in report.changes)
     if is_released:
-        return repair.count
-    return 0
+        yield repair.count
 
 
-async def _redrive(sources: Sources, repair: Repair) -> int:
-    return await _on_messages(sources, "iii::queue::redrive_message", repair)
+def _redrive(sources: Sources, repair: Repair) -> AsyncIterator[int]:
+    return _on_messages(sources, "iii::queue::redrive_message", repair)
 
 
-async def _discard(sources: Sources, repair: Repair) -> int:
-    return await _on_messages(sources, "iii::queue::discard_message", repair)
+def _discard(sources: Sources, repair: Repair) -> AsyncIterator[int]:
+    return _on_messages(sources, "iii::queue::discard_message", repair)
 
 
-async def _on_messages(sources: Sources, function: str, repair: Repair) -> int:
+async def _on_messages(
+    sources: Sources,
+    function: str,
+    repair: Repair,
+) -> AsyncIterator[int]:
     """Act on the named messages only, one after the other; those that are gone count as nothing."""
-    done = 0
     for message_id in repair.ids[:MAX_MESSAGES]:
         answer = await sources.engine.call(
             function,
             queue=repair.target,
             message_id=message_id,
         )
-        done += _count(answer)
-    return done
+        yield _count(answer)
 
 
 def _count(answer: Any) -> int:

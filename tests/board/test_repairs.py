@@ -15,10 +15,12 @@ from board_browser import Browser, Dead, form_of
 from operator_desk import called
 from test_pages import ENTITY, TOPIC, in_espocrm, plant
 
+from board import repairs
 from services.api.record_actions import TOPIC as SYNC_NOW
 from services.calendar_sync.model import Pair
 from services.calendar_sync.store import AuditLine, CalendarStore
 from services.calendar_sync.waiting import TOPIC_EMPLOYEE
+from services.core.errors import Unavailable
 from services.core.jobs.pending import pending_key
 from services.core.operation.pause import active_pauses
 from services.operate import queues
@@ -263,6 +265,42 @@ async def test_a_repair_that_fails_is_said_and_stands_in_the_audit(
     assert status == 200
     assert "NotEnqueued" in html
     assert await audit(sources) == [("board:ada", "sync", ENTITY, 0, "failed")]
+
+
+@pytest.mark.parametrize("breaks_off", ["engine", "time"])
+@pytest.mark.parametrize("kind", ["redrive", "discard"])
+async def test_a_repair_that_breaks_off_says_how_much_was_done(
+    operator: Browser,
+    sources: Sources,
+    dead: Dead,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    breaks_off: str,
+) -> None:
+    dead.many(TOPIC, 5)
+    fields = form_of(await operator.page(f"/repair/{kind}?target={TOPIC}"))
+    call, calls, is_over = sources.engine.call, 0, asyncio.Event()
+
+    async def three(function_id: str, **data: Any) -> Any:
+        nonlocal calls
+        calls += function_id.endswith("_message")
+        if calls > 3 and breaks_off == "engine":
+            raise Unavailable("engine", "no answer")
+        if calls > 3:
+            await is_over.wait()
+        return await call(function_id, **data)
+
+    monkeypatch.setattr(sources.engine, "call", three)
+    monkeypatch.setattr(repairs, "APPLY_SECONDS", 3.0)
+
+    status, html = await operator.post(f"/repair/{kind}", fields)
+
+    assert status == 200
+    assert "no answer" in html or "Unavailable" in html
+    async with asyncio.timeout(10):
+        while not await audit(sources):
+            await asyncio.sleep(0.05)
+    assert await audit(sources) == [("board:ada", kind, TOPIC, 3, "failed")]
 
 
 async def test_commands_that_cannot_ask_end_with_two_and_print_no_half_json(
