@@ -38,7 +38,9 @@ queue_app = typer.Typer(
 )
 Json = Annotated[bool, typer.Option("--json", help="print one JSON value")]
 Yes = Annotated[bool, typer.Option("--yes", help="do it without asking")]
-MessageId = Annotated[str, typer.Argument(help="one message; else all, 200 at once")]
+MessageId = Annotated[
+    str | None, typer.Argument(help="one message; else all, 200 at once")
+]
 
 
 def _run(work: Callable[[Sources], Awaitable[T]]) -> T:
@@ -207,23 +209,23 @@ def _statuses(incomplete: str) -> list[str]:
 @queue_app.command("redrive")
 def redrive_command(
     topic: str,
-    message_id: MessageId = "",
+    message_id: MessageId = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Deliver dead letters again, one or all."""
-    _repair("redrive", [topic], yes=yes, as_json=as_json, message_id=message_id or None)
+    _repair("redrive", [topic], yes=yes, as_json=as_json, message_id=message_id)
 
 
 @queue_app.command("discard")
 def discard_command(
     topic: str,
-    message_id: MessageId = "",
+    message_id: MessageId = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Delete dead letters, one or all. This cannot be undone."""
-    _repair("discard", [topic], yes=yes, as_json=as_json, message_id=message_id or None)
+    _repair("discard", [topic], yes=yes, as_json=as_json, message_id=message_id)
 
 
 def retry(

@@ -18,7 +18,14 @@ from cli.commands import service
 from config import ConfigurationError
 from services.core.errors import BitByLawError, InvalidInput
 from services.core.operation import pause as pauses
-from services.core.operation.pause import CRONS, FLOWS, TOPICS, Pause, Scope
+from services.core.operation.pause import (
+    CRONS,
+    FLOWS,
+    TOPICS,
+    Pause,
+    PauseKind,
+    Scope,
+)
 from services.core.resources import Resources
 
 FAILED = 2
@@ -28,19 +35,19 @@ _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 Result = TypeVar("Result")
 Flow = Annotated[
-    str,
+    str | None,
     typer.Option("--flow", help=f"only this flow: {', '.join(FLOWS)}"),
 ]
 Topic = Annotated[
-    str,
+    str | None,
     typer.Option("--topic", help=f"only this topic: {', '.join(TOPICS)}"),
 ]
 Cron = Annotated[
-    str,
+    str | None,
     typer.Option("--cron", help=f"only this cron: {', '.join(CRONS)}"),
 ]
 Employee = Annotated[
-    str,
+    str | None,
     typer.Option("--employee", help="only the calendar of this Kürzel"),
 ]
 AsJson = Annotated[
@@ -59,16 +66,16 @@ def pause(
         typer.Option("--reason", help="why, for those who wonder; no names"),
     ] = "",
     until: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--until",
             help="18:00, or 2026-11-27T06:00; without it, until `bitbylaw resume`",
         ),
-    ] = "",
-    flow: Flow = "",
-    topic: Topic = "",
-    cron: Cron = "",
-    employee: Employee = "",
+    ] = None,
+    flow: Flow = None,
+    topic: Topic = None,
+    cron: Cron = None,
+    employee: Employee = None,
     show: Annotated[bool, typer.Option("--list", help="only show what is paused")] = (
         False
     ),
@@ -107,10 +114,10 @@ def pause(
 
 
 def resume(
-    flow: Flow = "",
-    topic: Topic = "",
-    cron: Cron = "",
-    employee: Employee = "",
+    flow: Flow = None,
+    topic: Topic = None,
+    cron: Cron = None,
+    employee: Employee = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -150,14 +157,22 @@ async def _state(resources: Resources) -> dict[str, Any]:
     return {"paused": [_as_json(item) for item in active], "waiting": waiting}
 
 
-def _scope(flow: str, topic: str, cron: str, employee: str) -> Scope:
-    possible = (
-        Scope("flow", flow),
-        Scope("topic", topic),
-        Scope("cron", cron),
-        Scope("employee", employee),
-    )
-    named = [scope for scope in possible if scope.target]
+def _scope(
+    flow: str | None,
+    topic: str | None,
+    cron: str | None,
+    employee: str | None,
+) -> Scope:
+    """What is named; everything if nothing is. An empty name is none of them: a script's variable was not set."""
+    possible: dict[PauseKind, str | None] = {
+        "flow": flow,
+        "topic": topic,
+        "cron": cron,
+        "employee": employee,
+    }
+    named = [
+        Scope(kind, target) for kind, target in possible.items() if target is not None
+    ]
     if len(named) > 1:
         raise InvalidInput("name one of --flow, --topic, --cron and --employee")
     if named:
@@ -165,13 +180,13 @@ def _scope(flow: str, topic: str, cron: str, employee: str) -> Scope:
     return Scope("all")
 
 
-def _moment(text: str, now: datetime) -> datetime | None:
-    """``18:00`` (the next one) or an ISO time, in the firm's zone unless it has an offset; None for an empty one.
+def _moment(text: str | None, now: datetime) -> datetime | None:
+    """``18:00`` (the next one) or an ISO time, in the firm's zone unless it has an offset.
 
     Raises:
         InvalidInput: it is neither.
     """
-    if not text:
+    if text is None:
         return None
     clock = _CLOCK.fullmatch(text)
     if clock is None:

@@ -168,7 +168,9 @@ async def _plan_messages(
     topic: str,
     message_id: str | None,
 ) -> Repair:
-    if message_id:
+    if message_id == "":  # of a script whose variable was not set; it does not mean all
+        raise InvalidInput("no message has an empty id")
+    if message_id is not None:
         return Repair(kind, topic, [message_id], 1)
     stats = await topic_stats(sources.engine, topic)
     letters = await dead_letters(sources.engine, topic, 0, MAX_MESSAGES)

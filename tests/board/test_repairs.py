@@ -267,6 +267,19 @@ async def test_a_repair_that_fails_is_said_and_stands_in_the_audit(
     assert await audit(sources) == [("board:ada", "sync", ENTITY, 0, "failed")]
 
 
+@pytest.mark.parametrize("kind", ["redrive", "discard"])
+async def test_a_message_without_an_id_is_not_all_of_them(
+    sources: Sources, dead: Dead, kind: str
+) -> None:
+    dead.many(TOPIC, 5)
+
+    status, _ = await bitbylaw(sources, "queue", kind, TOPIC, "", "--yes")
+
+    assert status == 2
+    assert (await queues.topic_stats(sources.engine, TOPIC)).dead == 5
+    assert await audit(sources) == []
+
+
 @pytest.mark.parametrize("breaks_off", ["engine", "time"])
 @pytest.mark.parametrize("kind", ["redrive", "discard"])
 async def test_a_repair_that_breaks_off_says_how_much_was_done(

@@ -407,14 +407,19 @@ async def test_a_dry_run_says_what_would_happen_and_changes_nothing(
         ["pause", "--reason", "x", "--until", "soon"],
         ["pause", "--reason", "x", "--flow", "vmh", "--employee", "SB"],
         ["resume", "--cron", "nightly"],
+        ["pause", "--reason", "x", "--employee", ""],
+        ["pause", "--reason", "x", "--flow", " "],
+        ["pause", "--reason", "x", "--flow", "vmh", "--until", ""],
+        ["resume", "--topic", ""],
     ],
 )
 async def test_what_cannot_be_done_is_exit_status_2(
-    command: Callable[..., Any], arguments: list[str]
+    command: Callable[..., Any], resources: Resources, arguments: list[str]
 ) -> None:
     answer = await command(*arguments)
     assert answer.exit_code == 2
     assert "Traceback" not in answer.output
+    assert await audited(resources) == []
 
 
 async def test_a_pause_stops_the_next_try_of_a_write_that_is_repeated(
