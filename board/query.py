@@ -10,6 +10,11 @@ MAX_TEXT = 100
 MAX_PAGE = 10_000
 
 
+def usable_text(text: str) -> str:
+    """The first 100 characters of what a browser sent, without NUL, which PostgreSQL takes in no text."""
+    return text.replace("\0", "")[:MAX_TEXT]
+
+
 @dataclass(frozen=True)
 class Query:
     """The parameters of a page, those of its path among them."""
@@ -18,7 +23,7 @@ class Query:
 
     def text(self, name: str) -> str:
         """A parameter without blanks around it, at most 100 characters; empty if it is missing."""
-        return self.values.get(name, "").strip()[:MAX_TEXT]
+        return usable_text(self.values.get(name, "")).strip()
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         """A parameter if it is one of these, else empty."""

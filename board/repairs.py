@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from board.access import Visitor
-from board.query import MAX_TEXT, Query
+from board.query import Query, usable_text
 from services.core.errors import InvalidInput
 from services.operate import pauses
 from services.operate import repairs as operate
@@ -136,12 +136,12 @@ def _kind(text: str) -> operate.Kind:
 
 def _first(fields: Fields, name: str) -> str:
     values = fields.get(name) or [""]
-    return values[0][:MAX_TEXT]
+    return usable_text(values[0])
 
 
 def _repair(kind: operate.Kind, fields: Fields) -> operate.Repair:
     count = _first(fields, "count")
-    ids = [value[:MAX_TEXT] for value in fields.get("ids", [])]
+    ids = list(map(usable_text, fields.get("ids", [])))
     if not (count.isascii() and count.isdigit() and len(count) < 8):
         raise InvalidInput("count must be a number")
     if not ids or len(ids) > MAX_IDS:

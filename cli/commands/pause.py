@@ -94,6 +94,7 @@ def pause(
         scope = _scope(flow, topic, cron, employee)
         end = _moment(until, resources.clock())
         if dry_run:
+            await pauses.require_employee(resources, scope)
             return pauses.planned_pause(
                 resources,
                 scope,

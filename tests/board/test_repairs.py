@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from board_browser import Browser, Dead, form_of
+from board_browser import Browser, Dead, csrf_of, form_of
 from operator_desk import called
 from test_pages import ENTITY, TOPIC, in_espocrm, plant
 
@@ -265,6 +265,22 @@ async def test_a_repair_that_fails_is_said_and_stands_in_the_audit(
     assert status == 200
     assert "NotEnqueued" in html
     assert await audit(sources) == [("board:ada", "sync", ENTITY, 0, "failed")]
+
+
+async def test_what_no_database_takes_is_no_defect_of_a_page(
+    operator: Browser, sources: Sources
+) -> None:
+    html = await operator.page("/pause/new?kind=flow&target=vmh&reason=x")
+    csrf = {"csrf": csrf_of(html)}
+    fields = {**csrf, "kind": "flow", "target": "v\0mh", "reason": "Wart\0ung"}
+    assert (await operator.post("/pause/new", fields))[0] == 303
+    (made,) = await active_pauses(sources.resources)
+    assert (str(made.scope), made.reason) == ("flow:vmh", "Wartung")
+    late = {**fields, "until": "9999-12-31T23:59:00-12:00"}
+    assert (await operator.post("/pause/new", late))[0] == 400
+    for page in ("beteiligte", "calendars", "appointments", "flows"):
+        html = await operator.page(f"/{page}/%00a")
+        assert "CharacterNotInRepertoireError" not in html
 
 
 @pytest.mark.parametrize("kind", ["redrive", "discard"])

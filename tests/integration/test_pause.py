@@ -25,6 +25,7 @@ from config import PROJECT_ROOT, Settings, get_settings
 from services.advoware_service import AdvowareService
 from services.api.health import report_health
 from services.api.proxy import forward
+from services.calendar_sync.employees import EmployeeStore
 from services.core.errors import InvalidInput, Paused
 from services.core.jobs.queue import NotEnqueued
 from services.core.operation.operator_actions import latest_actions
@@ -342,6 +343,26 @@ async def test_a_pause_of_nothing_without_reason_or_over_already_is_refused(
     assert await audited(resources) == []
 
 
+@pytest.mark.parametrize("kuerzel", ["SBX", "S", "Mu\u0308"])
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+async def test_a_pause_of_an_employee_who_does_not_exist_is_refused(
+    command: Callable[..., Any],
+    resources: Resources,
+    kuerzel: str,
+    dry_run: tuple[str, ...],
+) -> None:
+    employees = EmployeeStore(await resources.database())
+    await employees.remember({"SB": "Sabine", "MÜ": "Max"}, resources.clock())
+
+    answer = await command("pause", "--employee", kuerzel, "--reason", "x", *dry_run)
+
+    assert answer.exit_code == 2
+    assert "one of MÜ, SB" in answer.output
+    assert await active_pauses(resources) == []
+    answer = await command("pause", "--employee", "mü", "--reason", "x")
+    assert answer.exit_code == 0, answer.output
+
+
 # -- command line -------------------------------------------------------------------------------------------------
 
 
@@ -411,6 +432,7 @@ async def test_a_dry_run_says_what_would_happen_and_changes_nothing(
         ["pause", "--reason", "x", "--flow", " "],
         ["pause", "--reason", "x", "--flow", "vmh", "--until", ""],
         ["resume", "--topic", ""],
+        ["pause", "--reason", "x", "--until", "9999-12-31T23:59:00-12:00"],
     ],
 )
 async def test_what_cannot_be_done_is_exit_status_2(

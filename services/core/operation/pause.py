@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, get_args
 
 import asyncpg
@@ -166,6 +166,7 @@ async def pause(
     """
     wanted = planned_pause(resources, scope, reason=reason, who=who, until=until)
     scope, reason, now = wanted.scope, wanted.reason, wanted.since
+    await require_employee(resources, scope)
     async with database_errors():
         pool = await resources.database()
         async with pool.acquire() as connection, connection.transaction():
@@ -208,9 +209,35 @@ def planned_pause(
     now = resources.clock()
     scope = checked_scope(scope)
     reason = _checked_reason(reason)
-    if until is not None and (until.tzinfo is None or until <= now):
+    if until is not None and not _is_end(until, now):
         raise InvalidInput("the end of the pause must be ahead, with its time zone")
     return Pause(scope, reason, who, now, until)
+
+
+def _is_end(until: datetime, now: datetime) -> bool:
+    """Whether it has a time zone, is ahead, and is a time in UTC as well: the last day of all may not be."""
+    try:
+        return until.tzinfo is not None and until.astimezone(UTC) > now
+    except OverflowError:
+        return False
+
+
+async def require_employee(resources: Resources, scope: Scope) -> None:
+    """Refuse a pause of an employee whom the calendar sync does not know, as soon as it knows any.
+
+    Raises:
+        InvalidInput: it would stop nothing; says which Kürzel there are.
+        Unavailable, DatabaseUnusable: see `database_errors`.
+    """
+    if scope.kind != "employee":
+        return
+    async with database_errors():
+        pool = await resources.database()
+        rows = await pool.fetch("SELECT kuerzel FROM calendar_sync_employee ORDER BY 1")
+    known = [row["kuerzel"] for row in rows]
+    wanted = scope.target.casefold()
+    if known and wanted not in map(str.casefold, known):
+        raise InvalidInput(f"an employee is one of {', '.join(known)}")
 
 
 async def resume(resources: Resources, scope: Scope, *, who: str) -> bool:
