@@ -14,7 +14,11 @@ from config import GOOGLE_API_URL
 from services.advoware_service import AdvowareService
 from services.api.errors import Answer
 from services.calendar_sync.store import OVERDUE_MINUTES, CalendarStore, Operation
-from services.core.errors import ConfigurationError, ForeignSystemError
+from services.core.errors import (
+    ConfigurationError,
+    ForeignSystemError,
+    UnexpectedAnswer,
+)
 from services.core.http import send
 from services.core.operation.pause import Pause, known_pauses
 from services.core.resources import Resources, current_resources
@@ -266,6 +270,8 @@ async def _check_espocrm(resources: Resources) -> None:
     )
     if answer.status != 200:
         raise ForeignSystemError("EspoCRM", status=answer.status)
+    if not isinstance(answer.json("EspoCRM"), dict):  # a page of whoever answers for it
+        raise UnexpectedAnswer("EspoCRM", "no settings", status=answer.status)
 
 
 async def _check_google_calendar(resources: Resources) -> None:

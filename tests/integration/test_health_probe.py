@@ -12,7 +12,11 @@ import pytest
 from config import Settings
 from sandbox.espocrm.app import EspoCRMTwin
 from services.api import health
-from services.core.errors import AuthenticationFailed, ForeignSystemError
+from services.core.errors import (
+    AuthenticationFailed,
+    ForeignSystemError,
+    UnexpectedAnswer,
+)
 from services.core.resources import Resources
 
 LOOKS = 30
@@ -101,4 +105,23 @@ async def test_a_refused_key_and_an_espocrm_in_trouble_are_told(
         ) as answer:
             assert answer.status == 200, await answer.text()
         with pytest.raises(ForeignSystemError):
+            await health._check_espocrm(worker)
+
+
+@pytest.mark.parametrize("page", ["<html>Wartung</html>", "", "[]", '"x"'])
+async def test_a_page_in_the_place_of_espocrm_is_not_espocrm(
+    make_settings: Callable[..., Settings],
+    espocrm: EspoCRMTwin,
+    control: aiohttp.ClientSession,
+    page: str,
+) -> None:
+    async with Resources(make_settings()) as worker:
+        await health._check_espocrm(worker)
+        async with control.post(
+            f"{espocrm.url}/__sandbox__/faults",
+            json={"text": page, "content_type": "text/html"},
+        ) as answer:
+            assert answer.status == 200, await answer.text()
+
+        with pytest.raises(UnexpectedAnswer):
             await health._check_espocrm(worker)
