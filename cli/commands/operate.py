@@ -39,7 +39,8 @@ queue_app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="print one JSON value")]
 Yes = Annotated[bool, typer.Option("--yes", help="do it without asking")]
 MessageId = Annotated[
-    str | None, typer.Argument(help="one message; else all, 200 at once")
+    str | None,
+    typer.Argument(help="one message; else all, 200 at once"),
 ]
 
 

@@ -56,7 +56,7 @@ async def erase(
     A second run finds nothing any more.
 
     Raises:
-        InvalidInput, NotFound: see `find_person`.
+        InvalidInput, NotFound: see `find_person`; InvalidInput also: a log cannot be read, and nothing is erased.
         ErasureRefused: a sync of the person is running.
         Unavailable: PostgreSQL or Redis does not answer.
     """
@@ -95,6 +95,8 @@ async def _erase(
             counts, values = await _Eraser(connection, person, resources).run()
             if apply and any(counts.values()):
                 await _record(connection, person, counts, resources)
+            # Before it is final: logs that cannot be read leave all as it is.
+            log_lines = len(logs.lines_with(log_directory, values))
         except BaseException:
             await transaction.rollback()
             raise
@@ -105,7 +107,7 @@ async def _erase(
     async with open_queue(resources.settings.postgres) as queue:
         if queue is not None:
             counts["queue"] = await queue.erase(person.all_ids, apply=apply)
-    counts["log lines"] = len(logs.lines_with(log_directory, values))
+    counts["log lines"] = log_lines
     return counts
 
 

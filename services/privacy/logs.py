@@ -7,22 +7,34 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
+
+from services.core.errors import InvalidInput
 
 #: More lines than this of one person are not shown.
 MAX_LINES = 1000
 
 
 def lines_with(directory: Path, texts: Collection[str]) -> list[str]:
-    """The lines that hold one of the texts, with the names of their files, at most `MAX_LINES`."""
-    found = []
+    """The lines that hold one of the texts, with the names of their files, at most `MAX_LINES`.
+
+    Raises:
+        InvalidInput: there are logs that this user may not read, so that nothing can be known of what they hold.
+    """
+    try:
+        return list(islice(_lines_with(directory, texts), MAX_LINES))
+    except OSError as error:
+        raise InvalidInput(
+            f"{error.filename}: the log cannot be read ({type(error).__name__})",
+        ) from error
+
+
+def _lines_with(directory: Path, texts: Collection[str]) -> Iterator[str]:
     for path in _logs(directory):
         for line in _lines(path):
             if any(text in line for text in texts):
-                found.append(f"{path.name}: {line}")
-            if len(found) == MAX_LINES:
-                return found
-    return found
+                yield f"{path.name}: {line}"
 
 
 def remove_old(directory: Path, days: int, now: datetime) -> int:
@@ -85,7 +97,8 @@ def _first_moment(path: Path) -> datetime | None:
 def _logs(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
-    return sorted(path for path in directory.iterdir() if ".log" in path.name)
+    named = [path for path in directory.iterdir() if ".log" in path.name]
+    return sorted(path for path in named if path.is_file())
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from beteiligte_office import Office, office
@@ -306,6 +307,36 @@ async def test_nothing_is_erased_while_a_sync_runs(
     assert status == 1
     assert "is running" in output
     assert await dump(office.resources) == before
+
+
+@pytest.mark.parametrize("order", ["export", "erase"])
+async def test_a_log_that_cannot_be_read_is_named_and_nothing_is_erased(
+    office: Office, known: Known, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    before = await dump(office.resources)
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.suffix == ".log":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    apply = ["--apply"] if order == "erase" else []
+
+    status, output = await command(
+        office.resources, "privacy", order, known.entity_id, *apply, **known.where
+    )
+
+    assert status == 1
+    assert "worker.log: the log cannot be read" in output
+    assert await dump(office.resources) == before
+
+
+async def test_a_folder_among_the_logs_is_none(office: Office, known: Known) -> None:
+    (known.logs / "postgres.log").mkdir()
+
+    assert "queue: 1" in await erase(office, known, "--apply")
 
 
 @pytest.mark.parametrize("who", ["4711", "6b0473a32660ab999", "x y"])
