@@ -227,6 +227,41 @@ async def test_the_copy_without_a_row_of_a_termin_that_must_not_be_seen(
     assert (await told(office)).keys() == {event}
 
 
+@pytest.mark.parametrize("day", [INSIDE, PAST])
+@pytest.mark.parametrize("has_row", [True, False])
+@pytest.mark.parametrize("has_termin", [True, False])
+async def test_an_own_event_without_marks_once_all_texts_are_hidden(
+    office: AuditOffice, day: int, *, has_row: bool, has_termin: bool
+) -> None:
+    frnr = office.termin(day)
+    event = await office.insert(frnr, extendedProperties=None)
+    if has_row:
+        days = office.days(frnr)
+        await office.remember(None, event, source_system="google", **days)
+    if not has_termin:
+        office.advoware.termine.remove(frnr)
+
+    assert (await told(office, CALENDAR_SYNC_ANONYMIZE="true")).keys() == {event}
+
+    for _ in range(2):
+        sync = CalendarSync(resources=office.resources)
+        await sync.sync_employee("SB", full_content=False)
+
+    assert await told(office, CALENDAR_SYNC_ANONYMIZE="true") == {}
+    kept = await (await office.store()).overwritten(datetime.min.replace(tzinfo=UTC))
+    assert has_termin or SECRET in str([each.resource for each in kept])
+
+
+async def test_an_own_event_without_marks_whose_termin_is_private(
+    office: AuditOffice,
+) -> None:
+    event = await office.insert(
+        office.termin(INSIDE, privat=1), extendedProperties=None
+    )
+
+    assert (await told(office)).keys() == {event}
+
+
 @OUTSIDE
 async def test_a_persons_copy_of_a_paired_event_that_is_private_by_now(
     office: AuditOffice, day: int

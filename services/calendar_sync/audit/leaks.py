@@ -1,7 +1,8 @@
 """Texts in Google that the rules hide, inside and outside the window, as findings. Pure.
 
-Looked at is every event of the sync: that of a live pair, or one that carries our marks; of a series also the single
-occurrences that have texts of their own. Whether the sync could express the appointment does not matter here.
+Looked at is every event of the sync: that of a live pair, one that carries our marks, or one with an id as only we give
+it; of a series also the single occurrences that have texts of their own. Whether the sync could express the appointment
+does not matter here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from services.calendar_sync.audit.findings import (
     Finding,
     Remedy,
 )
-from services.calendar_sync.mapping import PROPERTY_ANONYMISED, private_properties
+from services.calendar_sync.mapping import (
+    PROPERTY_ANONYMISED,
+    is_inserted_by_sync,
+    private_properties,
+)
 from services.calendar_sync.model import (
     END_GUESSED,
     GoogleEvent,
@@ -157,17 +162,19 @@ def _why_hidden(
 ) -> str | None:
     """Why the event must not show its text; None if it may, or if it is a person's."""
     number = _number(audit, event, pair)
-    if number is None:
+    if number is None and not is_inserted_by_sync(_owner(event)):
         return None
     if audit.view.settings.anonymise or audit.hide_asked:
         return "only blocked time may be shown at present"
+    if number is None:
+        return None
     if pair is not None and _was_written_as_blocked_time(event, pair):
         return "it was written as blocked time only"
     return _hidden_by_termin(audit, pair, number)
 
 
 def _number(audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None) -> int | None:
-    """The Termin whose text the event may show: the pair's, else the one that its marks name."""
+    """The Termin whose text the event may show: the pair's, else the one that its marks name, else its id."""
     if pair is not None and pair.advoware_frnr is not None:
         return pair.advoware_frnr
     if event.fr_nr is not None:
@@ -175,7 +182,7 @@ def _number(audit: EmployeeAudit, event: GoogleEvent, pair: Pair | None) -> int 
     for other in audit.view.pairs:
         if other.sync_id == event.sync_id:
             return other.advoware_frnr
-    return None
+    return audit.view.termin_of_id(_owner(event))
 
 
 def _was_written_as_blocked_time(event: GoogleEvent, pair: Pair) -> bool:

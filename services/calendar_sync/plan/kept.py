@@ -35,9 +35,13 @@ def says_more(pair: Pair, google: GoogleEvent) -> bool:
     """Whether the event says what Advoware does not have.
 
     That is text in a hidden event, an edit that no run has dealt with, and what Advoware cannot hold: whoever deletes
-    the Termin, hands it on or makes it private knows of none of these.
+    the Termin, hands it on or makes it private knows of none of these. Without a Termin Advoware has nothing of it.
     """
-    if google.has_foreign_text or holds_more(google.event):
+    if (
+        pair.advoware_frnr is None
+        or google.has_foreign_text
+        or holds_more(google.event)
+    ):
         return True
     return is_edited(pair, google)
 
@@ -58,7 +62,9 @@ def may_say_more(pair: Pair) -> bool:
 
     What was changed since then has another etag, so that it is read before it is written.
     """
-    return has_exceptions(pair.untranslatable) or may_have_unjudged_edit(pair)
+    if pair.advoware_frnr is None or has_exceptions(pair.untranslatable):
+        return True
+    return may_have_unjudged_edit(pair)
 
 
 def ask_what_is_lost(view: CalendarView, pair: Pair) -> Iterator[Action]:

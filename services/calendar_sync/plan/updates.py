@@ -71,7 +71,10 @@ def plan_updates(view: CalendarView) -> Iterator[Action]:
 
 def plan_update(view: CalendarView, pair: Pair) -> Iterator[Action]:
     """What one pair needs whose event is there."""
-    if pair.advoware_frnr is None or view.is_moved_away(pair):
+    if pair.advoware_frnr is None:
+        yield from _hide_without_termin(view, pair)
+        return
+    if view.is_moved_away(pair):
         return
     termin = view.termine.get(pair.advoware_frnr)
     if view.has_unseen_series(pair):
@@ -80,6 +83,13 @@ def plan_update(view: CalendarView, pair: Pair) -> Iterator[Action]:
         yield from _update_listed(view, pair, termin)
     elif view.in_advoware(pair) != "elsewhere":
         # Not listed: its content is not known, but what the settings hide is to be hidden all the same.
+        yield from hide_if_needed(view, pair)
+
+
+def _hide_without_termin(view: CalendarView, pair: Pair) -> Iterator[Action]:
+    """Hide an event that becomes no Termin; with a Termin it would be hidden."""
+    is_to_be_posted = view.may_post() and view.is_in_window(pair)
+    if pair.untranslatable or not is_to_be_posted:
         yield from hide_if_needed(view, pair)
 
 
