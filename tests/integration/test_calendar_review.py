@@ -6,9 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from calendar_deeds import everything
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 
 from sandbox.google.readings import Readings
+from services.calendar_sync.mapping import google_to_event, read_termin
+from services.calendar_sync.model import content_hash
 from services.calendar_sync.store import AuditLine
 
 __all__ = ["office"]
@@ -674,6 +677,73 @@ async def test_lost_rows_of_the_database_cost_nothing_and_double_nothing(
     assert (
         office.texts() == office.termin_texts() == ["Jour fixe", "einzeln", "von Hand"]
     )
+
+
+@pytest.mark.parametrize(
+    "settings", [MAY_WRITE, LAST_CHANGE_WINS], ids=["source", "last"]
+)
+@pytest.mark.parametrize(
+    "edit",
+    [{"text": "Ortstermin"}, {"uhrzeitVon": "08:00:00"}, {"datumBis": "2026-05-29"}],
+    ids=["text", "time", "end"],
+)
+@pytest.mark.parametrize(
+    ("occurrence", "kept"),
+    [
+        ({"colorId": "5"}, '"colorId": "5"'),
+        ({"summary": "Rückfrage"}, "Rückfrage"),
+        ({"status": "cancelled"}, ""),
+    ],
+    ids=["colour", "title", "deleted"],
+)
+@in_haste
+async def test_a_series_without_row_shows_its_termin_whatever_became_of_an_occurrence(
+    office: CalendarOffice, settings: Any, edit: Any, occurrence: Any, kept: str
+) -> None:
+    await office.configure(**settings)
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(f"{event_id}{THIRD}", **occurrence)
+    office.change_termin(fr_nr, **edit)
+    pool = await office.resources.database()
+    await pool.execute("DELETE FROM calendar_sync")
+    await pool.execute("DELETE FROM calendar_sync_cursor")
+
+    await office.sync_until_calm()
+
+    (shown,) = office.events("SB")
+    assert content_hash(google_to_event(shown)) == content_hash(
+        read_termin(office.termine()[0]).event
+    )
+    assert kept in await everything(office)
+    assert (await office.pair()).error is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "title"),
+    [(MAY_WRITE, "Jour fixe"), (LAST_CHANGE_WINS, "Ortstermin")],
+    ids=["source", "last"],
+)
+@in_haste
+async def test_what_is_typed_into_a_series_without_row_is_kept_or_arrives(
+    office: CalendarOffice, settings: Any, title: str
+) -> None:
+    await office.configure(**settings)
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    await office.sync()
+    event_id = office.copy(fr_nr)["id"]
+    office.change_event(event_id, summary="Ortstermin")
+    office.change_event(f"{event_id}{THIRD}", colorId="5")
+    pool = await office.resources.database()
+    await pool.execute("DELETE FROM calendar_sync")
+    await pool.execute("DELETE FROM calendar_sync_cursor")
+
+    await office.sync_until_calm()
+
+    assert office.termin_texts() == [title]
+    assert set(office.texts()) == {title}
+    assert "Ortstermin" in await everything(office)
 
 
 @in_haste

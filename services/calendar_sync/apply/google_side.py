@@ -300,9 +300,12 @@ class GoogleSide:
                 google.etag,
                 google,
             )
+        row, line = self._rows.as_answered(action, pair, termin, shown)
+        if not action.write and not _shows_but_for_occurrences(google, action.event):
+            row = _as_not_compared(row, google)
         # An intent without a result is fulfilled by this as well. Ended first: a pair must not outlive its intent.
         await self._store.end_intent(self._settings.kuerzel, google.id)
-        await self._rows.remember(action, pair, termin, shown)
+        await self._rows.save(row, line)
 
     async def patch(
         self,
@@ -433,6 +436,17 @@ class GoogleSide:
             if_match=google.etag,
         )
         await self._rows.audit_event(action, google)
+
+
+def _shows_but_for_occurrences(google: GoogleEvent, event: NormalisedEvent) -> bool:
+    """Whether an event shows this, whatever became of single occurrences of it."""
+    return shows(read_google_event(google.record), event)
+
+
+def _as_not_compared(pair: Pair, google: GoogleEvent) -> Pair:
+    """The row of two sides that differ and were not agreed on: each counts as changed, so the next run decides."""
+    edited = fingerprint_of(google, is_edited=True)
+    return replace(pair, advoware=Fingerprint(), google=edited)
 
 
 def _kept(record: Mapping[str, Any]) -> Json:
