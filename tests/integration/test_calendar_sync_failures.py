@@ -393,11 +393,13 @@ async def test_a_termin_that_is_handed_on_after_a_lost_answer_is_created_once(
 
 @in_haste
 @pytest.mark.parametrize("first", ["SB", "AI"])
+@pytest.mark.parametrize("recreated", [False, True])
+@pytest.mark.parametrize("clerk", ["SB", "AI", ""])
 async def test_a_termin_that_is_given_to_all_after_a_lost_answer_is_created_once(
-    office: CalendarOffice, first: str
+    office: CalendarOffice, clerk: str, recreated: bool, first: str
 ) -> None:
-    fr_nr = await unanswered(office, recreated=False)
-    office.change_termin(fr_nr, anwalt="ALLE")
+    fr_nr = await unanswered(office, recreated=recreated)
+    office.change_termin(fr_nr, anwalt="ALLE", sb=clerk)
     office.now += timedelta(minutes=15)
 
     await office.try_sync(first)

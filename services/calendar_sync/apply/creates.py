@@ -207,7 +207,7 @@ class Creates:
         new = await self._without_pair(intent, termine)
         sent_for = [termin for termin in new if is_sent_for(intent, termin)]
         sent = await self._sent_event(intent) if sent_for else None
-        found = _the_created_one(intent, sent, sent_for)
+        found = _as_it_was_sent(intent, new) or _as_altered(sent, sent_for)
         if found is not None:
             return found.fr_nr
         is_unclear = not is_whole or _are_unclear(intent, new)
@@ -317,15 +317,21 @@ def _is_expected(settings: PlanSettings, pair: Pair) -> bool:
     return settings.covers(pair.first_day, pair.last_day)
 
 
-def _the_created_one(
-    intent: Intent,
+def _as_it_was_sent(intent: Intent, termine: Sequence[Termin]) -> Termin | None:
+    """The Termin that says what was sent. One of all employees is the employee's as well, whoever is its clerk."""
+    for termin in termine:
+        if not (termin.is_for_all_employees or is_sent_for(intent, termin)):
+            continue
+        if is_same_content(content_hash(termin.event), intent.content_hash):
+            return termin
+    return None
+
+
+def _as_altered(
     sent: NormalisedEvent | None,
     termine: Sequence[Termin],
 ) -> Termin | None:
-    """The Termin that says what was sent, be it with altered texts."""
-    for termin in termine:
-        if is_same_content(content_hash(termin.event), intent.content_hash):
-            return termin
+    """The Termin that says what was sent, with altered texts."""
     for termin in _that_resemble(sent, termine):
         if sent is not None and is_altered(sent, content_of(termin)):
             return termin
