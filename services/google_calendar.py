@@ -150,12 +150,18 @@ class GoogleCalendarAPI:
 
         Google chooses the id, so a request of unknown fate is not repeated, not even by httplib2: hold a lock, look for
         the name first.
+
+        Raises:
+            UnexpectedAnswer: the answer does not show which calendar it is.
         """
         body = {"summary": summary, "description": description, "timeZone": TIME_ZONE}
-        return await self._record(
+        created = await self._record(
             lambda google: google.calendars.insert(body=body),
             repeatable=False,
         )
+        if not _has_id(created):
+            raise UnexpectedAnswer(SYSTEM, "the calendar that was made shows no id")
+        return created
 
     async def patch_calendar(self, calendar_id: str, changes: Json) -> Json:
         """Change the given fields (``summary``, ``description``) of a calendar that we own; returns it."""

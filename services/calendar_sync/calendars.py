@@ -29,7 +29,7 @@ from services.core.resources import Resources
 
 CALENDAR_PREFIX = "AW-"
 #: What an account that does not own a calendar may do there (Google's CalendarList, ``accessRole``).
-_ROLES_OF_OTHERS = ("none", "freeBusyReader", "reader", "writer")
+ROLES_OF_OTHERS = ("none", "freeBusyReader", "reader", "writer")
 
 Json = dict[str, Any]
 
@@ -110,9 +110,9 @@ async def find_calendar(google: CalendarProvider, kuerzel: str) -> str | None:
     found: list[str] = []
     for entry in await google.list_calendars():
         role = entry.get("accessRole")
-        if role in _ROLES_OF_OTHERS:
+        if role in ROLES_OF_OTHERS:
             continue
-        if await _shown_name(google, entry) != name:
+        if await shown_name(google, entry) != name:
             continue
         if role != "owner":
             raise UnexpectedAnswer(SYSTEM, "a calendar does not show whose it is")
@@ -120,8 +120,12 @@ async def find_calendar(google: CalendarProvider, kuerzel: str) -> str | None:
     return min(found, default=None)
 
 
-async def _shown_name(google: CalendarProvider, entry: Json) -> str:
-    """The name of a calendar in the list; one that shows none there is read by itself."""
+async def shown_name(google: CalendarProvider, entry: Json) -> str:
+    """The name of a calendar in the list; one that shows none there is read by itself.
+
+    Raises:
+        UnexpectedAnswer: it shows none there either.
+    """
     if _is_name(entry.get("summary")):
         return str(entry["summary"])
     calendar = await google.get_calendar(str(entry["id"]))

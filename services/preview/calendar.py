@@ -251,7 +251,7 @@ class RehearsedCalendar:
         if not _is_new(calendar_id):
             listed = await self._real.list_acl(calendar_id)
         rules = {}
-        for row in listed:
+        for row in filter(_is_record, listed):
             rule_id = str(row.get("id"))
             self._read.setdefault(_Key("rule", calendar_id, rule_id), row)
             rules[rule_id] = row
@@ -301,14 +301,19 @@ class RehearsedCalendar:
         listed = await self._real.list_events(calendar_id, sync_token)
         shown = []
         for record in listed.events:
-            event_id = str(record.get("id"))
-            key = _Key("event", calendar_id, event_id)
-            shown.append(self._observe(key, record))
+            shown.append(self._observe_event(calendar_id, record))
         return _Events(
             events=shown,
             next_sync_token=listed.next_sync_token,
             is_full=listed.is_full,
         )
+
+    def _observe_event(self, calendar_id: str, record: Any) -> Any:
+        """An event of a list; what is none is shown as it is, because the run reports it."""
+        if not _is_record(record):
+            return record
+        key = _Key("event", calendar_id, str(record.get("id")))
+        return self._observe(key, record)
 
     async def get_event(self, calendar_id: str, event_id: str) -> Record:
         key = _Key("event", calendar_id, event_id)
@@ -382,6 +387,10 @@ class RehearsedCalendar:
     def _next(self, prefix: str) -> str:
         self._number += 1
         return f"{prefix}-{self._number}"
+
+
+def _is_record(item: object) -> bool:
+    return isinstance(item, dict)
 
 
 def _calendar_key(record: Record) -> _Key:

@@ -17,13 +17,16 @@ from services.advoware_service import AdvowareService
 from services.calendar_sync.apply.contents import synced
 from services.calendar_sync.calendars import (
     CALENDAR_PREFIX,
+    ROLES_OF_OTHERS,
     calendar_description,
     calendar_name,
     is_description,
     is_own_description,
+    shown_name,
 )
 from services.calendar_sync.employees import active_employees
 from services.calendar_sync.mapping import (
+    ids_made_by,
     read_google_event,
     read_google_events,
     read_termin,
@@ -65,7 +68,12 @@ from services.calendar_sync.view import (
     GoogleListing,
     PlanSettings,
 )
-from services.core.errors import BitByLawError, NotFound, failure_code
+from services.core.errors import (
+    BitByLawError,
+    NotFound,
+    UnexpectedAnswer,
+    failure_code,
+)
 from services.core.resources import Resources
 from services.takeover.pairs import (
     Found,
@@ -101,6 +109,8 @@ READS_AT_ONCE = 4
 #: A plan that still has questions, or finds pairs, after so many rounds is left to the first sync.
 MAX_ROUNDS = 20
 
+_NAMELESS = "it shows no name, so it may be an employee's; until it shows one, no calendar is made for who has none"
+
 
 @dataclass(frozen=True)
 class Calendar:
@@ -109,13 +119,18 @@ class Calendar:
     kuerzel: str
     calendar_id: str
     entry: Json
-    resources: list[Json]
+    resources: list[Any]
+
+    @property
+    def records(self) -> list[Json]:
+        """Its events, without what is none."""
+        return [item for item in self.resources if isinstance(item, dict)]
 
     @property
     def event_ids(self) -> frozenset[str]:
         """The ids of its events that are not deleted."""
         ids = set()
-        for resource in self.resources:
+        for resource in self.records:
             if resource.get("status") != "cancelled":
                 ids.add(str(resource.get("id")))
         return frozenset(ids)
@@ -173,8 +188,13 @@ class CalendarReader:
         found: list[Calendar] = []
         findings: list[Finding] = []
         for entry in await self._google.list_calendars():
-            name = str(entry.get("summary") or "")
             calendar_id = str(entry["id"])
+            name = await self._name_of(entry)
+            if name is None:
+                findings.append(
+                    Finding("calendar_without_name", calendar_id, _NAMELESS),
+                )
+                continue
             if not name.startswith(CALENDAR_PREFIX):
                 continue
             if entry.get("accessRole") != "owner":
@@ -191,13 +211,22 @@ class CalendarReader:
             found.append(calendar)
         return found, findings
 
+    async def _name_of(self, entry: Json) -> str | None:
+        """The name of a calendar; None: it may be our account's, and shows none."""
+        if entry.get("accessRole") in ROLES_OF_OTHERS:
+            return str(entry.get("summary") or "")
+        try:
+            return await shown_name(self._google, entry)
+        except UnexpectedAnswer:
+            return None
+
     async def own_address(self) -> str:
         """The e-mail address of our account, lower case; empty if Google does not say."""
         try:
             primary = await self._google.get_calendar("primary")
         except NotFound:
             return ""
-        return str(primary["id"]).casefold()
+        return str(primary.get("id") or "").casefold()
 
     async def announced_for_itself(self, calendar: Calendar) -> list[Announced]:
         """What the first sync writes into the calendar itself: its description, and with whom it is shared."""
@@ -288,11 +317,11 @@ class _Comparing:
     ) -> None:
         self._reader = reader
         self._calendar = calendar
-        self._made_by_us = _made_by(own_address, calendar.resources)
+        self._made_by_us = ids_made_by(own_address, calendar.resources)
         self._settings = reader.plan_settings(calendar.kuerzel, calendar.calendar_id)
         self._chosen = rows.chosen.get(calendar.kuerzel, [])
         left_over = rows.left_over.get(calendar.kuerzel, [])
-        self._marks = Marks.read(calendar.resources).also(left_over)
+        self._marks = Marks.read(calendar.records).also(left_over)
         self._taken = Taken(calendar.kuerzel, calendar.calendar_id)
         self._termine: dict[int, Termin | None] = {}
         self._events: dict[str, GoogleEvent | None] = {}
@@ -303,6 +332,8 @@ class _Comparing:
         strategy = self._settings.strategy
         taken.pairs = [*stored, *missing_pairs(self._chosen, stored, strategy)]
         read = await asyncio.to_thread(read_google_events, self._calendar.resources)
+        for reason in read.unreadable:
+            self._report("event_unreadable", taken.kuerzel, reason)
         listing = GoogleListing(read.items, full=True)
         termine = await self._list_termine(listing)
         view = CalendarView(self._settings, termine, listing, [], Confirmations())
@@ -470,17 +501,6 @@ _WITHOUT_ROW = (
     "our account has made it, and no Termin says the same; it is left alone. Delete it in Google before Advoware may "
     "be written (ADVOWARE_WRITE_PROTECTION), or the sync enters it there"
 )
-
-
-def _made_by(address: str, resources: Iterable[Json]) -> frozenset[str]:
-    """The ids of the events that this account has made."""
-    made: set[str] = set()
-    for resource in resources:
-        creator = resource.get("creator") or {}
-        email = str(creator.get("email") or "")
-        if email.casefold() == address:
-            made.add(str(resource.get("id")))
-    return frozenset(made)
 
 
 def _recorded(action: RecordFingerprints) -> Pair:

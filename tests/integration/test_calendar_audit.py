@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from audit_office import PERSON, SECRET, AuditOffice, copy_of, timed
+from odd_entries import ODD_ENTRIES, put_into_lists
 from waiting import held
 
 from config import PROJECT_ROOT, Settings
@@ -44,6 +45,22 @@ async def office(
 
 
 # -- verify-sync ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("odd", ODD_ENTRIES, ids=str)
+@pytest.mark.parametrize(
+    "command", ["verify-sync", "delete-duplicates", "list-calendars"]
+)
+async def test_an_entry_of_a_list_that_is_none_ends_no_audit(
+    office: AuditOffice, command: str, odd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.synced()
+    put_into_lists(monkeypatch, odd)
+
+    answer = await office.audit(command)
+
+    assert answer.exit_code in {0, 1}
+    assert answer.document["errors"] == []
 
 
 async def test_an_office_in_step_is_clean_and_nothing_is_written(

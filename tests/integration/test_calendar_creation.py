@@ -115,5 +115,27 @@ async def test_an_entry_that_is_no_calendar_makes_none(
     assert office.texts() == ["Verhandlung"]
 
 
+@in_haste
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"how": "missing"},
+        {"how": "null"},
+        {"how": "value", "to": 5},
+        {"how": "value", "to": ["c"]},
+    ],
+)
+async def test_a_creation_whose_answer_shows_no_id_is_none_of_a_second_calendar(
+    office: CalendarOffice, how: dict[str, Any]
+) -> None:
+    office.termin("Verhandlung")
+    answer = [{"field": "id", **how}]
+    office.strike("google", method="POST", path="/calendars$", answer=answer)
+    assert isinstance(await office.try_sync(), UnexpectedAnswer)
+
+    await office.sync_until_calm()
+    assert office.texts() == ["Verhandlung"]
+
+
 def _requests(office: CalendarOffice) -> list[str]:
     return [call.partition("?")[0] for call in office.calls("google")]

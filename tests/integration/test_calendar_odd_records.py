@@ -13,6 +13,9 @@ from calendar_office import (
     office,
     timed,
 )
+from odd_entries import ODD_ENTRIES, is_event, put_into_lists
+
+from services.shadow.preview import preview_employee
 
 __all__ = ["office"]
 
@@ -53,6 +56,24 @@ async def test_one_odd_termin_stops_no_other(
     assert clock_times(office.copy(usual)) == (f"{DAY}T10:00", f"{DAY}T11:00")
     assert office.copies(odd) == []
     await assert_settled(office)
+
+
+@pytest.mark.parametrize("odd", ODD_ENTRIES, ids=str)
+@in_haste
+async def test_an_entry_of_a_list_that_is_none_stops_neither_run_nor_preview(
+    office: CalendarOffice, odd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.configure(GOOGLE_CALENDAR_ACL="reader:firm@example.de")
+    await office.sync()
+    office.termin("Verhandlung")
+    with monkeypatch.context() as patch:
+        put_into_lists(patch, odd)
+        preview = await preview_employee(office.resources, "SB")
+        summary = await office.sync()
+
+    assert (preview.result, office.texts()) == (summary.result, ["Verhandlung"])
+    assert len(summary.unreadable) == int(not is_event(odd))
+    await office.sync_until_calm()
 
 
 @pytest.mark.parametrize("name", ["text", "notiz", "ort"])

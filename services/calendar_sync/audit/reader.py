@@ -16,6 +16,7 @@ from services.calendar_sync.audit.leaks import days_outside, unknown_termine
 from services.calendar_sync.calendars import calendar_name, find_calendar
 from services.calendar_sync.employees import EmployeesAdvoware, active_employees
 from services.calendar_sync.mapping import (
+    ids_made_by,
     read_google_event,
     read_google_events,
     read_termin,
@@ -273,20 +274,14 @@ class AuditReader:
         if self._own_address is None:
             try:
                 primary = await self.google.get_calendar("primary")
-                self._own_address = str(primary["id"]).casefold()
+                self._own_address = str(primary.get("id") or "unknown").casefold()
             except NotFound:
                 self._own_address = "unknown"
         return self._own_address
 
     async def _made_by_us(self, resources: Iterable[Json]) -> frozenset[str]:
         """The ids of the events that our account created."""
-        own_address = await self.own_address()
-        created: set[str] = set()
-        for resource in resources:
-            creator = resource.get("creator") or {}
-            if str(creator.get("email", "")).casefold() == own_address:
-                created.add(str(resource["id"]))
-        return frozenset(created)
+        return ids_made_by(await self.own_address(), resources)
 
 
 async def in_parallel(

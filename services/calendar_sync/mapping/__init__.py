@@ -20,6 +20,7 @@ from services.calendar_sync.mapping.from_advoware import (
 )
 from services.calendar_sync.mapping.from_google import (
     google_to_event,
+    ids_made_by,
     original_start,
     read_google_event,
     read_google_events,
@@ -59,6 +60,7 @@ __all__ = [
     "google_event_id",
     "google_to_event",
     "hide_body",
+    "ids_made_by",
     "is_inserted_by_sync",
     "new_termin",
     "original_start",

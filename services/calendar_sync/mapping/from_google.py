@@ -65,6 +65,23 @@ def read_google_events(items: Iterable[Any]) -> Read[GoogleEvent]:
     return read_each(read_google_event, items)
 
 
+def ids_made_by(address: str, items: Iterable[Any]) -> frozenset[str]:
+    """The ids of those events of a list that an account has made; none if its address is not known."""
+    made: set[str] = set()
+    for item in items:
+        if address and _creator_of(item) == address:
+            made.add(str(item.get("id")))
+    return frozenset(made)
+
+
+def _creator_of(item: Any) -> str:
+    """The address of who has made an event, lower case; empty if it does not show any."""
+    creator = item.get("creator") if isinstance(item, Mapping) else None
+    if not isinstance(creator, Mapping):
+        return ""
+    return str(creator.get("email") or "").casefold()
+
+
 def read_google_event(resource: Any) -> GoogleEvent:
     """An event of an answer of Google; one of which only a tombstone is left has no content.
 
