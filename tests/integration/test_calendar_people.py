@@ -145,6 +145,19 @@ def _move_to_colleague(office: CalendarOffice, fr_nr: int) -> None:
     office.google.world.events.move(PERSON, own, event, other)
 
 
+async def move_with_its_termin(
+    office: CalendarOffice, fr_nr: int, anwalt: str, first: str
+) -> None:
+    """Move a Termin's event to the colleague and give him the Termin; there is still no other one."""
+    _move_to_colleague(office, fr_nr)
+    office.change_termin(fr_nr, anwalt=anwalt)
+
+    await office.try_sync(first)
+    await sync_all(office, 3)
+
+    assert [record["frNr"] for record in office.termine()] == [fr_nr]
+
+
 def _advoware_takes_nothing(office: CalendarOffice, fr_nr: int) -> None:
     office.strike("advoware", status=400, method="PUT", count=1)
 
@@ -253,13 +266,9 @@ async def test_an_event_that_is_moved_with_its_termin_is_one_without_our_marks(
     await sync_all(office, 2)
     fr_nr = office.record("Mandat Weber")["frNr"]
     meanwhile(office, fr_nr)
-    _move_to_colleague(office, fr_nr)
-    office.change_termin(fr_nr, anwalt="AI")
 
-    await office.try_sync(first)
-    await sync_all(office, 3)
+    await move_with_its_termin(office, fr_nr, "AI", first)
 
-    assert [record["frNr"] for record in office.termine()] == [fr_nr]
     assert (office.texts("SB"), len(office.events("AI"))) == ([], 1)
     is_private = office.record("Mandat Weber")["privat"]
     assert office.texts("AI") == ["Advoware" if is_private else "Mandat Weber"]
@@ -278,13 +287,9 @@ async def test_an_event_that_is_moved_when_its_termin_becomes_everybodys_is_one(
     fr_nr = office.termin("Mandat Weber", privat=privat)
     await sync_all(office, 2)
     _place_is_typed(office, fr_nr)
-    _move_to_colleague(office, fr_nr)
-    office.change_termin(fr_nr, anwalt="ALLE")
 
-    await office.try_sync(first)
-    await sync_all(office, 3)
+    await move_with_its_termin(office, fr_nr, "ALLE", first)
 
-    assert [record["frNr"] for record in office.termine()] == [fr_nr]
     assert (len(office.events("SB")), len(office.events("AI"))) == (1, 1)
 
 

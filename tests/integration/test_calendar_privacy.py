@@ -192,10 +192,8 @@ async def test_a_termin_that_becomes_private_stays_so_when_its_event_moves(
     assert "Mandat" not in str(office.events("AI"))
 
 
-@in_haste
-async def test_the_rest_of_a_series_that_becomes_private_is_private(
-    office: CalendarOffice,
-) -> None:
+async def split_when_it_becomes_private(office: CalendarOffice) -> str:
+    """The id of a person's series that becomes private, and is split before the next run."""
     await office.configure(**LAST_CHANGE_WINS)
     await sync_all(office)
     event_id = office.enter("Mandat Weber", **WEEKLY)
@@ -204,6 +202,14 @@ async def test_the_rest_of_a_series_that_becomes_private_is_private(
     own = office.calendar("SB")
     assert own is not None
     office.google.world.people.split(PERSON, own, f"{event_id}_20260226T130000Z", {})
+    return event_id
+
+
+@in_haste
+async def test_the_rest_of_a_series_that_becomes_private_is_private(
+    office: CalendarOffice,
+) -> None:
+    await split_when_it_becomes_private(office)
     await sync_all(office, 4)
     assert {record["privat"] for record in office.termine()} == {1}
     assert "Mandat" not in str(office.events("SB"))
@@ -213,14 +219,7 @@ async def test_the_rest_of_a_series_that_becomes_private_is_private(
 async def test_the_rest_of_a_private_series_is_hidden_although_it_is_edited_while_it_is_marked(
     office: CalendarOffice,
 ) -> None:
-    await office.configure(**LAST_CHANGE_WINS)
-    await sync_all(office)
-    event_id = office.enter("Mandat Weber", **WEEKLY)
-    await sync_all(office, 2)
-    office.change_termin(office.record("Mandat Weber")["frNr"], privat=1)
-    own = office.calendar("SB")
-    assert own is not None
-    office.google.world.people.split(PERSON, own, f"{event_id}_20260226T130000Z", {})
+    event_id = await split_when_it_becomes_private(office)
     rest = f"{event_id}_R20260226T130000"
     office.change_event(f"{rest}_20260305T130000Z", colorId="5")
     await office.meanwhile(

@@ -67,11 +67,8 @@ async def test_a_replacement_that_fails_halfway_deletes_no_termin(
     ]
 
 
-@pytest.mark.parametrize("status", [429, 503])
-@in_haste
-async def test_an_edit_arrives_after_a_replacement_that_was_interrupted(
-    office: CalendarOffice, status: int
-) -> None:
+async def with_interrupted_replacement(office: CalendarOffice, status: int) -> int:
+    """A series whose Termin was edited, and whose event could not be replaced; the Termin's number."""
     await office.configure(**MAY_WRITE)
     fr_nr = office.termin("Jour fixe", **SERIES)
     await office.sync()
@@ -82,6 +79,15 @@ async def test_an_edit_arrives_after_a_replacement_that_was_interrupted(
     office.strike("google", method="DELETE", status=status)
     await office.try_sync()
     office.recover()
+    return fr_nr
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@in_haste
+async def test_an_edit_arrives_after_a_replacement_that_was_interrupted(
+    office: CalendarOffice, status: int
+) -> None:
+    await with_interrupted_replacement(office, status)
 
     await office.sync_until_calm()
 
@@ -93,16 +99,7 @@ async def test_an_edit_arrives_after_a_replacement_that_was_interrupted(
 async def test_a_series_whose_replacement_was_interrupted_goes_with_its_termin(
     office: CalendarOffice, goes: str
 ) -> None:
-    await office.configure(**MAY_WRITE)
-    fr_nr = office.termin("Jour fixe", **SERIES)
-    await office.sync()
-    series = office.copy(fr_nr)["id"]
-    office.change_event(f"{series}{SECOND}", colorId="5")
-    await office.sync_until_calm()
-    office.change_termin(fr_nr, text="Jour fixe, verlegt")
-    office.strike("google", method="DELETE", status=429)
-    await office.try_sync()
-    office.recover()
+    fr_nr = await with_interrupted_replacement(office, 429)
     if goes == "deleted":
         office.delete_termin(fr_nr)
     else:
