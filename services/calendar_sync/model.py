@@ -43,6 +43,8 @@ OTHER_TIMES = (
     + "the two sides show different times, and neither says that it was changed"
 )
 HAS_EXCEPTIONS = "single occurrences of the series were moved or cancelled"
+#: Ends the reason of a series with such occurrences that has to go, and that Google refuses to delete.
+KEPT_WHILE_REFUSED = "Google refuses to delete it, and what a person made of it is kept"
 WAITS_FOR_PERMISSION = "a change in Google waits until Advoware may be written"
 TEXT_ONLY_HERE = "the hidden event was moved to a colleague's calendar, and Advoware cannot hold it there"
 MOVED_OUTSIDE_WINDOW = (
@@ -325,6 +327,11 @@ def without_texts(
 def has_exceptions(reason: str | None) -> bool:
     """Whether a series could not be held because of its single occurrences, whatever else is the matter with it."""
     return (reason or "").startswith(HAS_EXCEPTIONS)
+
+
+def is_kept_while_refused(reason: str | None) -> bool:
+    """Whether all that a series says was kept before Google refused to delete it."""
+    return (reason or "").endswith(KEPT_WHILE_REFUSED)
 
 
 def is_anonymised_hash(value: str | None) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from services.advoware_service import AdvowareService
 from services.calendar_sync.apply import (
+    REFUSING,
     Applier,
     Clients,
     Saved,
@@ -26,6 +27,7 @@ from services.calendar_sync.model import (
     QUESTIONS,
     Action,
     DeleteAdvoware,
+    DeleteGoogle,
     GoogleEvent,
     HideGoogle,
     HoldDeletions,
@@ -156,9 +158,10 @@ class Work:
         self._summary = summary
         self._applier = Applier(settings, clients)
         self._unavailable = 0
+        self._planned_from_rows = 0
 
     async def apply_all(self, actions: Sequence[Action]) -> bool:
-        """Apply the actions. Returns whether all were.
+        """Apply the actions. Returns whether all were, but for those that the rows alone bring back in the next run.
 
         Raises:
             ForeignSystemError, ConfigurationError: a system cannot be used, so that the rest would fail as well.
@@ -172,7 +175,7 @@ class Work:
                 await self._apply_together(group)
             else:
                 await self._apply_each(group)
-        return not self._summary.errors
+        return len(self._summary.errors) == self._planned_from_rows
 
     # -- one after the other --------------------------------------------------------------------------------------
 
@@ -274,6 +277,8 @@ class Work:
             error,
             action=action_name(action),
         )
+        if _is_planned_from_row(action, error):
+            self._planned_from_rows += 1
         self._count_unavailable(error)
         if self._unavailable >= MAX_UNAVAILABLE:
             raise error
@@ -337,6 +342,13 @@ class Work:
         except Exception as error:  # noqa: BLE001 - whatever one appointment is like, the others go on
             return error
         return None
+
+
+def _is_planned_from_row(action: Action, error: Exception) -> bool:
+    """Whether Google refuses again to delete an event: its row knows all that this is planned from."""
+    if not isinstance(action, DeleteGoogle) or action.pair.error is None:
+        return False
+    return isinstance(error, REFUSING)
 
 
 def _may_be_read_again(pair: Pair, error: Conflict) -> bool:

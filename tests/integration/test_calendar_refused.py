@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from calendar_deeds import SERIES, everything
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 
 from services.calendar_sync.store import REFUSED_DAYS, CalendarStore, Refused
@@ -309,3 +310,49 @@ async def termin_in_step(office: CalendarOffice) -> int:
     fr_nr = office.termin("Besprechung")
     await office.sync()
     return fr_nr
+
+
+def whole_lists(office: CalendarOffice) -> int:
+    """How often the last run has listed the whole calendar."""
+    lists = [call for call in office.calls("google") if "/events?" in call]
+    return len([call for call in lists if "syncToken" not in call])
+
+
+@in_haste
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize("goes", [{}, {"anwalt": "AI"}], ids=["deleted", "handed on"])
+@pytest.mark.parametrize("occurrence", [None, {"summary": "Rückfrage"}])
+async def test_a_series_that_google_does_not_delete_costs_no_whole_list_in_each_run(
+    office: CalendarOffice, occurrence: Any, goes: Any, status: int
+) -> None:
+    await office.configure(**LAST_CHANGE_WINS, ADVOWARE_WRITE_PROTECTION="false")
+    fr_nr = office.termin("Jour fixe", **SERIES)
+    office.termin("Besprechung")
+    await office.sync()
+    event_id = office.copy(fr_nr)["id"]
+    if occurrence is not None:
+        office.change_event(f"{event_id}_20260226T090000Z", **occurrence)
+        await office.sync_until_calm()
+    office.now += timedelta(days=1, hours=1)
+    if goes:
+        office.change_termin(fr_nr, **goes)
+    else:
+        office.delete_termin(fr_nr)
+    office.strike("google", method="DELETE", path="/events/", status=status)
+
+    await runs(office, 3)
+    for _ in range(3):
+        assert await runs(office, 1) == 1
+        assert whole_lists(office) == 0
+    refused = [pair.error for pair in await office.pairs() if pair.error]
+    assert len(refused) == 1
+    assert "Google" in refused[0]
+
+    office.change_event(f"{event_id}_20260305T090000Z", summary="Nachfrage")
+    await runs(office, 2 if status == 403 else 0)
+    office.recover()
+    await office.sync_until_calm()
+    assert office.texts() == ["Besprechung"]
+    kept = await everything(office)
+    assert "Nachfrage" in kept
+    assert occurrence is None or "Rückfrage" in kept

@@ -10,9 +10,11 @@ makes each Termin once, `deletions` deletes on both sides, and `rows` stores wha
 from services.calendar_sync.apply.applier import Applier
 from services.calendar_sync.apply.clients import Clients, one_event, one_termin
 from services.calendar_sync.apply.contents import may_be_created_by
+from services.calendar_sync.apply.refusals import REFUSING
 from services.calendar_sync.apply.rows import Rows, Saved, action_name
 
 __all__ = [
+    "REFUSING",
     "Applier",
     "Clients",
     "Rows",

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from services.calendar_sync.apply.advoware_side import CurrentTermine
 from services.calendar_sync.apply.clients import Clients, Colleagues
+from services.calendar_sync.apply.refusals import REFUSING
 from services.calendar_sync.apply.rows import Rows
 from services.calendar_sync.model import (
+    KEPT_WHILE_REFUSED,
     MOVED_OUTSIDE_WINDOW,
     MOVED_UNREADABLE,
     TEXT_ONLY_HERE,
@@ -21,7 +23,9 @@ from services.calendar_sync.model import (
     Pair,
     SoftDelete,
     Termin,
+    has_exceptions,
     is_anonymised_hash,
+    is_kept_while_refused,
     is_partial_hash,
 )
 from services.calendar_sync.provider import SYSTEM
@@ -54,13 +58,25 @@ class Deletions:
         pair = action.pair
         await self._ensure_row(action)
         await self._rows.keep_overwritten(pair, action.undone)
-        with suppress(NotFound):  # an earlier attempt got that far
+        try:
             await self._google.delete_event(
                 self._settings.calendar_id,
                 str(pair.google_event_id),
                 if_match=action.etag,
             )
+        except NotFound:  # an earlier attempt got that far
+            pass
+        except REFUSING:
+            await self._note_kept(pair)
+            raise
         await self._delete_row(action, before=pair.google)
+
+    async def _note_kept(self, pair: Pair) -> None:
+        """Remember that the occurrences of a series are kept: else each run would list the calendar to look at them."""
+        reason = pair.untranslatable or ""
+        if has_exceptions(reason) and not is_kept_while_refused(reason):
+            reason = f"{reason}; {KEPT_WHILE_REFUSED}"
+            await self._rows.mark_untranslatable(MarkUntranslatable(reason, pair))
 
     async def delete_advoware(self, action: DeleteAdvoware) -> None:
         """Delete the Termin, and the pair; unless the event is in a colleague's calendar and needs the Termin."""

@@ -13,6 +13,7 @@ from services.calendar_sync.model import (
     content_hash,
     has_exceptions,
     holds_more,
+    is_kept_while_refused,
     is_partial_hash,
     is_same_content,
     is_uncompared,
@@ -62,6 +63,8 @@ def may_say_more(pair: Pair) -> bool:
 
     What was changed since then has another etag, so that it is read before it is written.
     """
+    if is_kept_while_refused(pair.untranslatable):
+        return False
     if pair.advoware_frnr is None or has_exceptions(pair.untranslatable):
         return True
     return may_have_unjudged_edit(pair)
