@@ -111,7 +111,7 @@ GUARDS = (
         "services/beteiligte_sync_utils.py",
         "        await self._append_lost(observed, word, lost, store)\n        if plan.conflicts:",
         "        if not plan.conflicts:",
-        6,
+        12,
     ),
     Guard(
         "An edit that meets a running sync is kept",
@@ -135,7 +135,7 @@ GUARDS = (
         "services/core/store_errors.py",
         "    asyncpg.InternalClientError,\n",
         "",
-        3,
+        10,
     ),
     Guard(
         "Nothing is deleted because a list lacks it",

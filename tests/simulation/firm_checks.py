@@ -398,6 +398,8 @@ def _is_hostile(steps: list[Any]) -> bool:
         "EditMaster",
         "SwitchKind",
         "EditContact",
+        "Retype",
+        "Rearrange",
         "EditAddress",
         "EditBank",
     )

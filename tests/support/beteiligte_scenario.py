@@ -49,6 +49,41 @@ class EditContact:
 
 
 @dataclass(frozen=True)
+class Retype:
+    """Somebody makes another kind of a phone number or mail address: of its ``value``, its ``kind``, or ``both``.
+
+    In Advoware a number is typed over by a mail address or the other way round, or its entry gets another kommKz;
+    ``unmarked``: the note is emptied as well. In EspoCRM one is taken away and one of the other list is entered, the
+    same text goes to the other list, or a number gets another type.
+    """
+
+    side: Side
+    number: int
+    what: Literal["value", "kind", "both"]
+    entry: int = 0
+    kind: ContactKind | Literal["web"] = "Fax"
+    unmarked: bool = False
+
+
+@dataclass(frozen=True)
+class Rearrange:
+    """Somebody tidies up, without a new value.
+
+    ``swap``: two numbers or mail addresses change places; ``swap_names``: first and last name; ``again``: a number is
+    entered once more, in another spelling; ``reenter``: it is deleted and entered again at once; ``put_back``: one
+    that was removed some time ago is entered again; ``refill``: a cleared field of the master data gets its value
+    back; ``primary``: another number becomes the primary one (EspoCRM only).
+    """
+
+    side: Side
+    number: int
+    what: Literal[
+        "swap", "swap_names", "again", "reenter", "put_back", "refill", "primary"
+    ]
+    entry: int = 0
+
+
+@dataclass(frozen=True)
 class EditAddress:
     """Somebody changes an address. ``active`` switches it off or on (EspoCRM only)."""
 
@@ -138,6 +173,8 @@ Person = (
     | EditMaster
     | SwitchKind
     | EditContact
+    | Retype
+    | Rearrange
     | EditAddress
     | EditBank
     | Drop

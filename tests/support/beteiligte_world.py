@@ -16,6 +16,7 @@ from typing import Any
 
 import redis
 import schwifty
+from beteiligte_routine import KOMM_KZ, Routine, kind_of_entry
 from beteiligte_scenario import (
     DATA_PATHS,
     TROUBLES,
@@ -34,7 +35,9 @@ from beteiligte_scenario import (
     Jump,
     LoseEvents,
     Person,
+    Rearrange,
     Restart,
+    Retype,
     ShareContact,
     Side,
     Step,
@@ -90,7 +93,6 @@ COUNTRIES = {
     "espocrm": ("DE", "AT", "FR"),
     "advoware": ("Deutschland", "Österreich", "Frankreich"),
 }
-PHONE_TYPES = {"Office": 1, "Fax": 2, "Mobile": 3, "Home": 6, "mail": 4}
 OUR_TABLES = (
     "sync_state",
     "create_intent",
@@ -101,6 +103,8 @@ OUR_TABLES = (
 )
 #: What a Beteiligter shows of other fields, and what only the program writes.
 DERIVED = frozenset({"anschrift", "kurzname", "bemerkung"})
+#: Cleared fields whose value is not entered again: both sides write them in a form of their own.
+NOT_REFILLED = frozenset({"anrede", "geburtsdatum"})
 #: What people type into a part, under its name on either side; who deletes the part has seen all of it.
 TYPED = {
     "adressen": (
@@ -136,6 +140,14 @@ class Ledger:
     wrong_numbers: set[str] = field(default_factory=set)
     renumbered: set[str] = field(default_factory=set)
     right_numbers: dict[str, int] = field(default_factory=dict)
+    #: Numbers and mail addresses that were removed, with the CBeteiligte and what kind they were; last ones last.
+    removed: list[tuple[str, str, str]] = field(default_factory=list)
+    #: The last value of each field of the master data that was cleared, by CBeteiligte and name.
+    cleared: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: The type that somebody has chosen in EspoCRM for a number that was there, by CBeteiligte and number.
+    types: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: Numbers that somebody has entered twice at one record.
+    doubled: set[str] = field(default_factory=set)
     #: Each surprise with how much had been typed before it.
     surprises: list[tuple[Surprise, int]] = field(default_factory=list)
     touched: set[tuple[Side, str, str]] = field(
@@ -534,13 +546,22 @@ def _guarded(step: Step) -> str | None:
             EditMaster("advoware")
             | SwitchKind("advoware")
             | EditContact("advoware")
+            | Retype("advoware")
+            | Rearrange("advoware")
             | EditAddress("advoware")
             | EditOdd("advoware")
             | ShareContact("advoware")
             | CopyAddress("advoware")
         ):
             return "/advonet/Beteiligte"
-        case EditMaster() | SwitchKind() | EditContact() | ShareContact():
+        case (
+            EditMaster()
+            | SwitchKind()
+            | EditContact()
+            | Retype()
+            | Rearrange()
+            | ShareContact()
+        ):
             return "/CBeteiligte/"
         case EditAddress() | EditOdd() | CopyAddress():
             return "/CAdressen"
@@ -590,6 +611,10 @@ class _People:
                 self._edit_contact_in_espocrm(step, espo)
             case EditContact():
                 self._edit_contact_in_advoware(step, espo, advo or {})
+            case Retype():
+                Routine(self).retype(step, espo, advo or {})
+            case Rearrange():
+                Routine(self).rearrange(step, espo, advo or {})
             case EditAddress("espocrm"):
                 self._edit_address_in_espocrm(step, espo)
             case EditAddress():
@@ -711,6 +736,8 @@ class _People:
             self._update("CBeteiligte", espo["id"], **{attribute: value})
         else:
             self._in_advoware(advo, **{name: value})
+        if clear and old and name not in NOT_REFILLED:
+            self._ledger.cleared[espo["id"], name] = old
         self._ledger.give_up(old)
 
     def _edit_odd_salutation(self, espo: Record, advo: Record) -> None:
@@ -773,6 +800,8 @@ class _People:
             place = step.entry % len(rows)
             old = rows[place][attribute]
             if step.what == "remove":
+                kind = "mail" if mail else rows[place].get("type") or "Office"
+                self._ledger.removed.append((espo["id"], kind, old))
                 del rows[place]
             else:
                 kind = "mail" if mail else rows[place].get("type") or "Office"
@@ -897,26 +926,22 @@ class _People:
                 else f"0511 {number} App. 5"
             )
             self._in_advoware(
-                advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": odd}]
+                advo, kommunikation=[{"kommKz": KOMM_KZ[step.kind], "tlf": odd}]
             )
             return
         if step.what == "add" or not entries:
             value = self._phone("advoware", owner, step.kind, step.entry)
             self._in_advoware(
-                advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": value}]
+                advo, kommunikation=[{"kommKz": KOMM_KZ[step.kind], "tlf": value}]
             )
             return
         entry = entries[step.entry % len(entries)]
         change: Record = {"delete": True} if step.entry % 2 else {"tlf": ""}
         if step.what == "change":
-            kind = (
-                "mail"
-                if entry["kommKz"] in {4, 8}
-                else "Mobile"
-                if entry["kommKz"] in {3, 9}
-                else "Office"
-            )
+            kind = kind_of_entry(entry)
             change = {"tlf": self._phone("advoware", owner, kind, step.entry)}
+        else:
+            self._ledger.removed.append((owner, kind_of_entry(entry), entry["tlf"]))
         self._in_advoware(advo, kommunikation=[{"id": entry["id"], **change}])
         self._ledger.give_up(entry["tlf"])
 
@@ -1085,7 +1110,7 @@ class _People:
         self._touch(step.side, espo["id"], "kommunikation")
         if step.side == "advoware":
             self._in_advoware(
-                advo, kommunikation=[{"kommKz": PHONE_TYPES[step.kind], "tlf": shared}]
+                advo, kommunikation=[{"kommKz": KOMM_KZ[step.kind], "tlf": shared}]
             )
             return
         row = {attribute: shared, "primary": not espo[array]} | (
