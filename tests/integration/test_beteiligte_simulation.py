@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from beteiligte_routine import ARRAYS
 from beteiligte_scenario import (
     TROUBLES,
     Cancel,
@@ -327,6 +328,7 @@ async def assert_both_sides_agree(world: BeteiligteWorld, said: Said) -> None:
         assert changed <= rejected, dict.fromkeys(changed - rejected, (espo, advo))
         assert_kommunikation_agrees(espo, advo, said)
         assert_chosen_types_stay(world, espo, advo, said)
+        assert_chosen_primaries_stay(world, espo)
         assert_adressen_agree(world, espo, advo, states, said)
         assert_bankverbindungen_agree(world, espo, advo, said)
 
@@ -373,7 +375,8 @@ def assert_chosen_types_stay(
 ) -> None:
     """The type that a person has chosen in EspoCRM stays, and a task says where it has to be changed in Advoware.
 
-    Unless another record shows the number too: its row is shared. What was changed in Advoware may settle the type.
+    Unless another record shows the number too: its row is shared. What was changed in Advoware may settle the type. No
+    task is made of a type that is chosen while a run is under way (docs/reliability.md, known and left).
     """
     shown = Counter(
         row["phoneNumber"]
@@ -392,10 +395,21 @@ def assert_chosen_types_stay(
         if chosen is None or shown[entry.written] > 1:
             continue
         assert entry.type == chosen, f"{entry.written} was made {chosen}"
+        is_excused = is_edited or entry.written in world.ledger.chosen_in_a_run
         is_alike = (entry.key, chosen) in listed
-        assert is_alike or is_edited or entry.written in told, (
+        assert is_alike or is_excused or entry.written in told, (
             f"no one was notified that {entry.written} is {chosen} now"
         )
+
+
+def assert_chosen_primaries_stay(
+    world: BeteiligteWorld, espo: Mapping[str, Any]
+) -> None:
+    """The primary number and mail address are those that a person has made it, if they are there still."""
+    for array, attribute in ARRAYS.values():
+        chosen = world.ledger.primary.get((espo["id"], array), "").lower()
+        shown = {row[attribute].lower(): row["primary"] for row in espo[array]}
+        assert shown.get(chosen, True), f"{chosen} was made the primary one: {shown}"
 
 
 def assert_adressen_agree(

@@ -106,9 +106,14 @@ class Routine:
         if step.what == "both":
             row["phoneNumber"] = self._people._phone("espocrm", espo["id"], step.kind)
         self._save(espo, "phone", rows)
-        self._ledger.types[espo["id"], row["phoneNumber"]] = row["type"]
+        self._note_type(espo, row)
         if step.what == "both":
             self._ledger.give_up(old)
+
+    def _note_type(self, espo: Record, row: Record) -> None:
+        self._ledger.types[espo["id"], row["phoneNumber"]] = row["type"]
+        if espo["syncStatus"] == "syncing":
+            self._ledger.chosen_in_a_run.add(row["phoneNumber"])
 
     def _move_to(self, to: str, step: Retype, espo: Record) -> None:
         """A number goes and a mail address comes, or the other way round, in one save.
@@ -153,8 +158,9 @@ class Routine:
         first, second = _nth(rows, step.entry), _nth(rows, step.entry + 1)
         first[attribute], second[attribute] = second[attribute], first[attribute]
         self._save(espo, family, rows)
-        for row in (first, second):
-            self._ledger.types.pop((espo["id"], row[attribute]), None)
+        if family == "phone":
+            for row in (first, second):
+                self._note_type(espo, row)
 
     def _swap_names_in_advoware(
         self, step: Rearrange, espo: Record, advo: Record
@@ -219,7 +225,8 @@ class Routine:
         new = {attribute: row[attribute], "primary": not rows}
         kind = {} if family == "mail" else {"type": "Office"}
         self._save(espo, family, [*rows, {**new, **kind}])
-        self._ledger.types.pop((espo["id"], row[attribute]), None)
+        if family == "phone":
+            self._note_type(espo, {**row, "type": "Office"})
 
     def _put_back_in_advoware(
         self, step: Rearrange, espo: Record, advo: Record

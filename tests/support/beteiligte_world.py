@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 import schwifty
-from beteiligte_routine import KOMM_KZ, Routine, kind_of_entry
+from beteiligte_routine import ARRAYS, KOMM_KZ, Routine, kind_of_entry
 from beteiligte_scenario import (
     DATA_PATHS,
     TROUBLES,
@@ -146,6 +146,10 @@ class Ledger:
     cleared: dict[tuple[str, str], str] = field(default_factory=dict)
     #: The type that somebody has chosen in EspoCRM for a number that was there, by CBeteiligte and number.
     types: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: Those numbers whose type was chosen while a run was under way.
+    chosen_in_a_run: set[str] = field(default_factory=set)
+    #: The primary number and mail address as somebody has last saved them in EspoCRM, by CBeteiligte and array.
+    primary: dict[tuple[str, str], str] = field(default_factory=dict)
     #: Numbers that somebody has entered twice at one record.
     doubled: set[str] = field(default_factory=set)
     #: Each surprise with how much had been typed before it.
@@ -710,6 +714,12 @@ class _People:
         self._service.update(
             self._store.get(ENTITIES[entity], entity_id), changes, self._admin
         )
+        for array, attribute in ARRAYS.values():
+            if array in changes:
+                self._ledger.primary.pop((entity_id, array), None)
+            for row in changes.get(array, ()):
+                if row.get("primary"):
+                    self._ledger.primary[entity_id, array] = row[attribute]
 
     def _edit_master(self, step: EditMaster, espo: Record, advo: Record) -> None:
         seen = espo if step.side == "espocrm" else advo
