@@ -186,7 +186,7 @@ class SideReader:
         settings = self._settings(google.cursor)
         hold = await self._first_hold()
         if hold is not None and hold.released_at is not None:
-            settings = replace(settings, released=hold.number)
+            settings = replace(settings, released=frozenset(hold.sync_ids))
         digest_of_pairs = await self._store.pairs_digest(self._kuerzel)
         pairs: Sequence[Pair] | None = None
         if google.listing.full:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Literal
-from uuid import NAMESPACE_OID, uuid5
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from services.calendar_sync.mapping import (
     generation_of,
@@ -58,7 +58,7 @@ class PlanSettings:
         full_content: whether this run shows texts in Google.
         anonymise: whether no run ever does.
         max_deletions: more deletions than this, and than a fifth of the pairs, are not believed.
-        released: so many deletions an operator has looked at, and has released for this run.
+        released: the pairs of the deletions that an operator has looked at, and has released for this run.
     """
 
     kuerzel: str
@@ -73,7 +73,7 @@ class PlanSettings:
     full_content: bool = True
     anonymise: bool = False
     max_deletions: int = MAX_DELETIONS
-    released: int = 0
+    released: frozenset[UUID] = frozenset()
 
     @property
     def hides_all(self) -> bool:

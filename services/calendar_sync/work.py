@@ -261,7 +261,7 @@ class Work:
         """One pair alone never looks dangerous: while deletions are held, none is decided about again."""
         if self._summary.held is None:
             return self._settings
-        return replace(self._settings, max_deletions=0, released=0)
+        return replace(self._settings, max_deletions=0, released=frozenset())
 
     async def _settle(self, action: Action, error: Exception | None) -> None:
         """Count an action that was tried; what failed is remembered, or ends the run."""

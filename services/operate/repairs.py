@@ -8,7 +8,7 @@ Each applied repair leaves a row in the audit, whatever became of it. Beside the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -300,6 +300,9 @@ async def _enqueue_employees(sources: Sources, kuerzel: list[str]) -> int:
 async def _release(sources: Sources, repair: Repair) -> AsyncIterator[int]:
     from services.calendar_sync.audit.decisions import CalendarDecisions
 
+    held = await _plan_release(sources, repair.target)
+    if not _are_shown(held.ids, repair.ids):
+        return
     decisions = CalendarDecisions(sources.resources)
     report = await decisions.release_held(
         [repair.target],
@@ -309,6 +312,14 @@ async def _release(sources: Sources, repair: Repair) -> AsyncIterator[int]:
     is_released = any(change.done for change in report.changes)
     if is_released:
         yield repair.count
+
+
+def _are_shown(held: Sequence[str], shown: Sequence[str]) -> bool:
+    """Whether the operator was shown exactly these appointments; a browser's ids are cut after 100 characters."""
+    if len(held) != len(shown):
+        return False
+    pairs = zip(held, shown, strict=True)
+    return all(name.startswith(beginning) for name, beginning in pairs)
 
 
 def _redrive(sources: Sources, repair: Repair) -> AsyncIterator[int]:

@@ -213,6 +213,34 @@ async def test_more_than_was_shown_is_not_released(
     assert [row[-1] for row in await audit(sources)] == ["nothing_to_do"]
 
 
+async def test_others_than_were_shown_are_not_released(
+    operator: Browser, sources: Sources, advoware: Any
+) -> None:
+    held = advoware.employees[0].kuerzel
+    await plant(sources, held)
+    store, now = (
+        CalendarStore(await sources.resources.database()),
+        sources.resources.clock(),
+    )
+    line = AuditLine(
+        employee_kuerzel=held, side="google", action="created", reason="new"
+    )
+    pairs = [
+        Pair(uuid4(), held, frnr, f"event{frnr}", source_system="advoware")
+        for frnr in (4712, 4713)
+    ]
+    for pair in pairs:
+        await store.save_pair(pair, line, now)
+    (hold,) = await store.holds(held)
+    await store.save_hold(replace(hold, sync_ids=(pairs[0].sync_id,)))
+    fields = form_of(await operator.page(f"/repair/release?target={held}"))
+    await store.save_hold(replace(hold, sync_ids=(pairs[1].sync_id,)))
+    await operator.post("/repair/release", fields)
+    (hold,) = await store.holds(held)
+    assert hold.released_at is None
+    assert [row[-1] for row in await audit(sources)] == ["nothing_to_do"]
+
+
 async def test_a_pause_is_said_on_every_page_and_ended_again(
     operator: Browser, sources: Sources
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -140,6 +140,29 @@ async def test_what_is_held_is_listed_also_if_an_older_version_has_held_it(
         held = [frnr for frnr, _ in await store.held_pairs("SB")]
         assert held == sorted(fr_nrs[:6])
     assert len(await office.audit("held")) == 1
+
+
+@in_haste
+async def test_what_is_released_is_what_was_held_and_not_as_many_others(
+    office: CalendarOffice,
+) -> None:
+    fr_nrs = await with_termine(office, 12)
+    records = office.advoware.termine._records
+    missing = {fr_nr: records.pop(fr_nr) for fr_nr in fr_nrs[:6]}
+    assert (await office.sync()).held is not None
+    store = CalendarStore(await office.resources.database())
+    assert await store.release_hold("SB", datetime.now(UTC))
+    records.update(missing)
+    for fr_nr in fr_nrs[6:]:
+        office.delete_termin(fr_nr)
+
+    assert (await office.sync()).held == HoldDeletions("too_many", 6, 12)
+    assert len(office.texts()) == 12
+    assert [frnr for frnr, _ in await store.held_pairs("SB")] == sorted(fr_nrs[6:])
+
+    assert await store.release_hold("SB", datetime.now(UTC))
+    await office.sync_until_calm()
+    assert len(office.texts()) == 6
 
 
 @in_haste

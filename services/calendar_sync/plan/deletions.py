@@ -239,7 +239,7 @@ def _held(view: CalendarView, concerned: Sequence[Pair]) -> HoldDeletions | None
     number = len(concerned)
     live_pairs = len(view.pairs)
     sync_ids = tuple(pair.sync_id for pair in concerned)
-    if number <= settings.released:
+    if settings.released.issuperset(sync_ids):
         return None
     if concerned and _lacks_all_termine(view):
         return HoldDeletions("advoware_empty", number, live_pairs, sync_ids)
