@@ -205,23 +205,23 @@ async def fill(pool: asyncpg.Pool, size: int) -> None:
 
 async def costs(sources: Sources, pool: asyncpg.Pool) -> dict[str, Cost]:
     """The cost of each question."""
-    seen: list[Any] = []
-    await _watch(pool, seen.append)
+    asked: list[Any] = []
+    await _watch(pool, asked.append)
     found = {}
     for name, ask in questions(sources, pool).items():
-        seen.clear()
+        asked.clear()
         await ask()
-        sent = [query for query in seen if _is_ours(query.query)]
+        sent = [query for query in asked if _is_of_the_question(query.query)]
         found[name] = await _explained(pool, sent)
     return found
 
 
-def _is_ours(query: str) -> bool:
+def _is_of_the_question(query: str) -> bool:
     return query.lstrip().startswith(_QUERIES) and _RESET not in query
 
 
 async def _watch(pool: asyncpg.Pool, note: Callable[[Any], None]) -> None:
-    """Let each connection of the pool tell what it is asked."""
+    """Let each connection of the pool report what it is asked."""
     connections = [await pool.acquire() for _ in range(POOL_SIZE)]
     for connection in connections:
         connection.add_query_logger(note)

@@ -21,7 +21,7 @@ SCRIPTED, STEP = "benchmark.scripted", "benchmark.step"
 WAITING_TOPIC = "benchmark.waiting"
 STEP_FILES = [
     str(PROJECT_ROOT / "benchmarks" / "steps" / name)
-    for name in ("job_step.py", "seen_step.py")
+    for name in ("job_step.py", "handled_step.py")
 ]
 SECONDS = 300.0
 FILL = """
@@ -51,7 +51,7 @@ async def _engine(bench: Bench, engine: EngineKind) -> None:
 
 
 async def _scripted(bench: Bench, subject: str, system: Stack, jobs: int) -> None:
-    """Enqueue with nobody listening, then drain."""
+    """Enqueue while no worker listens, then drain."""
     order = _order(system, SCRIPTED, jobs)
     rates: dict[str, list[float]] = {"enqueue": [], "drain": []}
     costs: dict[str, list[float]] = {"enqueue": [], "drain": []}
@@ -76,28 +76,28 @@ async def _step(bench: Bench, subject: str, system: Stack, jobs: int) -> None:
             folder() as steps,
             system.with_steps(stack.step_folder(steps / "steps", *STEP_FILES)),
         ):
-            seen = await _seen(system, jobs)
-        rates.append((jobs - 1) / seen["seconds"])
-        costs.append(1000 * seen["cpu"] / jobs)
+            handled = await _handled(system, jobs)
+        rates.append((jobs - 1) / handled["seconds"])
+        costs.append(1000 * handled["cpu"] / jobs)
     what = "drain, motia worker"
     bench.add(what, subject, "jobs/s", rates)
     bench.add(f"{what}: CPU of the worker", subject, "ms/job", costs)
 
 
-async def _seen(system: Stack, jobs: int) -> dict[str, float]:
-    """What the step has seen when all jobs were handled."""
-    seen: dict[str, float] = {}
+async def _handled(system: Stack, jobs: int) -> dict[str, float]:
+    """What the step has counted when all jobs were handled."""
+    handled: dict[str, float] = {}
 
     async def all_of_them() -> bool:
-        url = f"{system.system.http_url}/benchmark/seen"
+        url = f"{system.system.http_url}/benchmark/handled"
         async with system.session.get(url) as answer:
             if answer.status != 200:  # the worker's steps are still coming
                 return False
-            seen.update(await answer.json(content_type=None))
-        return seen["count"] >= jobs
+            handled.update(await answer.json(content_type=None))
+        return handled["count"] >= jobs
 
     await stack.until(all_of_them, SECONDS, every=0.25)
-    return seen
+    return handled
 
 
 async def _waiting(
@@ -106,7 +106,7 @@ async def _waiting(
     """How much more memory the engine has when many jobs wait."""
     jobs = bench.count(WAITING)
     before = machine.memory(system.pid("engine"))
-    bench.say(f"{jobs:,} jobs that nobody takes")
+    bench.say(f"{jobs:,} jobs that no worker takes")
     order = _order(system, WAITING_TOPIC, jobs)
     if engine is EngineKind.EMBEDDED:  # they wait in PostgreSQL, however they got there
         _fill(system, jobs)

@@ -37,7 +37,7 @@ class HelperFailed(Exception):
 
 @dataclass
 class Stack:
-    """A running system, seen from outside."""
+    """A running system, used from outside."""
 
     system: System
     session: aiohttp.ClientSession

@@ -49,7 +49,7 @@ class Running:
     def processes(self) -> list[psutil.Process]:
         """All that belong to it."""
         file = self.data / "postgres" / "postmaster.pid"
-        server = int(file.read_text("ascii").split()[0])  # no child of ours
+        server = int(file.read_text("ascii").split()[0])  # no child of this process
         return [*machine.family(self.pid), *machine.family(server)]
 
 

@@ -58,7 +58,7 @@ async def _engine(bench: Bench, engine: EngineKind) -> None:
 async def _ingest(
     bench: Bench, subject: str, url: str, pids: dict[str, int | None]
 ) -> None:
-    """New ids, which nobody takes out of the queue."""
+    """New ids, which no worker takes out of the queue."""
     for batch in BATCHES:
         for clients in CLIENTS[: 1 if bench.small else None]:
             seconds = bench.seconds(1.5)

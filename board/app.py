@@ -419,7 +419,7 @@ async def _end_pause(request: web.Request) -> web.Response:
 
 
 async def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
-    """Serve until cancelled; ``on_ready`` is told the address.
+    """Serve until cancelled; ``on_ready`` gets the address.
 
     Raises:
         OSError: the port cannot be used.

@@ -189,7 +189,7 @@ def _edge(
 
 
 def waterfall(spans: Sequence[SpanBar]) -> list[WaterfallBar]:
-    """The spans of a trace, each at its time; the shortest can still be seen."""
+    """The spans of a trace, each at its time; the shortest is still visible."""
     end = max((span.start_ms + span.duration_ms for span in spans), default=0) or 1
     bars = []
     for span in spans:

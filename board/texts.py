@@ -480,7 +480,7 @@ _EN = {
     "trace.unknown": "The engine does not hold this trace any more.",
     "settings.doctor": "Doctor",
     "settings.run_doctor": "Check now",
-    "settings.doctor_more": "What to do is said by",
+    "settings.doctor_more": "What to do is shown by",
     "settings.versions": "Versions",
     "settings.migrations": "Migrations",
     "settings.variables": "Variables",

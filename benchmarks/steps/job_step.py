@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.steps.seen import seen
+from benchmarks.steps.handled import handled
 
 config = {
     "name": "Benchmark Job",
@@ -14,4 +14,4 @@ config = {
 
 async def handler(_input_data: dict[str, Any], _ctx: Any) -> None:
     """Succeed at once."""
-    seen.job()
+    handled.job()

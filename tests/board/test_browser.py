@@ -59,9 +59,9 @@ async def test_pictures_of_all_pages(
         page = await opened(chromium, operator, viewport=viewport, color_scheme=scheme)
         for name, path in pages.items():
             await page.goto(address(operator, path))
-            picture = folder / f"{name}-{width}-{scheme}.png"
-            await page.screenshot(path=picture)
-            assert picture.stat().st_size > 0
+            screenshot = folder / f"{name}-{width}-{scheme}.png"
+            await page.screenshot(path=screenshot)
+            assert screenshot.stat().st_size > 0
         await page.context.close()
 
 

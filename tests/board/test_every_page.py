@@ -81,7 +81,7 @@ async def look_at_all(
 ) -> list[str]:
     """Open each page once, and look at it in both widths and schemes and by keyboard.
 
-    Returns those on which something is said to be missing.
+    Returns those on which something is reported as missing.
     """
     page = await opened(chromium, operator)
     watch = Watch(page)
@@ -178,7 +178,7 @@ async def test_each_action_is_found_confirmed_and_done_by_keyboard_alone(
     assert watch.problems == []
 
 
-async def test_a_pause_is_begun_and_ended_and_a_preview_seen_by_keyboard_alone(
+async def test_a_pause_is_begun_and_ended_and_a_preview_read_by_keyboard_alone(
     chromium: Chromium, operator: Browser, sources: Sources, espocrm: Any
 ) -> None:
     await in_espocrm(operator, espocrm, salutationName="Frau", syncStatus="dirty")
@@ -232,12 +232,12 @@ async def test_a_graph_that_is_wider_than_the_window_is_moved_by_keyboard(
     page = await opened(chromium, operator, viewport={"width": 1280, "height": 800})
     await page.goto(address(operator, "/flows"))
     boxes = page.locator(".scroll")
-    room = [
+    hidden_widths = [
         await boxes.nth(number).evaluate("(box) => box.scrollWidth - box.clientWidth")
         for number in range(await boxes.count())
     ]
-    assert max(room) > 0
-    widest = await boxes.nth(room.index(max(room))).element_handle()
+    assert max(hidden_widths) > 0
+    widest = await boxes.nth(hidden_widths.index(max(hidden_widths))).element_handle()
     assert widest is not None
     label = await widest.get_attribute("aria-label")
     await tab_to(page, f"[aria-label={label!r}]")

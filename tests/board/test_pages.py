@@ -309,7 +309,7 @@ async def test_the_overview_comes_live(operator: Browser) -> None:
         assert (await answer.content.readline()).startswith(b"data: <p class=")
 
 
-async def test_an_engine_that_is_away_is_said_and_the_page_comes(
+async def test_an_engine_that_is_away_is_reported_and_the_page_comes(
     operator: Browser, sources: Sources, engine: Any, make_settings: Any
 ) -> None:
     gone = Sources(make_settings(III_URL="ws://127.0.0.1:9"))
@@ -324,7 +324,7 @@ async def test_an_engine_that_is_away_is_said_and_the_page_comes(
     await gone.close()
 
 
-async def test_stores_that_are_away_are_said_and_every_page_comes(
+async def test_stores_that_are_away_are_reported_and_every_page_comes(
     operator: Browser, sources: Sources, make_settings: Any
 ) -> None:
     away = make_settings(

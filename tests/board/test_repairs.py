@@ -241,7 +241,7 @@ async def test_others_than_were_shown_are_not_released(
     assert [row[-1] for row in await audit(sources)] == ["nothing_to_do"]
 
 
-async def test_a_pause_is_said_on_every_page_and_ended_again(
+async def test_a_pause_is_reported_on_every_page_and_ended_again(
     operator: Browser, sources: Sources
 ) -> None:
     html = await operator.page("/pause/new?kind=flow&target=vmh&reason=Restore")
@@ -283,7 +283,7 @@ async def test_a_preview_shows_fields_and_writes_nothing(
     assert advoware.state()["beteiligte"] == []
 
 
-async def test_a_repair_that_fails_is_said_and_stands_in_the_audit(
+async def test_a_repair_that_fails_is_reported_and_stands_in_the_audit(
     operator: Browser, sources: Sources, make_settings: Any
 ) -> None:
     fields = form_of(await operator.page(f"/repair/sync?target={ENTITY}"))

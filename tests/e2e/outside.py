@@ -1,4 +1,4 @@
-"""The whole system as seen from outside: started as `bitbylaw up` starts it, acted on through HTTP only."""
+"""The whole system from outside: started as `bitbylaw up` starts it, acted on through HTTP only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sandbox.espocrm.app import EspoCRMTwin
 
 DEADLINE_SECONDS = 60.0
 ADMIN_KEY = {"X-Api-Key": "espocrm-admin-key"}
-#: long enough to be one of ours
+#: long enough for a key of this system
 KEY = "0123456789abcdef01234567"
 #: The key of EspoCRM's buttons in the system that the tests share.
 ACTION_SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105 - invented
@@ -89,7 +89,7 @@ class Outside:
                 return response.status, None
 
     async def person(self, **attributes: Any) -> str:
-        """A new CBeteiligte that no webhook tells of; its id."""
+        """A new CBeteiligte that no webhook reports; its id."""
         record = {
             "firstName": "Erika",
             "lastName": "Muster",

@@ -132,7 +132,7 @@ async def test_a_worker_killed_while_advoware_creates_does_not_create_twice(
     fragile: Outside,
 ) -> None:
     entity_id = await fragile.person(lastName="Abbruch")
-    # Advoware does the work, then keeps the answer back: the record exists, and nobody knows its number.
+    # Advoware does the work, then keeps the answer back: the record exists, and no one knows its number.
     lost = {**POST_BETEILIGTE, "when": "after", "hang": True, "count": 1}
     await fragile.twin("advoware", "POST", "/__sandbox__/faults", json=lost)
     await fragile.webhook("create", entity_id)

@@ -115,7 +115,7 @@ async def test_all_employees_are_synced_and_none_of_their_appointments_is_double
         ([], 400),
     ],
 )
-async def test_an_unusable_request_is_told_so(
+async def test_an_unusable_request_is_reported_as_such(
     shared: Outside, body: Any, status: int
 ) -> None:
     assert (await shared.call("POST", PATH, json=body))[0] == status

@@ -1,4 +1,4 @@
-"""Nothing that is kept, shown or told holds a secret, and nothing but documented tables holds a value of a person.
+"""Nothing that is kept, shown or reported holds a secret, and nothing but documented tables holds a value of a person.
 
 Unique values are planted in all three systems and in every secret of the configuration. Then much goes wrong, in ways
 that quote what was sent. Then everything the system has produced is searched: logs, answers, console, board, metrics,
@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.xdist_group("processes"),
 ]
 
-#: In each value of a person; no text of ours has it.
+#: In each value of a person; no text of the program has it.
 MARK = "Kanarienvogel"
 PHONE, IBAN = "+4951198765432", "DE02120300000000202051"
 MAIL = "kanarie@kanarienvogel.example"
@@ -238,16 +238,16 @@ async def _unusable_job(system: Outside) -> None:
 
 
 async def _logs(system: Outside) -> Found:
-    """What the parts have logged; the twins' own logs hold invented people, and are no product of ours."""
+    """What the parts have logged; the twins' own logs hold invented people, and are no product of the system."""
     data = system.system.data
     files = [
         *(data / "log").iterdir(),
         *(data / "postgres").glob("log*"),
         *(data / "redis").glob("*.log"),
     ]
-    ours = [path for path in files if path.is_file() and "twins" not in path.name]
-    assert {path.name for path in ours} >= {"worker.log", "engine.log", "board.log"}
-    found = Found({path.name: path.read_text(errors="replace") for path in ours})
+    own = [path for path in files if path.is_file() and "twins" not in path.name]
+    assert {path.name for path in own} >= {"worker.log", "engine.log", "board.log"}
+    found = Found({path.name: path.read_text(errors="replace") for path in own})
     for event in ("access.denied", "calendar.failed", "proxy.refused", "library"):
         assert f'"event": "{event}"' in found.texts["worker.log"]
     return found

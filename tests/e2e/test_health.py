@@ -1,4 +1,4 @@
-"""GET /health tells of stores that answer and yet cannot keep anything."""
+"""GET /health reports stores that answer and yet cannot keep anything."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def redis_of(system: Outside) -> AsyncIterator[Redis]:
         yield client
 
 
-async def told(system: Outside, **errors: str | None) -> None:
+async def health_says(system: Outside, **errors: str | None) -> None:
     """Wait until /health says these errors of the stores, which make the whole 503; None is well."""
     expected = {
         name: ("down" if error else "ok", error) for name, error in errors.items()
@@ -109,17 +109,19 @@ async def replica(system: Outside) -> AsyncIterator[None]:
             await redis.replicaof("NO", "ONE")
 
 
-async def test_stores_that_answer_but_take_no_writes_are_told(system: Outside) -> None:
+async def test_stores_that_answer_but_take_no_writes_are_reported(
+    system: Outside,
+) -> None:
     async with read_only_postgresql(system), full_memory(system):
-        await told(
+        await health_says(
             system,
             postgres="takes no writes (read-only)",
             redis="takes no writes (memory full)",
         )
     async with full_disk(system), replica(system):
-        await told(
+        await health_says(
             system,
             postgres="takes no writes (disk full)",
             redis="takes no writes (read-only)",
         )
-    await told(system, postgres=None, redis=None)
+    await health_says(system, postgres=None, redis=None)

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.xdist_group("processes"),
 ]
 
-TOKEN = "token-that-nobody-may-quote-0123456789"  # noqa: S105 - invented
+TOKEN = "token-that-no-one-may-quote-0123456789"  # noqa: S105 - invented
 WEBHOOK = f"/vmh/webhook/beteiligte/create?token={TOKEN}"
 JSON = "Content-Type: application/json"
 SECRET = {"id": "650000000000000aa", "key": "the-secret-of-a-webhook-0123"}
@@ -57,7 +57,7 @@ MALFORMED = [
 
 
 class Running(Outside):
-    """A system, and what it has said."""
+    """A system, and what it has printed."""
 
     events: list[str]
 
@@ -95,7 +95,7 @@ def port(url: str) -> int:
 
 
 def logged(running: Running) -> str:
-    """All logs but PostgreSQL's own, and what the supervisor has said."""
+    """All logs but PostgreSQL's own, and what the supervisor has printed."""
     files = [
         path.read_text(errors="replace")
         for path in (running.system.data / "log").iterdir()
@@ -135,10 +135,10 @@ async def test_malformed_requests_are_quoted_nowhere(running: Running) -> None:
         )
     )[0] == 401
 
-    async def has_seen_them() -> bool:
+    async def has_refused_them() -> bool:
         return "access.denied" in logged(running)
 
-    await running.until(has_seen_them)
+    await running.until(has_refused_them)
     assert TOKEN not in logged(running)
     for question in ("otel/logs", "otel/traces"):
         _, found = await running.call(
@@ -202,10 +202,10 @@ async def test_facts_are_lines_of_json_in_the_worker_s_log(running: Running) -> 
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return [fact for fact in found if fact["fields"].get("entity_id") == entity_id]
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return any(fact["event"] == "beteiligte.synced" for fact in await facts())
 
-    await running.until(told)
+    await running.until(reported)
     fact = (await facts())[-1]
     assert fact.keys() == {"time", "level", "event", "fields", "trace_id"}
     assert (fact["level"], fact["event"]) == ("info", "beteiligte.synced")
@@ -320,7 +320,7 @@ async def test_looks_at_the_health_leave_no_spans(running: Running) -> None:
     assert {name for name in await spans() if "health" in name.lower()} == set()
 
 
-async def test_a_postgresql_that_dies_is_told_in_one_line_and_started_again(
+async def test_a_postgresql_that_dies_is_reported_in_one_line_and_started_again(
     running: Running,
 ) -> None:
     entity_id = await running.person(lastName="Ohne Datenbank")
@@ -336,8 +336,8 @@ async def test_a_postgresql_that_dies_is_told_in_one_line_and_started_again(
         return bool((await running.espocrm_record(entity_id))["betnr"])
 
     await running.until(linked)
-    told = [event for event in running.events if event.startswith("PostgreSQL ")]
-    assert [line.partition(" (log: ")[0] for line in told] == [
+    reported = [event for event in running.events if event.startswith("PostgreSQL ")]
+    assert [line.partition(" (log: ")[0] for line in reported] == [
         "PostgreSQL is away; starting it again"
     ]
     assert "Traceback" not in logged(running)

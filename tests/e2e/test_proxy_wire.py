@@ -36,7 +36,7 @@ JSON = "application/json"
 
 
 @dataclass
-class Door:
+class Proxy:
     """The proxy of a running system, as callers reach it: through the reverse proxy in front of a real engine."""
 
     system: Outside
@@ -73,7 +73,7 @@ class Door:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=ENGINES, ids=str)
-async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
+async def proxy(request: pytest.FixtureRequest) -> AsyncIterator[Proxy]:
     """A system whose Advoware is a wire."""
     async with (
         wire() as line,
@@ -84,12 +84,12 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
             **TRIAL,
         ) as system,
     ):
-        yield Door(system, line, request.param)
+        yield Proxy(system, line, request.param)
 
 
-def sent_query(door: Door) -> list[tuple[str, str]]:
+def sent_query(proxy: Proxy) -> list[tuple[str, str]]:
     return parse_qsl(
-        door.wire.requests[-1].target.partition("?")[2],
+        proxy.wire.requests[-1].target.partition("?")[2],
         keep_blank_values=True,
         errors="strict",
     )
@@ -112,13 +112,13 @@ def sent_query(door: Door) -> list[tuple[str, str]]:
     ],
 )
 async def test_parameters_reach_advoware_as_they_came(
-    door: Door, query: str, pairs: list[tuple[str, str]]
+    proxy: Proxy, query: str, pairs: list[tuple[str, str]]
 ) -> None:
-    door.wire.will_answer(b"[]", JSON)
+    proxy.wire.will_answer(b"[]", JSON)
 
-    assert (await door.call("GET", f"{query}&endpoint={PATH}"))[0] == 200
+    assert (await proxy.call("GET", f"{query}&endpoint={PATH}"))[0] == 200
 
-    assert sent_query(door) == pairs
+    assert sent_query(proxy) == pairs
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ async def test_parameters_reach_advoware_as_they_came(
     ],
 )
 async def test_a_query_inside_the_endpoint_is_encoded_once(
-    door: Door, endpoint: str, pairs: list[tuple[str, str]]
+    proxy: Proxy, endpoint: str, pairs: list[tuple[str, str]]
 ) -> None:
-    door.wire.will_answer(b"[]", JSON)
+    proxy.wire.will_answer(b"[]", JSON)
 
-    assert (await door.call("GET", f"endpoint={endpoint}&y=3"))[0] == 200
+    assert (await proxy.call("GET", f"endpoint={endpoint}&y=3"))[0] == 200
 
-    assert sent_query(door) == [*pairs, ("y", "3")]
+    assert sent_query(proxy) == [*pairs, ("y", "3")]
 
 
 @pytest.mark.parametrize(
@@ -157,13 +157,13 @@ async def test_a_query_inside_the_endpoint_is_encoded_once(
     ],
 )
 async def test_a_query_that_cannot_be_read_is_400_and_never_sent(
-    door: Door, query: str
+    proxy: Proxy, query: str
 ) -> None:
-    door.wire.will_answer(b"[]", JSON)
+    proxy.wire.will_answer(b"[]", JSON)
 
-    status, body = await door.call("GET", query)
+    status, body = await proxy.call("GET", query)
 
-    assert (status, door.wire.requests) == (400, [])
+    assert (status, proxy.wire.requests) == (400, [])
     assert body["error"] == "Invalid request"
 
 
@@ -180,37 +180,37 @@ async def test_a_query_that_cannot_be_read_is_400_and_never_sent(
     ],
 )
 async def test_a_json_body_arrives_as_json(
-    door: Door, content_type: str, body: bytes, sent: Any
+    proxy: Proxy, content_type: str, body: bytes, sent: Any
 ) -> None:
-    door.wire.will_answer(b"{}", JSON)
+    proxy.wire.will_answer(b"{}", JSON)
 
-    status, answer = await door.call(
+    status, answer = await proxy.call(
         "POST", data=body, headers={"Content-Type": content_type}
     )
 
     assert (status, answer) == (200, {"result": {}})
-    (request,) = door.wire.requests
+    (request,) = proxy.wire.requests
     assert (request.headers["content-type"], json.loads(request.body)) == (
         "application/json",
         sent,
     )
 
 
-async def test_a_large_body_of_another_json_type_arrives_whole(door: Door) -> None:
-    door.wire.will_answer(b"{}", JSON)
+async def test_a_large_body_of_another_json_type_arrives_whole(proxy: Proxy) -> None:
+    proxy.wire.will_answer(b"{}", JSON)
     record = {"notiz": "x" * 700_000}
 
-    status, _ = await door.call(
+    status, _ = await proxy.call(
         "PUT", data=json.dumps(record), headers={"Content-Type": "application/x+json"}
     )
 
     assert status == 200
-    assert json.loads(door.wire.requests[0].body) == record
+    assert json.loads(proxy.wire.requests[0].body) == record
 
 
-async def test_a_body_that_breaks_off_is_never_sent(door: Door) -> None:
-    door.wire.will_answer(b"{}", JSON)
-    base = URL(door.system.system.http_url)
+async def test_a_body_that_breaks_off_is_never_sent(proxy: Proxy) -> None:
+    proxy.wire.will_answer(b"{}", JSON)
+    base = URL(proxy.system.system.http_url)
     reader, writer = await asyncio.open_connection(base.host, base.port)
     head = f"POST /advoware/proxy?endpoint={PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x+json\r\n"
     writer.write(f"{head}Content-Length: 10\r\n\r\n12".encode())
@@ -219,23 +219,23 @@ async def test_a_body_that_breaks_off_is_never_sent(door: Door) -> None:
     async with asyncio.timeout(20):
         answer = await reader.read()
     writer.close()
-    assert (await door.call("PUT"))[
+    assert (await proxy.call("PUT"))[
         0
     ] == 200  # by then the other one would have been sent
 
     assert b" 200 " not in answer
-    assert [request.method for request in door.wire.requests] == ["PUT"]
+    assert [request.method for request in proxy.wire.requests] == ["PUT"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 async def test_a_request_without_body_goes_out_without_content_type(
-    door: Door, method: str
+    proxy: Proxy, method: str
 ) -> None:
-    door.wire.will_answer(b"{}", JSON)
+    proxy.wire.will_answer(b"{}", JSON)
 
-    assert (await door.call(method))[0] == 200
+    assert (await proxy.call(method))[0] == 200
 
-    (request,) = door.wire.requests
+    (request,) = proxy.wire.requests
     assert "content-type" not in request.headers
     assert request.body == b""
 
@@ -253,14 +253,14 @@ async def test_a_request_without_body_goes_out_without_content_type(
     ],
 )
 async def test_a_body_that_is_no_json_is_refused_and_never_sent(
-    door: Door, content_type: str, body: bytes, status: int
+    proxy: Proxy, content_type: str, body: bytes, status: int
 ) -> None:
-    door.wire.will_answer(b"{}", JSON)
+    proxy.wire.will_answer(b"{}", JSON)
     headers = {"Content-Type": content_type} if content_type else {}
 
-    answered, _ = await door.call("POST", data=body, headers=headers)
+    answered, _ = await proxy.call("POST", data=body, headers=headers)
 
-    assert (answered, door.wire.requests) == (status, [])
+    assert (answered, proxy.wire.requests) == (status, [])
 
 
 # -- what comes back --------------------------------------------------------------------------------------------------
@@ -325,14 +325,14 @@ async def test_a_body_that_is_no_json_is_refused_and_never_sent(
         ),
     ],
 )
-async def test_what_advoware_accepted_is_a_success_with_what_it_said(
-    door: Door, method: str, body: bytes, content_type: str | None, result: Any
+async def test_what_advoware_accepted_is_a_success_with_what_it_answered(
+    proxy: Proxy, method: str, body: bytes, content_type: str | None, result: Any
 ) -> None:
-    door.wire.will_answer(body, content_type)
+    proxy.wire.will_answer(body, content_type)
 
-    assert await door.call(method) == (200, {"result": result})
+    assert await proxy.call(method) == (200, {"result": result})
 
-    assert len(door.wire.requests) == 1
+    assert len(proxy.wire.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -355,19 +355,19 @@ async def test_what_advoware_accepted_is_a_success_with_what_it_said(
     ids=range(13),
 )
 async def test_a_write_whose_answer_cannot_be_shown_is_a_success_that_says_so_and_a_read_502(
-    door: Door, body: bytes, content_type: str, shown: str | None
+    proxy: Proxy, body: bytes, content_type: str, shown: str | None
 ) -> None:
-    door.wire.will_answer(body, content_type, status=201)
-    status, answer = await door.call("POST")
+    proxy.wire.will_answer(body, content_type, status=201)
+    status, answer = await proxy.call("POST")
     assert status == 200
     if shown is None:
         assert "do not repeat" in answer["result"]["not_shown"]
     else:
         assert answer == {"result": shown}
-    assert len(door.wire.requests) == 1
+    assert len(proxy.wire.requests) == 1
 
-    door.wire.will_answer(body, content_type)
-    status, answer = await door.call("GET")
+    proxy.wire.will_answer(body, content_type)
+    status, answer = await proxy.call("GET")
     assert (status, answer["error"], answer["upstream_status"]) == (
         502,
         "Unusable answer",
@@ -375,15 +375,15 @@ async def test_a_write_whose_answer_cannot_be_shown_is_a_success_that_says_so_an
     )
 
 
-async def test_a_large_text_of_umlauts_arrives_whole(door: Door) -> None:
+async def test_a_large_text_of_umlauts_arrives_whole(proxy: Proxy) -> None:
     text = "ü" * (2 * 2**20)
-    door.wire.will_answer(text.encode("latin-1"), "text/plain; charset=latin-1")
+    proxy.wire.will_answer(text.encode("latin-1"), "text/plain; charset=latin-1")
 
-    assert await door.call("POST") == (200, {"result": text})
+    assert await proxy.call("POST") == (200, {"result": text})
 
 
 async def test_a_write_whose_answer_breaks_off_is_a_success_that_says_so(
-    door: Door,
+    proxy: Proxy,
 ) -> None:
     for method, hold in (
         ("POST", False),
@@ -391,23 +391,23 @@ async def test_a_write_whose_answer_breaks_off_is_a_success_that_says_so(
         ("DELETE", False),
         ("POST", True),
     ):
-        door.wire.will_answer(b'{"betNr": 1', JSON, Content_Length="100")
-        door.wire.hold = hold
+        proxy.wire.will_answer(b'{"betNr": 1', JSON, Content_Length="100")
+        proxy.wire.hold = hold
 
-        status, answer = await door.call(method)
+        status, answer = await proxy.call(method)
 
-        assert (status, len(door.wire.requests)) == (200, 1)
+        assert (status, len(proxy.wire.requests)) == (200, 1)
         assert "broke off" in answer["result"]["not_shown"]
-    door.wire.will_answer(b'{"betNr": 1', JSON, Content_Length="100")
-    assert (await door.call("GET"))[0] == 502
+    proxy.wire.will_answer(b'{"betNr": 1', JSON, Content_Length="100")
+    assert (await proxy.call("GET"))[0] == 502
 
 
-async def test_a_write_that_is_not_answered_is_no_success(door: Door) -> None:
-    door.wire.will_answer()
-    door.wire.answer = b""
-    assert (await door.call("POST"))[0] == 502
-    door.wire.hold = True
-    assert (await door.call("POST"))[0] == 504
+async def test_a_write_that_is_not_answered_is_no_success(proxy: Proxy) -> None:
+    proxy.wire.will_answer()
+    proxy.wire.answer = b""
+    assert (await proxy.call("POST"))[0] == 502
+    proxy.wire.hold = True
+    assert (await proxy.call("POST"))[0] == 504
 
 
 @pytest.mark.parametrize(
@@ -415,13 +415,13 @@ async def test_a_write_that_is_not_answered_is_no_success(door: Door) -> None:
 )
 @pytest.mark.parametrize("wait", ["120", "Fri, 31 Dec 2027 23:59:59 GMT"])
 async def test_retry_after_is_passed_on(
-    door: Door, upstream: int, status: int, wait: str
+    proxy: Proxy, upstream: int, status: int, wait: str
 ) -> None:
-    door.wire.will_answer(
+    proxy.wire.will_answer(
         b'{"message": "sp\xc3\xa4ter"}', JSON, status=upstream, Retry_After=wait
     )
 
-    answered, body, headers = await door.exchange("POST", f"endpoint={PATH}")
+    answered, body, headers = await proxy.exchange("POST", f"endpoint={PATH}")
 
     assert (answered, body["upstream_status"]) == (status, upstream)
     assert (headers["retry-after"], headers["content-type"]) == (
@@ -430,11 +430,11 @@ async def test_retry_after_is_passed_on(
     )
 
 
-async def test_an_error_without_retry_after_is_passed_on_without(door: Door) -> None:
+async def test_an_error_without_retry_after_is_passed_on_without(proxy: Proxy) -> None:
     for headers in ({}, {"Retry_After": ""}, {"Retry_After": "x" * 65}):
-        door.wire.will_answer(b"", status=429, **headers)
+        proxy.wire.will_answer(b"", status=429, **headers)
 
-        status, body, answered = await door.exchange("POST", f"endpoint={PATH}")
+        status, body, answered = await proxy.exchange("POST", f"endpoint={PATH}")
 
         assert (status, body["upstream_status"], "retry-after" in answered) == (
             429,
@@ -466,11 +466,11 @@ async def test_an_error_without_retry_after_is_passed_on_without(door: Door) -> 
     ids=range(8),
 )
 async def test_a_refusal_keeps_its_status_whatever_it_says(
-    door: Door, body: bytes, content_type: str | None, details: Any
+    proxy: Proxy, body: bytes, content_type: str | None, details: Any
 ) -> None:
-    door.wire.will_answer(body, content_type, status=400)
+    proxy.wire.will_answer(body, content_type, status=400)
 
-    status, answer = await door.call("POST")
+    status, answer = await proxy.call("POST")
 
     assert (status, answer) == (
         400,
@@ -479,11 +479,11 @@ async def test_a_refusal_keeps_its_status_whatever_it_says(
 
 
 async def test_an_answer_that_is_no_success_and_no_error_is_not_called_unavailable(
-    door: Door,
+    proxy: Proxy,
 ) -> None:
-    door.wire.will_answer(b"", status=302, Location="/login")
+    proxy.wire.will_answer(b"", status=302, Location="/login")
 
-    status, body = await door.call("POST")
+    status, body = await proxy.call("POST")
 
     assert (status, body["error"], body["upstream_status"]) == (
         502,

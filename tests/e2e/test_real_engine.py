@@ -21,7 +21,7 @@ from cli.demo import open_audit
 from cli.engines import EngineKind
 from cli.system import running_system
 
-TOKEN = "token-that-nobody-may-quote-0123456789"  # noqa: S105 - invented
+TOKEN = "token-that-no-one-may-quote-0123456789"  # noqa: S105 - invented
 NAMED = os.environ.get("III_ENGINE_BIN") or "iii"
 
 pytestmark = [
@@ -101,7 +101,7 @@ async def test_a_greeting_goes_through_http_queue_and_state(real: Outside) -> No
     await real.until(arrived)
 
 
-async def test_every_door_answers_with_its_status(real: Outside) -> None:
+async def test_every_endpoint_answers_with_its_status(real: Outside) -> None:
     status, health = await real.call("GET", "/health")
     assert (status, health["dependencies"]["redis"]["status"]) == (200, "ok")
     assert await real.call("GET", "/advoware/proxy") == (
@@ -142,9 +142,9 @@ async def test_no_query_gets_into_log_or_traces_and_looks_at_the_health_leave_no
     traces, records = [
         await ask(real, f"engine::{kind}::list") for kind in ("traces", "logs")
     ]
-    seen = traces + records + (real.system.data / "log" / "engine.log").read_text()
-    assert TOKEN not in seen
-    assert "step:Health" not in seen
+    stored = traces + records + (real.system.data / "log" / "engine.log").read_text()
+    assert TOKEN not in stored
+    assert "step:Health" not in stored
     bodies = [record["body"] for record in json.loads(records)["logs"]]
     assert "beteiligte.synced" in bodies
     assert len(bodies) < 100

@@ -35,7 +35,7 @@ async def test_each_record_gets_the_date_and_each_answer_says_what_happened(
         "POST",
         PATH,
         json={
-            "ids": [first, "nobody", second, first],
+            "ids": [first, "unknown", second, first],
             "next_call": "2026-12-24 09:30:00",
         },
     )
@@ -43,7 +43,7 @@ async def test_each_record_gets_the_date_and_each_answer_says_what_happened(
     assert (status, body["entity_type"]) == (200, ENTITY)
     assert [(item["id"], item["status"]) for item in body["results"]] == [
         (first, "updated"),
-        ("nobody", "not_found"),
+        ("unknown", "not_found"),
         (second, "updated"),
     ]
     for entity_id in (first, second):

@@ -44,7 +44,7 @@ class Week(BesideTheOldSystem):
             return answer.status, await answer.json(content_type=None)
 
     async def webhook(self, action: str, *ids: str, entity: str = "beteiligte") -> None:
-        """EspoCRM tells of edits."""
+        """EspoCRM reports edits."""
         body = [{"id": each} for each in ids]
         path = f"/vmh/webhook/{entity}/{action}"
         status, answer = await self.call("POST", path, json=body)

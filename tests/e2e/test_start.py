@@ -45,8 +45,8 @@ async def start(*arguments: str, **environment: str) -> asyncio.subprocess.Proce
     )
 
 
-async def said(process: asyncio.subprocess.Process, text: str) -> None:
-    """Wait until it has said so."""
+async def printed(process: asyncio.subprocess.Process, text: str) -> None:
+    """Wait until it has printed that."""
     assert process.stdout is not None
     async with asyncio.timeout(90):
         while line := await process.stdout.readline():
@@ -151,9 +151,9 @@ async def test_a_real_system_that_is_called_a_twin_is_found_out(
 async def test_a_twin_that_does_not_run_or_stands_for_another_system_is_none() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        unused = f"http://127.0.0.1:{taken.getsockname()[1]}"
         status, output = await bitbylaw(
-            "worker", ESPOCRM_API_BASE_URL=nobody, BITBYLAW_TWINS=nobody
+            "worker", ESPOCRM_API_BASE_URL=unused, BITBYLAW_TWINS=unused
         )
     assert (status, "no one answers at ESPOCRM_API_BASE_URL" in output) == (1, True), (
         output
@@ -186,8 +186,8 @@ async def test_a_worker_for_twins_started_by_hand_needs_no_keys() -> None:
             BITBYLAW_TWINS=f"{advoware},{espocrm}",
             BITBYLAW_READONLY="true",
         )
-        await said(process, "Nothing reads BITBYLAW_READONLY;")
-        await said(process, "the engine is away")  # that is, it was started
+        await printed(process, "Nothing reads BITBYLAW_READONLY;")
+        await printed(process, "the engine is away")  # that is, it was started
         process.terminate()
         assert await process.wait() == 0
 
@@ -206,7 +206,7 @@ async def test_a_trial_says_that_it_is_one(tunnel: str, tmp_path: Path) -> None:
     process = await start(
         "up", **TRIAL, **ports, ESPOCRM_API_BASE_URL=tunnel, BITBYLAW_DATA=str(tmp_path)
     )
-    await said(process, "trial (BITBYLAW_TRIAL)")
+    await printed(process, "trial (BITBYLAW_TRIAL)")
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(60):
         assert process.stdout is not None
@@ -260,7 +260,7 @@ async def test_a_taken_port_is_named_together_with_the_variable_that_changes_it(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "printed"),
     [
         ("BITBYLAW_HTTP_PORT", "99999", "BITBYLAW_HTTP_PORT"),
         ("BITBYLAW_DATA", "/proc/nowhere", "/proc/nowhere"),
@@ -269,12 +269,12 @@ async def test_a_taken_port_is_named_together_with_the_variable_that_changes_it(
     ],
 )
 async def test_an_unusable_setting_is_named_without_a_traceback(
-    variable: str, value: str, said: str
+    variable: str, value: str, printed: str
 ) -> None:
     status, output = await bitbylaw("up", **{variable: value})
 
     assert status != 0
-    assert said in output
+    assert printed in output
     assert "Traceback" not in output
 
 

@@ -21,8 +21,8 @@ async def echoing() -> AsyncIterator[Outside]:
     async with outside() as system:
         for action in ("create", "update", "delete"):
             url = f"{system.system.http_url}/vmh/webhook/beteiligte/{action}"
-            wish = {"event": f"CBeteiligte.{action}", "url": url}
-            await system.twin("espocrm", "POST", "/api/v1/Webhook", json=wish)
+            subscription = {"event": f"CBeteiligte.{action}", "url": url}
+            await system.twin("espocrm", "POST", "/api/v1/Webhook", json=subscription)
         yield system
 
 
@@ -107,7 +107,7 @@ async def test_our_own_writes_coming_back_as_webhooks_end_in_rest_and_agreement(
     assert await writes(echoing) == before
 
 
-async def test_the_cron_finds_what_no_webhook_told_of(echoing: Outside) -> None:
+async def test_the_cron_finds_what_no_webhook_reported(echoing: Outside) -> None:
     ids = [await echoing.person(lastName=f"Vergessen{number}") for number in range(5)]
     _, triggers = await echoing.call("GET", "/_console/triggers")
     (trigger,) = [

@@ -204,7 +204,7 @@ async def test_of_hundreds_of_events_on_one_record_none_fails_and_the_last_state
     await all_clean(system, [entity_id])
     before = tracebacks(system)
 
-    async def tell(number: int) -> None:
+    async def enqueue(number: int) -> None:
         topic = f"vmh.beteiligte.{'update' if number % 4 else 'create'}"
         data = {
             "entity_id": entity_id,
@@ -223,7 +223,7 @@ async def test_of_hundreds_of_events_on_one_record_none_fails_and_the_last_state
             url,
             json={"lastName": f"Ansturm {number}", "syncStatus": "dirty"},
         )
-        events += [asyncio.create_task(tell(number + way)) for way in range(2)]
+        events += [asyncio.create_task(enqueue(number + way)) for way in range(2)]
     await asyncio.gather(*events)
 
     await assert_one_each(system, [entity_id], f"Ansturm {edits - 1}")
@@ -305,11 +305,11 @@ async def test_a_calendar_that_both_are_asked_to_sync_has_each_appointment_once(
     pair: Pair,
 ) -> None:
     system = pair.outside
-    wishes = [
+    requests = [
         system.call("POST", "/advoware/calendar/sync", json={"kuerzel": "SB"})
         for _ in range(6)
     ]
-    assert {status for status, _ in await asyncio.gather(*wishes)} <= {200, 409}
+    assert {status for status, _ in await asyncio.gather(*requests)} <= {200, 409}
 
     async def synced() -> bool:
         query = "SELECT count(*) FROM calendar_sync_cursor WHERE sync_token IS NOT NULL"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Difference:
-    """``engine``: what the real one does. It was seen from version ``since`` on, and not any more in ``until``."""
+    """``engine``: what the real one does. It was observed from version ``since`` on, and not any more in ``until``."""
 
     name: str
     engine: str

@@ -68,7 +68,7 @@ async def eventually(
         if wanted(value):
             return value
         assert asyncio.get_running_loop().time() < deadline, (
-            f"not within {within} s; last seen: {value!r}"
+            f"not within {within} s; last observed: {value!r}"
         )
         await asyncio.sleep(0.02)
 
@@ -256,10 +256,10 @@ class Recorder:
     async def wait(self, count: int, within: float = DEADLINE) -> list[Any]:
         """Wait for this many executions."""
 
-        async def seen() -> list[Any]:
+        async def observed() -> list[Any]:
             return self.data
 
-        return await eventually(seen, lambda data: len(data) >= count, within)
+        return await eventually(observed, lambda data: len(data) >= count, within)
 
 
 async def open_channel(ws: str, ref: dict[str, str]) -> ClientConnection:
@@ -423,7 +423,7 @@ class Relay:
 @asynccontextmanager
 async def relay(ws: str) -> AsyncIterator[Relay]:
     """Pass on everything that comes for an engine's worker port."""
-    seen = Relay("")
+    observed = Relay("")
     _, _, port = ws.rpartition(":")
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -433,9 +433,9 @@ async def relay(ws: str) -> AsyncIterator[Relay]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = await reader.readline()
-        seen.paths.append(line.decode().split()[1])
+        observed.paths.append(line.decode().split()[1])
         is_channel = b"/ws/channels/" in line
-        seen.channels_open += is_channel
+        observed.channels_open += is_channel
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", int(port))
         up_writer.write(line)
         pumps = [
@@ -448,13 +448,13 @@ async def relay(ws: str) -> AsyncIterator[Relay]:
         await asyncio.gather(*pumps, return_exceptions=True)
         for end in (writer, up_writer):
             end.close()
-        seen.channels_open -= is_channel
+        observed.channels_open -= is_channel
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     host, number = server.sockets[0].getsockname()
     try:
-        seen.url = f"ws://{host}:{number}"
-        yield seen
+        observed.url = f"ws://{host}:{number}"
+        yield observed
     finally:
         server.close()
 
@@ -465,7 +465,7 @@ async def worker_ready(target: Target, count: int = 1) -> None:
     async def ready() -> Any:
         return (await console(target, "GET", "status"))["workers_ready"]
 
-    await eventually(ready, lambda seen: seen >= count, within=30)
+    await eventually(ready, lambda observed: observed >= count, within=30)
 
 
 async def topic_stats(target: Target, topic: str) -> dict[str, int]:

@@ -144,7 +144,7 @@ class EngineUnderTest(Target, ABC):
                 with pytest.raises(CallError, match="function_not_found"):
                     await worker.call(function_id, data)
                 pytest.xfail(
-                    "no_queue_tools: nobody can ask this version about its queues"
+                    "no_queue_tools: this version cannot be asked about its queues"
                 )
             return await worker.call(function_id, data)
 

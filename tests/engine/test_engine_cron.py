@@ -27,7 +27,7 @@ START = datetime(2024, 2, 28, 23, 59, 50, tzinfo=UTC)
 
 
 class ManualClock:
-    """A clock that moves only when told."""
+    """A clock that moves only when it is moved."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -225,7 +225,7 @@ async def fire_count(worker: ScriptedWorker, function_id: str, count: int) -> li
     async def payloads() -> list[Any]:
         return [data for called, data in worker.received if called == function_id]
 
-    return await eventually(payloads, lambda seen: len(seen) >= count)
+    return await eventually(payloads, lambda observed: len(observed) >= count)
 
 
 async def test_a_trigger_fires_on_time_with_its_payload_and_does_not_catch_up(

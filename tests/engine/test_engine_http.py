@@ -150,7 +150,7 @@ async def test_while_any_worker_is_connected_an_unknown_path_is_404(
     async def status() -> int:
         return (await request(target, "POST", "/f")).status
 
-    await eventually(status, lambda seen: seen == 503)
+    await eventually(status, lambda observed: observed == 503)
     assert not other.closed.is_set()
     assert (await request(target, "POST", "/unknown")).status == 404
 
@@ -170,9 +170,9 @@ async def test_a_worker_that_is_still_registering_makes_unknown_paths_503(
     async def status() -> int:
         return (await request(target, "GET", "/f")).status
 
-    await eventually(status, lambda seen: seen == 503)
+    await eventually(status, lambda observed: observed == 503)
     await raw.close()
-    await eventually(status, lambda seen: seen == 404)
+    await eventually(status, lambda observed: observed == 404)
     assert await worker.call("state::list_groups", {}) == {"groups": []}
 
 
@@ -449,12 +449,12 @@ async def test_a_look_at_the_health_leaves_no_span_and_a_line_only_when_it_chang
     for _ in range(6):
         await request(target, "GET", "/health")
     await request(target, "GET", "/f")
-    seen = [
+    observed = [
         vars(record)["fields"]
         for record in caplog.records
         if record.msg == "http.request"
     ]
-    lines = [(entry["route"], entry["status"]) for entry in seen]
+    lines = [(entry["route"], entry["status"]) for entry in observed]
     assert lines == [
         ("GET /health", 200),
         ("GET /health", 503),

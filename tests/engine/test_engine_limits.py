@@ -43,7 +43,7 @@ async def short(database_url: str) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 async def impatient(database_url: str) -> AsyncIterator[Engine]:
-    """An engine that ends connections soon which nobody uses."""
+    """An engine that ends unused connections soon."""
     limits = Limits(head_seconds=60.0, idle_seconds=1.0)
     async with Engine(database_url, limits=limits).running() as engine:
         yield engine
@@ -66,7 +66,7 @@ async def opened(
     return reader, writer
 
 
-async def said(reader: asyncio.StreamReader, seconds: float) -> bytes:
+async def received(reader: asyncio.StreamReader, seconds: float) -> bytes:
     """What comes until the engine closes, which it must do within so many seconds."""
     async with asyncio.timeout(seconds):
         try:
@@ -88,7 +88,7 @@ async def test_a_client_that_stops_in_its_headers_is_let_go(
     short: Engine, text: bytes
 ) -> None:
     reader, writer = await opened(short, text)
-    assert await said(reader, 1.0 + LATE) == b""
+    assert await received(reader, 1.0 + LATE) == b""
     writer.close()
 
 
@@ -114,7 +114,7 @@ async def test_headers_that_drip_do_not_prolong_their_time(short: Engine) -> Non
             await asyncio.sleep(0.1)
 
     dripping = asyncio.create_task(drip())
-    assert await said(reader, 1.0 + LATE) == b""
+    assert await received(reader, 1.0 + LATE) == b""
     assert asyncio.get_running_loop().time() - started >= 0.9
     await asyncio.wait_for(dripping, LATE)
     writer.close()
@@ -131,7 +131,7 @@ async def test_a_connection_may_be_used_again_and_not_kept_for_ever(
             head = await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(len('"here"'))
         assert head.startswith(b"HTTP/1.1 200")
-    assert await said(reader, 1.0 + LATE) == b""
+    assert await received(reader, 1.0 + LATE) == b""
     writer.close()
 
 
@@ -182,7 +182,7 @@ async def test_a_head_after_the_rest_of_a_body_is_limited_again(short: Engine) -
     writer.write(b"x" * 100_000)
     await writer.drain()
     writer.write(b"GET /health HTTP/1.1\r\n")
-    assert await said(reader, 1.0 + LATE) == b""
+    assert await received(reader, 1.0 + LATE) == b""
     writer.close()
 
 
@@ -194,11 +194,11 @@ async def test_a_second_request_that_stops_is_let_go_as_the_first_one_is(
     async with asyncio.timeout(LATE):
         await reader.readuntil(b'"here"')
     writer.write(b"GET /")
-    assert await said(reader, 1.0 + LATE) == b""
+    assert await received(reader, 1.0 + LATE) == b""
     writer.close()
 
 
-async def test_an_answer_that_nobody_reads_is_given_up(
+async def test_an_answer_that_no_one_reads_is_given_up(
     impatient: Engine, new_worker: NewWorker
 ) -> None:
     async def large(_data: Any) -> Any:

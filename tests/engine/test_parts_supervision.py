@@ -129,7 +129,7 @@ async def test_a_log_is_private_and_stays_small_while_its_program_runs(
     monkeypatch.setattr(supervisor, "LOG_BYTES", 20_000)
     log = tmp_path / "log" / "chatter.log"
     log.parent.mkdir()
-    log.write_text("open to everybody\n")
+    log.write_text("open to all users\n")
     log.chmod(0o644)
     part = Supervised(program("chatter", CHATTER), log.parent)
     await part.start()

@@ -1,4 +1,4 @@
-"""`bitbylaw worker`: a worker that died, or lives on without its engine, is given up so that it is started anew."""
+"""`bitbylaw worker`: a worker that died, or lives on without its engine, is given up so that it is started again."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def said(process: asyncio.subprocess.Process, text: bytes) -> None:
-    """Wait until it has said so."""
+async def printed(process: asyncio.subprocess.Process, text: bytes) -> None:
+    """Wait until it has printed that."""
     assert process.stderr is not None
     async with asyncio.timeout(60):
         while line := await process.stderr.readline():
@@ -100,14 +100,14 @@ async def test_a_worker_that_the_sdk_never_reconnects_is_given_up() -> None:
     await site.start()
     address = site.name.removeprefix("http://")
     async with supervised(f"http://{address}", f"ws://{address}") as process:
-        await said(process, b"without its engine")
+        await printed(process, b"without its engine")
         assert await asyncio.wait_for(process.wait(), 60) == 1
     await runner.cleanup()
 
 
 async def test_a_worker_that_died_is_given_up_at_once(target: Target) -> None:
     async with supervised(target.http, target.ws) as process:
-        await said(process, b"connected\n")
+        await printed(process, b"connected\n")
         [worker] = children(process.pid)
         os.kill(worker, signal.SIGKILL)
         assert await asyncio.wait_for(process.wait(), 20) == 1
@@ -121,12 +121,12 @@ async def test_while_the_engine_is_away_the_worker_is_left_alone(
         target = Target(engine.http_url, engine.ws_url)
         running = supervised(target.http, target.ws)
         process = await running.__aenter__()
-        await said(process, b"connected\n")
+        await printed(process, b"connected\n")
     [worker] = children(process.pid)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(process.wait(), PATIENCE * 2)
     async with Engine(database_url, http_port=http, ws_port=ws).running():
-        await said(process, b"connected\n")
+        await printed(process, b"connected\n")
         assert children(process.pid) == [worker]
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 30) == 0
@@ -134,7 +134,7 @@ async def test_while_the_engine_is_away_the_worker_is_left_alone(
     await running.__aexit__(None, None, None)
 
 
-async def test_the_check_tells_whether_the_worker_is_connected(
+async def test_the_check_reports_whether_the_worker_is_connected(
     target: Target, new_worker: NewWorker
 ) -> None:
     async def check() -> int:

@@ -14,7 +14,7 @@ from yarl import URL
 
 #: Variables that name a real EspoCRM, see conftest.py.
 NAMES = ("ESPOCRM_TEST_URL", "ESPOCRM_TEST_ADMIN_USER", "ESPOCRM_TEST_ADMIN_PASSWORD")
-#: EspoCRM sends 20 events a run, others' before ours, so one run without events of ours says nothing yet.
+#: EspoCRM sends 20 events a run, others' before those of the test, so one run without its events says nothing yet.
 IDLE_RUNS = 2
 #: Headers that matter to the client and to EspoCRM.
 PASSED_ON = frozenset(
@@ -25,7 +25,7 @@ PASSED_BACK = frozenset({"Content-Type", "X-Status-Reason", "X-Status-Reason-Cod
 
 @dataclass(frozen=True)
 class Answer:
-    """What EspoCRM said."""
+    """What EspoCRM answered."""
 
     status: int
     reason: str  #: X-Status-Reason
@@ -172,13 +172,13 @@ class Calls:
             async with session.request(
                 request.method, target, data=body, headers=headers
             ) as answer:
-                said = {
+                passed_back = {
                     name: value
                     for name, value in answer.headers.items()
                     if name in PASSED_BACK
                 }
                 return web.Response(
-                    status=answer.status, body=await answer.read(), headers=said
+                    status=answer.status, body=await answer.read(), headers=passed_back
                 )
 
         app = web.Application()

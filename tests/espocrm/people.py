@@ -29,13 +29,13 @@ class People:
     ) -> None:
         """Merge records as the dialogue does; ``values`` is what was ticked there."""
         if self._espo.is_twin:
-            wish = {
+            options = {
                 "entity": ENTITY,
                 "id": survivor,
                 "sources": list(sources),
                 "values": dict(values or {}),
             }
-            await self._act(action="merge", **wish)
+            await self._act(action="merge", **options)
             return
         data = {"sourceIdList": list(sources), "attributes": dict(values or {})}
         await self._done(

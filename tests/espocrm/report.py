@@ -28,7 +28,7 @@ BEGIN, END = (
 )
 HEADING = "## Tried on real EspoCRMs"
 
-#: What users meet (specification 13, "EspoCRM"), and which tests tell of it, by a regular expression on module and name
+#: What users meet (specification 13, "EspoCRM"), and which tests cover it, by a regular expression on module and name
 #: ("forms::beteiligte_come_first"). A test counts for the first sentence that fits, a later one takes what is left.
 SENTENCES = (
     (
@@ -57,7 +57,7 @@ SENTENCES = (
     ("3", "restore and revert import", r"restor|revert|import"),
     ("3", "GDPR erase", r"eras|gdpr"),
     ("3", "mass deletion, mass update", r"mass"),
-    ("3", "webhooks report what people do", r"webhooks_tell"),
+    ("3", "webhooks report what people do", r"webhooks_report"),
     (
         "5",
         "names, lengths, bank details are reported clearly",
@@ -108,10 +108,10 @@ def run_tests() -> list[Case]:
             "-q",
             f"--junitxml={result}",
         ]
-        subprocess.run(  # noqa: S603 - ours
+        subprocess.run(  # noqa: S603 - own
             [*command, "--numprocesses", "0"], check=False, cwd=HERE.parents[1]
         )
-        return [_case(found) for found in ElementTree.parse(result).iter("testcase")]  # noqa: S314 - ours
+        return [_case(found) for found in ElementTree.parse(result).iter("testcase")]  # noqa: S314 - own
 
 
 def _case(found: ElementTree.Element) -> Case:
@@ -169,7 +169,7 @@ async def describe(url: str, user: str, password: str) -> tuple[str, str]:
         extensions = (await admin.get("Extension"))["list"]
         requirements = await admin.get("Admin/action/systemRequirementList")
     php = requirements.get("php", {}).get("requiredPhpVersion", {}).get("actual", "?")
-    ours = next(
+    installed = next(
         (
             row["version"]
             for row in extensions
@@ -179,7 +179,7 @@ async def describe(url: str, user: str, password: str) -> tuple[str, str]:
     )
     return (
         version,
-        f"EspoCRM {version} with PHP {php}, extension {ours}, {datetime.now(UTC):%Y-%m-%d}",
+        f"EspoCRM {version} with PHP {php}, extension {installed}, {datetime.now(UTC):%Y-%m-%d}",
     )
 
 

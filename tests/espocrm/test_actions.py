@@ -87,7 +87,7 @@ async def new_person(espo: Espo, **attributes: Any) -> str:
 
 @asynccontextmanager
 async def user(espo: Espo, **rights: str) -> AsyncIterator[tuple[Rest, str]]:
-    """Somebody with these rights on Beteiligte, and no others; without any, the scope is not his."""
+    """A user with these rights on Beteiligte, and no others; without any, the scope is not his."""
     name = f"u{uuid4().hex[:12]}"
     scope: Any = (
         {
@@ -153,9 +153,9 @@ async def test_the_users_right_on_this_record_counts(
         "own edit": {"read": "all", "edit": "own"},
         "edit of his own": {"read": "own", "edit": "own"},
     }
-    async with user(espo, **rights[right]) as (somebody, user_id):
+    async with user(espo, **rights[right]) as (some_user, user_id):
         owner = {"assignedUserId": user_id} if right == "edit of his own" else {}
-        answer = await press(somebody, await new_person(espo, **owner), action)
+        answer = await press(some_user, await new_person(espo, **owner), action)
     may = {
         "none": False,
         "read": action == "preview",
@@ -180,7 +180,7 @@ async def test_what_is_not_there_is_not_found(espo: Espo, bitbylaw: BitByLaw) ->
     assert bitbylaw.received == []
 
 
-async def test_nobody_is_let_in_without_a_login(espo: Espo, bitbylaw: BitByLaw) -> None:
+async def test_no_one_is_let_in_without_a_login(espo: Espo, bitbylaw: BitByLaw) -> None:
     entity_id = await new_person(espo)
     async with aiohttp.ClientSession() as session:
         assert (
@@ -189,19 +189,19 @@ async def test_nobody_is_let_in_without_a_login(espo: Espo, bitbylaw: BitByLaw) 
     assert bitbylaw.received == []
 
 
-async def test_nobody_can_read_the_key_and_only_an_administrator_sets_it(
+async def test_no_one_can_read_the_key_and_only_an_administrator_sets_it(
     espo: Espo, bitbylaw: BitByLaw
 ) -> None:
     url = espo.person.base_url
     async with (
-        user(espo, read="all", edit="all") as (somebody, _),
+        user(espo, read="all", edit="all") as (some_user, _),
         aiohttp.ClientSession() as session,
     ):
-        nobody = Rest(session, url)
-        for who in (espo.person, somebody, espo.sync, nobody):
+        anonymous = Rest(session, url)
+        for who in (espo.person, some_user, espo.sync, anonymous):
             for path in ("Settings", "App/user", "Metadata", "Settings/bitByLawSecret"):
                 assert SECRET not in str((await who.request("GET", path)).body)
-        for who in (somebody, nobody):
+        for who in (some_user, anonymous):
             assert bitbylaw.url not in str((await who.request("GET", "Settings")).body)
             refused = await who.request(
                 "PUT", "Settings", {"bitByLawUrl": "http://127.0.0.1:9"}
@@ -214,7 +214,7 @@ async def test_nobody_can_read_the_key_and_only_an_administrator_sets_it(
                 )
             ).body
         )
-        settings = (await somebody.get("App/user"))["appParams"]["bitbylaw"]
+        settings = (await some_user.get("App/user"))["appParams"]["bitbylaw"]
     assert settings["actions"] is True
     assert (await espo.person.get("Settings"))["bitByLawUrl"] == bitbylaw.url
 
@@ -284,7 +284,7 @@ async def test_a_wrong_key_does_not_log_the_user_out(
     assert (answer.status, answer.body) == (503, {"reason": "not_admitted"})
 
 
-async def test_while_bitbylaw_is_away_that_is_said_at_once(
+async def test_while_bitbylaw_is_away_that_is_reported_at_once(
     espo: Espo, bitbylaw: BitByLaw
 ) -> None:
     await set_up(espo, "http://127.0.0.1:9/")
@@ -296,8 +296,8 @@ async def test_the_stream_keeps_who_had_it_created_again_and_the_old_number(
     espo: Espo, bitbylaw: BitByLaw
 ) -> None:
     entity_id = await new_person(espo)
-    async with user(espo, read="all", edit="all") as (somebody, user_id):
-        assert (await press(somebody, entity_id, "createAgain")).status == 200
+    async with user(espo, read="all", edit="all") as (some_user, user_id):
+        assert (await press(some_user, entity_id, "createAgain")).status == 200
         notes = (await espo.person.get(f"CBeteiligte/{entity_id}/stream"))["list"]
         assert [
             (note["createdById"], "1061" in note["post"])
@@ -305,7 +305,7 @@ async def test_the_stream_keeps_who_had_it_created_again_and_the_old_number(
             if note["type"] == "Post"
         ] == [(user_id, True)]
         bitbylaw.status, bitbylaw.body = 409, {"reason": "not_gone"}
-        await press(somebody, entity_id, "createAgain")
+        await press(some_user, entity_id, "createAgain")
     notes = (await espo.person.get(f"CBeteiligte/{entity_id}/stream"))["list"]
     assert len([note for note in notes if note["type"] == "Post"]) == 1
 
@@ -313,10 +313,10 @@ async def test_the_stream_keeps_who_had_it_created_again_and_the_old_number(
 async def test_many_are_synced_as_far_as_the_user_may_edit_them(
     espo: Espo, bitbylaw: BitByLaw
 ) -> None:
-    async with user(espo, read="all", edit="own") as (somebody, user_id):
+    async with user(espo, read="all", edit="own") as (some_user, user_id):
         own = [await new_person(espo, assignedUserId=user_id) for _ in range(2)]
         other = await new_person(espo)
-        answer = await somebody.request(
+        answer = await some_user.request(
             "POST",
             "BitByLaw/CBeteiligte/sync",
             {"ids": [*own, other, "unknown", own[0]]},
@@ -326,7 +326,7 @@ async def test_many_are_synced_as_far_as_the_user_may_edit_them(
         assert path == "/vmh/beteiligte/actions/sync"
         assert sorted(body["ids"]) == sorted(own)
         assert (
-            await somebody.request(
+            await some_user.request(
                 "POST", "BitByLaw/CBeteiligte/sync", {"ids": [other]}
             )
         ).status == 403

@@ -1,4 +1,4 @@
-"""The rules of the forms, on a real EspoCRM: what people may save, what they are told, what then waits for the sync."""
+"""The rules of the forms, on a real EspoCRM: what people may save, how refusals read, what then waits for the sync."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def _status(espo: Espo, record_id: str) -> Any:
 
 @only_real
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "refusal"),
     [
         ({"lastName": None, "firstName": "Max"}, ("nameMissing", "lastName")),
         (
@@ -63,10 +63,10 @@ async def _status(espo: Espo, record_id: str) -> Any:
     ],
 )
 async def test_people_cannot_save_a_beteiligter_without_name_or_firm_with_legal_form(
-    espo: Espo, body: dict[str, Any], told: tuple[str, str]
+    espo: Espo, body: dict[str, Any], refusal: tuple[str, str]
 ) -> None:
     answer = await _post(espo.person, "CBeteiligte", body)
-    assert _sentence(answer) == told
+    assert _sentence(answer) == refusal
     assert answer.reason.startswith(
         "Field validation failure; entityType: CBeteiligte, field: "
     )
@@ -117,7 +117,7 @@ async def test_firms_stand_among_persons_in_alphabetical_order(espo: Espo) -> No
 
 @only_real
 @pytest.mark.parametrize(
-    ("iban", "told"),
+    ("iban", "refusal"),
     [
         ("89370400440532013000", "ibanStart"),
         ("DE8937040044-0532013000", "ibanStart"),
@@ -130,13 +130,13 @@ async def test_firms_stand_among_persons_in_alphabetical_order(espo: Espo) -> No
     ],
 )
 async def test_a_wrong_iban_says_what_is_wrong(
-    espo: Espo, iban: str, told: str
+    espo: Espo, iban: str, refusal: str
 ) -> None:
     owner = await _beteiligter(espo)
     answer = await _post(
         espo.person, "CBankverbindungen", {"beteiligteId": owner, "iban": iban}
     )
-    assert _sentence(answer) == (told, "iban")
+    assert _sentence(answer) == (refusal, "iban")
     assert iban not in answer.reason
     answer = await _post(
         espo.sync, "CBankverbindungen", {"beteiligteId": owner, "iban": iban}
@@ -150,14 +150,16 @@ async def test_a_wrong_iban_says_what_is_wrong(
 
 @only_real
 @pytest.mark.parametrize(
-    ("bic", "told"), [("DEUTDEF", "bicLength"), ("DEUT12FF", "bicFormat")]
+    ("bic", "refusal"), [("DEUTDEF", "bicLength"), ("DEUT12FF", "bicFormat")]
 )
-async def test_a_wrong_bic_says_what_is_wrong(espo: Espo, bic: str, told: str) -> None:
+async def test_a_wrong_bic_says_what_is_wrong(
+    espo: Espo, bic: str, refusal: str
+) -> None:
     owner = await _beteiligter(espo)
     answer = await _post(
         espo.person, "CBankverbindungen", {"beteiligteId": owner, "bic": bic}
     )
-    assert _sentence(answer) == (told, "bic")
+    assert _sentence(answer) == (refusal, "bic")
 
 
 async def test_blanks_and_small_letters_are_fine(espo: Espo) -> None:
@@ -192,7 +194,7 @@ async def test_an_address_or_account_belongs_to_a_beteiligter(
     assert answer.status == 403
 
 
-async def test_an_address_is_called_by_street_and_place_until_somebody_names_it(
+async def test_an_address_is_called_by_street_and_place_until_a_user_names_it(
     espo: Espo,
 ) -> None:
     body = {

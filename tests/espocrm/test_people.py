@@ -184,12 +184,12 @@ orders = pytest.mark.parametrize("deletion_comes", ["first", "last"])
 
 
 @orders
-async def test_of_two_merged_the_survivor_keeps_its_number_and_the_other_is_told_as_merged(
+async def test_of_two_merged_the_survivor_keeps_its_number_and_the_other_is_reported_as_merged(
     firm: Firm, deletion_comes: str
 ) -> None:
-    ours, theirs = number(), number()
-    survivor, kept = await firm.linked_person(**phone(ours))
-    source, other = await firm.linked_person(**phone(theirs))
+    kept_number, other_number = number(), number()
+    survivor, kept = await firm.linked_person(**phone(kept_number))
+    source, other = await firm.linked_person(**phone(other_number))
     address = await address_of(firm, source)
     await firm.sync(source)
 
@@ -202,21 +202,24 @@ async def test_of_two_merged_the_survivor_keeps_its_number_and_the_other_is_told
         "syncErrorMessage"
     ]
     assert firm.person(kept)["name"] == "Neumann"
-    assert firm.phones(kept) == sorted([ours, theirs])
-    assert firm.phones(other) == [theirs], (
+    assert firm.phones(kept) == sorted([kept_number, other_number])
+    assert firm.phones(other) == [other_number], (
         "nothing is taken from the one that is left over"
     )
     assert [item["strasse"] for item in firm.parts(kept, "adressen")] == [
         "Lange Straße 5"
     ]
     assert (await firm.record(address, "CAdressen"))["syncStatus"] == "clean"
-    told = [
+    reported = [
         task for task in await firm.tasks(other) if "zusammengeführt" in task["name"]
     ]
-    assert len(told) == 1
-    assert (told[0]["parentId"], told[0]["assignedUserId"]) == (survivor, firm.user_id)
-    assert str(kept) in told[0]["description"]
-    assert "Neumann" in told[0]["description"]
+    assert len(reported) == 1
+    assert (reported[0]["parentId"], reported[0]["assignedUserId"]) == (
+        survivor,
+        firm.user_id,
+    )
+    assert str(kept) in reported[0]["description"]
+    assert "Neumann" in reported[0]["description"]
     assert not [task for task in await firm.tasks(other) if "gelöscht" in task["name"]]
     assert not [task for task in await firm.tasks(kept) if "gelöscht" in task["name"]]
     assert await firm.sync(survivor) == ["no_change"]
@@ -244,7 +247,7 @@ async def test_a_survivor_without_number_takes_the_other_ones(
     assert (record["betnr"], record["syncStatus"]) == (betnr, "clean"), record[
         "syncErrorMessage"
     ]
-    assert firm.count() == count, "nobody was created"
+    assert firm.count() == count, "no one was created"
     advo = firm.person(betnr)
     assert (advo["name"], advo["geburtsdatum"][:10]) == ("Neumann", "1981-06-02")
     assert firm.phones(betnr) == sorted([value, mine])
@@ -258,7 +261,9 @@ async def test_a_survivor_without_number_takes_the_other_ones(
     assert await firm.sync(survivor) == ["no_change"]
 
 
-async def test_what_webhooks_tell_of_people_at_work(firm: Firm, events: Events) -> None:
+async def test_what_webhooks_report_of_people_at_work(
+    firm: Firm, events: Events
+) -> None:
     survivor, source, imported = (
         await firm.new_person(),
         await firm.linked_person(),
@@ -268,9 +273,9 @@ async def test_what_webhooks_tell_of_people_at_work(firm: Firm, events: Events) 
     await events.of(*ids)
 
     await firm.people.merge(survivor, [source[0]])
-    told = await events.of(*ids)
-    assert {event["id"] for event in told} == {survivor, source[0]}
-    assert {event.get("betnr") for event in told if event["id"] == survivor} >= {
+    reported = await events.of(*ids)
+    assert {event["id"] for event in reported} == {survivor, source[0]}
+    assert {event.get("betnr") for event in reported if event["id"] == survivor} >= {
         source[1]
     }
 
@@ -327,7 +332,7 @@ async def test_a_number_that_is_gone_from_advoware_gives_way_to_a_living_one(
     ] == []
 
 
-async def test_whoever_was_merged_twice_is_told_with_the_one_that_is_left(
+async def test_whoever_was_merged_twice_is_reported_with_the_one_that_is_left(
     firm: Firm,
 ) -> None:
     first, number_of_first = await firm.linked_person()
@@ -429,7 +434,7 @@ async def test_a_restored_source_of_a_merge_does_not_share_the_number(
     assert (await firm.record(survivor))["syncStatus"] == "clean"
 
 
-async def test_a_restored_source_with_its_own_number_is_told_as_merged_no_longer(
+async def test_a_restored_source_with_its_own_number_is_reported_as_merged_no_longer(
     firm: Firm,
 ) -> None:
     survivor, _ = await firm.linked_person()
@@ -493,7 +498,7 @@ async def test_who_is_gone_from_advoware_too_needs_no_task(firm: Firm) -> None:
     assert await firm.tasks(betnr) == []
 
 
-# -- who is told ------------------------------------------------------------------------------------------------------
+# -- who is notified ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_deletion_reaches_who_looked_after_the_record(firm: Firm) -> None:
@@ -512,7 +517,7 @@ async def test_a_deletion_reaches_who_looked_after_the_record(firm: Firm) -> Non
         await firm.espo.person.request("DELETE", f"User/{lawyer['id']}")
 
 
-async def test_a_type_that_advoware_cannot_change_is_told(firm: Firm) -> None:
+async def test_a_type_that_advoware_cannot_change_is_reported(firm: Firm) -> None:
     value = number()
     entity_id, betnr = await firm.linked_person(**phone(value))
     changed = [{"phoneNumber": value, "type": "Mobile", "primary": True}]
@@ -714,7 +719,7 @@ async def test_an_erasure_of_everything_leaves_advoware_as_it_is(firm: Firm) -> 
 # -- panels -----------------------------------------------------------------------------------------------------------
 
 
-TOLD_OF_DELETION = {
+DELETION_TASKS = {
     "adressen": "Adresse in Advoware löschen",
     "bankverbindungen": "Bankverbindung in Advoware entfernen",
 }
@@ -733,7 +738,7 @@ async def test_what_comes_goes_or_moves_in_a_panel_marks_the_beteiligter_and_arr
     await firm.sync(owner)
 
     assert (await firm.people.unrelate(owner, link, part)).status in {400, 403}, (
-        "it would belong to nobody"
+        "it would belong to no one"
     )
     assert (await firm.record(part, entity))["beteiligteId"] == owner
 
@@ -752,8 +757,8 @@ async def test_what_comes_goes_or_moves_in_a_panel_marks_the_beteiligter_and_arr
     await firm.people.delete(entity, part)
     assert (await firm.record(other))["syncStatus"] == "dirty"
     await firm.sync(other, owner)
-    told = await firm.tasks(target if link == "adressen" else betnr)
-    assert [task["name"].split(":")[0] for task in told] == [TOLD_OF_DELETION[link]]
+    reported = await firm.tasks(target if link == "adressen" else betnr)
+    assert [task["name"].split(":")[0] for task in reported] == [DELETION_TASKS[link]]
     assert len(firm.parts(target, link)) == (link == "adressen"), (
         "nothing is deleted in Advoware"
     )

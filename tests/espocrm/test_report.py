@@ -15,7 +15,7 @@ def rows_of(*cases: Case) -> tuple[dict[str, str], bool]:
 def test_report_says_what_was_not_tried_what_failed_and_what_fits_nowhere() -> None:
     results, is_well = rows_of(
         Case("people", "merging_keeps_the_number", "passed"),
-        Case("people", "merging_tells_the_other", "failed"),
+        Case("people", "merging_reports_the_other", "failed"),
         Case("setup", "one_command_sets_up", "skipped"),
         Case("other", "something_new", "passed"),
     )
@@ -36,7 +36,7 @@ def test_report_is_well_only_if_every_sentence_was_tried() -> None:
             "status_only",
             "key",
         ),
-        *("merge", "restore", "gdpr", "mass", "webhooks_tell"),
+        *("merge", "restore", "gdpr", "mass", "webhooks_report"),
         *("task", "iban", "belongs_to", "called_by", "filters"),
         *(
             "one_command",

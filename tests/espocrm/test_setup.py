@@ -67,7 +67,7 @@ class Site:
         )
 
     async def logged(self, path: str) -> int:
-        """How many rows of the login log tell of a request for this path."""
+        """How many rows of the login log report a request for this path."""
         where = {"type": "endsWith", "attribute": "requestUrl", "value": path}
         query = urlencode({f"where[0][{name}]": value for name, value in where.items()})
         return int((await self.admin.get(f"AuthLogRecord?maxSize=1&{query}"))["total"])
@@ -126,7 +126,7 @@ async def test_uninstalling_takes_back_what_would_lead_nowhere_and_keeps_records
     await site.set_up()
     record = await site.admin.post("CBeteiligte", {"lastName": "Bleibt"})
     kept = await site.admin.get("Settings")
-    await site.admin.put("Settings", _with_ours(kept))
+    await site.admin.put("Settings", _with_our_entities(kept))
     try:
         await site.uninstall()
         settings = await site.admin.get("Settings")
@@ -154,8 +154,8 @@ async def test_uninstalling_takes_back_what_would_lead_nowhere_and_keeps_records
     )
 
 
-def _with_ours(settings: dict[str, Any]) -> dict[str, Any]:
-    """What administrators do with our entities: a group, a notification, dashlets for everybody."""
+def _with_our_entities(settings: dict[str, Any]) -> dict[str, Any]:
+    """What administrators do with our entities: a group, a notification, dashlets for all users."""
     group = {
         "type": "group",
         "id": "987654",

@@ -76,7 +76,7 @@ async def connected(
             yield Connected(opened, calls, advoware, control, clock)
 
 
-async def test_a_sync_leaves_no_echo_and_no_trace_of_ours(
+async def test_a_sync_leaves_no_echo_and_no_trace_of_the_sync(
     espo: Espo, events: Events, connected: Connected
 ) -> None:
     by_hand = {

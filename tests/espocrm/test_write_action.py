@@ -46,7 +46,7 @@ def real_only(espo: Espo) -> None:
 async def new_person(espo: Espo, **attributes: Any) -> dict[str, Any]:
     body = {**PERSON, "lastName": f"Muster {uuid4().hex[:8]}", **attributes}
     added: dict[str, Any] = await espo.person.post("CBeteiligte", body)
-    # What a real one shows only after a save by somebody, which the sync must not take over.
+    # What a real one shows only after a save by a user, which the sync must not take over.
     return dict(
         await espo.person.put(f"CBeteiligte/{added['id']}", {"description": "von Hand"})
     )
@@ -139,7 +139,7 @@ async def test_what_the_sync_writes_causes_no_event(espo: Espo, events: Events) 
         )
     )
     assert await events.of(*(result["id"] for result in written)) == []
-    # The same by plain requests, to be sure that this would have been seen.
+    # The same by plain requests, to be sure that this would have been found.
     await espo.sync.put(f"CBeteiligte/{record['id']}", {"lastName": "Wieder anders"})
     assert len(await events.of(record["id"])) == 1
 
@@ -217,23 +217,23 @@ async def test_status_only_is_refused_for_values(espo: Espo) -> None:
 
 async def test_a_version_that_is_past_is_a_conflict(espo: Espo) -> None:
     record = await new_person(espo)
-    seen = record["versionNumber"]
+    version = record["versionNumber"]
     await espo.person.put(f"CBeteiligte/{record['id']}", {"firstName": "Berta"})
 
     answer = await espo.sync.write(
-        update("CBeteiligte", record["id"], {"firstName": "Clara"}, version=seen)
+        update("CBeteiligte", record["id"], {"firstName": "Clara"}, version=version)
     )
     assert (answer.status, answer.reason) == (409, "modified")
     assert answer.body["index"] == 0
     assert answer.body["values"]["firstName"] == "Berta"
-    assert answer.body["versionNumber"] == seen + 1
+    assert answer.body["versionNumber"] == version + 1
     assert (await espo.person.get(f"CBeteiligte/{record['id']}"))[
         "firstName"
     ] == "Berta"
     results(
         await espo.sync.write(
             update(
-                "CBeteiligte", record["id"], {"firstName": "Clara"}, version=seen + 1
+                "CBeteiligte", record["id"], {"firstName": "Clara"}, version=version + 1
             )
         )
     )

@@ -123,7 +123,7 @@ async def test_the_right_key_is_never_slowed_down(
     assert max(await asyncio.gather(*guesses)) == access.LONGEST_WAIT_SECONDS
 
 
-async def test_only_what_the_reverse_proxy_has_seen_counts_as_the_sender(
+async def test_only_what_the_reverse_proxy_has_observed_counts_as_the_sender(
     workers: list[Resources],
 ) -> None:
     for number in range(access.FREE_ATTEMPTS):

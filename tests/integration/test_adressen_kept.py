@@ -118,7 +118,7 @@ async def test_the_old_block_is_in_the_audit_before_it_is_overwritten(
         "Müller\nPO Box 77\nDubai",
     ],
 )
-async def test_a_block_that_does_not_hold_the_old_parts_is_left_and_told(
+async def test_a_block_that_does_not_hold_the_old_parts_is_left_and_reported(
     office: Office, sync: Any, block: str
 ) -> None:
     entity_id = await linked(office, sync)
@@ -149,7 +149,7 @@ async def test_a_block_that_does_not_hold_the_old_parts_is_left_and_told(
     await assert_settled(office, sync)
 
 
-async def test_lines_below_the_street_that_cannot_be_placed_are_told_and_stay_in_espocrm(
+async def test_lines_below_the_street_that_cannot_be_placed_are_reported_and_stay_in_espocrm(
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
@@ -255,7 +255,7 @@ async def test_parts_entered_for_a_block_that_says_them_leave_it_as_it_is(
     )
 
 
-async def test_other_parts_entered_for_a_block_only_address_are_told(
+async def test_other_parts_entered_for_a_block_only_address_are_reported(
     office: Office, sync: Any
 ) -> None:
     office.edit_beteiligter(adressen=[{"anschrift": HAND}])
@@ -390,7 +390,7 @@ async def test_of_two_addresses_with_the_same_mark_one_is_the_pair(
 @pytest.mark.parametrize(
     "store", [str.upper, lambda text: text[: len("EspoCRM-ID: ") + 10]]
 )
-async def test_a_mark_that_advoware_stored_in_capitals_or_cut_off_is_still_ours(
+async def test_a_mark_that_advoware_stored_in_capitals_or_cut_off_is_still_recognised(
     office: Office, sync: Any, resources: Resources, store: Any
 ) -> None:
     entity_id = await linked(office, sync)
@@ -420,10 +420,10 @@ async def test_an_address_moved_to_another_beteiligter_does_not_come_back_whoeve
 
     if first == "new":
         assert (await sync_other()).errors == ()
-    told = (await sync()).problems
-    assert [problem.action_type for problem in told] == ["address_delete_required"]
+    reported = (await sync()).problems
+    assert [problem.action_type for problem in reported] == ["address_delete_required"]
     assert (await sync_other()).problems == ()
-    assert (await sync()).problems == told
+    assert (await sync()).problems == reported
     assert len(office.records("CAdressen")) == 1
     assert [
         item["ort"] for item in office.advoware.beteiligte.get(number)["adressen"]
@@ -494,7 +494,7 @@ async def test_after_the_migration_an_edit_is_an_edit_of_its_side(
     await assert_settled(office, sync)
 
 
-async def test_after_the_migration_what_was_unreadable_is_told_and_is_no_edit(
+async def test_after_the_migration_what_was_unreadable_is_reported_and_is_no_edit(
     office: Office, sync: Any, resources: Resources
 ) -> None:
     entity_id = await linked(office, sync)
@@ -664,16 +664,16 @@ async def test_an_address_that_was_gone_and_comes_back_as_a_copy_is_in_use_again
     assert reasons(await assert_settled(office, sync)) == []
 
 
-@pytest.mark.parametrize("is_seen_between", [True, False])
+@pytest.mark.parametrize("is_synced_between", [True, False])
 async def test_what_a_person_has_deactivated_and_comes_back_as_a_copy_waits_for_a_person(
-    office: Office, sync: Any, is_seen_between: bool
+    office: Office, sync: Any, is_synced_between: bool
 ) -> None:
     entity_id = await linked(office, sync)
     kept = adressen(office)[0]
     await office.edit("CAdressen", entity_id, isActive=False)
     assert reasons(await sync()) == ["address_delete_required"]
     office.edit_beteiligter(adressen=[{"id": kept["id"], "delete": True}])
-    if is_seen_between:
+    if is_synced_between:
         assert reasons(await sync()) == []
 
     put_back_a_copy(office, kept)
@@ -705,7 +705,7 @@ async def test_what_a_person_has_changed_in_a_copy_that_replaces_its_original_is
 
 
 async def delete_and_restore(office: Office) -> None:
-    """A person deletes the CBeteiligte; after a sync has seen that, an administrator brings it back."""
+    """A person deletes the CBeteiligte; after a sync has found that, an administrator brings it back."""
     await office.sync(BETEILIGTE_ID)
     await office.delete_in_espocrm(BETEILIGTE_ID)
     assert (await office.sync(BETEILIGTE_ID, "delete")).result == "deleted"

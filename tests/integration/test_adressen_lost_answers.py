@@ -132,11 +132,11 @@ async def test_an_edit_in_advoware_of_an_unanswered_create_at_another_beteiligte
     await office.sync(new)
     await office.sync(new)
 
-    said = str([task["description"] for task in await office.tasks()])
+    reported = str([task["description"] for task in await office.tasks()])
     assert (streets(office, number), streets_of(office, new)) == (
         ["Am Wall 1"],
         ["Am Wall 1"],
-    ), said
+    ), reported
 
 
 async def test_a_moved_address_waits_while_its_create_may_be_under_way(

@@ -17,7 +17,7 @@ from beteiligte_office import Office, office
 __all__ = ["office"]
 
 
-async def test_a_main_address_chosen_with_the_old_one_deactivated_is_told(
+async def test_a_main_address_chosen_with_the_old_one_deactivated_is_reported(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -66,7 +66,7 @@ async def test_the_task_about_the_main_address_stays_when_the_old_one_is_not_use
     )
 
 
-async def test_a_main_address_chosen_with_the_old_one_deleted_is_told(
+async def test_a_main_address_chosen_with_the_old_one_deleted_is_reported(
     office: Office,
 ) -> None:
     entity_id, betnr, old, new = await with_two_addresses(office)
@@ -80,7 +80,7 @@ async def test_a_main_address_chosen_with_the_old_one_deleted_is_told(
     assert len(await open_tasks(office)) == 2, await open_tasks(office)
 
 
-async def test_a_new_main_address_that_advoware_does_not_make_the_main_one_is_told(
+async def test_a_new_main_address_that_advoware_does_not_make_the_main_one_is_reported(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -123,7 +123,7 @@ async def test_two_equal_addresses_of_both_sides_stay_two(office: Office) -> Non
     assert len(streets_of(office, entity_id)) == 2
 
 
-async def test_what_is_changed_in_an_equal_copy_that_replaces_its_original_is_told(
+async def test_what_is_changed_in_an_equal_copy_that_replaces_its_original_is_reported(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -145,10 +145,13 @@ async def test_what_is_changed_in_an_equal_copy_that_replaces_its_original_is_to
     await office.sync(entity_id)
 
     rows = office.in_advoware(betnr)["adressen"]
-    said = str([task["description"] for task in await office.tasks()])
+    reported = str([task["description"] for task in await office.tasks()])
     shown = [row["adresseStreet"] for row in office.records("CAdressen")]
-    assert "Haus Neu" in str(rows) or "Haus Neu" in said, (rows, shown, said)
-    assert any("Haus Neu" in street for street in shown) or said != "[]", (rows, shown)
+    assert "Haus Neu" in str(rows) or "Haus Neu" in reported, (rows, shown, reported)
+    assert any("Haus Neu" in street for street in shown) or reported != "[]", (
+        rows,
+        shown,
+    )
 
 
 async def test_what_is_cleared_at_a_restored_address_is_cleared(
@@ -192,11 +195,11 @@ async def test_edits_of_both_sides_at_a_restored_address_are_both_kept(
 
     (adresse,) = office.in_advoware(betnr)["adressen"]
     shown = await office.in_espocrm(address["id"], "CAdressen")
-    said = str([task["description"] for task in await office.tasks()])
+    reported = str([task["description"] for task in await office.tasks()])
     assert (adresse["strasse"], shown["adresseStreet"]) == ("Am Wall 1", "Am Wall 1"), (
-        said
+        reported
     )
-    assert (adresse["ort"], shown["adresseCity"]) == ("Celle", "Celle"), said
+    assert (adresse["ort"], shown["adresseCity"]) == ("Celle", "Celle"), reported
 
 
 @pytest.mark.parametrize("origin", ["espocrm", "advoware"])
@@ -220,11 +223,11 @@ async def test_a_wrong_number_that_is_corrected_costs_no_address(
     await office.sync(entity_id)
     await office.sync(entity_id)
 
-    said = str([task["description"] for task in await office.tasks()])
+    reported = str([task["description"] for task in await office.tasks()])
     assert (streets(office, betnr), streets_of(office, entity_id)) == (
         [street],
         [street],
-    ), said
+    ), reported
 
 
 @pytest.mark.parametrize("origin", ["espocrm", "advoware"])
@@ -249,11 +252,11 @@ async def test_an_address_that_is_moved_back_costs_no_edit(
     for entity_id in (old, new, old):
         await office.sync(entity_id)
 
-    said = str([task["description"] for task in await office.tasks()])
+    reported = str([task["description"] for task in await office.tasks()])
     assert (streets(office, betnr), streets_of(office, old)) == (
         [street],
         [street],
-    ), said
+    ), reported
 
 
 @pytest.mark.parametrize("deed", ["deleted", "moved"])

@@ -1,4 +1,4 @@
-"""Adressen are kept consistent between EspoCRM and Advoware, and people are told what the interface cannot do."""
+"""Adressen are kept consistent between EspoCRM and Advoware, and people are notified of what only they can do."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sync(office: Office, resources: Resources) -> Any:
         )
         if (
             result.not_before is not None
-        ):  # as the flow does: it starts anew when nothing can arrive any more
+        ):  # as the flow does: it starts again when nothing can arrive any more
             resources.clock.now = result.not_before  # type: ignore[attr-defined]
             result = await part.sync_part(
                 office.espo, office.beteiligter(), office.store, direction=direction
@@ -370,7 +370,7 @@ async def test_a_second_conflict_leaves_the_task_about_the_first(
     assert len(office.records("Task")) == 3
 
 
-async def test_the_same_field_changed_on_both_sides_is_won_by_espocrm_and_told(
+async def test_the_same_field_changed_on_both_sides_is_won_by_espocrm_and_reported(
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
@@ -476,18 +476,18 @@ async def test_the_task_is_over_when_a_person_has_done_it_in_advoware(
     await assert_settled(office, sync)
 
 
-async def test_the_same_difference_arising_anew_is_told_apart_from_the_first(
+async def test_the_same_difference_arising_again_is_distinguished_from_the_first(
     office: Office, sync: Any, clock: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    told = []
+    reported = []
     for _ in range(2):
         await office.edit("CAdressen", entity_id, postfach="77")
-        told += (await sync()).problems
+        reported += (await sync()).problems
         await office.edit("CAdressen", entity_id, postfach=None)
         assert (await sync()).problems == ()
         clock.advance(minutes=5)
-    first, second = told
+    first, second = reported
     assert first.key == second.key
     assert first.details != second.details
 
@@ -724,13 +724,13 @@ async def test_what_is_deleted_before_its_create_is_known_to_have_succeeded_is_r
     assert kinds(await assert_settled(office, sync)) == ["address_delete_required"]
 
 
-@pytest.mark.parametrize("is_told_before", [True, False])
-async def test_a_deactivation_is_told_as_soon_as_advoware_shows_the_address_again(
-    office: Office, resources: Resources, sync: Any, is_told_before: bool
+@pytest.mark.parametrize("is_reported_before", [True, False])
+async def test_a_deactivation_is_reported_as_soon_as_advoware_shows_the_address_again(
+    office: Office, resources: Resources, sync: Any, is_reported_before: bool
 ) -> None:
     entity_id = await linked(office, sync)
     await office.edit("CAdressen", entity_id, isActive=False)
-    if is_told_before:
+    if is_reported_before:
         assert kinds(await sync()) == ["address_delete_required"]
     hidden = {**office.beteiligter(), "adressen": []}
     part = AdressenSync(resources=resources)

@@ -1,4 +1,4 @@
-"""What either side shows and the other cannot hold destroys nothing: it is written, or it is told (G1, G2, G4, G6)."""
+"""What either side shows and the other cannot hold destroys nothing: it is written or reported (G1, G2, G4, G6)."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def test_what_advoware_does_not_say_clearly_clears_and_changes_nothing(
     )
     assert {key: row(office, entity_id)[key] for key in FULL} == before
     assert result.errors == ()
-    if how != "missing":  # nobody has edited anything that could not arrive
+    if how != "missing":  # no one has edited anything that could not arrive
         assert reasons(result) == ["address_unknown_advoware"]
         assert result.standing
     assert not [call for call in office.write_requests() if "Advoware" in call]
@@ -154,7 +154,7 @@ async def test_dotnets_extreme_dates_are_no_dates(
 @pytest.mark.parametrize(
     "day", ["1492-10-12", "2201-01-01", "31.12.2030", "2030-02-31", "/Date(1)/"]
 )
-async def test_an_impossible_date_is_told_and_not_copied(
+async def test_an_impossible_date_is_reported_and_not_copied(
     office: Office, sync: Any, day: str
 ) -> None:
     entity_id = await linked(office, sync)
@@ -164,7 +164,9 @@ async def test_an_impossible_date_is_told_and_not_copied(
     assert day in str(result.problems[0].details.fields)
 
 
-async def test_keys_in_other_case_are_read_as_ours(office: Office, sync: Any) -> None:
+async def test_keys_in_other_case_are_read_all_the_same(
+    office: Office, sync: Any
+) -> None:
     entity_id = await linked(office, sync)
     result = await sync(
         lambda record: {key.upper(): value for key, value in record.items()}
@@ -251,7 +253,7 @@ async def test_a_field_that_says_nothing_is_settled_when_the_person_empties_espo
     await assert_settled(sync)
 
 
-async def test_an_unknown_country_entered_in_espocrm_is_told_and_stays(
+async def test_an_unknown_country_entered_in_espocrm_is_reported_and_stays(
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
@@ -282,7 +284,7 @@ async def test_an_unknown_country_entered_in_espocrm_is_told_and_stays(
     assert row(office, entity_id)["syncStatus"] == "clean"
 
 
-async def test_unknown_countries_at_create_are_left_out_and_told_in_both_directions(
+async def test_unknown_countries_at_create_are_left_out_and_reported_in_both_directions(
     office: Office, sync: Any
 ) -> None:
     office.edit_beteiligter(
@@ -291,9 +293,9 @@ async def test_unknown_countries_at_create_are_left_out_and_told_in_both_directi
         ]
     )
     entity_id = await linked(office, sync, adresseCountry="Phantasien")
-    told = await assert_settled(sync)
-    assert reasons(told) == ["address_unknown_advoware", "address_unknown_espocrm"]
-    assert len(told.standing) == 2
+    reported = await assert_settled(sync)
+    assert reasons(reported) == ["address_unknown_advoware", "address_unknown_espocrm"]
+    assert len(reported.standing) == 2
     lands = {item["strasse"]: item["land"] for item in office.beteiligter()["adressen"]}
     assert lands == {"Am Wall 1": "Absurdistan", "Lange Straße 5": ""}
     (other,) = (
@@ -340,7 +342,7 @@ async def test_an_over_long_value_is_left_out_at_create_and_at_update(
     )
 
 
-async def test_a_value_too_long_for_espocrm_is_told_and_the_rest_arrives(
+async def test_a_value_too_long_for_espocrm_is_reported_and_the_rest_arrives(
     office: Office, sync: Any
 ) -> None:
     office.edit_beteiligter(adressen=[{"strasse": "S" * 250, "plz": "30159", "ort": "Hannover", "bemerkung": "B" * 600,
@@ -367,12 +369,12 @@ async def test_a_label_longer_than_espocrm_takes_is_shortened(
     assert office.records("CAdressen")[0]["bezeichnung"] == "S" * 250 + ", 30…"
 
 
-@pytest.mark.parametrize("said", [{"message": "Das Feld 'ort' ist ungültig."}, None])
-async def test_a_refused_value_is_found_left_out_and_told_and_the_rest_is_written(
-    office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch, said: Any
+@pytest.mark.parametrize("refusal", [{"message": "Das Feld 'ort' ist ungültig."}, None])
+async def test_a_refused_value_is_found_left_out_and_reported_and_the_rest_is_written(
+    office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch, refusal: Any
 ) -> None:
     entity_id = await linked(office, sync)
-    refuse(monkeypatch, "ort", "Xanten", said)
+    refuse(monkeypatch, "ort", "Xanten", refusal)
     await office.edit(
         "CAdressen",
         entity_id,
@@ -403,12 +405,12 @@ async def test_a_refused_value_is_found_left_out_and_told_and_the_rest_is_writte
 
 
 @pytest.mark.parametrize(
-    "said", [{"message": "Das Feld 'postfach' ist ungültig."}, None]
+    "refusal", [{"message": "Das Feld 'postfach' ist ungültig."}, None]
 )
-async def test_a_value_refused_at_create_is_left_out_and_told(
-    office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch, said: Any
+async def test_a_value_refused_at_create_is_left_out_and_reported(
+    office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch, refusal: Any
 ) -> None:
-    refuse(monkeypatch, "postfach", "12", said)
+    refuse(monkeypatch, "postfach", "12", refusal)
     entity_id = await linked(office, sync)
     shown = adresse(office)
     assert (shown["strasse"], shown["land"], shown["postfach"]) == (
@@ -431,7 +433,7 @@ async def test_two_values_refused_without_a_word_do_not_stop_the_create(
 
 
 def refuse(
-    monkeypatch: pytest.MonkeyPatch, field: str, refused: str, said: Any
+    monkeypatch: pytest.MonkeyPatch, field: str, refused: str, refusal: Any
 ) -> None:
     """Let Advoware refuse one value of a field, with or without saying which field it is."""
     from sandbox.advoware.records import RefusedError
@@ -440,13 +442,13 @@ def refuse(
 
     def checked(value: Any, name: str) -> Any:
         if value == refused:
-            raise RefusedError(400, said["message"] if said else "")
+            raise RefusedError(400, refusal["message"] if refusal else "")
         return check(value, name)
 
     monkeypatch.setitem(ADRESSE_KIND.fields, field, checked)  # type: ignore[arg-type]
 
 
-async def test_a_value_that_espocrm_refuses_is_left_out_and_told(
+async def test_a_value_that_espocrm_refuses_is_left_out_and_reported(
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)
@@ -481,7 +483,7 @@ async def test_a_value_that_espocrm_refuses_is_left_out_and_told(
     "store",
     [lambda text: text.upper(), lambda text: text[:5], lambda text: f"D-{text}"],
 )
-async def test_what_advoware_stores_differently_is_told_once_and_never_copied_back(
+async def test_what_advoware_stores_differently_is_reported_once_and_never_copied_back(
     office: Office,
     sync: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -534,7 +536,7 @@ async def test_what_advoware_changes_beside_the_change_is_not_copied_back(
     assert row(office, entity_id)["adresseStreet"] == "Lange Straße 5\nHinterhaus"
 
 
-async def test_what_advoware_stores_differently_at_create_is_told(
+async def test_what_advoware_stores_differently_at_create_is_reported(
     office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = ADRESSE_KIND.fields["postfach"]
@@ -551,7 +553,7 @@ async def test_what_advoware_stores_differently_at_create_is_told(
     ) == ("12", "conflict")
 
 
-async def test_what_espocrm_stores_differently_is_told_once_and_never_copied_back(
+async def test_what_espocrm_stores_differently_is_reported_once_and_never_copied_back(
     office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entity_id = await linked(office, sync)
@@ -571,7 +573,7 @@ async def test_what_espocrm_stores_differently_is_told_once_and_never_copied_bac
     assert row(office, entity_id)["adresseCity"] == "Peine"
 
 
-async def test_what_espocrm_stores_differently_at_create_is_told(
+async def test_what_espocrm_stores_differently_at_create_is_reported(
     office: Office, sync: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shout(monkeypatch, "Bremen")
@@ -635,7 +637,7 @@ async def test_a_request_that_was_refused_is_no_write(
     "odd",
     [{"strasse": "Weg 1"}, {"id": None}, {"id": "abc"}, {"id": True}, None, 7, []],
 )
-async def test_an_entry_without_a_number_stops_nobody(
+async def test_an_entry_without_a_number_stops_no_one(
     office: Office, resources: Resources, sync: Any, odd: Any
 ) -> None:
     first = await linked(office, sync)
@@ -680,7 +682,7 @@ async def test_an_unreadable_entry_may_be_the_one_that_seems_to_be_gone(
 @pytest.mark.parametrize(
     "answer", [{"adressen": None}, {"adressen": {}}, {"Adressen": "x"}]
 )
-async def test_an_answer_without_the_list_is_said_in_the_firms_language(
+async def test_an_answer_without_the_list_is_reported_in_the_firms_language(
     office: Office, resources: Resources, answer: Any
 ) -> None:
     beteiligter = {
@@ -726,7 +728,7 @@ async def test_a_defect_at_one_address_is_recorded_there_and_the_others_go_on(
     assert ", line " in line
 
 
-async def test_a_direct_read_that_fails_stops_nobody(office: Office, sync: Any) -> None:
+async def test_a_direct_read_that_fails_stops_no_one(office: Office, sync: Any) -> None:
     entity_id = await linked(office, sync)
     await office.delete("CAdressen", entity_id)
     other = await office.enter(
@@ -816,7 +818,7 @@ async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
 
 
 @pytest.mark.parametrize(
-    ("in_espocrm", "in_advoware", "told"),
+    ("in_espocrm", "in_advoware", "reported"),
     [
         ({"adresseCity": "Peine"}, {"ort": "Celle"}, ["Celle"]),
         (
@@ -831,12 +833,12 @@ async def test_a_record_that_was_edited_since_it_was_created_unanswered_wins(
         ({"bezeichnung": "Zweitwohnung"}, {"ort": "Celle"}, ["Celle"]),
     ],
 )
-async def test_what_a_record_that_was_created_unanswered_replaces_in_advoware_is_said(
+async def test_what_a_record_that_was_created_unanswered_replaces_in_advoware_is_reported(
     office: Office,
     sync: Any,
     in_espocrm: dict[str, Any],
     in_advoware: dict[str, Any],
-    told: list[str],
+    reported: list[str],
 ) -> None:
     await make_unanswered(office, sync)
     (record,) = office.records("CAdressen")
@@ -849,9 +851,9 @@ async def test_what_a_record_that_was_created_unanswered_replaces_in_advoware_is
 
     shown = json.dumps([adresse(office), *office.records("CAdressen")])
     texts = [task["description"] for task in await office.tasks()]
-    for value in told:
+    for value in reported:
         assert any(value in text for text in texts) or value in shown
-    if not told:
+    if not reported:
         assert texts == []
 
 
@@ -891,7 +893,7 @@ async def test_an_edit_in_advoware_after_a_create_there_whose_answer_was_lost_is
     await assert_settled(sync)
 
 
-async def test_what_a_create_has_sent_that_nobody_has_edited_since_is_no_edit(
+async def test_what_a_create_has_sent_that_no_one_has_edited_since_is_no_edit(
     office: Office, sync: Any
 ) -> None:
     record = await office.enter("CAdressen", **FULL, beteiligteId=BETEILIGTE_ID)
@@ -914,7 +916,7 @@ async def test_an_address_that_the_sync_creates_takes_over_the_assignee(
     assert office.records("CAdressen")[0]["assignedUserId"] == LAWYER_ID
 
 
-async def test_an_address_is_created_although_espocrm_lets_nobody_be_assigned(
+async def test_an_address_is_created_although_espocrm_lets_no_one_be_assigned(
     office: Office, sync: Any
 ) -> None:
     office.edit_beteiligter(
@@ -1034,7 +1036,7 @@ async def test_a_line_that_advoware_wraps_is_not_copied_back(
     assert row(office, entity_id)["adresseStreet"] == "Lange Straße 5\n3. Stock links"
 
 
-async def test_a_block_that_would_be_too_long_is_left_and_told(
+async def test_a_block_that_would_be_too_long_is_left_and_reported(
     office: Office, sync: Any
 ) -> None:
     entity_id = await linked(office, sync)

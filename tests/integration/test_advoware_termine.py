@@ -93,11 +93,11 @@ async def test_a_termin_is_deleted_whatever_advoware_says_to_it(
         await writing.get_termin(record["frNr"])
 
 
-async def test_a_list_holds_ones_own_and_everybodys_within_the_window(
+async def test_a_list_holds_ones_own_and_those_of_all_employees_within_the_window(
     writing: AdvowareService,
 ) -> None:
     own = await writing.create_termin({**TERMIN, "anwalt": "SB"})
-    everybody = await writing.create_termin(TERMIN)
+    of_all = await writing.create_termin(TERMIN)
     await writing.create_termin({**TERMIN, "anwalt": "AI"})
     last_day = await writing.create_termin(
         {**TERMIN, "anwalt": "SB", "datum": "2026-03-31"}
@@ -108,7 +108,7 @@ async def test_a_list_holds_ones_own_and_everybodys_within_the_window(
 
     assert {row["frNr"] for row in rows} == {
         own["frNr"],
-        everybody["frNr"],
+        of_all["frNr"],
         last_day["frNr"],
     }
     assert await writing.list_termine("XX", FIRST, LAST) == []

@@ -22,9 +22,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def back_up(resources: Resources, folder: Path) -> str:
-    status, said = await command(resources, "backup", str(folder))
-    assert status == 0, said
-    return said
+    status, output = await command(resources, "backup", str(folder))
+    assert status == 0, output
+    return output
 
 
 async def restore(
@@ -44,8 +44,8 @@ async def test_a_backup_comes_back_whole_into_an_empty_database(
         table: await pool.fetchval("SELECT count(*) FROM {}".format(table))  # noqa: S608, UP032
         for table in await tables(pool)
     }
-    said = await back_up(office.resources, folder)
-    assert "sync_state: 2" in said
+    output = await back_up(office.resources, folder)
+    assert "sync_state: 2" in output
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
@@ -57,14 +57,14 @@ async def test_a_backup_comes_back_whole_into_an_empty_database(
         where = {"POSTGRES_DB_NAME": empty}
         other = await asyncpg.connect(host=given.host, user=given.user, database=empty)
         await other.execute("CREATE TABLE calendar_sync (sync_id uuid)")
-        status, said = await restore(office.resources, folder, "--apply", **where)
-        assert (status, "tables of another program" in said) == (1, True)
+        status, output = await restore(office.resources, folder, "--apply", **where)
+        assert (status, "tables of another program" in output) == (1, True)
         await other.execute("DROP TABLE calendar_sync")
         await other.close()
-        status, said = await restore(office.resources, folder, **where)
-        assert (status, "would be restored" in said) == (0, True)
-        status, said = await restore(office.resources, folder, "--apply", **where)
-        assert status == 0, said
+        status, output = await restore(office.resources, folder, **where)
+        assert (status, "would be restored" in output) == (0, True)
+        status, output = await restore(office.resources, folder, "--apply", **where)
+        assert status == 0, output
         other = await asyncpg.connect(host=given.host, user=given.user, database=empty)
         after = {
             table: await other.fetchval("SELECT count(*) FROM {}".format(table))  # noqa: S608, UP032
@@ -92,29 +92,29 @@ async def test_a_restore_is_refused_where_it_would_do_harm(
     await office.sync(entity_id)
     before = await dump(office.resources)
 
-    status, said = await command(
+    status, output = await command(
         office.resources, "restore", str(folder), "--apply", "--over-newer"
     )
-    assert (status, "BitByLaw is running" in said) == (1, True)
-    status, said = await restore(office.resources, folder)
-    assert (status, "younger than the backup in sync_audit" in said) == (0, True)
-    status, said = await restore(office.resources, folder, "--apply")
-    assert (status, "--over-newer" in said) == (1, True)
-    status, said = await command(office.resources, "backup", str(folder))
-    assert (status, "name a new folder" in said) == (1, True)
+    assert (status, "BitByLaw is running" in output) == (1, True)
+    status, output = await restore(office.resources, folder)
+    assert (status, "younger than the backup in sync_audit" in output) == (0, True)
+    status, output = await restore(office.resources, folder, "--apply")
+    assert (status, "--over-newer" in output) == (1, True)
+    status, output = await command(office.resources, "backup", str(folder))
+    assert (status, "name a new folder" in output) == (1, True)
 
     damaged = tmp_path / "damaged"
     shutil.copytree(folder, damaged)
     (damaged / "sync_state.csv.gz").write_bytes(b"")
-    status, said = await restore(office.resources, damaged, "--apply", "--over-newer")
-    assert (status, "sync_state.csv.gz is damaged" in said) == (1, True)
+    status, output = await restore(office.resources, damaged, "--apply", "--over-newer")
+    assert (status, "sync_state.csv.gz is damaged" in output) == (1, True)
     newer = tmp_path / "newer"
     shutil.copytree(folder, newer)
     manifest = json.loads((newer / "manifest-v1.json").read_text())
     manifest["migrations"].append("9999_later.sql")
     (newer / "manifest-v1.json").write_text(json.dumps(manifest))
-    status, said = await restore(office.resources, newer, "--apply", "--over-newer")
-    assert (status, "newer program" in said) == (1, True)
+    status, output = await restore(office.resources, newer, "--apply", "--over-newer")
+    assert (status, "newer program" in output) == (1, True)
     assert await dump(office.resources) == before
 
 
@@ -144,15 +144,15 @@ async def test_beteiligte_end_in_agreement_after_an_older_backup(
     assert len(tasks) == 2
     advoware = office.advoware.state()["beteiligte"]
 
-    status, said = await restore(office.resources, folder, "--apply", "--over-newer")
-    assert status == 0, said
+    status, output = await restore(office.resources, folder, "--apply", "--over-newer")
+    assert status == 0, output
     for entity_id, action in (
         (edited, "sync_check"),
         (created, "sync_check"),
         (gone, "delete"),
     ):
         await office.sync(entity_id, action, "cron")
-    await office.tell_the_rest()
+    await office.notify_the_rest()
 
     assert await office.tasks() == tasks
     assert office.advoware.state()["beteiligte"] == advoware
@@ -173,6 +173,6 @@ async def test_what_was_erased_since_is_named_after_a_restore(
     await command(office.resources, "privacy", "erase", entity_id, "--apply")
 
     await restore(office.resources, folder)
-    _, said = await restore(office.resources, folder, "--apply", "--over-newer")
+    _, output = await restore(office.resources, folder, "--apply", "--over-newer")
 
-    assert f"privacy erase {entity_id} --apply" in said
+    assert f"privacy erase {entity_id} --apply" in output

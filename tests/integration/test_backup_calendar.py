@@ -32,8 +32,8 @@ async def test_a_calendar_ends_in_agreement_after_an_older_backup(
     await office.sync_until_calm()
     entered, dropped = office.enter("Eigener"), office.enter("Weggefallen")
     await office.sync_until_calm()
-    status, said = await operate(office, "backup", str(folder))
-    assert status == 0, said
+    status, output = await operate(office, "backup", str(folder))
+    assert status == 0, output
 
     office.change_termin(changed, text="Bleibt, verlegt")
     office.delete_termin(removed)
@@ -46,10 +46,10 @@ async def test_a_calendar_ends_in_agreement_after_an_older_backup(
     assert len(before[0]) == 4
 
     await office.resources.close()
-    status, said = await operate(
+    status, output = await operate(
         office, "restore", str(folder), "--apply", "--over-newer"
     )
-    assert status == 0, said
+    assert status == 0, output
     await office.restart()
     assert (
         await office.fetch(

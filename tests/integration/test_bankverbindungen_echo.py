@@ -1,4 +1,4 @@
-"""EspoCRM 8.x tells us of our own writes: an account that cannot be synced must come to rest all the same."""
+"""EspoCRM 8.x reports our own writes to us: an account that cannot be synced must come to rest all the same."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Echo:
             )
 
     async def deliver(self) -> None:
-        """What EspoCRM has to tell becomes jobs, each record once."""
+        """What EspoCRM has to report becomes jobs, each record once."""
         office = self.office
         self.receiver.requests.clear()
         await office._request(

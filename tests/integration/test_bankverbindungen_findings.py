@@ -197,7 +197,7 @@ async def test_a_field_that_advoware_does_not_show_is_no_change(
         "bic",
         "kontoinhaber",
         "bank",
-    }  # the edit does not arrive, so it is told
+    }  # the edit does not arrive, so it is reported
 
 
 async def test_an_iban_that_advoware_answers_as_null_is_unknown(
@@ -224,7 +224,7 @@ async def test_an_iban_that_advoware_answers_as_null_is_unknown(
         ({"bankname": "B" * 101}, "Bank", "zu lang für das andere Programm"),
     ],
 )
-async def test_what_advoware_cannot_take_is_left_out_and_told(
+async def test_what_advoware_cannot_take_is_left_out_and_reported(
     office: Office,
     handle: Any,
     sync: Any,
@@ -251,7 +251,7 @@ async def test_what_advoware_cannot_take_is_left_out_and_told(
     assert (row(office, entity_id)[HINT], tasks(office)[0][1]) == (None, "Canceled")
 
 
-async def test_what_espocrm_shows_so_that_it_cannot_be_read_is_left_out_and_told(
+async def test_what_espocrm_shows_so_that_it_cannot_be_read_is_left_out_and_reported(
     office: Office, handle: Any
 ) -> None:
     entity_id = await add(office)
@@ -302,7 +302,7 @@ async def test_a_field_that_advoware_refuses_without_naming_it_is_found(
     assert row(office, entity_id)["syncStatus"] == "unclean"
 
 
-async def test_what_advoware_stores_differently_is_told_once_and_never_copied_back(
+async def test_what_advoware_stores_differently_is_reported_once_and_never_copied_back(
     office: Office, handle: Any, sync: Any
 ) -> None:
     entity_id = await linked(office, handle)
@@ -331,13 +331,13 @@ async def test_what_advoware_stores_differently_is_told_once_and_never_copied_ba
         == "Advoware hat die Bankverbindung anders gespeichert: Coba ****2051"
     )
     assert "(anders gespeichert als eingetragen)" in task["description"]
-    seen = with_konten(office, *konten(office), answer)
-    result = await sync(seen)
+    observed = with_konten(office, *konten(office), answer)
+    result = await sync(observed)
     assert (reasons(result), office.write_requests()) == (["bank_altered"], [])
     await office.edit(
         "CBankverbindungen", other, kontoinhaber="RECHTSANWALTSKANZLEI GRÜN U"
     )
-    assert (await sync(seen)).problems == ()
+    assert (await sync(observed)).problems == ()
     assert row(office, other)["syncStatus"] == "clean"
 
 
@@ -485,7 +485,7 @@ async def test_a_moved_account_that_is_gone_from_the_old_beteiligter_too_is_not_
     assert len(office.advoware.beteiligte.get(other)["bankkverbindungen"]) == 1
 
 
-async def test_an_account_taken_from_its_beteiligter_is_told_as_removed(
+async def test_an_account_taken_from_its_beteiligter_is_reported_as_removed(
     office: Office, handle: Any, sync: Any
 ) -> None:
     entity_id = await linked(office, handle)
@@ -498,7 +498,7 @@ async def test_an_account_taken_from_its_beteiligter_is_told_as_removed(
     assert "(BAN-11)" in row(office, entity_id)[HINT]
 
 
-async def test_an_account_whose_beteiligter_was_deleted_is_told_and_not_tried_for_ever(
+async def test_an_account_whose_beteiligter_was_deleted_is_reported_and_not_tried_for_ever(
     office: Office, handle: Any
 ) -> None:
     entity_id = await add(office)

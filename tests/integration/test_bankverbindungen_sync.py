@@ -1,4 +1,4 @@
-"""Bankverbindungen are created in Advoware exactly once; everything else about them is told to a person."""
+"""Bankverbindungen are created in Advoware exactly once; everything else about them is reported to a person."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_an_iban_that_advoware_already_has_is_adopted(
     assert (await assert_settled(office, sync)).problems == ()
 
 
-async def test_an_adopted_account_with_another_holder_is_told(
+async def test_an_adopted_account_with_another_holder_is_reported(
     office: Office, sync: Any
 ) -> None:
     office.edit_beteiligter(
@@ -145,7 +145,7 @@ async def test_an_event_during_the_beteiligters_sync_asks_that_sync_to_look_agai
     assert office.write_requests() == []
 
 
-async def test_an_invalid_iban_fails_is_told_once_and_leaves_the_others_alone(
+async def test_an_invalid_iban_fails_is_reported_once_and_leaves_the_others_alone(
     office: Office, handle: Any, sync: Any
 ) -> None:
     bad, good = await add(office, iban="DE89 3704 0044 0532 0130 01"), await add(office)
@@ -181,7 +181,7 @@ async def test_an_inactive_bankverbindung_is_not_created(
     assert konten(office) == []
 
 
-async def test_a_bankverbindung_of_nobody_fails(office: Office, handle: Any) -> None:
+async def test_a_bankverbindung_of_no_one_fails(office: Office, handle: Any) -> None:
     entity_id = await add(office, beteiligteId=None)
     assert (await handle(entity_id)).result == "failed"
     assert row(office, entity_id)["syncStatus"] == "unclean"
@@ -321,7 +321,7 @@ async def test_a_person_may_also_enter_the_changed_account_as_a_new_one(
     assert row(office, entity_id)["syncStatus"] == "clean"
 
 
-async def test_an_account_changed_in_advoware_alone_is_told_too(
+async def test_an_account_changed_in_advoware_alone_is_reported_too(
     office: Office, handle: Any, sync: Any
 ) -> None:
     entity_id = await linked(office, handle)
@@ -439,14 +439,14 @@ async def test_a_deleted_account_entered_again_is_linked_again(
     assert len(konten(office)) == 1
 
 
-async def test_an_unknown_deleted_record_is_nobodys_business(
+async def test_an_unknown_deleted_record_is_no_ones_business(
     office: Office, handle: Any
 ) -> None:
     assert (await handle("6b0473a32660abfff", "delete")).result == "deleted"
     assert office.records("Task") == []
 
 
-async def test_an_account_gone_from_advoware_is_told_and_not_created_again(
+async def test_an_account_gone_from_advoware_is_reported_and_not_created_again(
     office: Office, handle: Any, sync: Any
 ) -> None:
     entity_id = await linked(office, handle)

@@ -280,7 +280,7 @@ async def test_a_category_that_never_empties_leaves_the_others_their_share(
 
 
 async def link(resources: Resources, *ids: str) -> None:
-    """The sync has seen these records, the first with Beteiligter Nr. 1."""
+    """The sync has read these records, the first with Beteiligter Nr. 1."""
     store = SyncStore(await resources.database())
     for number, entity_id in enumerate(ids, start=1):
         base = base_to_json(
@@ -412,7 +412,7 @@ async def test_several_lost_deletions_make_one_task_that_names_them_all(
     assert await store.live_entities("CBeteiligte", "", 10) == [kept]
 
 
-async def test_records_that_only_the_list_lacks_are_told_by_nobody(
+async def test_records_that_only_the_list_lacks_are_reported_by_no_one(
     resources: Resources, espocrm: EspoCRMTwin, control: aiohttp.ClientSession
 ) -> None:
     ids = [

@@ -42,8 +42,8 @@ async def created(office: Office, **attributes: Any) -> tuple[str, int]:
 
 
 async def created_firm(office: Office, **attributes: Any) -> tuple[str, int]:
-    nobody = {"firstName": None, "lastName": None, "salutationName": None}
-    return await created(office, **nobody, firmenname="Kaufhaus", **attributes)
+    no_name = {"firstName": None, "lastName": None, "salutationName": None}
+    return await created(office, **no_name, firmenname="Kaufhaus", **attributes)
 
 
 async def open_tasks(office: Office) -> list[str]:
@@ -54,7 +54,7 @@ async def open_tasks(office: Office) -> list[str]:
     ]
 
 
-# -- fields of a kind that only one side can tell -------------------------------------------------------------------
+# -- fields of a kind that only one side distinguishes -----------------------------------------------------------------
 
 
 async def test_the_register_number_of_a_firm_without_a_legal_form_arrives(
@@ -123,7 +123,7 @@ async def test_the_birth_date_of_a_person_in_a_register_arrives(office: Office) 
     assert espo["syncStatus"] == "clean"
 
 
-async def test_what_the_other_kind_has_no_place_for_is_told_once(
+async def test_what_the_other_kind_has_no_place_for_is_reported_once(
     office: Office,
 ) -> None:
     betnr = office.advoware.beteiligte.create(
@@ -141,7 +141,7 @@ async def test_what_the_other_kind_has_no_place_for_is_told_once(
     assert (espo["syncStatus"], await open_tasks(office)) == ("clean", [])
 
 
-async def test_what_does_not_fit_is_told_where_a_person_becomes_a_company(
+async def test_what_does_not_fit_is_reported_where_a_person_becomes_a_company(
     office: Office,
 ) -> None:
     await office.without_form_rules()
@@ -164,7 +164,7 @@ async def test_what_does_not_fit_is_told_where_a_person_becomes_a_company(
     assert "höchstens 20 Zeichen" in (await open_tasks(office))[0]
 
 
-async def test_a_company_that_becomes_a_person_is_told_only_what_does_not_arrive(
+async def test_of_a_company_that_becomes_a_person_only_what_does_not_arrive_is_reported(
     office: Office,
 ) -> None:
     entity_id, _ = await created_firm(
@@ -224,7 +224,7 @@ async def test_a_merchant_who_becomes_a_firm_on_both_sides_at_once_loses_nothing
     )
 
 
-async def test_what_a_company_says_of_a_person_is_told_and_a_closed_task_stays_closed(
+async def test_what_a_company_says_of_a_person_is_reported_and_a_closed_task_stays_closed(
     office: Office,
 ) -> None:
     entity_id, betnr = await created_firm(office, rechtsform="GmbH")
@@ -245,7 +245,7 @@ async def test_what_a_company_says_of_a_person_is_told_and_a_closed_task_stays_c
 # -- what cannot be read --------------------------------------------------------------------------------------------
 
 
-async def test_a_date_of_no_use_is_told_at_the_creation(office: Office) -> None:
+async def test_a_date_of_no_use_is_reported_at_the_creation(office: Office) -> None:
     entity_id, betnr = await created(office, dateOfBirth="1000-01-01")
     espo, _ = await settled(office, entity_id)
     assert espo["syncStatus"] == "conflict"
@@ -573,7 +573,7 @@ async def test_an_answer_that_repeats_what_was_sent_hides_no_alteration_at_the_c
 # -- a number is not an identity ------------------------------------------------------------------------------------
 
 
-async def test_the_number_of_somebody_else_mixes_nobody(office: Office) -> None:
+async def test_the_number_of_another_person_mixes_up_no_one(office: Office) -> None:
     betnr = office.advoware.beteiligte.create(
         {"vorname": "Otto", "name": "Anders"}, "SB"
     )["betNr"]
@@ -662,7 +662,7 @@ async def released(office: Office, make_settings: Any) -> Resources:
     )
 
 
-async def test_a_confirmed_restore_mixes_nobody(
+async def test_a_confirmed_restore_mixes_up_no_one(
     office: Office, make_settings: Any
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -676,7 +676,7 @@ async def test_a_confirmed_restore_mixes_nobody(
     )
 
 
-async def test_each_restore_is_recognised_and_told(
+async def test_each_restore_is_recognised_and_reported(
     office: Office, make_settings: Any
 ) -> None:
     people = [

@@ -1,4 +1,4 @@
-"""What the sync writes in EspoCRM is noticed by nobody: no echo, no new name at "changed by", no false conflict."""
+"""What the sync writes in EspoCRM is noticed by no one: no echo, no new name at "changed by", no false conflict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from beteiligte_office import Office, office  # noqa: F401 - fixture
 from sandbox.espocrm.access import ADMIN_ID
 from sandbox.espocrm.entities import ENTITIES
 
-OURS = [
+OWN_EVENTS = [
     f"{entity}.{action}"
     for entity in ("CBeteiligte", "CBankverbindungen")
     for action in ("create", "update")
@@ -19,8 +19,8 @@ OURS = [
 
 @pytest.fixture
 async def subscribed(office: Office) -> Office:  # noqa: F811 - fixture
-    """All events of ours are queued, none is delivered."""
-    for event in OURS:
+    """All events of the sync are queued, none is delivered."""
+    for event in OWN_EVENTS:
         body = {"event": event, "url": "https://bitbylaw.example/"}
         await office._request(
             "POST", f"{office.espocrm.url}/__sandbox__/records/Webhook", json=body
@@ -32,7 +32,7 @@ def echoes(office: Office) -> list[dict[str, Any]]:  # noqa: F811
     return [
         item
         for item in office.espocrm.state()["webhook_queue"]
-        if item["event"] in OURS
+        if item["event"] in OWN_EVENTS
     ]
 
 
@@ -72,7 +72,7 @@ async def test_a_persons_save_stays_the_last_one(subscribed: Office) -> None:
 
 
 class Restless(list[dict[str, Any]]):
-    """A journal by whose entries somebody saves the record right before each of our writes of it."""
+    """A journal by whose entries a user saves the record right before each of our writes of it."""
 
     def __init__(self, office: Office, entity_id: str) -> None:  # noqa: F811
         super().__init__()

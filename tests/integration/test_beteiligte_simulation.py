@@ -194,12 +194,12 @@ async def scenario(
     for step in steps:
         await world.play(step)
     await world.settle(ROUNDS)
-    said = Said(world, await world.fetch("SELECT * FROM sync_audit"))
+    reported = Reported(world, await world.fetch("SELECT * FROM sync_audit"))
     await assert_nothing_is_there_twice(world)
-    await assert_both_sides_agree(world, said)
-    assert_statuses(world, said)
-    assert_nothing_is_lost(world, said)
-    assert_no_task_is_doubled(said)
+    await assert_both_sides_agree(world, reported)
+    assert_statuses(world, reported)
+    assert_nothing_is_lost(world, reported)
+    assert_no_task_is_doubled(reported)
     await assert_the_sync_rests(world)
 
 
@@ -226,8 +226,8 @@ def test_nothing_is_lost_doubled_or_left_unsaid_whatever_happens(
 # -- what must hold -------------------------------------------------------------------------------------------------
 
 
-class Said:
-    """What people were told in tasks, and what stands in the audit."""
+class Reported:
+    """What was reported to people in tasks, and what stands in the audit."""
 
     def __init__(self, world: BeteiligteWorld, audit: list[dict[str, Any]]) -> None:
         self.tasks = world.rows("Task")
@@ -236,7 +236,7 @@ class Said:
             for task in self.tasks
             if task["status"] not in {"Completed", "Canceled"}
         ]
-        self.told = "\n".join(
+        self.task_texts = "\n".join(
             f"{task['name']}\n{task['description']}" for task in self.tasks
         )
         self.audit = json.dumps(
@@ -253,11 +253,11 @@ class Said:
         return "\n".join(f"{task['name']}\n{task['description']}" for task in tasks)
 
 
-def is_held_as_older(record: Mapping[str, Any], said: Said) -> bool:
+def is_held_as_older(record: Mapping[str, Any], reported: Reported) -> bool:
     """Whether it is held because Advoware shows an older state, which one open task says for all records concerned."""
-    named = [task["name"].partition(":")[0] for task in said.open_tasks]
-    is_said = "Advoware zeigt einen älteren Stand" in named
-    return is_said and record.get("syncErrorMessage") == OLDER_STATE
+    named = [task["name"].partition(":")[0] for task in reported.open_tasks]
+    is_reported = "Advoware zeigt einen älteren Stand" in named
+    return is_reported and record.get("syncErrorMessage") == OLDER_STATE
 
 
 async def assert_nothing_is_there_twice(world: BeteiligteWorld) -> None:
@@ -270,7 +270,7 @@ async def assert_nothing_is_there_twice(world: BeteiligteWorld) -> None:
     )
     known = {state["advoware_id"] for state in states}
     for advo in world.beteiligte():
-        assert str(advo["betNr"]) in known, f"nobody knows Beteiligter {advo['betNr']}"
+        assert str(advo["betNr"]) in known, f"no one knows Beteiligter {advo['betNr']}"
         assert_single(
             (
                 entry.key
@@ -298,7 +298,7 @@ async def assert_nothing_is_there_twice(world: BeteiligteWorld) -> None:
 
 
 def was_entered_twice(text: str | None, world: BeteiligteWorld) -> bool:
-    """Whether somebody has entered a number once more although it was there."""
+    """Whether a user has entered a number once more although it was there."""
     return any(form in (text or "") for form in world.ledger.doubled)
 
 
@@ -309,8 +309,8 @@ def assert_single(values: Iterable[Any], what: str) -> None:
     assert not doubles, f"{what} twice: {doubles}"
 
 
-async def assert_both_sides_agree(world: BeteiligteWorld, said: Said) -> None:
-    """Field by field, but for differences that a task tells."""
+async def assert_both_sides_agree(world: BeteiligteWorld, reported: Reported) -> None:
+    """Field by field, but for differences that a task reports."""
     states = {
         (row["entity_type"], row["entity_id"]): row
         for row in await world.fetch("SELECT * FROM sync_state")
@@ -321,57 +321,59 @@ async def assert_both_sides_agree(world: BeteiligteWorld, said: Said) -> None:
         if advo is None:
             # Neighbours that are gone as well look like a backup that was put back: all are held, and one task says so.
             is_known = espo["syncStatus"] == "deleted_in_advoware"
-            assert is_known or is_held_as_older(espo, said), espo["syncStatus"]
+            assert is_known or is_held_as_older(espo, reported), espo["syncStatus"]
             continue
         changed = set(BeteiligteMapper().get_changed_fields(espo, advo))
         rejected = set(states["CBeteiligte", espo["id"]]["rejected"])
         assert changed <= rejected, dict.fromkeys(changed - rejected, (espo, advo))
-        assert_kommunikation_agrees(espo, advo, said)
-        assert_chosen_types_stay(world, espo, advo, said)
+        assert_kommunikation_agrees(espo, advo, reported)
+        assert_chosen_types_stay(world, espo, advo, reported)
         assert_chosen_primaries_stay(world, espo)
-        assert_adressen_agree(world, espo, advo, states, said)
-        assert_bankverbindungen_agree(world, espo, advo, said)
+        assert_adressen_agree(world, espo, advo, states, reported)
+        assert_bankverbindungen_agree(world, espo, advo, reported)
 
 
 def assert_kommunikation_agrees(
-    espo: Mapping[str, Any], advo: Mapping[str, Any], said: Said
+    espo: Mapping[str, Any], advo: Mapping[str, Any], reported: Reported
 ) -> None:
-    ours = {
+    in_espocrm = {
         entry.key: entry.written
         for family in ("phone", "mail")
         for entry in espocrm_entries(espo, family)
     }
-    theirs = {}
+    in_advoware = {}
     for entry in advoware_entries(advo):
         if entry.is_empty:
             continue
         if espocrm_value(entry.key.family, entry.written) is None:
-            assert entry.tlf in said.told, (
-                f"nobody was told that {entry.tlf} stands only in Advoware"
+            assert entry.tlf in reported.task_texts, (
+                f"no one was notified that {entry.tlf} stands only in Advoware"
             )
         else:
-            theirs[entry.key] = entry.written
+            in_advoware[entry.key] = entry.written
     # The answer to a create was lost, and a person changed the entry before it was looked for: that is not known from
     # an entry that Advoware stores differently, and an open task names both. EspoCRM also keeps a value that was typed
     # over in Advoware by what EspoCRM cannot hold, and an open task names both as well.
-    told = said.about(espo["id"], "Advoware speichert eine Angabe anders").splitlines()
-    kept = said.about(espo["id"]).splitlines()
+    named = reported.about(
+        espo["id"], "Advoware speichert eine Angabe anders"
+    ).splitlines()
+    kept = reported.about(espo["id"]).splitlines()
     here = [
-        ours[key]
-        for key in ours.keys() - theirs.keys()
-        if f"In EspoCRM: {ours[key]}" not in kept
+        in_espocrm[key]
+        for key in in_espocrm.keys() - in_advoware.keys()
+        if f"In EspoCRM: {in_espocrm[key]}" not in kept
     ]
-    there = [theirs[key] for key in theirs.keys() - ours.keys()]
+    there = [in_advoware[key] for key in in_advoware.keys() - in_espocrm.keys()]
     named = [f"Wert: {value}" for value in here]
     named += [f"In Advoware: {value}" for value in there]
-    assert {*named} <= {*told}, (here, there)
+    assert {*named} <= {*named}, (here, there)
 
 
 def assert_chosen_types_stay(
     world: BeteiligteWorld,
     espo: Mapping[str, Any],
     advo: Mapping[str, Any],
-    said: Said,
+    reported: Reported,
 ) -> None:
     """The type that a person has chosen in EspoCRM stays, and a task says where it has to be changed in Advoware.
 
@@ -389,7 +391,7 @@ def assert_chosen_types_stay(
         for entry in advoware_entries(advo)
         if entry.key.family == "phone"
     }
-    told = said.about(espo["id"], "Art einer Rufnummer")
+    named = reported.about(espo["id"], "Art einer Rufnummer")
     for entry in espocrm_entries(espo, "phone"):
         chosen = world.ledger.types.get((espo["id"], entry.written))
         if chosen is None or shown[entry.written] > 1:
@@ -397,7 +399,7 @@ def assert_chosen_types_stay(
         assert entry.type == chosen, f"{entry.written} was made {chosen}"
         is_excused = is_edited or entry.written in world.ledger.chosen_in_a_run
         is_alike = (entry.key, chosen) in listed
-        assert is_alike or is_excused or entry.written in told, (
+        assert is_alike or is_excused or entry.written in named, (
             f"no one was notified that {entry.written} is {chosen} now"
         )
 
@@ -417,7 +419,7 @@ def assert_adressen_agree(
     espo: Mapping[str, Any],
     advo: Mapping[str, Any],
     states: Mapping[tuple[str, str], Mapping[str, Any]],
-    said: Said,
+    reported: Reported,
 ) -> None:
     mapper = AdressenMapper()
     adressen = {f"{advo['betNr']}/{row['id']}": row for row in advo["adressen"]}
@@ -439,16 +441,21 @@ def assert_adressen_agree(
             )
             continue
         if not row["isActive"]:
-            assert said.about(row["id"]), "a CAdressen is switched off unsaid"
+            assert reported.about(row["id"]), "a CAdressen is switched off unsaid"
             continue
         changed = set(mapper.get_changed_fields(row, adresse))
         assert changed <= state["rejected"].keys(), (changed, row, adresse)
         if state["rejected"]:
-            assert said.about(row["id"]), f"nobody was told of {state['rejected']}"
+            assert reported.about(row["id"]), (
+                f"no one was notified of {state['rejected']}"
+            )
 
 
 def assert_bankverbindungen_agree(
-    world: BeteiligteWorld, espo: Mapping[str, Any], advo: Mapping[str, Any], said: Said
+    world: BeteiligteWorld,
+    espo: Mapping[str, Any],
+    advo: Mapping[str, Any],
+    reported: Reported,
 ) -> None:
     mapper = BankverbindungenMapper()
     listed = konten_of(advo)
@@ -456,7 +463,7 @@ def assert_bankverbindungen_agree(
     for row in world.rows("CBankverbindungen", beteiligteId=espo["id"]):
         konto = konten.get(row["advowareKontoId"])
         if row["syncStatus"] == "unclean":
-            assert said.about(row["id"]), "a Bankverbindung is unclean unsaid"
+            assert reported.about(row["id"]), "a Bankverbindung is unclean unsaid"
         elif row["istAktiv"]:
             assert konto is not None, "a Bankverbindung is missing unsaid"
             assert (
@@ -465,7 +472,7 @@ def assert_bankverbindungen_agree(
             )
 
 
-def assert_statuses(world: BeteiligteWorld, said: Said) -> None:
+def assert_statuses(world: BeteiligteWorld, reported: Reported) -> None:
     """Everything is clean, or a task says why not."""
     owners = {
         row["id"]
@@ -499,14 +506,14 @@ def assert_statuses(world: BeteiligteWorld, said: Said) -> None:
                 for part in world.rows("CAdressen")
                 if part["beteiligteId"] == row["id"]
             ]
-            told = [said.about(entity_id) for entity_id in (row["id"], *parts)]
-            assert any(told) or is_held_as_older(row, said), (
-                f"{row['id']} shows {row['syncStatus']}, and nobody was told why"
+            named = [reported.about(entity_id) for entity_id in (row["id"], *parts)]
+            assert any(named) or is_held_as_older(row, reported), (
+                f"{row['id']} shows {row['syncStatus']}, and no one was notified why"
             )
 
 
-def assert_nothing_is_lost(world: BeteiligteWorld, said: Said) -> None:
-    """What nobody gave up is there, or it stands in the audit and a task because another edit went against it."""
+def assert_nothing_is_lost(world: BeteiligteWorld, reported: Reported) -> None:
+    """What no one gave up is there, or it stands in the audit and a task because another edit went against it."""
     live = json.dumps(
         [*shown_in_espocrm(world), *shown_in_advoware(world)],
         ensure_ascii=False,
@@ -515,12 +522,14 @@ def assert_nothing_is_lost(world: BeteiligteWorld, said: Said) -> None:
     for entry in world.ledger.entries:
         if entry.is_given_up or entry.stands_in(live):
             continue
-        assert entry.stands_in(said.audit), f"the audit lacks {entry}"
+        assert entry.stands_in(reported.audit), f"the audit lacks {entry}"
         if entry.owner in world.ledger.renumbered:
             continue  # compared as at a first sync, when the newer record wins
-        assert entry.stands_in(said.told), f"nobody was told that {entry} is lost"
+        assert entry.stands_in(reported.task_texts), (
+            f"no one was notified that {entry} is lost"
+        )
         assert was_contested(world, entry), (
-            f"{entry} gave way although nobody touched its place on the other side"
+            f"{entry} gave way although no one touched its place on the other side"
         )
 
 
@@ -550,11 +559,11 @@ def shown_in_advoware(world: BeteiligteWorld) -> Iterator[dict[str, Any]]:
             yield {name: value for name, value in record.items() if name not in DERIVED}
 
 
-def assert_no_task_is_doubled(said: Said) -> None:
+def assert_no_task_is_doubled(reported: Reported) -> None:
     """No two open tasks are about one occurrence, or say the same."""
     marks = [
         re.findall(r"Vorgang ([0-9a-f]{16})-\d+", task["description"])
-        for task in said.open_tasks
+        for task in reported.open_tasks
     ]
     assert_single((mark for found in marks for mark in found), "task")
     texts = (
@@ -563,7 +572,7 @@ def assert_no_task_is_doubled(said: Said) -> None:
             task["name"],
             re.sub(r"(Festgestellt|Vorgang)[^\n]*", "", task["description"]),
         )
-        for task in said.open_tasks
+        for task in reported.open_tasks
     )
     assert_single(texts, "task")
 
@@ -582,7 +591,7 @@ async def assert_the_sync_rests(world: BeteiligteWorld) -> None:
     parts = [*world.rows("CAdressen"), *world.rows("CBankverbindungen")]
     if all(
         row["beteiligteId"] in owners for row in parts
-    ):  # what belongs to nobody any more is looked at for ever
+    ):  # what belongs to no one any more is looked at for ever
         assert found["total"] == 0, found
     for espo in world.rows("CBeteiligte"):
         for action, source in (("sync_check", "cron"), ("update", "webhook")):

@@ -96,7 +96,7 @@ async def test_edits_of_the_same_field_espocrm_wins_and_the_other_value_is_kept(
     assert len(await office.tasks()) == 1
 
 
-async def test_a_number_edited_on_both_sides_espocrm_wins_and_a_person_is_told_the_other(
+async def test_a_number_edited_on_both_sides_espocrm_wins_and_a_person_is_notified_of_the_other(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person(phoneNumberData=PHONES)
@@ -161,7 +161,7 @@ async def test_our_own_writes_coming_back_as_webhooks_cause_no_further_write(
     )
     await office.sync(entity_id)
 
-    for _ in range(3):  # each write of ours is echoed as an update webhook
+    for _ in range(3):  # each of our writes is echoed as an update webhook
         outcome = await office.sync(entity_id)
         assert (outcome.result, office.writes()) == ("no_change", [])
 
@@ -257,7 +257,7 @@ async def test_a_field_that_advoware_ignores_is_reported_once_and_not_tried_for_
     assert (await office.in_espocrm(entity_id))["syncStatus"] == "clean"
 
 
-async def test_a_record_deleted_in_advoware_is_kept_shown_and_told_and_waits_for_a_person(
+async def test_a_record_deleted_in_advoware_is_kept_shown_and_reported_and_waits_for_a_person(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -273,7 +273,7 @@ async def test_a_record_deleted_in_advoware_is_kept_shown_and_told_and_waits_for
     assert office.calls(office.advoware, frozenset({"GET"})) == []
 
 
-async def test_a_deletion_that_cannot_be_remembered_is_not_shown_before_it_is_told(
+async def test_a_deletion_that_cannot_be_remembered_is_not_shown_before_it_is_reported(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -298,7 +298,7 @@ async def test_a_deletion_that_cannot_be_remembered_is_not_shown_before_it_is_to
     assert len(await office.tasks()) == 1
 
 
-async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_told(
+async def test_a_record_deleted_in_espocrm_is_kept_in_advoware_and_reported(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -351,7 +351,7 @@ async def test_a_failure_that_a_record_shows_is_in_the_audit_although_its_write_
     assert [line["result"] for line in await office.audit(entity_id)][-1] == "failed"
 
 
-#: What may become of the answer to a POST that Advoware has carried out.
+#: What may become of the answer to a POST that Advoware has executed.
 LOST_ANSWERS = [{"reset": True}, {"status": 502}, {"truncate_json": True}]
 
 
@@ -408,7 +408,7 @@ async def test_a_record_deleted_before_its_create_was_known_waits_for_advoware(
     assert "gelöscht" in task["name"]
 
 
-async def test_what_a_deleted_records_create_has_left_and_cannot_be_told_from_others_is_a_task(
+async def test_what_a_deleted_records_create_has_left_and_cannot_be_distinguished_from_others_is_a_task(
     office: Office,
 ) -> None:
     entity_id = await office.new_person()
@@ -937,7 +937,7 @@ async def test_a_fresh_edit_is_not_made_to_wait_for_the_next_try(
 
     assert (
         await office.sync(entity_id, "update")
-    ).result == "skipped"  # EspoCRM tells us of our own write
+    ).result == "skipped"  # EspoCRM reports our own write to us
     await office.edit_espocrm(entity_id, lastName="Neu")
     assert (await office.sync(entity_id, "update")).result == "created"
 
@@ -999,7 +999,7 @@ async def test_a_company_becomes_a_person_and_back(office: Office) -> None:
     assert (await office.sync(entity_id)).result == "no_change"
 
 
-async def test_a_clean_record_that_was_not_seen_for_a_day_is_marked_as_seen_once(
+async def test_a_clean_record_that_was_not_checked_for_a_day_is_marked_as_checked_once(
     office: Office,
 ) -> None:
     entity_id, _ = await office.linked_person()

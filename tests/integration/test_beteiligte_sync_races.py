@@ -25,7 +25,7 @@ ADDRESS = {
 }
 
 
-def told(tasks: list[dict[str, Any]]) -> str:
+def text_of(tasks: list[dict[str, Any]]) -> str:
     return "\n".join(task["name"] + task["description"] for task in tasks)
 
 
@@ -34,7 +34,7 @@ async def recover(office: Office, entity_id: str) -> None:
     for _ in range(3):
         office.clock.advance(minutes=5)
         await office.sync(entity_id)
-    await office.tell_the_rest()
+    await office.notify_the_rest()
 
 
 async def conflicting(office: Office) -> tuple[str, int]:
@@ -102,7 +102,7 @@ async def test_the_losing_value_of_a_conflict_survives_a_fault_after_it_was_over
     assert any(
         "AdvoWert" in str(row["changes"]) for row in await office.audit(entity_id)
     )
-    assert "AdvoWert" in told(await office.tasks())
+    assert "AdvoWert" in text_of(await office.tasks())
     assert len(await office.tasks()) == 1
 
 
@@ -121,7 +121,7 @@ async def test_the_losing_value_of_a_conflict_survives_a_crash_after_it_was_over
 
     await recover(office, entity_id)
 
-    assert "AdvoWert" in told(await office.tasks())
+    assert "AdvoWert" in text_of(await office.tasks())
 
 
 @pytest.mark.parametrize("what", ["field", "phone"])
@@ -238,7 +238,7 @@ async def test_an_edit_after_a_refused_change_is_not_undone(
 
 
 @pytest.mark.parametrize("tasks_are_refused", [False, True])
-async def test_two_conflicts_one_after_the_other_are_both_told(
+async def test_two_conflicts_one_after_the_other_are_both_reported(
     office: Office, tasks_are_refused: bool
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -255,13 +255,13 @@ async def test_two_conflicts_one_after_the_other_are_both_told(
     )
     await manager.retry_unfinished()
 
-    text = told(await office.tasks())
+    text = text_of(await office.tasks())
 
     assert "AdvoWert1" in text
     assert "AdvoWert2" in text
 
 
-async def test_a_part_that_keeps_failing_is_told_when_the_record_is_given_up(
+async def test_a_part_that_keeps_failing_is_reported_when_the_record_is_given_up(
     office: Office,
 ) -> None:
     entity_id, _ = await office.linked_person()

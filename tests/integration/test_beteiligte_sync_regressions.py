@@ -26,7 +26,7 @@ ADDRESS = {
 }
 
 
-def told(tasks: list[dict[str, Any]]) -> str:
+def text_of(tasks: list[dict[str, Any]]) -> str:
     return "\n".join(task["name"] + task["description"] for task in tasks)
 
 
@@ -51,7 +51,7 @@ async def recover(office: Office, entity_id: str) -> None:
     for _ in range(3):
         office.clock.advance(minutes=5)
         await office.sync(entity_id)
-    await office.tell_the_rest()
+    await office.notify_the_rest()
 
 
 async def test_a_redis_that_is_emptied_during_a_run_doubles_nothing(
@@ -93,7 +93,7 @@ async def test_the_losing_value_of_an_address_conflict_survives_a_fault(
 
     await recover(office, entity_id)
 
-    assert "Advoweg 3" in told(await office.tasks())
+    assert "Advoweg 3" in text_of(await office.tasks())
 
 
 async def test_an_edit_in_advoware_between_our_read_and_our_write_is_kept(
@@ -262,7 +262,7 @@ async def test_the_check_finds_a_record_whose_delete_event_was_lost(
         await office.sync(entity_id, "sync_check", "cron")
 
     assert (sent, counts["deleted"]) == ([ids[1]], 1)
-    assert "gelöscht" in told(await office.tasks())
+    assert "gelöscht" in text_of(await office.tasks())
     office.clock.advance(hours=2)
     assert (await BeteiligteCheck(resources=office.resources).run(enqueue))[
         "total"
@@ -284,7 +284,9 @@ async def test_what_was_done_is_in_the_audit_even_if_the_run_fails_later(
     assert [line["new"] for line in lines if line["field"] == "name"] == ["Neu"]
 
 
-async def test_a_record_that_is_given_up_twice_is_told_twice(office: Office) -> None:
+async def test_a_record_that_is_given_up_twice_is_reported_twice(
+    office: Office,
+) -> None:
     entity_id = await office.new_person()
     await office.fault(
         office.advoware,
@@ -392,7 +394,7 @@ async def linked_address(office: Office) -> tuple[str, int, str, int]:
     return entity_id, betnr, address, office.in_advoware(betnr)["adressen"][0]["id"]
 
 
-async def test_an_address_edited_in_advoware_while_its_conflict_is_told_is_not_reverted(
+async def test_an_address_edited_in_advoware_while_its_conflict_is_reported_is_not_reverted(
     office: Office,
 ) -> None:
     entity_id, betnr, address, number = await linked_address(office)
@@ -424,7 +426,7 @@ async def test_an_address_edited_in_espocrm_while_advoware_is_written_is_not_ove
     await recover(office, entity_id)
 
     assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Kiel"
-    assert "Bonn" in told(await office.tasks())
+    assert "Bonn" in text_of(await office.tasks())
 
 
 async def test_register_data_deleted_before_a_party_becomes_a_company_again_do_not_come_back(
@@ -528,7 +530,7 @@ async def test_a_request_that_arrives_after_we_have_given_it_up_doubles_nothing(
         await new_part(office, "CAdressen", beteiligteId=entity_id, **ADDRESS)
     await office.edit_espocrm(entity_id, phoneNumberData=PHONES)
     notes = Notes(await office.resources.database())
-    # Advoware answers late, does the work even later, and somebody edits the record meanwhile.
+    # Advoware answers late, does the work even later, and a user edits the record meanwhile.
     work = office.sync(entity_id)
     async with held(office.advoware, work, method="POST", path=part) as running:
         assert (await running).result == "failed"

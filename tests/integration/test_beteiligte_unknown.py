@@ -188,7 +188,7 @@ async def test_a_firms_new_name_waits_for_the_field_and_is_not_its_contacts(
     assert office.in_advoware(betnr)["name"] == "Y GmbH"
 
 
-async def test_a_salutation_outside_the_list_stays_until_somebody_chooses_another_one(
+async def test_a_salutation_outside_the_list_stays_until_a_user_chooses_another_one(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -238,7 +238,7 @@ async def test_a_date_of_no_use_is_no_birth_date_and_no_error(
     await office.sync(entity_id)
     assert [task["status"] for task in await office.tasks()] == [
         "Canceled"
-    ]  # it is over, so nobody has to do anything
+    ]  # it is over, so no one has to do anything
     assert office.in_advoware(betnr)["geburtsdatum"].startswith("1981-06-02")
     assert await status(office, entity_id) == ("clean", "")
 
@@ -306,9 +306,9 @@ async def test_a_refused_field_does_not_stop_the_others(
 
     advo = office.in_advoware(betnr)
     assert (advo["vorname"], advo["name"]) == ("Erika", "Gut")
-    shown, said = await status(office, entity_id)
+    shown, reason = await status(office, entity_id)
     assert shown == "conflict"
-    assert "Böse" in said
+    assert "Böse" in reason
     await assert_rests(office, entity_id)
 
 
@@ -323,15 +323,15 @@ async def test_a_record_without_a_name_waits_for_one(office: Office) -> None:
     assert (await office.sync(entity_id)).result == "created"
 
 
-async def test_what_a_firm_says_of_a_person_is_told(office: Office) -> None:
+async def test_what_a_firm_says_of_a_person_is_reported(office: Office) -> None:
     entity_id, betnr = await office.linked_person(
         rechtsform="GmbH", firmenname="X GmbH"
     )
 
     assert office.in_advoware(betnr)["name"] == "X GmbH"
-    told = "\n".join(task["description"] for task in await office.tasks())
-    assert "Erika" in told
-    assert "Muster" in told
+    reported = "\n".join(task["description"] for task in await office.tasks())
+    assert "Erika" in reported
+    assert "Muster" in reported
     assert len(await office.tasks()) == 1
     await office.sync(entity_id)
     assert len(await office.tasks()) == 1
@@ -352,7 +352,7 @@ async def test_what_a_firm_says_of_a_person_is_told(office: Office) -> None:
         ),
     ],
 )
-async def test_what_advoware_stores_otherwise_is_told_once_and_never_copied_back(
+async def test_what_advoware_stores_otherwise_is_reported_once_and_never_copied_back(
     office: Office, alteration: dict[str, Any], stored: str
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -382,7 +382,7 @@ async def test_what_advoware_stores_otherwise_is_told_once_and_never_copied_back
     assert [task["status"] for task in await office.tasks()] == ["Canceled"]
 
 
-async def test_what_a_creation_stores_otherwise_is_told_and_never_copied_back(
+async def test_what_a_creation_stores_otherwise_is_reported_and_never_copied_back(
     office: Office,
 ) -> None:
     await office.fault(
@@ -401,7 +401,7 @@ async def test_what_a_creation_stores_otherwise_is_told_and_never_copied_back(
 
 @pytest.mark.parametrize("extension", ["1.0.0", "1.1.0"])
 @pytest.mark.parametrize("alteration", [{"how": "upper"}, {"how": "cut", "to": 3}])
-async def test_what_espocrm_stores_otherwise_is_told_once_and_never_copied_back(
+async def test_what_espocrm_stores_otherwise_is_reported_once_and_never_copied_back(
     office: Office, alteration: dict[str, Any], extension: str
 ) -> None:
     await office._request(
@@ -429,7 +429,7 @@ async def test_what_espocrm_stores_otherwise_is_told_once_and_never_copied_back(
 # -- a number is not an identity ------------------------------------------------------------------------------------
 
 
-async def test_a_number_that_was_given_again_mixes_nobody(office: Office) -> None:
+async def test_a_number_that_was_given_again_mixes_up_no_one(office: Office) -> None:
     entity_id, betnr = await office.linked_person()
     await office.delete_in_advoware(betnr)
     office.clock.advance(days=1)
@@ -476,7 +476,7 @@ async def test_what_both_sides_hold_is_overwritten_at_the_first_sync_only_after_
     assert expected in kept[0]["changes"]
 
 
-async def test_a_create_whose_noted_number_stands_for_somebody_else_mixes_nobody(
+async def test_a_create_whose_noted_number_stands_for_another_person_mixes_up_no_one(
     office: Office,
 ) -> None:
     await office.fault(office.advoware, method="GET", path="/Beteiligte/", status=500)
@@ -500,7 +500,7 @@ async def test_a_create_whose_noted_number_stands_for_somebody_else_mixes_nobody
     assert espo["syncStatus"] == "clean"
 
 
-async def test_a_mistyped_number_mixes_nobody(office: Office) -> None:
+async def test_a_mistyped_number_mixes_up_no_one(office: Office) -> None:
     other = office.advoware.beteiligte.create(
         {"vorname": "Otto", "name": "Anders"}, "SB"
     )
@@ -794,7 +794,7 @@ def test_a_message_to_which_a_sentence_is_added_is_written() -> None:
     assert not shows_message("Zu lang (BET-02).", None)
 
 
-async def test_an_edit_of_a_field_that_the_other_side_does_not_show_is_told_and_audited_once(
+async def test_an_edit_of_a_field_that_the_other_side_does_not_show_is_reported_and_audited_once(
     office: Office,
 ) -> None:
     entity_id, betnr = await office.linked_person(dateOfBirth="1980-05-01")
@@ -804,8 +804,8 @@ async def test_an_edit_of_a_field_that_the_other_side_does_not_show_is_told_and_
     await office.sync(entity_id)
     await office.edit_advoware(betnr, geburtsdatum="1980-05-02")
     await office.sync(entity_id)
-    told = "\n".join(task["description"] for task in await office.tasks())
-    assert "02.05.1980" in told
+    reported = "\n".join(task["description"] for task in await office.tasks())
+    assert "02.05.1980" in reported
     audit = await office.audit(entity_id)
     await assert_rests(office, entity_id)
     assert [
@@ -826,12 +826,12 @@ async def test_a_value_that_is_back_to_what_the_other_side_showed_last_is_no_edi
     await office.edit_espocrm(entity_id, rechtsform="GmbH", firmenname="Kaufhaus GmbH")
     await office.sync(entity_id)
     assert office.in_advoware(betnr)["geburtsdatum"][:10] == "1980-05-01"
-    told = "\n".join(
+    reported = "\n".join(
         task["description"]
         for task in await office.tasks()
         if task["status"] != "Canceled"
     )
-    assert "Geburtsdatum" not in told
+    assert "Geburtsdatum" not in reported
     await assert_rests(office, entity_id)
 
 
@@ -840,7 +840,7 @@ async def test_a_value_that_is_back_to_what_the_other_side_showed_last_is_no_edi
     [{"how": "cut", "to": 4}, {"how": "upper"}, {"how": "value", "to": "Sonstiges"}],
 )
 @pytest.mark.parametrize("answer", [None, "", "<html>gespeichert</html>"])
-async def test_what_advoware_alters_beside_the_change_is_told_and_not_copied_back(
+async def test_what_advoware_alters_beside_the_change_is_reported_and_not_copied_back(
     office: Office, how: dict[str, Any], answer: str | None
 ) -> None:
     entity_id, betnr = await office.linked_person(lastName="Musterfrau")

@@ -109,7 +109,7 @@ async def test_what_is_emptied_in_advoware_is_emptied(case: Case) -> None:
     assert (await case.espo())["dateOfBirth"] is None
 
 
-async def test_what_is_edited_on_both_sides_is_told(case: Case) -> None:
+async def test_what_is_edited_on_both_sides_is_reported(case: Case) -> None:
     await case.mistype()
     await case.in_espocrm(dateOfBirth="1982-02-03")
     await case.in_advoware(geburtsdatum="1981-02-03")
@@ -253,7 +253,9 @@ async def test_a_number_that_is_deleted_in_advoware_does_not_come_back(
     assert "+495112222" not in case.values()
 
 
-async def test_a_mail_address_that_is_edited_on_both_sides_is_told(case: Case) -> None:
+async def test_a_mail_address_that_is_edited_on_both_sides_is_reported(
+    case: Case,
+) -> None:
     await case.mistype()
     mail = case.advo()["kommunikation"][2]
     await case.in_advoware(kommunikation=[{"id": mail["id"], "tlf": "a@example.de"}])
@@ -265,7 +267,7 @@ async def test_a_mail_address_that_is_edited_on_both_sides_is_told(case: Case) -
     assert "a@example.de" in await case.tasks()
 
 
-async def test_a_type_that_waits_for_a_person_is_told_again(case: Case) -> None:
+async def test_a_type_that_waits_for_a_person_is_reported_again(case: Case) -> None:
     await case.in_espocrm(phoneNumberData=[{**PHONE, "type": "Home"}, SECOND])
     assert (await case.espo())["syncStatus"] == "conflict"
     await case.mistype()
@@ -352,13 +354,15 @@ async def test_what_was_kept_at_an_earlier_mistake_is_no_base_any_more(
     await case.in_espocrm(dateOfBirth="1981-01-01", phoneNumberData=[third, SECOND])
     await office.delete_in_espocrm(case.entity_id)
     await office.sync(case.entity_id, "delete")
-    wish = {"action": "restore", "entity": "CBeteiligte", "id": case.entity_id}
-    await office.act(office.espocrm, **wish)
+    restore = {"action": "restore", "entity": "CBeteiligte", "id": case.entity_id}
+    await office.act(office.espocrm, **restore)
     await case.mistype()  # before the restored record was synced
     await case.in_espocrm(dateOfBirth="1980-01-01", phoneNumberData=[PHONE, SECOND])
 
     await case.correct()
 
-    told = await case.tasks()
-    assert (await case.espo())["dateOfBirth"] == "1980-01-01" or "01.01.1980" in told
-    assert "+495111111" in await case.phones() or "1111" in told
+    reported = await case.tasks()
+    assert (await case.espo())[
+        "dateOfBirth"
+    ] == "1980-01-01" or "01.01.1980" in reported
+    assert "+495111111" in await case.phones() or "1111" in reported

@@ -88,7 +88,7 @@ async def test_an_office_in_step_is_clean_and_nothing_is_written(
 async def test_a_whole_calendar_of_the_sample_firm_in_step_is_clean(
     office: AuditOffice,
 ) -> None:
-    """Series, all-day and multi-day entries, days on which the clocks change, private ones, everybody's."""
+    """Series, all-day and multi-day entries, days on which the clocks change, private ones, those of all employees."""
     office.advoware.empty = False
     office.advoware.load_seed()
     written = await office.write_all("SB")
@@ -175,7 +175,7 @@ async def test_what_the_next_sync_is_to_mend_is_in_order_after_it(
     assert (healed.exit_code, healed.document["findings"]) == (0, [])
 
 
-async def test_what_waits_or_failed_is_told_with_its_reason(
+async def test_what_waits_or_failed_is_reported_with_its_reason(
     office: AuditOffice,
 ) -> None:
     failed = await office.synced()
@@ -240,7 +240,9 @@ async def test_what_a_list_lacks_is_read_directly_before_it_counts_as_missing(
     assert (answer.exit_code, answer.document["findings"]) == (0, [])
 
 
-async def test_deletions_that_the_sync_holds_back_are_told(office: AuditOffice) -> None:
+async def test_deletions_that_the_sync_holds_back_are_reported(
+    office: AuditOffice,
+) -> None:
     pairs = [await office.synced() for _ in range(6)]
     for pair in pairs:
         office.advoware.termine.remove(pair.advoware_frnr or 0)
@@ -318,7 +320,7 @@ async def test_only_surplus_copies_that_the_sync_made_are_deleted(
 
     assert applied.removed() == surplus
     assert await office.events() == {original, first_choice, by_hand, same_text}
-    assert applied.exit_code == 1  # what people have made is theirs to delete
+    assert applied.exit_code == 1  # what people have made is for them to delete
     assert applied.findings() == {
         ("duplicate_event", by_hand),
         ("same_content", same_text),
@@ -606,40 +608,42 @@ async def test_a_deletion_of_unknown_fate_is_recorded_as_such(
 # -- questions --------------------------------------------------------------------------------------------------------
 
 
-async def test_all_about_a_termin_is_told_without_its_text(office: AuditOffice) -> None:
+async def test_all_about_a_termin_is_reported_without_its_text(
+    office: AuditOffice,
+) -> None:
     pair = await office.synced()
     copy = await office.insert(pair.advoware_frnr or 0, "ours00001")
     office.forget_calls()
 
     answer = await office.audit("query-frnr", str(pair.advoware_frnr))
 
-    told = answer.document
+    reported = answer.document
     assert (answer.exit_code, answer.findings()) == (1, {("event_without_pair", copy)})
-    assert [(row["sync_id"], row["sync_status"]) for row in told["pairs"]] == [
+    assert [(row["sync_id"], row["sync_status"]) for row in reported["pairs"]] == [
         (str(pair.sync_id), "synced")
     ]
-    assert {row["google_event_id"] for row in told["google"]} == {
+    assert {row["google_event_id"] for row in reported["google"]} == {
         pair.google_event_id,
         copy,
     }
-    assert told["advoware"]["start"].startswith(f"{TOMORROW.isoformat()}T10:00:00")
-    assert {row["content_hash"] for row in told["google"]} == {
-        told["advoware"]["content_hash"]
+    assert reported["advoware"]["start"].startswith(f"{TOMORROW.isoformat()}T10:00:00")
+    assert {row["content_hash"] for row in reported["google"]} == {
+        reported["advoware"]["content_hash"]
     }
-    assert [line["action"] for line in told["history"]] == ["created"]
+    assert [line["action"] for line in reported["history"]] == ["created"]
     assert SECRET not in answer.stdout
     assert office.writes() == []
 
     by_event = (await office.audit("query-event", copy)).document
     for part in ("pairs", "advoware", "history"):
-        assert by_event[part] == told[part]
+        assert by_event[part] == reported[part]
     shown = await office.audit(
         "query-frnr", str(pair.advoware_frnr), "--show-text", as_json=False
     )
     assert SECRET in shown.stdout
 
 
-async def test_all_about_an_event_is_told_also_after_its_deletion(
+async def test_all_about_an_event_is_reported_also_after_its_deletion(
     office: AuditOffice,
 ) -> None:
     pair = await office.synced()
@@ -647,14 +651,14 @@ async def test_all_about_an_event_is_told_also_after_its_deletion(
 
     answer = await office.audit("query-event", str(pair.google_event_id))
 
-    told = answer.document
+    reported = answer.document
     assert (answer.exit_code, answer.findings()) == (
         1,
         {("missing_in_google", pair.google_event_id)},
     )
-    assert told["google"][0]["cancelled"] is True
-    assert told["advoware"]["advoware_frnr"] == pair.advoware_frnr
-    assert [row["sync_id"] for row in told["pairs"]] == [str(pair.sync_id)]
+    assert reported["google"][0]["cancelled"] is True
+    assert reported["advoware"]["advoware_frnr"] == pair.advoware_frnr
+    assert [row["sync_id"] for row in reported["pairs"]] == [str(pair.sync_id)]
 
 
 async def test_an_event_without_a_row_is_found_in_its_calendar(
@@ -667,19 +671,19 @@ async def test_an_event_without_a_row_is_found_in_its_calendar(
     by_event = await office.audit("query-event", event)
     by_frnr = await office.audit("query-frnr", str(frnr))
 
-    told = by_event.document
+    reported = by_event.document
     assert by_event.findings() == by_frnr.findings() == {("event_without_pair", event)}
-    assert told["google"] == by_frnr.document["google"]
+    assert reported["google"] == by_frnr.document["google"]
     assert [
-        (row["employee_kuerzel"], row["advoware_frnr"]) for row in told["google"]
+        (row["employee_kuerzel"], row["advoware_frnr"]) for row in reported["google"]
     ] == [("SB", frnr)]
-    assert told["advoware"] is None
+    assert reported["advoware"] is None
 
 
 @pytest.mark.parametrize(
     "question", [("query-frnr", "4711"), ("query-event", "abcdef"), ("history", "4711")]
 )
-async def test_what_nobody_knows_is_a_finding(
+async def test_what_no_one_knows_is_a_finding(
     office: AuditOffice, question: tuple[str, str]
 ) -> None:
     answer = await office.audit(*question)
@@ -690,7 +694,9 @@ async def test_what_nobody_knows_is_a_finding(
     ) == (1, ["unknown"])
 
 
-async def test_the_history_is_told_by_pair_and_by_termin(office: AuditOffice) -> None:
+async def test_the_history_is_reported_by_pair_and_by_termin(
+    office: AuditOffice,
+) -> None:
     pair = await office.synced()
     await office.remember(
         pair.advoware_frnr, pair.google_event_id, sync_id=pair.sync_id, attempts=1
@@ -822,7 +828,7 @@ async def test_a_released_hold_is_shown_and_is_in_order(office: AuditOffice) -> 
     )
 
 
-async def test_without_advoware_the_numbers_are_told_all_the_same(
+async def test_without_advoware_the_numbers_are_reported_all_the_same(
     office: AuditOffice,
 ) -> None:
     await (await office.store()).note_run(
@@ -884,12 +890,12 @@ async def test_sharing_and_descriptions_are_compared_with_the_configuration(
         SharingStore(await office.resources.database()),
     )
     for email, role in (
-        ("ours@x.de", "reader"),
+        ("own@x.de", "reader"),
         ("stale@x.de", "reader"),
         ("hand@x.de", "writer"),
     ):
         await office.api.insert_acl(calendar, role, email)
-    for email in ("ours@x.de", "stale@x.de"):
+    for email in ("own@x.de", "stale@x.de"):
         await sharing.save(
             calendar, OwnRule(email, f"user:{email}", "reader", datetime.now(UTC))
         )
@@ -897,7 +903,7 @@ async def test_sharing_and_descriptions_are_compared_with_the_configuration(
     await office.api.patch_calendar(office.calendars["AI"], {"description": ""})
     office.forget_calls()
     acl = (
-        "SB:writer:ours@x.de,SB:reader:hand@x.de,SB:reader:new@x.de,sb:reader:typo@x.de"
+        "SB:writer:own@x.de,SB:reader:hand@x.de,SB:reader:new@x.de,sb:reader:typo@x.de"
     )
 
     answer = await office.audit(
@@ -920,10 +926,10 @@ async def test_sharing_and_descriptions_are_compared_with_the_configuration(
     assert office.writes() == []
 
 
-async def test_a_calendar_of_somebody_elses_with_our_name_is_told_and_stops_nothing(
+async def test_a_calendar_of_another_person_with_our_name_is_reported_and_stops_nothing(
     office: AuditOffice,
 ) -> None:
-    theirs = office.google.world.calendars.insert(
+    foreign = office.google.world.calendars.insert(
         PERSON, {"summary": "AW-SB", "timeZone": "Europe/Berlin"}
     )
     rule = {
@@ -933,18 +939,18 @@ async def test_a_calendar_of_somebody_elses_with_our_name_is_told_and_stops_noth
             "value": office.google.service_account()["client_email"],
         },
     }
-    office.google.world.calendars.share(PERSON, theirs, rule)
+    office.google.world.calendars.share(PERSON, foreign, rule)
     account = office.google.service_account()["client_email"]
-    office.google.world.calendars.subscribe(account, theirs.id)
+    office.google.world.calendars.subscribe(account, foreign.id)
 
     answer = await office.audit("list-calendars")
 
     assert [
         (each["kind"], each["calendar_id"]) for each in answer.document["findings"]
-    ] == [("calendar_not_owned", theirs.id)]
+    ] == [("calendar_not_owned", foreign.id)]
 
 
-async def test_who_has_another_kuerzel_or_left_is_told_with_a_remedy(
+async def test_who_has_another_kuerzel_or_left_is_reported_with_a_remedy(
     office: AuditOffice,
 ) -> None:
     store = EmployeeStore(await office.resources.database())
@@ -962,7 +968,7 @@ async def test_who_has_another_kuerzel_or_left_is_told_with_a_remedy(
         ]
         office.advoware.employees = (*changed, *others)
 
-    async def told() -> list[tuple[str, str, str]]:
+    async def reported() -> list[tuple[str, str, str]]:
         document = (await office.audit("list-calendars")).document
         return [
             (each["employee_kuerzel"], each["kind"], each["remedy"])
@@ -970,14 +976,14 @@ async def test_who_has_another_kuerzel_or_left_is_told_with_a_remedy(
         ]
 
     listed(SBN="SB", AI="AI")
-    assert await told() == [("SB", "calendar_without_employee", "next_sync")]
+    assert await reported() == [("SB", "calendar_without_employee", "next_sync")]
     listed(SB="AI", AI="SB")
-    assert await told() == [
+    assert await reported() == [
         ("AI", "kuerzel_unclear", "person"),
         ("SB", "kuerzel_unclear", "person"),
     ]
     listed(AI="AI")
-    assert await told() == [("SB", "calendar_without_employee", "person")]
+    assert await reported() == [("SB", "calendar_without_employee", "person")]
     assert [known.name for known in await store.known()] == [
         names["AI"],
         names["SB"],
@@ -1060,9 +1066,9 @@ async def test_an_error_names_what_to_mend_and_no_secret(
     } <= as_json.document.keys()
     assert named in as_json.document["errors"][0]["message"]
     assert named in as_text.stderr
-    said = as_json.stdout + as_json.stderr + as_text.stdout + as_text.stderr
-    assert "Traceback" not in said
-    assert "topsecret" not in said
+    output = as_json.stdout + as_json.stderr + as_text.stdout + as_text.stderr
+    assert "Traceback" not in output
+    assert "topsecret" not in output
 
 
 @pytest.mark.parametrize(
@@ -1115,7 +1121,7 @@ async def test_a_progress_bar_is_only_for_a_terminal(
     ],
     ids=["script", "bitbylaw"],
 )
-async def test_both_programs_print_one_document_and_tell_by_their_exit_code(
+async def test_both_programs_print_one_document_and_report_by_their_exit_code(
     office: AuditOffice, program: tuple[str, ...], tmp_path: Path
 ) -> None:
     async def run(*arguments: str) -> tuple[int | None, Any]:

@@ -51,7 +51,7 @@ async def purge(office: AuditOffice, *more: str, days: int = 90) -> Any:
 # -- purge-old --------------------------------------------------------------------------------------------------------
 
 
-async def test_old_events_of_ours_go_and_nothing_else(office: AuditOffice) -> None:
+async def test_old_events_of_the_sync_go_and_nothing_else(office: AuditOffice) -> None:
     old = [await office.synced(OLD), await office.synced(OLD - 500, abwesenheit=1)]
     kept = [await office.synced(day) for day in (-90, -30, 1, 800)]
     frnr, sync_id = office.termin(OLD), uuid4()
@@ -153,7 +153,7 @@ async def test_an_event_that_a_person_has_moved_to_a_later_day_is_not_old(
 
 
 @pytest.mark.parametrize("days", [1, 7])
-async def test_what_the_sync_would_make_anew_is_not_purged(
+async def test_what_the_sync_would_make_again_is_not_purged(
     office: AuditOffice, days: int
 ) -> None:
     await office.synced(-6)
@@ -165,7 +165,7 @@ async def test_what_the_sync_would_make_anew_is_not_purged(
     assert len(await office.events()) == 1
 
 
-async def test_more_than_the_guard_believes_goes_only_if_somebody_says_how_many(
+async def test_more_than_the_guard_believes_goes_only_if_a_user_says_how_many(
     office: AuditOffice,
 ) -> None:
     for _ in range(6):
@@ -220,7 +220,7 @@ async def test_a_purge_that_was_interrupted_is_finished_by_the_next_and_costs_no
     assert await office.events() == set()
     assert [
         pair.google_event_id for pair in await (await office.store()).load_pairs("SB")
-    ] == [None]  # let go of
+    ] == [None]  # unlinked
     assert [record["frNr"] for record in office.advoware.termine.all()] == [frnr]
 
 
@@ -235,7 +235,7 @@ async def remember_as(office: AuditOffice, pair: Pair, strategy: Any) -> None:
     )
 
 
-async def test_an_old_event_that_somebody_changes_in_the_last_moment_stays(
+async def test_an_old_event_that_a_user_changes_in_the_last_moment_stays(
     office: AuditOffice,
 ) -> None:
     pair = await office.synced(OLD)

@@ -42,7 +42,7 @@ INSIDE, PAST, LONG_PAST, FUTURE = 1, -30, -900, 1000
 EVERYWHERE = pytest.mark.parametrize("day", [INSIDE, PAST, LONG_PAST, FUTURE])
 OUTSIDE = pytest.mark.parametrize("day", [PAST, LONG_PAST, FUTURE])
 #: Findings that say that an event must not stay as it is.
-TELL = {
+LEAKS = {
     "shows_too_much",
     "wrong_anonymisation",
     "wrong_employee",
@@ -60,17 +60,17 @@ async def office(
         await opened.close()
 
 
-async def told(office: AuditOffice, **variables: str) -> dict[str, str]:
+async def leaks(office: AuditOffice, **variables: str) -> dict[str, str]:
     """Of which events verify-sync says that they must not stay as they are, with the reason."""
     office.forget_calls()
     answer = await office.audit("verify-sync", "--kuerzel", "SB", variables=variables)
-    found = [entry for entry in answer.document["findings"] if entry["kind"] in TELL]
+    found = [entry for entry in answer.document["findings"] if entry["kind"] in LEAKS]
     assert answer.document["errors"] == []
     assert answer.exit_code == int(bool(answer.document["findings"]))
     assert SECRET not in answer.stdout + answer.stderr
     assert office.writes() == []
     assert len({entry["google_event_id"] for entry in found}) == len(found), (
-        "told twice"
+        "reported twice"
     )
     return {entry["google_event_id"]: entry["reason"] for entry in found}
 
@@ -88,7 +88,7 @@ async def hidden(office: AuditOffice, day: int, **fields: Any) -> Pair:
     )
 
 
-# -- what is told -----------------------------------------------------------------------------------------------------
+# -- what is reported -------------------------------------------------------------------------------------------------
 
 
 @EVERYWHERE
@@ -99,18 +99,18 @@ async def test_a_termin_that_was_marked_as_private(
     await office.synced(day)
     office.advoware.termine.edit(pair.advoware_frnr or 0, {"privat": 1})
 
-    assert (await told(office)).keys() == {pair.google_event_id}
+    assert (await leaks(office)).keys() == {pair.google_event_id}
 
 
 @EVERYWHERE
-async def test_a_termin_that_belongs_to_somebody_else_by_now(
+async def test_a_termin_that_belongs_to_another_person_by_now(
     office: AuditOffice, day: int
 ) -> None:
     pair = await office.synced(day)
     await office.synced(day)
     office.advoware.termine.edit(pair.advoware_frnr or 0, {"anwalt": "AI"})
 
-    assert (await told(office)).keys() == {pair.google_event_id}
+    assert (await leaks(office)).keys() == {pair.google_event_id}
 
 
 @EVERYWHERE
@@ -119,7 +119,7 @@ async def test_a_termin_that_was_deleted(office: AuditOffice, day: int) -> None:
     await office.synced(day)
     office.advoware.termine.remove(pair.advoware_frnr or 0)
 
-    assert (await told(office)).keys() == {pair.google_event_id}
+    assert (await leaks(office)).keys() == {pair.google_event_id}
 
 
 @EVERYWHERE
@@ -132,11 +132,11 @@ async def test_all_texts_once_the_firm_hides_them(
         "person1", timed(TODAY + timedelta(days=day), "Zahnarzt")
     )
 
-    found = await told(office, CALENDAR_SYNC_ANONYMIZE="true")
+    found = await leaks(office, CALENDAR_SYNC_ANONYMIZE="true")
 
     assert found.keys() - {"person1"} == {
         pair.google_event_id
-    }  # a person's event is new, not ours
+    }  # a person's event is new, not the sync's
     assert "may be shown" not in found.get("person1", "")
 
 
@@ -148,12 +148,12 @@ async def test_all_texts_of_an_employee_of_whom_blocked_time_only_was_asked_for(
     notes = Notes(await office.resources.database())
     await notes.leave(calendar("SB"), frozenset({HIDE}), datetime.now(UTC))
 
-    assert (await told(office)).keys() == {pair.google_event_id}
+    assert (await leaks(office)).keys() == {pair.google_event_id}
 
 
 @EVERYWHERE
 @pytest.mark.parametrize("field", ["summary", "description", "location"])
-async def test_what_somebody_has_typed_into_blocked_time(
+async def test_what_a_user_has_typed_into_blocked_time(
     office: AuditOffice, day: int, field: str
 ) -> None:
     pair = await hidden(office, day)
@@ -161,7 +161,7 @@ async def test_what_somebody_has_typed_into_blocked_time(
         pair.google_event_id or "", **{field: f"{SECRET} Müller"}
     )
 
-    assert (await told(office)).keys() == {pair.google_event_id}
+    assert (await leaks(office)).keys() == {pair.google_event_id}
 
 
 @EVERYWHERE
@@ -173,7 +173,7 @@ async def test_blocked_time_that_has_lost_its_mark_and_shows_a_text(
         pair.google_event_id or "", summary=SECRET, extendedProperties=None
     )
 
-    assert (await told(office)).keys() == {pair.google_event_id}
+    assert (await leaks(office)).keys() == {pair.google_event_id}
 
 
 @EVERYWHERE
@@ -186,7 +186,7 @@ async def test_a_private_one_whose_event_advoware_cannot_hold(
         pair.google_event_id or "", recurrence=["RRULE:FREQ=WEEKLY;BYDAY=MO,TU;COUNT=3"]
     )
 
-    assert pair.google_event_id in await told(office)
+    assert pair.google_event_id in await leaks(office)
 
 
 @pytest.mark.parametrize("day", [INSIDE, LONG_PAST, FUTURE])
@@ -203,7 +203,7 @@ async def test_the_single_occurrence_of_a_hidden_series(
     occurrence = f"{pair.google_event_id}_{second.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     await office.person_changes(occurrence, summary=f"{SECRET} Müller")
 
-    found = await told(office)
+    found = await leaks(office)
 
     assert found == {
         occurrence: "a single occurrence shows a text, but it was written as blocked time only"
@@ -212,7 +212,7 @@ async def test_the_single_occurrence_of_a_hidden_series(
 
 @EVERYWHERE
 @pytest.mark.parametrize("what", ["private", "elsewhere", "deleted"])
-async def test_the_copy_without_a_row_of_a_termin_that_must_not_be_seen(
+async def test_the_copy_without_a_row_of_a_termin_that_must_not_be_shown(
     office: AuditOffice, day: int, what: str
 ) -> None:
     frnr = office.termin(day)
@@ -224,7 +224,7 @@ async def test_the_copy_without_a_row_of_a_termin_that_must_not_be_seen(
             frnr, {"privat": 1} if what == "private" else {"anwalt": "AI"}
         )
 
-    assert (await told(office)).keys() == {event}
+    assert (await leaks(office)).keys() == {event}
 
 
 @pytest.mark.parametrize("day", [INSIDE, PAST])
@@ -241,13 +241,13 @@ async def test_an_own_event_without_marks_once_all_texts_are_hidden(
     if not has_termin:
         office.advoware.termine.remove(frnr)
 
-    assert (await told(office, CALENDAR_SYNC_ANONYMIZE="true")).keys() == {event}
+    assert (await leaks(office, CALENDAR_SYNC_ANONYMIZE="true")).keys() == {event}
 
     for _ in range(2):
         sync = CalendarSync(resources=office.resources)
         await sync.sync_employee("SB", full_content=False)
 
-    assert await told(office, CALENDAR_SYNC_ANONYMIZE="true") == {}
+    assert await leaks(office, CALENDAR_SYNC_ANONYMIZE="true") == {}
     kept = await (await office.store()).overwritten(datetime.min.replace(tzinfo=UTC))
     assert has_termin or SECRET in str([each.resource for each in kept])
 
@@ -259,7 +259,7 @@ async def test_an_own_event_without_marks_whose_termin_is_private(
         office.termin(INSIDE, privat=1), extendedProperties=None
     )
 
-    assert (await told(office)).keys() == {event}
+    assert (await leaks(office)).keys() == {event}
 
 
 @OUTSIDE
@@ -276,7 +276,7 @@ async def test_a_persons_copy_of_a_paired_event_that_is_private_by_now(
     copy = await office.person_inserts("person1", body)
     office.advoware.termine.edit(pair.advoware_frnr or 0, {"privat": 1})
 
-    assert (await told(office)).keys() == {pair.google_event_id, copy}
+    assert (await leaks(office)).keys() == {pair.google_event_id, copy}
 
 
 @OUTSIDE
@@ -296,18 +296,18 @@ async def test_what_the_next_sync_is_to_mend_is_in_order_after_it(
             pair.advoware_frnr or 0,
             {"privat": 1} if what == "private" else {"anwalt": "AI"},
         )
-    assert (await told(office)).keys() == {pair.google_event_id}
+    assert (await leaks(office)).keys() == {pair.google_event_id}
 
     await CalendarSync(resources=office.resources).sync_employee("SB")
 
-    assert await told(office) == {}
+    assert await leaks(office) == {}
 
 
-# -- what is not told -------------------------------------------------------------------------------------------------
+# -- what is not reported ---------------------------------------------------------------------------------------------
 
 
 @EVERYWHERE
-async def test_what_is_in_order_is_not_told(office: AuditOffice, day: int) -> None:
+async def test_what_is_in_order_is_not_reported(office: AuditOffice, day: int) -> None:
     await office.synced(day)
     await office.synced(day, abwesenheit=1)
     await office.synced(day, anwalt="")
@@ -316,7 +316,7 @@ async def test_what_is_in_order_is_not_told(office: AuditOffice, day: int) -> No
     if day != INSIDE:
         office.advoware.termine.remove(
             gone.advoware_frnr or 0
-        )  # blocked time tells nobody anything
+        )  # blocked time reveals nothing
         await office.person_inserts(
             "person1", timed(TODAY + timedelta(days=day), "Zahnarzt")
         )
@@ -352,7 +352,7 @@ async def test_the_event_of_a_person_whose_termin_was_deleted_is_his(
     )
     office.advoware.termine.remove(frnr)
 
-    assert await told(office) == {}
+    assert await leaks(office) == {}
 
 
 # -- what it costs ----------------------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ async def test_two_lists_of_advoware_are_enough_for_all_that_is_there(
     for day in (PAST, LONG_PAST, FUTURE, FUTURE + 300, INSIDE):
         await office.synced(day)
 
-    assert await told(office) == {}
+    assert await leaks(office) == {}
 
     asked = [
         entry["path"]
@@ -375,7 +375,7 @@ async def test_two_lists_of_advoware_are_enough_for_all_that_is_there(
     assert not any("frnr" in path for path in asked)
 
 
-async def test_what_could_not_be_read_is_told(
+async def test_what_could_not_be_read_is_reported(
     office: AuditOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "MAX_READS", 2)
@@ -412,7 +412,7 @@ async def test_a_termin_of_which_advoware_answers_nonsense_is_not_taken_for_one_
 # -- held work and guessed ends ----------------------------------------------------------------------------------------
 
 
-async def test_held_work_is_told_until_somebody_releases_it(
+async def test_held_work_is_reported_until_a_user_releases_it(
     office: AuditOffice,
 ) -> None:
     store, now = await office.store(), datetime.now(UTC)

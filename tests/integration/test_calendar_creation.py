@@ -1,4 +1,4 @@
-"""A calendar is made once, whatever becomes of the answer: Google chooses its id, so nothing else tells two apart."""
+"""A calendar is made once, whatever becomes of the answer: Google chooses its id, so nothing else distinguishes two."""
 
 from __future__ import annotations
 

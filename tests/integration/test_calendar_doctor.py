@@ -104,13 +104,13 @@ async def test_a_google_or_an_advoware_that_does_not_answer_is_unchecked(
     office: AuditOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry, "THROTTLED_ATTEMPTS", 2)
-    nobody = "http://127.0.0.1:9"
+    unused = "http://127.0.0.1:9"
 
-    assert await problems(office, GOOGLE_CALENDAR_API_ENDPOINT=nobody) == [
+    assert await problems(office, GOOGLE_CALENDAR_API_ENDPOINT=unused) == [
         ("google account", "unchecked"),
         ("google clock", "unchecked"),
     ]
-    assert await problems(office, ADVOWARE_API_BASE_URL=nobody) == [
+    assert await problems(office, ADVOWARE_API_BASE_URL=unused) == [
         ("google calendars", "unchecked")
     ]
 
@@ -140,7 +140,7 @@ async def test_a_wrong_clock_is_found(
     assert status == "ok" or "time server" in clock.fix
 
 
-async def test_calendars_that_are_missing_double_or_nobodys_are_found(
+async def test_calendars_that_are_missing_double_or_no_ones_are_found(
     office: AuditOffice,
 ) -> None:
     await office.new_calendar("AW-AI")
@@ -149,12 +149,12 @@ async def test_calendars_that_are_missing_double_or_nobodys_are_found(
 
     found = await checks(office, CALENDAR_SYNC_DEBUG_KUERZEL="SB,AI,PB")
 
-    told = [
+    reported = [
         (check.status, check.message.split(": ")[:2])
         for check in found
         if check.name == "google calendars"
     ]
-    assert told == [
+    assert reported == [
         ("failed", ["AI", "duplicate_calendar"]),
         ("warning", ["PB", "calendar_missing"]),
         ("failed", ["XY", "calendar_without_employee"]),
@@ -178,7 +178,7 @@ async def test_sharing_that_is_not_as_configured_and_writers_in_vain_are_found(
     )
 
 
-async def test_the_calls_of_the_last_minute_are_told(office: AuditOffice) -> None:
+async def test_the_calls_of_the_last_minute_are_reported(office: AuditOffice) -> None:
     for _ in range(3):
         await acquire(office.resources, "google_calendar")
     (quota,) = [check for check in await checks(office) if check.name == "google quota"]

@@ -1,4 +1,4 @@
-"""Employees who get another Kürzel, who leave and who return: their calendar and their pairs are theirs."""
+"""Employees who get another Kürzel, who leave and who return: they keep their calendar and their pairs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TITLES = ["Anhörung", "Besprechung", "Verhandlung"]
 
 def staff(office: CalendarOffice, **people: str) -> None:
     """Advoware's employees from now on: Kürzel and name."""
-    somebody = make_employees(seed=1)[0]
+    employee = make_employees(seed=1)[0]
     office.advoware.employees = tuple(
-        replace(somebody, kuerzel=kuerzel, name=name)
+        replace(employee, kuerzel=kuerzel, name=name)
         for kuerzel, name in people.items()
     )
     office.advoware.termine.admit(people)  # Termine that bear an old Kürzel stay
@@ -155,7 +155,7 @@ async def test_a_chain_of_new_kuerzel_moves_as_a_whole(office: CalendarOffice) -
 
 
 @in_haste
-async def test_a_chain_waits_until_the_termine_tell_whose_they_are(
+async def test_a_chain_waits_until_the_termine_show_whose_they_are(
     office: CalendarOffice,
 ) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
@@ -180,7 +180,7 @@ async def test_a_chain_waits_until_the_termine_tell_whose_they_are(
 
 
 @in_haste
-async def test_two_who_have_swapped_are_left_as_they_are_and_told(
+async def test_two_who_have_swapped_are_left_as_they_are_and_reported(
     office: CalendarOffice,
 ) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
@@ -221,14 +221,14 @@ async def test_what_is_less_clear_than_one_person_of_one_name_moves_nothing(
         (
             {"SB": "Müller", "AI": "Imhoff"},
             {"AI": "Müller"},
-        ),  # the Kürzel has a calendar of somebody else
+        ),  # the Kürzel has a calendar of another person
         (
             {"SB": "Müller"},
             {"SB": "Meier", "XA": "Müller"},
-        ),  # somebody else has the Kürzel
+        ),  # another person has the Kürzel
         ({"SB": " "}, {"XA": " "}),  # no names
         ({"SB": "Müller"}, {"SB": "Meier"}),  # married
-        ({"SB": "Müller"}, {"XA": "Meier"}),  # somebody else came
+        ({"SB": "Müller"}, {"XA": "Meier"}),  # another person came
     ]
     for before, after in cases:
         await office.reopen()
@@ -245,7 +245,7 @@ async def test_what_is_less_clear_than_one_person_of_one_name_moves_nothing(
 
 
 @in_haste
-async def test_who_comes_years_later_and_has_the_name_of_one_who_left_is_somebody_else(
+async def test_who_comes_years_later_and_has_the_name_of_one_who_left_is_another_person(
     office: CalendarOffice,
 ) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
@@ -288,7 +288,7 @@ async def test_an_empty_list_of_employees_is_no_list(office: CalendarOffice) -> 
 
 
 @in_haste
-async def test_a_calendar_that_is_being_synced_moves_later_and_nobody_is_synced_meanwhile(
+async def test_a_calendar_that_is_being_synced_moves_later_and_no_one_is_synced_meanwhile(
     office: CalendarOffice,
 ) -> None:
     staff(office, SB="Sabine Bergström", AI="Anton Imhoff")
@@ -326,7 +326,7 @@ async def test_a_job_that_waits_for_the_old_kuerzel_makes_no_second_calendar(
 
 
 @in_haste
-async def test_a_former_kuerzel_that_somebody_new_gets_is_his(
+async def test_a_former_kuerzel_that_a_new_employee_gets_is_his(
     office: CalendarOffice,
 ) -> None:
     staff(office, SB="Sabine Bergström")

@@ -1,4 +1,4 @@
-"""What goes with an appointment is kept: edits that no run has seen, and texts that were typed into hidden events."""
+"""What goes with an appointment is kept: edits that no run has read, and texts that were typed into hidden events."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_what_is_typed_into_a_hidden_event_is_kept_when_its_termin_goes(
     ],
 )
 @in_haste
-async def test_an_edit_that_no_run_has_seen_is_kept_when_its_termin_goes(
+async def test_an_edit_that_no_run_has_read_is_kept_when_its_termin_goes(
     office: CalendarOffice, goes: Deed, source: str, strategy: str
 ) -> None:
     await office.configure(
@@ -146,7 +146,7 @@ async def test_what_is_typed_into_a_hidden_event_that_is_over_is_kept_before_it_
     ],
 )
 @in_haste
-async def test_an_edit_in_advoware_that_no_run_has_seen_is_not_deleted_with_its_event(
+async def test_an_edit_in_advoware_that_no_run_has_read_is_not_deleted_with_its_event(
     office: CalendarOffice, source: str, strategy: str
 ) -> None:
     await office.configure(

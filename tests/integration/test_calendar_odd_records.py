@@ -101,7 +101,7 @@ async def test_a_text_that_is_missing_costs_no_appointment_and_clears_none(
 
 
 @in_haste
-async def test_an_absence_without_end_is_shown_and_stops_nobody(
+async def test_an_absence_without_end_is_shown_and_stops_no_one(
     office: CalendarOffice,
 ) -> None:
     closed, usual = (
@@ -262,7 +262,7 @@ async def test_a_termin_that_does_not_say_whether_it_is_private_is_not_written(
     assert [write for write in office.writes() if "Termine" in write] == []
     assert len(summary.errors) == 1
     assert office.record("Verhandlung")["privat"] == privat
-    # Somebody says it, and the move arrives.
+    # A user says it, and the move arrives.
     office.change_termin(fr_nr, privat=0)
     await office.sync_until_calm()
     assert office.record("Verhandlung")["uhrzeitVon"] == "14:00:00"

@@ -30,7 +30,7 @@ BOTH = pytest.mark.parametrize(
 
 
 def read_google_as(office: CalendarOffice, *, marks: bool) -> None:
-    """Nobody knows whether Google copies private properties."""
+    """It is not known whether Google copies private properties."""
     names = ("split", "copy", "move", "restore")
     office.google.world.events.readings = Readings(
         **{f"{name}_keeps_properties": marks for name in names}
@@ -279,7 +279,7 @@ async def test_an_event_that_is_moved_with_its_termin_is_one_without_our_marks(
 @pytest.mark.parametrize("privat", [0, 1])
 @pytest.mark.parametrize("first", ["SB", "AI"])
 @in_haste
-async def test_an_event_that_is_moved_when_its_termin_becomes_everybodys_is_one(
+async def test_an_event_that_is_moved_when_its_termin_is_given_to_all_employees_is_one(
     office: CalendarOffice, first: str, privat: int
 ) -> None:
     await office.configure(**LAST_CHANGE_WINS)

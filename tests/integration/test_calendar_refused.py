@@ -1,4 +1,4 @@
-"""A write that a system refuses: told, tried again later and less and less often, and at once when a side changes."""
+"""A write that a system refuses: reported, tried again later, ever less often, and at once when a side changes."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ async def test_what_was_made_private_keeps_an_edit_that_is_not_answered(
 
 
 async def made_private_while_it_is_edited(office: CalendarOffice) -> None:
-    """Somebody marks the Termin of a person's event as private, and the person adds a place to the event."""
+    """A user marks the Termin of a person's event as private, and the person adds a place to the event."""
     await office.configure(CALENDAR_SYNC_STRATEGY="source_system_wins")
     await office.sync()
     event_id = office.enter("Besprechung")

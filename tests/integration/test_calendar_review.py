@@ -204,7 +204,7 @@ async def test_a_database_from_before_a_replacement_doubles_nothing(
     assert office.termin_texts() == ["Jour fixe"]
 
 
-# -- texts that must not be seen --------------------------------------------------------------------------------------
+# -- texts that must not be shown --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("colour_first", [True, False])
@@ -508,7 +508,7 @@ async def test_what_an_interrupted_replacement_has_left_goes_with_its_termin(
 
 
 @in_haste
-async def test_a_termin_that_comes_back_and_goes_again_is_not_made_anew(
+async def test_a_termin_that_comes_back_and_goes_again_is_not_made_again(
     office: CalendarOffice,
 ) -> None:
     await office.configure(**MAY_WRITE)
@@ -932,7 +932,7 @@ async def test_a_persons_series_is_hidden_and_shown_as_a_whole_and_stays_his(
 
 
 @in_haste
-async def test_a_copy_without_a_row_that_somebody_brings_back_is_his(
+async def test_a_copy_without_a_row_that_a_user_brings_back_is_his(
     office: CalendarOffice,
 ) -> None:
     await office.configure(**MAY_WRITE)

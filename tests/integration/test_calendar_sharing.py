@@ -1,4 +1,4 @@
-"""With whom calendars are shared, and what they tell people: what is configured holds, what people set is theirs."""
+"""With whom calendars are shared, and what they say to people: what is configured holds, what people set stays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def shared(office: CalendarOffice, kuerzel: str = "SB") -> dict[str, str]:
 
 
 def by_hand(office: CalendarOffice, email: str, role: str) -> None:
-    """A person shares SB's calendar with somebody, or ends that (role ``none``)."""
+    """A person shares SB's calendar with another person, or ends that (role ``none``)."""
     calendar = office.calendar("SB")
     assert calendar is not None
     body = {"role": role, "scope": {"type": "user", "value": email}}
@@ -71,14 +71,14 @@ async def sync_whole(office: CalendarOffice, kuerzel: str = "SB") -> None:
 
 
 @in_haste
-async def test_everybody_gets_his_own_calendar_and_the_firm_all(
+async def test_each_employee_gets_his_own_calendar_and_the_firm_all(
     office: CalendarOffice,
 ) -> None:
     acl = "reader:office@example.de, SB:writer:sb@example.de, AI : reader : ai@example.de, XY:reader:xy@example.de"
     await office.configure(**{ACL: acl})
 
     await office.sync("SB")
-    told = mails(office)
+    notified = mails(office)
     await office.sync("AI")
 
     assert shared(office, "SB") == {
@@ -90,7 +90,7 @@ async def test_everybody_gets_his_own_calendar_and_the_firm_all(
         "ai@example.de": "reader",
     }
     assert (
-        len(told) == 2
+        len(notified) == 2
     )  # once each: the mail's link is how a person finds the calendar
 
 
@@ -140,7 +140,7 @@ async def test_whose_rule_people_have_changed_or_removed_gets_it_again_quietly(
     assert mails(office) == []
 
 
-# -- what people set is theirs ----------------------------------------------------------------------------------------
+# -- what people set stays ----------------------------------------------------------------------------------------
 
 
 @in_haste
@@ -153,21 +153,21 @@ async def test_rules_that_people_have_set_are_never_touched(
     by_hand(office, "guest@example.de", "writer")
     await office.configure(**{ACL: "reader:equal@example.de,reader:other@example.de"})
     await office.sync()
-    theirs = {
+    by_people = {
         "equal@example.de": "reader",
         "other@example.de": "writer",
         "guest@example.de": "writer",
     }
-    assert (shared(office), office.writes(), await rows(office)) == (theirs, [], {})
+    assert (shared(office), office.writes(), await rows(office)) == (by_people, [], {})
     await office.configure(**{ACL: ""})
 
     await sync_whole(office)
 
-    assert (shared(office), office.writes()) == (theirs, [])
+    assert (shared(office), office.writes()) == (by_people, [])
 
 
 @in_haste
-async def test_a_rule_of_ours_that_a_person_has_changed_is_his_once_it_is_not_configured(
+async def test_a_rule_of_the_sync_that_a_person_has_changed_is_his_once_it_is_not_configured(
     office: CalendarOffice,
 ) -> None:
     await office.configure(**{ACL: "reader:sb@example.de"})
@@ -239,7 +239,7 @@ async def test_one_account_that_google_refuses_stops_nothing(
     known = await rows(office)
     assert ("weg@example.de" in known) == (
         status == 500
-    )  # refused: whatever people set now is theirs
+    )  # refused: whatever people set now stays
 
 
 @in_haste
@@ -295,7 +295,7 @@ async def test_a_run_that_ends_between_google_and_postgresql_converges(
 
 
 @in_haste
-async def test_a_change_that_was_begun_is_ours_also_if_it_is_not_configured_any_more(
+async def test_a_change_that_was_begun_is_the_syncs_also_if_it_is_not_configured_any_more(
     office: CalendarOffice,
 ) -> None:
     await office.configure(**{ACL: "reader:sb@example.de"})
@@ -327,7 +327,7 @@ async def test_a_calendar_whose_sharing_cannot_be_read_is_synced_all_the_same(
     assert shared(office) == {"sb@example.de": "reader"}
 
 
-# -- what the calendar tells people -----------------------------------------------------------------------------------
+# -- what the calendar says to people ----------------------------------------------------------------------------------
 
 
 def description(office: CalendarOffice) -> str:
@@ -337,7 +337,7 @@ def description(office: CalendarOffice) -> str:
 
 
 @in_haste
-async def test_a_calendar_tells_what_becomes_of_changes_as_the_settings_are(
+async def test_a_calendar_says_what_becomes_of_changes_as_the_settings_are(
     office: CalendarOffice,
 ) -> None:
     await office.configure(ADVOWARE_WRITE_PROTECTION=True)

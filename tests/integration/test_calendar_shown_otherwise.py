@@ -209,7 +209,7 @@ async def test_another_field_that_is_shown_otherwise_rests_too(
 @in_haste
 @pytest.mark.parametrize("strategy", ["source_system_wins", "last_change_wins"])
 @pytest.mark.parametrize("to", ["14:05:00", "08:00:00", "old"])
-async def test_that_the_sides_show_different_times_is_said_until_they_agree(
+async def test_that_the_sides_show_different_times_is_reported_until_they_agree(
     office: CalendarOffice, to: str, strategy: str
 ) -> None:
     """Advoware answers a move, and shows another time from then on: it has not done it, or does not show it."""

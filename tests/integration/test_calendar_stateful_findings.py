@@ -99,7 +99,7 @@ def test_a_termin_that_is_edited_right_after_the_sync_has_changed_it_is_copied(
     )
 
 
-def test_an_event_that_was_made_anew_without_an_answer_is_found_again(
+def test_an_event_that_was_made_again_without_an_answer_is_found_again(
     world: tuple[asyncio.Runner, CalendarWorld],
 ) -> None:
     series = When(3, "02:30", series="daily")
@@ -165,7 +165,7 @@ def test_a_title_that_google_does_not_show_for_a_while_is_brought_back(
     )
 
 
-def test_what_somebody_deletes_when_it_is_over_is_not_hidden_again_and_again(
+def test_what_a_user_deletes_when_it_is_over_is_not_hidden_again_and_again(
     world: tuple[asyncio.Runner, CalendarWorld],
 ) -> None:
     over = EnterEvent("SB", When(3)), SyncAll(), Jump(192)
@@ -212,7 +212,7 @@ def test_an_edit_that_the_source_undoes_is_undone_when_the_source_can_be_read_ag
     )
 
 
-def test_a_hidden_copy_of_everybodys_termin_waits_in_a_colleagues_calendar(
+def test_a_hidden_copy_of_a_termin_of_all_waits_in_a_colleagues_calendar(
     world: tuple[asyncio.Runner, CalendarWorld],
 ) -> None:
     entered = EnterTermin("", When(6, "01:30", 3000)), SyncAll()
@@ -366,7 +366,7 @@ def test_a_copy_whose_run_was_interrupted_is_paired_although_its_termin_has_left
     "surprise",
     ["no title", "cuts", "upper", "no start", "day one", "rule as text", "new field"],
 )
-def test_an_event_that_nobody_has_touched_is_no_edit_however_it_is_shown(
+def test_an_event_that_no_one_has_touched_is_no_edit_however_it_is_shown(
     world: tuple[asyncio.Runner, CalendarWorld], surprise: str, clock: str
 ) -> None:
     entered = EnterTermin("SB", When(27, clock)), Surprise("google", surprise)
@@ -695,7 +695,7 @@ def test_a_title_shown_now_and_then_is_not_lost_when_its_termin_is_handed_on(
 
 @pytest.mark.parametrize("series", ["", "daily"])
 @pytest.mark.parametrize("hides", ["all", "private"])
-def test_an_event_of_ours_that_was_moved_to_a_colleague_is_hidden_outside_the_window_too(
+def test_an_event_of_the_sync_that_was_moved_to_a_colleague_is_hidden_outside_the_window_too(
     world: tuple[asyncio.Runner, CalendarWorld], hides: str, series: str
 ) -> None:
     entered = EnterTermin("SB", When(0, "01:30", 15, series=series)), SyncAll()

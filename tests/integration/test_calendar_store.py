@@ -130,7 +130,7 @@ async def test_an_employee_has_each_termin_and_each_event_once(
 
     await save(
         store, pair(employee_kuerzel="AI", event="abc02")
-    )  # everybody's Termin has a pair in each calendar
+    )  # a Termin of all employees has a pair in each calendar
 
 
 async def test_of_two_workers_only_one_gets_the_pair(store: CalendarStore) -> None:
@@ -146,7 +146,7 @@ async def test_of_two_workers_only_one_gets_the_pair(store: CalendarStore) -> No
     assert len(await store.history(frnr=20001)) == 1
 
 
-async def test_deleting_is_a_mark_that_makes_room_for_a_successor(
+async def test_deleting_is_a_mark_that_makes_space_for_a_successor(
     store: CalendarStore,
 ) -> None:
     first, successor = pair(), pair()
@@ -263,7 +263,7 @@ async def test_two_creates_cannot_claim_the_same_termin(store: CalendarStore) ->
         await store.record_created("SB", "person2", 20009)
 
 
-async def test_an_attempt_that_left_nothing_is_repeated_anew_or_given_up(
+async def test_an_attempt_that_left_nothing_is_repeated_or_given_up(
     store: CalendarStore,
 ) -> None:
     begun = await store.begin_intent(intent())
@@ -279,7 +279,7 @@ async def test_an_attempt_that_left_nothing_is_repeated_anew_or_given_up(
 # -- audit ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_audit_tells_the_history_of_a_termin_through_all_its_pairs(
+async def test_the_audit_reports_the_history_of_a_termin_through_all_its_pairs(
     store: CalendarStore,
 ) -> None:
     first = pair()

@@ -797,11 +797,11 @@ async def test_every_shape_of_an_event_becomes_a_termin_and_stays_as_it_is(
         }
         if expected.get("abwesenheit"):
             expected |= {"uhrzeitVon": "00:00:00", "uhrzeitBis": "23:59:00"}
-        seen = {
+        observed = {
             name: record[name][:10] if name.startswith("datum") else record[name]
             for name in expected
         }
-        assert seen == expected, shape
+        assert observed == expected, shape
         event = office.copy(record["frNr"])
         assert (event["id"], times_of(event)) == (event_ids[shape], times_of(body)), (
             shape
@@ -865,7 +865,7 @@ UNTRANSLATABLE = {
 
 
 @in_haste
-async def test_what_advoware_cannot_hold_is_left_alone_and_told_once(
+async def test_what_advoware_cannot_hold_is_left_alone_and_reported_once(
     office: CalendarOffice,
 ) -> None:
     await office.sync()
@@ -1024,7 +1024,7 @@ async def test_an_event_that_becomes_translatable_is_synced(
 
 
 @in_haste
-async def test_a_termin_of_everybody_is_in_every_calendar(
+async def test_a_termin_of_all_employees_is_in_every_calendar(
     office: CalendarOffice,
 ) -> None:
     names = {"": "Betriebsausflug", "ALLE": "Kanzleifest", "Allgemein": "Umzug"}
@@ -1039,7 +1039,7 @@ async def test_a_termin_of_everybody_is_in_every_calendar(
 
 
 @in_haste
-async def test_what_one_employee_does_to_everybodys_termin_touches_nobody_else(
+async def test_what_one_employee_does_to_a_termin_of_all_touches_no_one_else(
     office: CalendarOffice,
 ) -> None:
     await office.configure(**LAST_CHANGE_WINS)
@@ -1056,11 +1056,11 @@ async def test_what_one_employee_does_to_everybodys_termin_touches_nobody_else(
     for kuerzel in ("SB", "AI"):
         await office.sync(kuerzel)
 
-    everybody = ["Betriebsausflug", "Weihnachtsfeier"]
+    of_all = ["Betriebsausflug", "Weihnachtsfeier"]
     assert (office.texts("SB"), office.texts("AI"), office.termin_texts()) == (
-        everybody,
-        everybody,
-        everybody,
+        of_all,
+        of_all,
+        of_all,
     )
 
 
@@ -1232,7 +1232,7 @@ async def test_a_run_with_some_changes_costs_little_more_than_a_call_for_each(
 
 
 @in_haste
-async def test_a_series_that_somebody_has_deleted_comes_back_in_its_colour(
+async def test_a_series_that_a_user_has_deleted_comes_back_in_its_colour(
     office: CalendarOffice,
 ) -> None:
     fr_nr = office.termin(**SERIES, turnusArt=2)

@@ -512,7 +512,7 @@ async def test_an_event_that_moves_after_a_lost_answer_of_other_form_is_one(
 
 
 @in_haste
-async def test_an_event_that_changes_under_our_hands_is_decided_anew(
+async def test_an_event_that_changes_under_our_hands_is_decided_again(
     office: CalendarOffice,
 ) -> None:
     (fr_nr,) = await with_termine(office, 1)
@@ -548,7 +548,7 @@ async def test_an_event_that_changes_again_and_again_is_left_to_the_next_run(
 
 
 @in_haste
-async def test_a_termin_that_changes_under_our_hands_is_decided_anew(
+async def test_a_termin_that_changes_under_our_hands_is_decided_again(
     office: CalendarOffice,
 ) -> None:
     (fr_nr,) = await with_termine(office, 1, **LAST_CHANGE_WINS)
@@ -589,7 +589,7 @@ async def test_an_event_touched_while_it_is_adopted_is_not_doubled(
 
 @in_haste
 async def test_a_used_id_is_taken_over(office: CalendarOffice) -> None:
-    """The insert got through, its answer was lost, and nobody remembers."""
+    """The insert got through, its answer was lost, and nothing of it is remembered."""
     office.termin()
     await office.sync()
     await office.fetch("DELETE FROM calendar_sync")
@@ -601,7 +601,7 @@ async def test_a_used_id_is_taken_over(office: CalendarOffice) -> None:
 
 
 @in_haste
-async def test_a_lock_that_is_held_is_told(office: CalendarOffice) -> None:
+async def test_a_lock_that_is_held_is_reported(office: CalendarOffice) -> None:
     redis = office.resources.calendar_redis
     async with record_lock(office.resources, lock_key("SB"), 60, redis=redis):
         assert await CalendarSync(resources=office.resources).is_running("SB")
@@ -617,7 +617,7 @@ async def test_a_lock_that_is_held_is_told(office: CalendarOffice) -> None:
 
 @in_haste
 @pytest.mark.parametrize("strategy", ["source_system_wins", "last_change_wins"])
-async def test_a_deleted_calendar_is_made_anew_and_nobodys_termine_are_deleted(
+async def test_a_deleted_calendar_is_made_again_and_no_termine_are_deleted(
     office: CalendarOffice, strategy: str
 ) -> None:
     await with_termine(office, 4, CALENDAR_SYNC_STRATEGY=strategy)
@@ -686,7 +686,7 @@ async def test_a_created_termin_survives_the_loss_of_the_calendar_before_the_nex
 
 
 @in_haste
-async def test_a_calendar_of_the_same_name_that_is_somebody_elses_is_not_ours(
+async def test_a_calendar_of_the_same_name_that_is_another_persons_is_not_adopted(
     office: CalendarOffice,
 ) -> None:
     calendars, stranger = office.google.world.calendars, "fremd@example.de"
@@ -716,7 +716,7 @@ async def test_a_calendar_that_is_deleted_during_a_run_costs_no_termin(
 
 
 @in_haste
-async def test_an_account_that_google_refuses_keeps_nobody_from_his_calendar(
+async def test_an_account_that_google_refuses_keeps_no_one_from_his_calendar(
     office: CalendarOffice,
 ) -> None:
     await office.configure(
@@ -934,7 +934,7 @@ async def test_a_termin_that_cannot_be_read_directly_does_not_stop_the_others(
 async def test_an_event_that_may_not_be_marked_is_not_created_twice(
     office: CalendarOffice,
 ) -> None:
-    """Somebody else is its organiser."""
+    """Another person is its organiser."""
     await office.sync()
     event_id = office.enter("Einladung")
     office.strike("google", method="PATCH", path=event_id, status=403)
@@ -988,7 +988,7 @@ async def test_a_change_that_waits_is_not_forgotten_because_writing_it_fails(
 
 
 @in_haste
-async def test_a_pair_that_somebody_else_has_stored_does_not_stop_the_others(
+async def test_a_pair_that_another_run_has_stored_does_not_stop_the_others(
     office: CalendarOffice,
 ) -> None:
     await office.sync()
@@ -996,7 +996,7 @@ async def test_a_pair_that_somebody_else_has_stored_does_not_stop_the_others(
     office.termin("danach")
     row = Pair(uuid4(), "SB", first, None, "advoware")
     line = AuditLine(
-        employee_kuerzel="SB", side="none", action="recorded", reason="by somebody else"
+        employee_kuerzel="SB", side="none", action="recorded", reason="by another run"
     )
     store = await office.store()
     async with held(

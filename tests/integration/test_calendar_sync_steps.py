@@ -102,7 +102,7 @@ class Worker:
         return [calendar.texts["summary"] for calendar in found if not calendar.primary]
 
     def termin(self, text: str) -> None:
-        """Somebody enters a Termin of SB's for today."""
+        """A user enters a Termin of SB's for today."""
         day = f"{datetime.now(BERLIN):%Y-%m-%d}"
         times = {
             "datum": day,
@@ -253,7 +253,7 @@ async def test_what_could_not_be_enqueued_does_not_count_as_waiting(
     assert len(fresh.engine.queue) == 2
 
 
-async def test_without_advoware_nobody_is_enqueued_and_the_queue_tries_again(
+async def test_without_advoware_no_one_is_enqueued_and_the_queue_tries_again(
     fresh: Worker,
 ) -> None:
     fresh.strike(fresh.advoware, path="/Mitarbeiter", status=503)
@@ -290,7 +290,7 @@ ODD = [
 async def test_one_odd_employee_does_not_keep_the_others_from_being_enqueued(
     worker: Worker, odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Advoware's list has one row whose Kürzel is nobody's, or somebody else's in another spelling."""
+    """Advoware's list has one row whose Kürzel is no employee's, or another employee's in another spelling."""
     monkeypatch.setenv("CALENDAR_SYNC_DEBUG_KUERZEL", "")
     get_settings.cache_clear()
     await worker.resources.redis.flushall()
@@ -369,7 +369,7 @@ async def noted(worker: Worker) -> set[str] | None:
     return set(note.requested) if note else None
 
 
-async def test_a_wish_to_hide_the_texts_that_meets_a_running_sync_is_carried_out_by_that_sync(
+async def test_a_request_to_hide_the_texts_that_meets_a_running_sync_is_executed_by_that_sync(
     fresh: Worker,
 ) -> None:
     fresh.termin("Scheidung Müller")
@@ -396,7 +396,7 @@ async def test_a_termin_entered_while_a_sync_is_running_arrives_by_that_sync(
     assert await noted(fresh) is None
 
 
-async def test_a_wish_to_hide_the_texts_outlives_a_run_that_fails(
+async def test_a_request_to_hide_the_texts_outlives_a_run_that_fails(
     fresh: Worker,
 ) -> None:
     fresh.termin("Scheidung Müller")
@@ -435,7 +435,7 @@ async def test_the_cron_takes_up_what_a_crash_has_left_also_of_those_who_have_le
     assert {event["kuerzel"] for _, event in fresh.engine.queue} == {"SB", "AI", "EX"}
 
 
-async def test_a_run_that_fails_is_told_and_left_to_the_next_cron(
+async def test_a_run_that_fails_is_reported_and_left_to_the_next_cron(
     fresh: Worker,
 ) -> None:
     fresh.strike(fresh.advoware, path="/Termine", status=400)
@@ -446,7 +446,7 @@ async def test_a_run_that_fails_is_told_and_left_to_the_next_cron(
     assert not await fresh.resources.calendar_redis.exists(lock_key("SB"))
 
 
-async def test_a_missing_service_account_is_told_to_the_operator(
+async def test_a_missing_service_account_is_reported_to_the_operator(
     worker: Worker,
 ) -> None:
     worker.environment(GOOGLE_CALENDAR_SERVICE_ACCOUNT_PATH="/nowhere/account.json")
@@ -476,7 +476,7 @@ async def runs(worker: Worker) -> dict[str, Run]:
     return {run.employee_kuerzel: run for run in await store.runs()}
 
 
-async def test_a_failure_that_nobody_has_foreseen_is_told_without_its_text_and_is_nobody_elses(
+async def test_a_failure_that_no_one_has_foreseen_is_reported_without_its_text_and_is_no_one_elses(
     fresh: Worker,
 ) -> None:
     await forbid_cursors(fresh, "SB", "Scheidung Müller")
@@ -491,10 +491,10 @@ async def test_a_failure_that_nobody_has_foreseen_is_told_without_its_text_and_i
     assert (failed.code or "").startswith("RaiseError (store.py:")
     assert failed.failing_since is not None
     assert (done.result, done.code, done.failures) == ("no_change", None, 0)
-    (told, _) = [
+    (reported, _) = [
         fields for _, name, fields in fresh.engine.lines if name == "calendar.failed"
     ]
-    assert (told["kuerzel"], told["error"]) == ("SB", failed.code)
+    assert (reported["kuerzel"], reported["error"]) == ("SB", failed.code)
     assert "Scheidung" not in str(fresh.engine.lines) + str(noted)
 
 
@@ -623,17 +623,22 @@ async def test_the_health_is_degraded_while_somebodys_runs_fail(fresh: Worker) -
     await fresh.run("event", {"kuerzel": "SB"})
     await fresh.run("event", {"kuerzel": "AI"})
 
-    told = await health(fresh)
+    reported = await health(fresh)
 
     noted = await runs(fresh)
-    assert (told["status"], told["employees"], told["failing"], told["held"]) == (
+    assert (
+        reported["status"],
+        reported["employees"],
+        reported["failing"],
+        reported["held"],
+    ) == (
         "degraded",
         2,
         1,
         0,
     )
-    assert told["since"] == noted["SB"].ended_at.isoformat()
-    assert told["last_run"] == noted["AI"].ended_at.isoformat()
+    assert reported["since"] == noted["SB"].ended_at.isoformat()
+    assert reported["last_run"] == noted["AI"].ended_at.isoformat()
 
 
 async def test_the_health_is_degraded_while_work_is_held_and_not_released(
@@ -655,9 +660,14 @@ async def test_the_health_is_degraded_while_work_is_held_and_not_released(
         await store.save_hold(hold)
     await store.release_hold("AI", now)
 
-    told = await health(fresh)
+    reported = await health(fresh)
 
-    assert (told["status"], told["failing"], told["held"], told["since"]) == (
+    assert (
+        reported["status"],
+        reported["failing"],
+        reported["held"],
+        reported["since"],
+    ) == (
         "degraded",
         0,
         2,
@@ -665,7 +675,7 @@ async def test_the_health_is_degraded_while_work_is_held_and_not_released(
     )
 
 
-async def test_the_health_is_degraded_if_nobody_had_a_run_of_late(
+async def test_the_health_is_degraded_if_no_employee_had_a_run_of_late(
     fresh: Worker,
 ) -> None:
     store, now = (
@@ -695,9 +705,14 @@ async def test_who_has_left_the_firm_with_a_failure_does_not_degrade_the_health_
     await store.save_hold(hold)
     await store.note_run("SB", "changed", None, now)
 
-    told = await health(fresh)
+    reported = await health(fresh)
 
-    assert (told["status"], told["employees"], told["failing"], told["held"]) == (
+    assert (
+        reported["status"],
+        reported["employees"],
+        reported["failing"],
+        reported["held"],
+    ) == (
         "ok",
         1,
         0,
@@ -755,7 +770,7 @@ async def test_an_employee_who_is_being_synced_is_locked(fresh: Worker) -> None:
         ("SB", 400),
     ],
 )
-async def test_an_unusable_wish_is_refused_and_starts_nothing(
+async def test_an_unusable_request_is_refused_and_starts_nothing(
     fresh: Worker, body: Any, status: int
 ) -> None:
     answer = await fresh.post(body)

@@ -14,7 +14,7 @@ from services.operate.sources import Sources
 RECORDS = 20_000
 #: A page, one employee's pairs, a day's work: far from all of the records.
 FEW = 4_000
-#: Counts all pairs, when somebody asks for that; the list of employees counts those of the 50 that it shows.
+#: Counts all pairs, when a user asks for that; the list of employees counts those of the 50 that it shows.
 COUNTS_MANY = {"audit: numbers of all employees", "board: calendars"}
 
 

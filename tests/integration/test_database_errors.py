@@ -1,4 +1,4 @@
-"""What is wrong with PostgreSQL is said with its remedy, and is no record's fault."""
+"""What is wrong with PostgreSQL is reported with its remedy, and is no record's fault."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_conditions_of_the_server_are_worth_another_try(
         ("42P01", "migrations"),
     ],
 )
-async def test_what_only_a_person_can_mend_is_said_so(
+async def test_what_only_a_person_can_mend_is_reported_as_such(
     resources: Resources, code: str, words: str
 ) -> None:
     pool = await resources.database()

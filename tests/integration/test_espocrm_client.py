@@ -153,7 +153,7 @@ async def test_refusals_carry_the_reason_of_espocrm(resources: Resources) -> Non
             "CBeteiligte", {"lastName": "P", "syncStatus": "unknown"}
         )
     with pytest.raises(NotFound, match="does not exist"):
-        await api.get_entity("CBeteiligte", "nobody")
+        await api.get_entity("CBeteiligte", "unknown")
     with pytest.raises(Forbidden, match="No create access"):
         await api.create_entity("Notification", {"message": "x"})
 
@@ -398,7 +398,7 @@ async def test_refusals_of_the_action_are_those_of_a_plain_request(
         api._session.ask_again_at = None
         for call in (
             api.update_entity("CBeteiligte", entity_id, {"syncStatus": "unknown"}),
-            api.update_entity("CBeteiligte", "nobody", {"firstName": "x"}),
+            api.update_entity("CBeteiligte", "unknown", {"firstName": "x"}),
             api.update_entity(
                 "CBeteiligte", entity_id, {"firstName": extension}, version_number=7
             ),

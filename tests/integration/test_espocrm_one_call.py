@@ -117,7 +117,7 @@ class Firm:
         for _ in range(3):
             self.office.clock.advance(minutes=5)
             await self.office.sync(self.id)
-        await self.office.tell_the_rest()
+        await self.office.notify_the_rest()
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ async def test_an_account_of_an_event_of_its_own_takes_one_call_with_its_task(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_killed_while_espocrm_is_written(firm: Firm, when: str) -> None:
-    """Advoware has everything; whether EspoCRM has, nobody knows."""
+    """Advoware has everything; whether EspoCRM has is not known."""
     await firm.change_everything()
     await firm.office.fault(
         firm.office.espocrm, method="POST", path="Task$", hang=True, when=when, count=1
@@ -414,7 +414,7 @@ async def test_the_cron_does_not_double_a_task_that_a_slow_sync_has_collected(
 ) -> None:
     office = firm.office
     await firm.change_everything()
-    # The conflict is remembered, and told by the cron, while the address waits for Advoware.
+    # The conflict is remembered, and reported by the cron, while the address waits for Advoware.
     await edit(office, "CAdressen", firm.address, adresseStreet="Espoweg 2")
     (adresse,) = office.in_advoware(firm.betnr)["adressen"]
     await office.edit_advoware(
@@ -423,13 +423,13 @@ async def test_the_cron_does_not_double_a_task_that_a_slow_sync_has_collected(
     work = office.sync(firm.id)
     async with held(office.advoware, work, method="PUT", path="Adressen") as running:
         office.clock.advance(minutes=5)
-        await office.tell_the_rest()
-        told = await office.tasks()
+        await office.notify_the_rest()
+        reported = await office.tasks()
     await running
 
     names = Counter(task["name"] for task in await office.tasks())
     assert set(names.values()) == {1}, names
-    assert told, "the cron was first"
+    assert reported, "the cron was first"
 
 
 async def test_a_task_that_is_over_is_cancelled_in_the_same_call(firm: Firm) -> None:

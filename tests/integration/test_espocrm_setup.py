@@ -39,7 +39,7 @@ WELL_RUN = {
     "logs_api_access": False,
     "webhook_event_portion": 200,
 }
-#: What only administrators see, unless the extension tells it.
+#: What only administrators see, unless the extension reports it.
 UNTOLD = ["cron", "PHP", "login log", "webhook portion"]
 PERMISSIONS = {
     "assignment_permission": "all",
@@ -105,7 +105,7 @@ async def install(settings: Settings, url: str = PUBLIC_URL) -> list[str]:
 
 
 async def failures(settings: Settings, url: str | None = None) -> list[Check]:
-    """What the doctor wants mended, but that nobody takes the webhooks here; each with its remedy."""
+    """What the doctor wants mended, but that nothing takes the webhooks here; each with its remedy."""
     checks = [
         check
         for check in await diagnose(settings, url)
@@ -254,7 +254,7 @@ async def test_an_address_that_espocrm_cannot_call_is_refused(
     assert await crm.webhooks() == []
 
 
-async def test_a_refused_key_and_a_missing_right_are_told_with_the_remedy(
+async def test_a_refused_key_and_a_missing_right_are_reported_with_the_remedy(
     make_settings: Callable[..., Settings],
 ) -> None:
     with pytest.raises(SetupFailed, match="ESPOCRM_MARVIN_API_KEY"):
@@ -398,8 +398,8 @@ async def test_webhooks_that_are_missing_off_double_elsewhere_or_without_token_a
         for check in await failures(settings, PUBLIC_URL)
     }
     assert found.keys() == WEBHOOKS.keys()
-    said = {event: check.message.split(",")[0] for event, check in found.items()}
-    assert said == {
+    messages = {event: check.message.split(",")[0] for event, check in found.items()}
+    assert messages == {
         "CBeteiligte.create": "It is switched off.",
         "CBeteiligte.update": "It is registered 2 times",
         "CBeteiligte.delete": "It leads to https://old.example/vmh/webhook/beteiligte/delete",
@@ -437,7 +437,7 @@ async def test_a_secret_that_does_not_fit_is_found_and_not_shown(
     assert await failures(whole) == []
 
 
-async def test_the_exit_status_tells_well_from_unwell_from_unknown(
+async def test_the_exit_status_distinguishes_well_unwell_and_unknown(
     settings: Settings, espocrm: EspoCRMTwin
 ) -> None:
     async def doctor(*arguments: str, **environment: str) -> tuple[int, dict[str, str]]:
@@ -468,9 +468,9 @@ async def test_the_exit_status_tells_well_from_unwell_from_unknown(
 
     assert (await doctor("--url", "https://other.example"))[0] == 1
     assert await doctor(ESPOCRM_MARVIN_API_KEY="falsch") == (2, {"key": "unchecked"})
-    nobody = "http://127.0.0.1:9/api/v1"
-    twins = f"{settings.service.twins},{nobody}"
-    assert await doctor(ESPOCRM_API_BASE_URL=nobody, BITBYLAW_TWINS=twins) == (
+    unused = "http://127.0.0.1:9/api/v1"
+    twins = f"{settings.service.twins},{unused}"
+    assert await doctor(ESPOCRM_API_BASE_URL=unused, BITBYLAW_TWINS=twins) == (
         2,
         {"key": "unchecked"},
     )

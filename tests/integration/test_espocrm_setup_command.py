@@ -299,7 +299,7 @@ async def test_the_extension_is_installed_again_where_its_role_is_missing(
     assert "ok role" in output
 
 
-async def test_without_an_extension_that_may_be_installed_the_way_by_hand_is_said(
+async def test_without_an_extension_that_may_be_installed_the_way_by_hand_is_shown(
     place: Place,
 ) -> None:
     await place.settings(may_install=False)
@@ -310,7 +310,7 @@ async def test_without_an_extension_that_may_be_installed_the_way_by_hand_is_sai
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "said"),
+    ("arguments", "environment", "message"),
     [
         ((), {"ESPOCRM_ADMIN_PASSWORD": "falsch"}, "wrong name, password or code"),
         ((), {"ESPOCRM_ADMIN_PASSWORD": ""}, "--password-stdin"),
@@ -327,16 +327,16 @@ async def test_without_an_extension_that_may_be_installed_the_way_by_hand_is_sai
         ((), {"BITBYLAW_ENV_FILE": ""}, "there is no file to write"),
     ],
 )
-async def test_what_cannot_work_is_said_in_a_sentence(
-    place: Place, arguments: tuple[str, ...], environment: dict[str, str], said: str
+async def test_what_cannot_work_is_reported_in_a_sentence(
+    place: Place, arguments: tuple[str, ...], environment: dict[str, str], message: str
 ) -> None:
     status, output = await place.set_up(*arguments, **environment)
     assert status == 1
-    assert said in output
+    assert message in output
     assert "Traceback" not in output
 
 
-async def test_the_password_may_come_from_stdin_and_who_gets_tasks_may_be_said_later(
+async def test_the_password_may_come_from_stdin_and_who_gets_tasks_may_be_given_later(
     place: Place,
 ) -> None:
     status, output = await place.set_up(
@@ -347,11 +347,11 @@ async def test_the_password_may_come_from_stdin_and_who_gets_tasks_may_be_said_l
     assert "failed task user: No one gets the tasks" in output
 
 
-async def test_a_setting_in_the_environment_that_overrules_the_file_is_said(
+async def test_a_setting_in_the_environment_that_overrules_the_file_is_reported(
     place: Place,
 ) -> None:
     _, output = await place.set_up(
-        "--task-user", "admin", VMH_TASK_ASSIGNED_USER_ID="somebody"
+        "--task-user", "admin", VMH_TASK_ASSIGNED_USER_ID="another"
     )
     assert "VMH_TASK_ASSIGNED_USER_ID is also set in the environment" in output
 
@@ -472,7 +472,7 @@ async def test_a_bitbylaw_that_was_started_before_its_secrets_changed_is_found(
 
 
 @pytest.mark.parametrize(
-    ("change", "name", "status", "said"),
+    ("change", "name", "status", "message"),
     [
         ({"cron_seconds_ago": None}, "cron", "failed", "ever run"),
         ({"cron_seconds_ago": 3600}, "cron", "failed", "60 minutes ago"),
@@ -506,7 +506,7 @@ async def test_a_bitbylaw_that_was_started_before_its_secrets_changed_is_found(
     ],
 )
 async def test_how_espocrm_is_run_is_looked_at(
-    place: Place, change: dict[str, Any], name: str, status: str, said: str
+    place: Place, change: dict[str, Any], name: str, status: str, message: str
 ) -> None:
     await place.settings(extension=EXTENSION_VERSION)
     await place.settings(**change)
@@ -516,12 +516,12 @@ async def test_how_espocrm_is_run_is_looked_at(
     )
     check = next(check for check in await diagnose(settings) if check.name == name)
     assert check.status == status
-    assert said in check.message
+    assert message in check.message
     assert bool(check.fix) == (status != "ok")
 
 
 @pytest.mark.parametrize(
-    ("user", "said"),
+    ("user", "message"),
     [
         ("", "No one gets the tasks"),
         ("6b0473a32660ab999", "does not know the user"),
@@ -530,7 +530,7 @@ async def test_how_espocrm_is_run_is_looked_at(
     ],
 )
 async def test_whoever_cannot_see_tasks_must_not_get_them(
-    place: Place, user: str, said: str
+    place: Place, user: str, message: str
 ) -> None:
     await place.settings(extension=EXTENSION_VERSION)
     left = {
@@ -550,5 +550,5 @@ async def test_whoever_cannot_see_tasks_must_not_get_them(
         check for check in await diagnose(settings) if check.name == "task user"
     )
     assert check.status == "failed"
-    assert said in check.message
+    assert message in check.message
     assert "--task-user" in check.fix

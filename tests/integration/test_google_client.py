@@ -176,7 +176,7 @@ async def test_a_calendar_is_created_found_and_read(
     assert (await api.get_calendar(calendar))["timeZone"] == "Europe/Berlin"
 
 
-async def test_a_rule_is_set_changed_and_removed_and_only_the_first_tells_the_person(
+async def test_a_rule_is_set_changed_and_removed_and_only_the_first_notifies_the_person(
     api: GoogleCalendarAPI, calendar: str, google: Google
 ) -> None:
     rule = await api.insert_acl(calendar, "reader", "SB@example.de", notify=True)
@@ -185,13 +185,13 @@ async def test_a_rule_is_set_changed_and_removed_and_only_the_first_tells_the_pe
     assert [(each["id"], each["role"]) for each in await api.list_acl(calendar)][
         1:
     ] == [("user:sb@example.de", "writer")]
-    told = [
+    shown = [
         urllib.parse.parse_qs(urllib.parse.urlsplit(entry["path"]).query)[
             "sendNotifications"
         ]
         for entry in journal(google, "P", "/acl")
     ]
-    assert told == [["true"], ["false"]]
+    assert shown == [["true"], ["false"]]
 
     await api.delete_acl(calendar, rule["id"])
 
@@ -226,22 +226,24 @@ async def test_an_event_is_written_read_changed_and_deleted(
     assert revived["status"] == "confirmed"
 
 
-async def test_nobodys_change_is_overwritten(
+async def test_no_ones_change_is_overwritten(
     api: GoogleCalendarAPI, calendar: str, google: Google
 ) -> None:
-    seen = await api.insert_event(calendar, event("abc01"))
+    inserted = await api.insert_event(calendar, event("abc01"))
     await google.control(
         "PUT", f"calendars/{calendar}/events/abc01", {"location": "Raum 2"}
     )
 
     with pytest.raises(Conflict) as patch:
         await api.patch_event(
-            calendar, "abc01", {"location": "Raum 1"}, if_match=seen["etag"]
+            calendar, "abc01", {"location": "Raum 1"}, if_match=inserted["etag"]
         )
     with pytest.raises(Conflict):
-        await api.update_event(calendar, "abc01", event("abc01"), if_match=seen["etag"])
+        await api.update_event(
+            calendar, "abc01", event("abc01"), if_match=inserted["etag"]
+        )
     with pytest.raises(Conflict):
-        await api.delete_event(calendar, "abc01", if_match=seen["etag"])
+        await api.delete_event(calendar, "abc01", if_match=inserted["etag"])
 
     assert patch.value.status == 412
     assert (await api.get_event(calendar, "abc01"))["location"] == "Raum 2"
@@ -267,8 +269,8 @@ async def test_what_is_not_there_is_not_found(
     for missing in (
         api.get_event(calendar, "abc02"),
         api.delete_event(calendar, "abc01"),
-        api.get_calendar("nobody"),
-        api.list_events("nobody"),
+        api.get_calendar("unknown"),
+        api.list_events("unknown"),
     ):
         with pytest.raises(NotFound):
             await missing
@@ -322,7 +324,7 @@ async def test_a_useless_sync_token_asks_for_a_full_list(
             await api.list_events(calendar, useless)
 
     with pytest.raises(NotFound):  # no calendar is another matter
-        await api.list_events("nobody", token)
+        await api.list_events("unknown", token)
 
 
 async def test_a_list_without_its_end_is_not_believed(
@@ -420,7 +422,7 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, ValidationFailed), (403, Forbidden), (404, NotFound)]
 )
-async def test_a_refusal_is_final_and_tells_nothing_of_the_event(
+async def test_a_refusal_is_final_and_reveals_nothing_of_the_event(
     api: GoogleCalendarAPI,
     calendar: str,
     google: Google,
@@ -440,8 +442,8 @@ async def test_a_refusal_is_final_and_tells_nothing_of_the_event(
         await api.insert_event(calendar, event("abc01"))
 
     assert (refused.value.status, refused.value.reason) == (status, "invalid")
-    told = "".join(traceback.format_exception(refused.value))
-    assert not any(text in told for text in ("Müller", "M\\u00fcller", "M%C3%BCller"))
+    shown = "".join(traceback.format_exception(refused.value))
+    assert not any(text in shown for text in ("Müller", "M\\u00fcller", "M%C3%BCller"))
     assert refused.value.__context__ is None
     assert len(journal(google, "POST", "/events")) == 1
 

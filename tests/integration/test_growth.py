@@ -29,7 +29,7 @@ async def test_every_table_has_a_bound_or_few_rows(resources: Resources) -> None
     assert existing == FEW | TABLES.keys() | QUEUE_TABLES.keys()
 
 
-async def test_a_sync_is_seen_to_grow(office: Office, resources: Resources) -> None:
+async def test_a_sync_is_observed_to_grow(office: Office, resources: Resources) -> None:
     await office.linked_person()
     await (await resources.database()).execute("ANALYZE")
     found = {one.name: one for one in await growing(resources)}

@@ -1,4 +1,4 @@
-"""A look at PostgreSQL or EspoCRM leaves nothing behind, however often somebody asks, and needs no special rights."""
+"""A look at PostgreSQL or EspoCRM leaves nothing behind, however often it is asked, and needs no special rights."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def test_many_looks_at_espocrm_use_the_key_once(
     assert paths.count("/api/v1/Settings") == LOOKS - 1
 
 
-async def test_a_refused_key_and_an_espocrm_in_trouble_are_told(
+async def test_a_refused_key_and_an_espocrm_in_trouble_are_reported(
     make_settings: Callable[..., Settings],
     espocrm: EspoCRMTwin,
     control: aiohttp.ClientSession,

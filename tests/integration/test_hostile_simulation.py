@@ -43,7 +43,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from servers import Stores
 from test_beteiligte_simulation import (
-    Said,
+    Reported,
     drops,
     entries,
     numbers,
@@ -123,7 +123,7 @@ DATE_ALTERATIONS = st.sampled_from(
 UNCLEAR = frozenset({"missing", "key_case"})
 #: The entities in which people's values stand, and the fields that only we or the program write.
 PARTS = ("CBeteiligte", "CAdressen", "CBankverbindungen")
-OURS = frozenset(
+OWN_FIELDS = frozenset(
     {
         "syncErrorMessage",
         "kurzname",
@@ -193,7 +193,7 @@ ADRESSEN = (
     "bezeichnung",
 )
 BANKVERBINDUNGEN = ("iban", "bic", "kontoinhaber", "bankname")
-#: What happens to the messages of our own, which nobody empties or refuses.
+#: What happens to the messages of our own, which no one empties or refuses.
 RESPELLED = st.one_of(
     st.sampled_from(["upper", "trim", "blanks", "nfd"]).map(lambda how: {"how": how}),
     st.integers(3, 90).map(lambda length: {"how": "cut", "to": length}),
@@ -350,38 +350,38 @@ async def scenario(
     # As long as the surprises last, the sync comes to rest with them ...
     await world.settle(ROUNDS, surprises_end=False)
     await assert_a_further_sync_writes_nothing(world)
-    assert_nothing_is_lost(world, await said(world), steps)
+    assert_nothing_is_lost(world, await reports_of(world), steps)
     assert_nothing_unreadable_was_copied(world, steps)
-    # ... and once they are over, everything is in order or somebody was told.
+    # ... and once they are over, everything is in order or a person was notified.
     await world.settle(ROUNDS)
-    told = await said(world)
-    assert_nothing_is_lost(world, told, steps)
-    await assert_clean_means_equal(world, told)
+    reported = await reports_of(world)
+    assert_nothing_is_lost(world, reported, steps)
+    await assert_clean_means_equal(world, reported)
     assert_nothing_waits_for_ever(world)
     await assert_a_further_sync_writes_nothing(world)
 
 
-async def said(world: BeteiligteWorld) -> Said:
-    return Said(world, await world.fetch("SELECT * FROM sync_audit"))
+async def reports_of(world: BeteiligteWorld) -> Reported:
+    return Reported(world, await world.fetch("SELECT * FROM sync_audit"))
 
 
 def assert_nothing_is_lost(
-    world: BeteiligteWorld, told: Said, steps: list[Step]
+    world: BeteiligteWorld, reported: Reported, steps: list[Step]
 ) -> None:
-    """Every value that nobody gave up stands on a side, in an open task or in the audit.
+    """Every value that no one gave up stands on a side, in an open task or in the audit.
 
-    Unless a surprise has shown one value for another, it gave way only to a person's edit, and somebody was told.
+    Unless a surprise has shown one value for another, it gave way only to a person's edit, and a person was notified.
     """
     if not any(misleads(step) for step in steps):
-        assert_nothing_gave_way_unsaid(world, told)
+        assert_nothing_gave_way_unsaid(world, reported)
         assert_nothing_was_emptied(world, steps)
-    shown = [f"{task['name']}\n{task['description']}" for task in told.open_tasks]
+    shown = [f"{task['name']}\n{task['description']}" for task in reported.open_tasks]
     sides = [world.rows(entity) for entity in PARTS] + [
         world.advoware.state()["beteiligte"]
     ]
     held = _letters(
-        json.dumps([_without_ours(sides), shown], ensure_ascii=False, default=str)
-        + told.audit
+        json.dumps([_without_own_fields(sides), shown], ensure_ascii=False, default=str)
+        + reported.audit
     )
     for entry in world.ledger.entries:
         if entry.is_given_up or was_shown_as_another(entry, steps):
@@ -394,7 +394,7 @@ def assert_nothing_is_lost(
 def was_shown_as_another(entry: Entry, steps: list[Step]) -> bool:
     """Whether a surprise has shown that field as something else: what gave way is named as it was shown.
 
-    What was typed meanwhile has been shown to nobody, also not right before it was overwritten.
+    What was typed meanwhile has been shown to no one, also not right before it was overwritten.
     """
     for step in steps:
         if not isinstance(step, Surprise) or step.system != entry.side:
@@ -458,14 +458,14 @@ def assert_nothing_was_emptied(world: BeteiligteWorld, steps: list[Step]) -> Non
             and not entry.stands_in(shown[entry.side])
         ):
             assert was_contested(world, entry), (
-                f"{entry} was overwritten although nobody touched its place"
+                f"{entry} was overwritten although no one touched its place"
             )
 
 
 def misleads(step: Step) -> bool:
-    """Whether a surprise shows a value for another, or hides an entry: that cannot be told from a person's edit.
+    """Whether a surprise shows a value for another, or hides an entry, just as a person's edit would.
 
-    What a system stores differently, does not show at all, or shows so that nobody can read it, is no edit.
+    What a system stores differently, does not show at all, or shows so that no one can read it, is no edit.
     """
     if not isinstance(step, Surprise):
         return False
@@ -488,19 +488,21 @@ def assert_nothing_unreadable_was_copied(
     for system in {"advoware", "espocrm"} - {
         step.system for step in steps if isinstance(step, Surprise)
     }:
-        text = json.dumps(_without_ours(sides[system]), ensure_ascii=False, default=str)
-        assert str(UNREADABLE) not in text, f"{system} holds what nobody can read"
+        text = json.dumps(
+            _without_own_fields(sides[system]), ensure_ascii=False, default=str
+        )
+        assert str(UNREADABLE) not in text, f"{system} holds what no one can read"
 
 
-def _without_ours(node: Any) -> Any:
+def _without_own_fields(node: Any) -> Any:
     """Records without what we write ourselves about a value that is not there."""
     if isinstance(node, list):
-        return [_without_ours(item) for item in node]
+        return [_without_own_fields(item) for item in node]
     if isinstance(node, dict):
         return {
-            name: _without_ours(value)
+            name: _without_own_fields(value)
             for name, value in node.items()
-            if name not in OURS
+            if name not in OWN_FIELDS
         }
     return node
 
@@ -510,7 +512,7 @@ def _letters(text: str) -> str:
     return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
-async def assert_clean_means_equal(world: BeteiligteWorld, told: Said) -> None:
+async def assert_clean_means_equal(world: BeteiligteWorld, reported: Reported) -> None:
     """A record that shows clean has no field in which the two sides differ, as far as they can be compared."""
     states = {
         row["entity_id"]: row
@@ -531,13 +533,15 @@ async def assert_clean_means_equal(world: BeteiligteWorld, told: Said) -> None:
             listed = (
                 advo["adressen"] if name == "adressen" else advo["bankkverbindungen"]
             )
-            theirs = {f"{advo['betNr']}/{row['id']}": row for row in listed}
+            in_advoware = {f"{advo['betNr']}/{row['id']}": row for row in listed}
             for row in world.rows(entity, beteiligteId=espo["id"]):
-                found = theirs.get(str(states.get(row["id"], {}).get("advoware_id")))
+                found = in_advoware.get(
+                    str(states.get(row["id"], {}).get("advoware_id"))
+                )
                 if found is not None:
                     assert_clean_is_equal(mapper, row, found)
         if espo["syncStatus"] in {"conflict", "deleted_in_advoware"}:
-            assert espo["syncErrorMessage"], "nobody sees why"
+            assert espo["syncErrorMessage"], "no one sees why"
 
 
 def assert_clean_is_equal(
@@ -546,15 +550,17 @@ def assert_clean_is_equal(
     """What is empty on one side empties nothing on the other if the record was erased, which is clean all the same."""
     if espo["syncStatus"] != "clean":
         return
-    ours, theirs = (
+    in_espocrm, in_advoware = (
         mapper.comparable_from_espocrm(espo),
         mapper.comparable_from_advoware(advo),
     )
     differing = [
         name
         for name in mapper.get_changed_fields(espo, advo)
-        if not isinstance(theirs.get(name, ours.get(name)), Unknown)
-        and not (is_erased(espo) and None in (ours.get(name), theirs.get(name)))
+        if not isinstance(in_advoware.get(name, in_espocrm.get(name)), Unknown)
+        and not (
+            is_erased(espo) and None in (in_espocrm.get(name), in_advoware.get(name))
+        )
     ]
     assert not differing, (differing, espo, advo)
 
@@ -588,19 +594,19 @@ def assert_nothing_waits_for_ever(world: BeteiligteWorld) -> None:
 def has_number_of_another(espo: dict[str, Any]) -> bool:
     """Whether a CBeteiligte is held and says that its number belongs, or stands for, another one (BET-21, BET-12)."""
     message = espo["syncErrorMessage"] or ""
-    is_said = "(BET-21)" in message or "(BET-12)" in message
-    return espo["syncStatus"] == "conflict" and is_said
+    is_reported = "(BET-21)" in message or "(BET-12)" in message
+    return espo["syncStatus"] == "conflict" and is_reported
 
 
 async def assert_a_further_sync_writes_nothing(world: BeteiligteWorld) -> None:
-    """Nor does a further event of a Bankverbindung; its first one may show what the list had not told.
+    """Nor does a further event of a Bankverbindung; its first one may show what the list had not shown.
 
-    While EspoCRM leaves out records, no list tells of those whose event is lost or has failed: they get here what
+    While EspoCRM leaves out records, no list shows those whose event is lost or has failed: they get here what
     `BeteiligteWorld.settle` has given to the others.
     """
     world.queue.clear()
     world.now += timedelta(hours=1)
-    tell = [
+    to_handle = [
         SyncEvent(entity_id=row["id"], action="update", source="webhook")
         for row in world.rows("CBankverbindungen")
     ]
@@ -610,17 +616,17 @@ async def assert_a_further_sync_writes_nothing(world: BeteiligteWorld) -> None:
                 "CBeteiligte",
                 SyncEvent(entity_id=espo["id"], action="update", source="webhook"),
             )
-        for event in tell:
+        for event in to_handle:
             await world.handle("CBankverbindungen", event)
         world.now += timedelta(hours=1)
-    for event in tell:
+    for event in to_handle:
         await world.handle("CBankverbindungen", event)
     for espo in world.rows("CBeteiligte"):
         if espo["syncStatus"] in {"failed", "permanently_failed"}:
             continue  # a try counts itself; `assert_nothing_waits_for_ever` looks after these
         event = SyncEvent(entity_id=espo["id"], action="sync_check", source="cron")
         await assert_writes_nothing(world, "CBeteiligte", event)
-    for event in tell:
+    for event in to_handle:
         await assert_writes_nothing(world, "CBankverbindungen", event)
 
 
@@ -718,7 +724,7 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
             Work(),
         ],
     ),
-    "both edit, and advoware's value is no Anrede of ours": (
+    "both edit, and advoware's value is no Anrede of EspoCRM": (
         False,
         "9.3",
         [EditOdd("advoware", 0, "anrede"), EditMaster("espocrm", 0, 0), Work()],
@@ -797,7 +803,7 @@ EXAMPLES: dict[str, tuple[bool, str, list[Step]]] = {
             EditAddress("espocrm", 0, "valid"),
         ],
     ),
-    "espocrm lists nobody, and the event of a new record is lost": (
+    "espocrm lists no one, and the event of a new record is lost": (
         True,
         "9.3",
         [

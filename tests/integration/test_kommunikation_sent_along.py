@@ -329,7 +329,7 @@ async def test_a_cut_number_does_not_come_after_espocrm_has_refused_the_whole_on
     assert await firm.phones() == ["+495119999"]
 
 
-async def test_a_cut_number_does_not_come_when_there_is_room_again(firm: Firm) -> None:
+async def test_a_cut_number_does_not_come_when_there_is_space_again(firm: Firm) -> None:
     await pending(firm)
     numbers = [f"+4951170{at}" for at in range(1000, 1010)]
     await firm.espo_phones(*numbers)
@@ -525,7 +525,7 @@ async def test_a_whole_value_that_had_to_wait_arrives_although_espocrm_fails_aga
     await pending(firm)
     numbers = [f"+4951170{at}" for at in range(1000, 1010)]
     await firm.espo_phones(*numbers)
-    await firm.sync()  # there is no room
+    await firm.sync()  # there is no space
     await firm.espo_phones(*numbers[:5])
     fault(firm.espocrm, method="PUT", path=ID, status=403)
     await fails(firm)

@@ -35,7 +35,7 @@ def reasons(result: KommunikationResult) -> list[tuple[str, str]]:
 
 
 async def other_record(firm: Firm, **attributes: Any) -> None:
-    """Another CBeteiligte, who shares values with ours."""
+    """Another CBeteiligte, who shares values with the first."""
     record = {"id": OTHER_ID, "lastName": "Weber", **attributes}
     async with firm.control.post(
         f"{firm.espocrm.url}/__sandbox__/records/CBeteiligte", json=record
@@ -63,20 +63,20 @@ async def settings(firm: Firm, **switches: Any) -> None:
 
 
 async def erase(firm: Firm, *fields: str) -> None:
-    wish = {
+    body = {
         "action": "erase",
         "entity": "CBeteiligte",
         "id": ID,
         "fields": list(fields),
     }
     async with firm.control.post(
-        f"{firm.espocrm.url}/__sandbox__/actions", json=wish
+        f"{firm.espocrm.url}/__sandbox__/actions", json=body
     ) as answer:
         assert answer.status == 200, await answer.text()
 
 
 async def shown_clean(firm: Firm) -> None:
-    """The record shows that it was synced and that nobody has edited it since."""
+    """The record shows that it was synced and that no one has edited it since."""
     now = firm.resources.clock().strftime("%Y-%m-%d %H:%M:%S")
     await EspoCRMAPI(resources=firm.resources).update_entity(
         "CBeteiligte", ID, {"syncStatus": "clean", "advowareLastSync": now}
@@ -159,7 +159,7 @@ async def test_a_type_that_another_record_has_changed_is_no_edit_of_this_one(
     await firm.assert_settled()
 
 
-async def test_a_type_that_a_person_changes_here_is_told_and_stands_until_it_is_settled(
+async def test_a_type_that_a_person_changes_here_is_reported_and_stands_until_it_is_settled(
     linked: Firm,
 ) -> None:
     await shown_clean(linked)
@@ -194,7 +194,7 @@ OWN_TYPES = ("Kanzlei", "Durchwahl")
         ("Kanzlei", None),
     ],
 )
-async def test_a_type_chosen_before_an_unanswered_request_is_known_is_told(
+async def test_a_type_chosen_before_an_unanswered_request_is_known_is_reported(
     firm: Firm,
     how: str,
     sent: str,
@@ -227,7 +227,7 @@ async def test_a_type_chosen_before_an_unanswered_request_is_known_is_told(
 
 
 @pytest.mark.parametrize("direction", ["both", "to_advoware"])
-async def test_a_type_chosen_while_the_number_changes_in_advoware_is_told(
+async def test_a_type_chosen_while_the_number_changes_in_advoware_is_reported(
     firm: Firm, direction: str
 ) -> None:
     await firm.espo_phones("+495111111")
@@ -249,7 +249,7 @@ async def test_a_type_chosen_while_the_number_changes_in_advoware_is_told(
 @pytest.mark.parametrize("how", ["new", "changed"])
 @pytest.mark.parametrize("chosen", ["Home", None])
 @pytest.mark.parametrize("is_shared", [True, False])
-async def test_a_type_chosen_before_an_unanswered_write_to_espocrm_is_known_is_told(
+async def test_a_type_chosen_before_an_unanswered_write_to_espocrm_is_known_is_reported(
     firm: Firm, how: str, chosen: str | None, is_shared: bool
 ) -> None:
     entry: Row = {"tlf": "0511 1111", "kommKz": 1}
@@ -278,7 +278,7 @@ async def test_a_type_chosen_before_an_unanswered_write_to_espocrm_is_known_is_t
     await firm.assert_settled(standing=result.standing)
 
 
-async def test_a_type_chosen_while_the_number_cannot_be_read_in_advoware_is_told(
+async def test_a_type_chosen_while_the_number_cannot_be_read_in_advoware_is_reported(
     firm: Firm,
 ) -> None:
     await firm.espo_phones("+495111111")
@@ -307,8 +307,8 @@ async def test_a_chosen_type_stands_when_the_request_that_restores_its_number_is
     await firm.sync()
     row = {"phoneNumber": "+495111111", "type": "Home", "primary": True}
     await firm.espo_edit(phoneNumberData=[row], syncStatus="dirty")
-    told = await firm.sync()
-    assert reasons(told) == [("kom_type", "+495111111")]
+    reported = await firm.sync()
+    assert reasons(reported) == [("kom_type", "+495111111")]
     await firm.advo_edit({"id": firm.entries()[0]["id"], "tlf": "0511 2222"})
     request = {"method": "PUT", "path": KOMMUNIKATIONEN}
     fault(firm.advoware, when="after", reset=True, count=None, **request)
@@ -318,8 +318,8 @@ async def test_a_chosen_type_stands_when_the_request_that_restores_its_number_is
     result = await firm.sync()
 
     assert firm.values() == ["+495111111"]
-    assert result.standing == told.standing
-    await firm.assert_settled(standing=told.standing)
+    assert result.standing == reported.standing
+    await firm.assert_settled(standing=reported.standing)
 
 
 async def test_the_type_that_another_record_gives_a_changed_number_is_no_edit_of_this_one(
@@ -508,7 +508,7 @@ async def test_old_national_numbers_in_espocrm_are_sent_in_e164_and_keep_their_f
 
 
 @pytest.mark.parametrize("primary", [True, False])
-async def test_an_old_entry_in_espocrm_that_has_no_reading_is_left_and_told_with_what_it_keeps_out(
+async def test_an_old_entry_in_espocrm_that_has_no_reading_is_left_and_reported_with_what_it_keeps_out(
     firm: Firm, primary: bool
 ) -> None:
     await settings(firm, phone_number_international=False)
@@ -544,7 +544,7 @@ async def test_an_old_entry_in_espocrm_that_has_no_reading_is_left_and_told_with
 
 
 @pytest.mark.parametrize("case", ["new", "changed"])
-async def test_a_value_that_advoware_alters_is_told_once_and_neither_sent_again_nor_copied_back(
+async def test_a_value_that_advoware_alters_is_reported_once_and_neither_sent_again_nor_copied_back(
     linked: Firm, case: str
 ) -> None:
     kept = ["+495111111"] if case == "new" else []
@@ -642,7 +642,7 @@ async def test_another_spelling_of_the_same_value_is_agreed(
     await firm.assert_settled()
 
 
-async def test_an_emptied_entry_that_advoware_does_not_empty_is_told_and_does_not_come_back(
+async def test_an_emptied_entry_that_advoware_does_not_empty_is_reported_and_does_not_come_back(
     linked: Firm,
 ) -> None:
     await linked.espo_phones("+495112222")
@@ -797,7 +797,7 @@ async def test_what_cannot_be_read_in_advowares_rows_is_no_deletion_and_stops_no
     await linked.assert_settled()
 
 
-async def test_an_edit_of_an_entry_that_cannot_be_read_is_told_and_arrives_later(
+async def test_an_edit_of_an_entry_that_cannot_be_read_is_reported_and_arrives_later(
     linked: Firm,
 ) -> None:
     where = {"where": {"id": linked.entries()[0]["id"]}}
@@ -839,7 +839,7 @@ async def test_a_row_of_espocrm_that_cannot_be_read_is_no_deletion_and_its_array
     await linked.assert_settled()
 
 
-async def test_a_kind_that_nobody_knows_is_never_touched(linked: Firm) -> None:
+async def test_a_kind_that_no_one_knows_is_never_touched(linked: Firm) -> None:
     fault(
         linked.advoware,
         method="GET",
@@ -865,7 +865,7 @@ async def test_a_kind_that_nobody_knows_is_never_touched(linked: Firm) -> None:
 
 
 @pytest.mark.parametrize("case", ["new", "changed"])
-async def test_a_value_that_espocrm_alters_is_told_and_neither_sent_again_nor_copied_back(
+async def test_a_value_that_espocrm_alters_is_reported_and_neither_sent_again_nor_copied_back(
     linked: Firm, case: str
 ) -> None:
     entry = (
@@ -978,7 +978,9 @@ async def test_erased_values_never_leave_and_empty_nothing_in_advoware(
     result = await linked.sync()
 
     assert linked.values() == ["+495111111", "+495112222", "a@b.de"]
-    assert reasons(result) == [("kom_erased", None)], "told once, without the values"
+    assert reasons(result) == [("kom_erased", None)], (
+        "reported once, without the values"
+    )
     assert (result.errors, result.changes) == ((), ())
     assert (await linked.phones(), await linked.mails()) == (numbers, mails)
     await linked.assert_settled(standing=result.standing)
@@ -1034,7 +1036,7 @@ async def test_the_rest_of_an_erasure_in_advoware_does_not_leave_it(firm: Firm) 
     assert [reason for reason, _ in reasons(result)] == ["kom_erased_value"] * 2
 
 
-# -- what is told ---------------------------------------------------------------------------------------------------
+# -- what is reported -----------------------------------------------------------------------------------------------
 
 
 async def test_a_task_says_reason_value_name_and_invisible_characters(

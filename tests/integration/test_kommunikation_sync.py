@@ -325,7 +325,7 @@ async def test_the_same_edit_on_both_sides_writes_no_value(linked: Firm) -> None
 @pytest.mark.parametrize(
     "options", [{"direction": "to_advoware"}, {"force_espo_wins": True}]
 )
-async def test_towards_advoware_edits_there_are_reverted_and_their_values_told(
+async def test_towards_advoware_edits_there_are_reverted_and_their_values_reported(
     linked: Firm, options: Row
 ) -> None:
     await linked.advo_edit(
@@ -403,7 +403,7 @@ async def test_values_that_espocrm_would_refuse_stay_in_advoware_and_stop_no_oth
     await firm.assert_settled()
 
 
-async def test_an_eleventh_number_stays_in_advoware_until_there_is_room(
+async def test_an_eleventh_number_stays_in_advoware_until_there_is_space(
     firm: Firm,
 ) -> None:
     numbers = [f"+49511{number}" for number in range(1000, 1010)]
@@ -488,7 +488,7 @@ async def test_untouched_entries_keep_primary_consent_and_type(firm: Firm) -> No
 @pytest.mark.parametrize(
     "damaged", ["[ESPOCRM:%%%:1] nur vormittags", "[ESPOCRM:/w==:1] nur vormittags"]
 )
-async def test_a_damaged_marker_is_written_anew_and_changes_no_value(
+async def test_a_damaged_marker_is_written_again_and_changes_no_value(
     linked: Firm, damaged: str
 ) -> None:
     await linked.advo_edit({"id": linked.entries()[0]["id"], "bemerkung": damaged})
@@ -542,10 +542,10 @@ async def test_a_value_that_advoware_refuses_is_entered_there_by_hand(
 
 
 @pytest.mark.parametrize(
-    ("case", "told"), [("changed", "+495119999"), ("deleted", "+495111111")]
+    ("case", "reported"), [("changed", "+495119999"), ("deleted", "+495111111")]
 )
 async def test_an_edit_in_espocrm_that_advoware_refuses_is_not_undone_and_not_repeated(
-    linked: Firm, case: str, told: str
+    linked: Firm, case: str, reported: str
 ) -> None:
     await linked.espo_phones(
         *(["+495119999"] if case == "changed" else []), "+495112222"
@@ -555,7 +555,7 @@ async def test_an_edit_in_espocrm_that_advoware_refuses_is_not_undone_and_not_re
     result = await linked.sync()
 
     assert [(p.details.value, p.details.reason) for p in result.problems] == [
-        (told, "kom_refused_by_advoware")
+        (reported, "kom_refused_by_advoware")
     ]
     assert linked.values() == ["+495111111", "+495112222"]
     assert sorted(await linked.phones()) == [
@@ -875,7 +875,7 @@ async def test_an_answer_lost_from_espocrm_changes_nothing(edited: Firm) -> None
 async def _break_off(
     firm: Firm, how: str, rule: Row, *, after_writes: int, **options: Any
 ) -> None:
-    """Let a sync end while it waits for the answer to a request that Advoware has carried out.
+    """Let a sync end while it waits for the answer to a request that Advoware has executed.
 
     ``after_writes``: so many entries have been changed or created by then.
     """
@@ -914,7 +914,7 @@ async def test_a_crash_at_any_request_to_advoware_loses_and_repeats_nothing(
     await _check_edits(edited)
 
 
-async def test_a_value_that_is_emptied_when_the_sync_crashes_is_told_by_the_next_one(
+async def test_a_value_that_is_emptied_when_the_sync_crashes_is_reported_by_the_next_one(
     edited: Firm, how: str
 ) -> None:
     requests = 6  # the last one empties what is new in Advoware
@@ -968,7 +968,7 @@ async def test_advoware_not_answering_the_last_read_loses_and_repeats_nothing(
     await _check_edits(edited)
 
 
-async def test_a_value_that_was_emptied_just_before_a_crash_is_still_told(
+async def test_a_value_that_was_emptied_just_before_a_crash_is_still_reported(
     linked: Firm,
 ) -> None:
     await linked.advo_edit({"tlf": "neu@example.de", "kommKz": 4})
@@ -993,25 +993,25 @@ async def _lose_the_base(firm: Firm, *, last_sync: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"), [({"status": 503}, []), ({"status": 500}, ["neu@example.de"])]
+    ("how", "reported"), [({"status": 503}, []), ({"status": 500}, ["neu@example.de"])]
 )
-async def test_a_value_whose_emptying_failed_is_told_only_if_it_is_gone(
-    linked: Firm, how: Row, told: list[str]
+async def test_a_value_whose_emptying_failed_is_reported_only_if_it_is_gone(
+    linked: Firm, how: Row, reported: list[str]
 ) -> None:
     await linked.advo_edit({"tlf": "neu@example.de", "kommKz": 4})
     fault(
         linked.advoware,
         method="PUT",
         path=KOMMUNIKATIONEN,
-        when="after" if told else "before",
+        when="after" if reported else "before",
         **how,
     )
     assert len((await linked.sync(direction="to_advoware")).errors) == 1
 
     result = await linked.sync()
 
-    assert [problem.details.value for problem in result.problems] == told
-    assert await linked.mails() == ([] if told else ["neu@example.de"])
+    assert [problem.details.value for problem in result.problems] == reported
+    assert await linked.mails() == ([] if reported else ["neu@example.de"])
     await linked.assert_settled()
 
 
@@ -1058,7 +1058,7 @@ async def test_without_base_a_value_missing_in_an_unmodified_record_was_not_dele
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
-async def test_a_write_that_advoware_accepts_but_does_not_take_is_told_and_not_repeated(
+async def test_a_write_that_advoware_accepts_but_does_not_take_is_reported_and_not_repeated(
     linked: Firm, method: str
 ) -> None:
     numbers = (
@@ -1090,7 +1090,7 @@ async def test_a_write_that_advoware_accepts_but_does_not_take_is_told_and_not_r
     await linked.assert_settled(standing=result.standing)
 
 
-async def test_a_record_linked_with_another_beteiligter_starts_anew(
+async def test_a_record_linked_with_another_beteiligter_starts_again(
     linked: Firm,
 ) -> None:
     other = linked.advoware.beteiligte.create(

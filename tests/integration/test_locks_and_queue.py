@@ -37,7 +37,7 @@ async def test_a_lock_outlives_its_ttl_while_it_is_held(resources: Resources) ->
                 await asyncio.sleep(0.02)
 
 
-async def test_a_lock_that_somebody_else_has_taken_cancels_the_work_and_is_not_released(
+async def test_a_lock_that_another_worker_has_taken_cancels_the_work_and_is_not_released(
     resources: Resources,
 ) -> None:
     async with asyncio.timeout(60):
@@ -66,7 +66,7 @@ async def test_a_cancelled_run_releases_its_lock_and_stays_cancelled(
     assert not await resources.redis.exists(KEY)
 
 
-async def test_a_queue_that_fails_half_way_tells_how_many_events_it_has(
+async def test_a_queue_that_fails_half_way_reports_how_many_events_it_has(
     resources: Resources,
 ) -> None:
     taken: list[int] = []

@@ -34,7 +34,7 @@ from services.vmh_sync.store import SyncStore
 __all__ = ["office"]
 
 SUBJECT = beteiligter("abc")
-NOBODY: frozenset[str] = frozenset()
+NOTHING: frozenset[str] = frozenset()
 
 
 async def notes_of(resources: Resources) -> Notes:
@@ -65,7 +65,7 @@ async def test_an_edit_that_meets_a_running_sync_arrives_by_that_sync(
     assert "busy" not in [line["result"] for line in await office.audit(entity_id)]
 
 
-async def test_a_deletion_that_meets_a_running_sync_is_told_by_that_sync(
+async def test_a_deletion_that_meets_a_running_sync_is_reported_by_that_sync(
     office: Office,
 ) -> None:
     entity_id, _ = await office.linked_person()
@@ -114,7 +114,7 @@ async def test_what_a_crash_has_left_is_found_by_the_cron_and_still_counts_as_an
     summary = await BeteiligteCheck(resources=office.resources).run(enqueue)
     assert (found, summary["asked"]) == ([entity_id], 1)
 
-    # The record itself is in a pause after a failure, which holds for checks, but not for somebody's edit.
+    # The record itself is in a pause after a failure, which holds for checks, but not for a user's edit.
     assert (
         await office.sync(entity_id, "sync_check", "cron")
     ).result == "espocrm_newer"
@@ -237,16 +237,16 @@ async def test_a_note_that_comes_after_the_holder_has_looked_is_carried_out_by_t
         try:
             return await desk.run(resources)
         except EntityBusy:
-            may_end.set()  # now the holder lets go and looks for notes; this one's is not there yet
+            may_end.set()  # now the holder releases it and looks for notes; this one's is not there yet
             await is_free.wait()
             raise
 
-    holding = asyncio.create_task(in_turn(resources, SUBJECT, NOBODY, holder))
+    holding = asyncio.create_task(in_turn(resources, SUBJECT, NOTHING, holder))
     await until(lambda: resources.redis.exists("sync_lock:desk"))
     holding.add_done_callback(lambda _: is_free.set())
     desk.edit()
 
-    assert await in_turn(resources, SUBJECT, NOBODY, late) == 1
+    assert await in_turn(resources, SUBJECT, NOTHING, late) == 1
 
     assert await holding is True
     assert desk.shown == 1
@@ -286,44 +286,44 @@ async def test_a_record_that_is_edited_without_end_is_left_to_the_cron(
     rounds = []
 
     async def work(_: frozenset[str]) -> int:
-        await notes.leave(SUBJECT, NOBODY, resources.clock())
+        await notes.leave(SUBJECT, NOTHING, resources.clock())
         rounds.append(1)
         return len(rounds)
 
-    assert await in_turn(resources, SUBJECT, NOBODY, work) == 1
+    assert await in_turn(resources, SUBJECT, NOTHING, work) == 1
     assert len(rounds) == MAX_ROUNDS
     assert await notes.find(SUBJECT) is not None
 
 
-async def test_wishes_add_up_and_none_is_forgotten(resources: Resources) -> None:
+async def test_requests_add_up_and_none_is_forgotten(resources: Resources) -> None:
     notes = await notes_of(resources)
-    seen: list[frozenset[str]] = []
-    await notes.leave(SUBJECT, NOBODY, resources.clock())
+    observed: list[frozenset[str]] = []
+    await notes.leave(SUBJECT, NOTHING, resources.clock())
     await notes.leave(SUBJECT, frozenset({HIDE}), resources.clock())
 
-    async def work(wishes: frozenset[str]) -> bool:
-        seen.append(wishes)
-        if len(seen) == 1:  # others ask while the first round is at work
+    async def work(requested: frozenset[str]) -> bool:
+        observed.append(requested)
+        if len(observed) == 1:  # others ask while the first round is at work
             await notes.leave(SUBJECT, frozenset({"later"}), resources.clock())
         return True
 
     await in_turn(resources, SUBJECT, frozenset({EDIT}), work)
 
-    assert seen == [frozenset({EDIT, HIDE}), frozenset({HIDE, "later"})]
+    assert observed == [frozenset({EDIT, HIDE}), frozenset({HIDE, "later"})]
 
 
 async def test_notes_of_other_records_are_left_alone(resources: Resources) -> None:
     notes = await notes_of(resources)
     for subject in (beteiligter("abd"), Subject("calendar", "abc")):
-        await notes.leave(subject, NOBODY, resources.clock())
-    seen = []
+        await notes.leave(subject, NOTHING, resources.clock())
+    observed = []
 
-    async def work(wishes: frozenset[str]) -> bool:
-        seen.append(wishes)
+    async def work(requested: frozenset[str]) -> bool:
+        observed.append(requested)
         return True
 
-    await in_turn(resources, SUBJECT, NOBODY, work)
-    assert seen == [NOBODY]
+    await in_turn(resources, SUBJECT, NOTHING, work)
+    assert observed == [NOTHING]
     resources.clock.advance(minutes=5)  # type: ignore[attr-defined]
     assert await notes.left_behind("CBeteiligte", resources.clock(), 10) == ["abd"]
 
@@ -336,15 +336,15 @@ async def test_a_part_leaves_the_notes_of_others_to_those_who_do_the_whole_work(
     async def part() -> bool:
         await notes.leave(
             SUBJECT, frozenset({EDIT}), resources.clock()
-        )  # somebody meets the part at work
+        )  # another run meets the part at work
         return True
 
-    async def work(wishes: frozenset[str]) -> bool:
-        whole.append(wishes)
+    async def work(requested: frozenset[str]) -> bool:
+        whole.append(requested)
         return True
 
     async def hand_over() -> None:
-        await in_turn(resources, SUBJECT, NOBODY, work)
+        await in_turn(resources, SUBJECT, NOTHING, work)
 
     assert await in_part(resources, SUBJECT, frozenset({EDIT}), part, hand_over) is True
     assert whole == [frozenset({EDIT})]
@@ -426,7 +426,7 @@ async def test_an_unanswered_create_is_waited_for_without_a_lock_and_by_one_job(
 
     await until(waits)
     async with record_lock(office.resources, beteiligte_lock_key(entity_id), 60):
-        pass  # anybody may have the lock
+        pass  # any run may have the lock
     pool = await office.resources.lock_connections()
     assert pool.get_idle_size() == pool.get_size()
     office.clock.advance(seconds=-5)
@@ -463,7 +463,7 @@ async def test_a_dead_workers_lock_in_redis_is_waited_for_without_a_connection(
     assert office.in_advoware(betnr)["name"] == "Neu"
 
 
-async def test_a_run_whose_lock_postgresql_has_dropped_is_met_by_nobody_and_no_edit_is_lost(
+async def test_a_run_whose_lock_postgresql_has_dropped_is_met_by_no_one_and_no_edit_is_lost(
     make_settings: Callable[..., Settings], office: Office
 ) -> None:
     entity_id, betnr = await office.linked_person()
@@ -503,6 +503,6 @@ async def test_who_waits_in_vain_leaves_it_to_the_cron(resources: Resources) -> 
         calls.append(1)
         raise NotBefore("a request", resources.clock())
 
-    assert await in_turn(resources, SUBJECT, NOBODY, work, leaves_note=False) is None
+    assert await in_turn(resources, SUBJECT, NOTHING, work, leaves_note=False) is None
     assert 1 < len(calls) < 10
     assert await (await notes_of(resources)).find(SUBJECT) is not None

@@ -1,4 +1,4 @@
-"""GET /metrics: what is shown, that it is shown while stores are away, and that nobody's name or id is in it."""
+"""GET /metrics: what is shown, that it is shown while stores are away, and that no person's name or id is in it."""
 
 from __future__ import annotations
 

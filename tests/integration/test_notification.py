@@ -1,4 +1,4 @@
-"""People are told once, in EspoCRM, what only they can do; and never at the price of a sync."""
+"""People are notified once, in EspoCRM, of what only they can do; and never at the price of a sync."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_a_problem_becomes_a_task_with_instructions_and_a_note(
     ]
 
 
-async def test_the_same_problem_is_told_once_and_then_costs_no_call(
+async def test_the_same_problem_is_reported_once_and_then_costs_no_call(
     office: Office, manager: NotificationManager
 ) -> None:
     task_id = await manager.notify(PROBLEM)
@@ -206,7 +206,7 @@ async def test_an_assignment_that_is_not_allowed_goes_to_the_substitute(
     assert task["assignedUserId"] == own_id
 
 
-async def test_with_nobody_to_tell_the_sync_goes_on_and_it_is_tried_again(
+async def test_with_no_one_to_notify_the_sync_goes_on_and_it_is_tried_again(
     office: Office, make_settings: Any, clock: Any
 ) -> None:
     await office.edit("CBeteiligte", BETEILIGTE_ID, assignedUserId=None)
@@ -376,7 +376,7 @@ async def test_a_problem_that_comes_again_before_its_task_was_cancelled_keeps_it
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_problem_that_is_over_before_it_was_told_is_never_told(
+async def test_a_problem_that_is_over_before_it_was_reported_is_never_reported(
     office: Office, manager: NotificationManager, clock: Any, when: str
 ) -> None:
     strike(office.espocrm, "POST", "/Task$", when=when, reset=True)
@@ -406,7 +406,7 @@ async def test_a_sync_that_knows_what_stands_ends_the_rest_of_its_own_kinds(
     assert statuses == ["Not Started", "Canceled", "Not Started", "Not Started"]
 
 
-async def test_a_problem_whose_record_is_gone_is_not_told_any_more(
+async def test_a_problem_whose_record_is_gone_is_not_reported_any_more(
     office: Office, manager: NotificationManager, clock: Any
 ) -> None:
     address = await office.enter(
@@ -546,7 +546,7 @@ async def test_a_list_is_for_one_person(
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"when": "after", "reset": True}])
-async def test_a_list_whose_task_failed_is_told_later_once(
+async def test_a_list_whose_task_failed_is_reported_later_once(
     office: Office, manager: NotificationManager, clock: Any, fault: dict[str, Any]
 ) -> None:
     strike(office.espocrm, "POST", "/Task$", **fault)
@@ -604,7 +604,7 @@ async def test_whoever_leaves_a_list_is_off_it_although_the_run_was_killed(
 
 @pytest.mark.parametrize("leaving", [1, 3])
 @pytest.mark.parametrize("fault", [{"status": 503}, {"when": "after", "reset": True}])
-async def test_whoever_leaves_a_list_before_it_is_told_is_not_told(
+async def test_whoever_leaves_a_list_before_it_is_reported_is_not_notified(
     office: Office,
     manager: NotificationManager,
     clock: Any,
@@ -651,7 +651,7 @@ async def test_a_new_occurrence_of_a_listed_problem_has_a_task_of_its_own(
     ]
 
 
-# -- who is told ----------------------------------------------------------------------------------------------------
+# -- who is notified ---------------------------------------------------------------------------------------------------
 
 
 async def test_the_task_carries_assignee_and_teams_and_the_name_of_a_record_that_is_gone(
@@ -716,7 +716,7 @@ async def test_names_and_values_do_not_reach_the_log(
         assert word not in caplog.text
 
 
-async def test_what_postgresql_cannot_hold_is_told_without_it(
+async def test_what_postgresql_cannot_hold_is_reported_without_it(
     office: Office, manager: NotificationManager
 ) -> None:
     await manager.remember_responsible(
@@ -750,7 +750,7 @@ async def test_a_record_that_may_not_be_read_does_not_keep_the_other_problems_wa
     assert len(office.records("Task")) == 1
 
 
-async def test_a_problem_told_of_another_record_than_before_is_told_again_of_that(
+async def test_a_problem_reported_for_another_record_than_before_is_reported_again_for_that(
     office: Office, manager: NotificationManager, clock: Any
 ) -> None:
     address = await office.enter(

@@ -1,4 +1,4 @@
-"""An operator pauses: nothing is written to foreign systems, nothing is lost or done twice, and the audit tells who."""
+"""An operator pauses: nothing is written to foreign systems, nothing is lost or done twice, and the audit names who."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ async def test_jobs_stay_where_they_are_while_the_queue_is_down(worker: Worker) 
     assert worker.queue == [("vmh.beteiligte.update", event)]
 
 
-async def test_tools_are_told_that_writing_is_paused_and_may_read(
+async def test_tools_are_notified_that_writing_is_paused_and_may_read(
     worker: Worker,
 ) -> None:
     _, betnr = await worker.office.linked_person()
@@ -226,7 +226,7 @@ async def test_tools_are_told_that_writing_is_paused_and_may_read(
 
 
 async def test_a_pause_outlasts_postgresql(worker: Worker) -> None:
-    """The worker has seen the pause; then PostgreSQL goes away."""
+    """The worker has read the pause; then PostgreSQL goes away."""
     resources = worker.resources
     await pause(resources, ALL, reason="Restore", who="cli:anna")
     await require_paused(resources)
@@ -299,7 +299,7 @@ def test_all_topics_and_crons_of_the_steps_can_be_paused() -> None:
     assert crons == set(CRONS) | {"resume", "retention"}
 
 
-# -- what is said -------------------------------------------------------------------------------------------------
+# -- what is reported -------------------------------------------------------------------------------------------------
 
 
 async def test_health_says_what_is_paused_but_not_whom_it_is_about_nor_why(

@@ -286,8 +286,8 @@ async def test_an_interrupted_preview_ends_at_once_and_says_that_nothing_was_wri
             await asyncio.sleep(0.05)
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(30):
-        _, said = await process.communicate()
+        _, output = await process.communicate()
     assert process.returncode == 2
-    assert "interrupted; nothing was written" in said.decode()
+    assert "interrupted; nothing was written" in output.decode()
     written = beteiligte_office.calls(advoware)
     assert [call for call in written if not call.endswith("/Token")] == []

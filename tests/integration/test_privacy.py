@@ -254,7 +254,7 @@ async def test_of_a_deleted_record_its_addresses_are_erased_as_well(
     assert [value for value in PLANTED if value in await dump(office.resources)] == []
     tasks = await office.tasks()
     await office.sync(known.entity_id, "delete")
-    await office.tell_the_rest()
+    await office.notify_the_rest()
     assert office.writes() == []
     assert await office.tasks() == tasks
 
@@ -279,10 +279,10 @@ async def test_an_unfinished_create_that_was_erased_doubles_nothing(
     await office.no_faults()
     assert len(office.advoware.state()["beteiligte"]) == 2
     for entity_id in (unchanged, changed):
-        status, said = await command(
+        status, output = await command(
             office.resources, "privacy", "erase", entity_id, "--apply"
         )
-        assert (status, "create_intent: 1" in said) == (0, True)
+        assert (status, "create_intent: 1" in output) == (0, True)
     assert NAME not in await dump(office.resources)
     await office.edit_espocrm(changed, lastName="Anders")
 
@@ -340,7 +340,7 @@ async def test_a_folder_among_the_logs_is_none(office: Office, known: Known) -> 
 
 
 @pytest.mark.parametrize("who", ["4711", "6b0473a32660ab999", "x y"])
-async def test_nobody_is_found_by_a_wrong_number(
+async def test_no_one_is_found_by_a_wrong_number(
     resources: Resources, who: str
 ) -> None:
     status, output = await command(resources, "privacy", "export", who)
@@ -482,7 +482,7 @@ async def test_an_export_names_no_one_else_of_a_task_about_many(office: Office) 
         await office.delete_in_espocrm(entity_id)
         await office.sync(entity_id, "delete")
     office.clock.advance(minutes=30)
-    await office.tell_the_rest()
+    await office.notify_the_rest()
     assert "deleted_many" in await dump(office.resources)
 
     for number, entity_id in enumerate(ids):

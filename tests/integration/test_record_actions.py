@@ -45,7 +45,7 @@ ACCOUNT = {
 
 
 class Log:
-    """The engine's log, which nobody reads here."""
+    """The engine's log, which no one reads here."""
 
     def info(self, event: str, fields: Any = None) -> None: ...
 
@@ -115,7 +115,7 @@ class Firm:
         return str((await self.office._request("POST", url, json=record))["id"])
 
     async def with_everything(self) -> tuple[str, int]:
-        """Somebody with contact data, an address and an account, in both systems."""
+        """A person with contact data, an address and an account, in both systems."""
         entity_id = await self.office.new_person(
             phoneNumberData=PHONES, emailAddressData=MAILS
         )
@@ -321,7 +321,7 @@ async def test_only_a_person_ends_the_pause_after_failures(
     assert outcome.result == ("created" if source == "hand" else "skipped")
 
 
-async def test_while_the_queue_is_away_that_is_said(firm: Firm) -> None:
+async def test_while_the_queue_is_away_that_is_reported(firm: Firm) -> None:
     firm.engine.is_down = True
     assert await firm.press("sync", {"id": "x"}) == (503, {"reason": "unavailable"})
 
@@ -485,10 +485,10 @@ async def test_a_preview_of_a_new_record_holds_back_what_the_sync_holds_back(
     _, shown = await firm.press("preview", {"id": entity_id})
     await firm.press("sync", {"id": entity_id})
     await firm.work()
-    told = (await firm.office.in_espocrm(entity_id))["syncErrorMessage"]
+    reported = (await firm.office.in_espocrm(entity_id))["syncErrorMessage"]
     number = str((await firm.office.in_espocrm(entity_id))["betnr"])
-    assert told
-    assert [text.replace("(neu)", number) for text in shown["held"]] == [told]
+    assert reported
+    assert [text.replace("(neu)", number) for text in shown["held"]] == [reported]
 
 
 async def test_a_preview_of_an_unknown_record_is_not_found(firm: Firm) -> None:
@@ -691,7 +691,7 @@ async def act(firm: Firm, **action: Any) -> None:
 
 
 async def merged(firm: Firm) -> tuple[str, int, str, int]:
-    """Somebody with everything, and another one who was merged into him; both have a number."""
+    """A person with everything, and another one who was merged into him; both have a number."""
     survivor, number = await firm.with_everything()
     source, other = await firm.office.linked_person(
         firstName="Berta", lastName="Zwei", emailAddressData=MAILS[:1]
@@ -716,7 +716,7 @@ async def gone_after(firm: Firm, entity_id: str, betnr: int) -> None:
 
 
 async def open_tasks(firm: Firm) -> list[str]:
-    await firm.office.tell_the_rest()
+    await firm.office.notify_the_rest()
     return sorted(
         task["name"]
         for task in await firm.office.tasks()
@@ -815,5 +815,5 @@ async def test_a_preview_after_what_people_do_beside_editing_is_what_the_sync_do
     assert await firm.everything() == before
     outcome = await firm.office.sync(entity_id)
     assert shown["result"] == outcome.result
-    told = sorted(task["name"] for task in shown["tasks"] if not task["isOver"])
-    assert sorted([*tasks, *told]) == await open_tasks(firm)
+    reported = sorted(task["name"] for task in shown["tasks"] if not task["isOver"])
+    assert sorted([*tasks, *reported]) == await open_tasks(firm)

@@ -77,7 +77,7 @@ class Shadow(BesideTheOldSystem):
         return await module.handler(data, self.engine)
 
     async def webhook(self, action: str, *ids: str) -> None:
-        """EspoCRM tells of edits."""
+        """EspoCRM reports edits."""
         request = ApiRequest(body=[{"id": each} for each in ids], headers={})
         answer = await self.step(f"vmh/webhook/beteiligte_{action}_api", request)
         assert answer.status == 200, answer.body
@@ -114,7 +114,7 @@ async def shadow(
     get_settings.cache_clear()
 
 
-async def test_what_the_old_system_has_done_differently_or_not_is_told_from_what_is_the_same(
+async def test_what_the_old_system_has_done_differently_or_not_is_distinguished_from_what_is_the_same(
     shadow: Shadow,
 ) -> None:
     same, not_done, edited_again = shadow.persons()[:3]
@@ -297,7 +297,7 @@ async def test_what_was_noted_without_a_key_goes_with_the_migration(
     assert await office.fetch("SELECT * FROM shadow_write") == []
 
 
-async def test_the_crons_come_to_their_end_although_nobody_may_be_notified(
+async def test_the_crons_come_to_their_end_although_no_one_may_be_notified(
     shadow: Shadow,
 ) -> None:
     for entity_id in shadow.persons()[:3]:

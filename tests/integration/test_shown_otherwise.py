@@ -142,7 +142,7 @@ def other_value(office: Office, betnr: int, other: str) -> str:
 
 
 @pytest.mark.parametrize(("field", "entity", "other", "form"), SHOWN)
-async def test_it_is_left_alone_and_said_until_it_is_shown_as_before(
+async def test_it_is_left_alone_and_reported_until_it_is_shown_as_before(
     office: Office,
     person: tuple[str, int],
     field: str,

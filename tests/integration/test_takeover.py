@@ -308,7 +308,7 @@ async def test_two_calendars_of_one_name_the_one_with_the_events_is_used(
 
 
 class Interrupted(Exception):
-    """Somebody pulls the plug."""
+    """The power fails."""
 
 
 async def test_interrupted_after_each_unit_and_run_again_the_result_is_the_same(

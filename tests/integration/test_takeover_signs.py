@@ -24,7 +24,7 @@ from services.takeover.variables import odd_settings
 async def test_without_the_old_system_there_is_no_sign(office: TakeoverOffice) -> None:
     async with office.opened() as resources:
         await resources.database()
-        await resources.redis.set("sync_lock:cbeteiligte:1", "ours", ex=60)
+        await resources.redis.set("sync_lock:cbeteiligte:1", "own", ex=60)
         await resources.redis.set("vmh.beteiligte.create:waiting:1", "1", ex=60)
 
     (check,) = await diagnose_old_system(office.settings())
@@ -83,14 +83,14 @@ async def test_a_row_of_the_old_table_that_was_synced_of_late_is_a_sign(
     assert noisy.signs == ["PostgreSQL: 5 rows of calendar_sync were synced of late"]
 
 
-async def test_a_pair_that_somebody_else_has_synced_is_a_sign(
+async def test_a_pair_that_another_system_has_synced_is_a_sign(
     office: TakeoverOffice,
 ) -> None:
     office.clock.advance(minutes=-5)
     await office.leave("uuid", termine=6, with_faults=False)
     await office.takeover("run")
     await office.sync_calendars()
-    ours = await diagnose_old_system(office.settings())
+    own = await diagnose_old_system(office.settings())
     await office.sql(
         "INSERT INTO calendar_sync (sync_id, employee_kuerzel, advoware_frnr, source_system, sync_strategy, "
         "advoware_write_allowed, sync_status, last_sync, created_at, updated_at) "
@@ -99,7 +99,7 @@ async def test_a_pair_that_somebody_else_has_synced_is_a_sign(
 
     others = await diagnose_old_system(office.settings())
 
-    assert [check.status for check in ours] == ["ok"]
+    assert [check.status for check in own] == ["ok"]
     assert [check.status for check in others] == ["failed"]
     assert "1 pairs were synced of late, and not by this system" in others[0].message
 

@@ -203,8 +203,8 @@ async def test_an_address_comes_back_in_advoware_with_its_printed_block(
     await office.sync(entity_id)
     assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Falschstadt"
 
-    status, said = await undo(office, entity_id, "--apply", "--show-text")
-    assert status == 0, said
+    status, output = await undo(office, entity_id, "--apply", "--show-text")
+    assert status == 0, output
 
     (after,) = office.in_advoware(betnr)["adressen"]
     assert (after["ort"], after["anschrift"]) == (before["ort"], before["anschrift"])
@@ -218,7 +218,7 @@ async def test_an_address_comes_back_in_advoware_with_its_printed_block(
     assert office.in_advoware(betnr)["adressen"][0]["ort"] == "Celle"
 
 
-async def test_a_row_about_an_address_shows_what_it_said(
+async def test_a_row_about_an_address_shows_what_it_held(
     office: Office, person: tuple[str, int]
 ) -> None:
     entity_id, _ = person
@@ -237,15 +237,15 @@ async def test_a_row_about_an_address_shows_what_it_said(
     number = str(kept["audit_id"])
 
     arguments = ("undo", number, "--show-text", "--apply")
-    status, said = await command(office.resources, *arguments)
+    status, output = await command(office.resources, *arguments)
 
-    assert (status, "Celle" in said, "by hand" in said) == (1, True, True)
+    assert (status, "Celle" in output, "by hand" in output) == (1, True, True)
 
 
 async def test_an_unknown_row_is_an_error(office: Office) -> None:
-    status, said = await command(office.resources, "undo", "4711")
+    status, output = await command(office.resources, "undo", "4711")
     assert status == 1
-    assert "no row 4711" in said
+    assert "no row 4711" in output
 
 
 async def test_what_a_person_enters_during_an_undo_is_synced(office: Office) -> None:

@@ -26,7 +26,7 @@ ID = "6b0473a32660aa002"
 
 
 class Log:
-    """The engine's log, which nobody reads here."""
+    """The engine's log, which no one reads here."""
 
     def info(self, event: str, fields: Any = None) -> None: ...
 

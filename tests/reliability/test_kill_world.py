@@ -43,7 +43,7 @@ def test_a_person_who_is_whole_on_both_sides_is_in_order() -> None:
         {"bankkverbindungen": [{"iban": "DE89370400440532013000"}]},
     ],
 )
-def test_what_advoware_has_lost_or_doubled_is_seen(change: dict[str, Any]) -> None:
+def test_what_advoware_has_lost_or_doubled_is_found(change: dict[str, Any]) -> None:
     espocrm, advoware = both_sides()
     assert len(differences(PERSON, espocrm, {**advoware, **change})) == 1
 
@@ -52,6 +52,8 @@ def test_what_advoware_has_lost_or_doubled_is_seen(change: dict[str, Any]) -> No
     "change",
     [{"syncStatus": "syncing"}, {"lastName": "Kunde"}, {"phoneNumberData": []}],
 )
-def test_what_espocrm_has_lost_or_shows_wrongly_is_seen(change: dict[str, Any]) -> None:
+def test_what_espocrm_has_lost_or_shows_wrongly_is_found(
+    change: dict[str, Any],
+) -> None:
     espocrm, advoware = both_sides()
     assert len(differences(PERSON, {**espocrm, **change}, advoware)) == 1

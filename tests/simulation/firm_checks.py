@@ -198,7 +198,7 @@ def _lists_lack_records(firm: Firm) -> bool:
 
 
 def _check_edited(firm: Firm) -> None:
-    """After a check, each edited record waits in the queue, whether an event has told of the edit or not.
+    """After a check, each edited record waits in the queue, whether an event has reported the edit or not.
 
     Not where a worker has died or a store was emptied: a lock or a key of the queue may be left until it ends.
     """
@@ -337,7 +337,7 @@ async def _check_audit(firm: Firm) -> None:
 
 async def _check_office(firm: Firm, story: Story) -> None:
     office, steps = firm.office, story.office_steps
-    told = strict.Said(office, await office.fetch("SELECT * FROM sync_audit"))
+    reported = strict.Reported(office, await office.fetch("SELECT * FROM sync_audit"))
     surprised = [s for s in steps if isinstance(s, Surprise) and _alters(s)]
     if share_nothing(steps):
         assert_nothing_of_another(office, firm.strangers)
@@ -348,21 +348,21 @@ async def _check_office(firm: Firm, story: Story) -> None:
     if not surprised:
         _check_no_beteiligter_is_there_twice(firm)
     if surprised or _is_hostile(steps):
-        hostile.assert_nothing_is_lost(office, told, steps)
-        await hostile.assert_clean_means_equal(office, told)
+        hostile.assert_nothing_is_lost(office, reported, steps)
+        await hostile.assert_clean_means_equal(office, reported)
         hostile.assert_nothing_waits_for_ever(office)
         await hostile.assert_a_further_sync_writes_nothing(office)
         return
     await strict.assert_nothing_is_there_twice(office)
-    await strict.assert_both_sides_agree(office, told)
-    strict.assert_statuses(office, told)
-    strict.assert_nothing_is_lost(office, told)
-    strict.assert_no_task_is_doubled(told)
+    await strict.assert_both_sides_agree(office, reported)
+    strict.assert_statuses(office, reported)
+    strict.assert_nothing_is_lost(office, reported)
+    strict.assert_no_task_is_doubled(reported)
     await strict.assert_the_sync_rests(office)
 
 
 def _check_no_beteiligter_is_there_twice(firm: Firm) -> None:
-    """People here enter nobody in Advoware, so each Beteiligter is one that we have made for a record.
+    """People here enter no one in Advoware, so each Beteiligter is one that we have made for a record.
 
     Of one that a record has left behind, because it has another number, a person is notified.
     """
@@ -383,7 +383,7 @@ def _check_no_beteiligter_is_there_twice(firm: Firm) -> None:
 def _alters(step: Surprise) -> bool:
     """Whether a system shows or stores something else than it got, or answers a write without what it has stored.
 
-    Without its answer nothing tells a person's edit right after our write from another form of our value.
+    Without its answer nothing distinguishes a person's edit right after our write from another form of our value.
     """
     rule = step.rule
     is_write = step.system == "advoware" and rule.get("method") in {"PUT", "POST"}
@@ -392,7 +392,7 @@ def _alters(step: Surprise) -> bool:
 
 
 def _is_hostile(steps: list[Any]) -> bool:
-    """Whether somebody does what only the hostile search knows: its checks are wider."""
+    """Whether a user does what only the hostile search knows: its checks are wider."""
     plain = (
         "Enter",
         "EditMaster",

@@ -1,6 +1,6 @@
 """Whether a deletion that the sync asks for is right at that moment: only what is gone on one side goes on the other.
 
-At the end nobody could tell: what was deleted because a list lacked it once is created again by the next run.
+At the end that cannot be recognised: what was deleted because a list lacked it once is created again by the next run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Rows(Protocol):
 def wrong_deletion(
     diary: CalendarWorld, rows: Rows, request: Mapping[str, Any]
 ) -> str | None:
-    """What is wrong with a request that was not carried out yet; None: nothing, or it deletes no appointment."""
+    """What is wrong with a request that was not executed yet; None: nothing, or it deletes no appointment."""
     if request["method"] != "DELETE":
         return None
     event = _EVENT.search(request["path"])
@@ -113,7 +113,7 @@ _UNTOLD = """
 
 
 def wrong_holds(rows: Rows, *, is_audit_whole: bool) -> str | None:
-    """What is wrong with the deletions that are held now: some were done, or the audit does not tell of them."""
+    """What is wrong with the deletions that are held now: some were done, or the audit does not report them."""
     gone = rows(_HELD_AND_GONE)
     if gone:
         return f"held, and deleted nevertheless: {gone}"
@@ -145,7 +145,7 @@ class Brake:
         )
 
     def too_many(self, diary: CalendarWorld, request: Mapping[str, Any]) -> str | None:
-        """What is wrong with a request that was not carried out yet; None: nothing, or it is none of this calendar."""
+        """What is wrong with a request that was not executed yet; None: nothing, or it is none of this calendar."""
         if request["method"] != "DELETE" or not self._is_mine(diary, request["path"]):
             return None
         self._deleted.add(request["path"])

@@ -31,7 +31,7 @@ from firm_operations import (
     Work,
 )
 
-#: How the answer to a request that was carried out can be lost.
+#: How the answer to a request that was executed can be lost.
 LOST_ANSWERS: tuple[dict[str, Any], ...] = (
     {"reset": True},
     {"status": 500},
@@ -74,7 +74,7 @@ def first_trouble(dice: random.Random) -> list[Operation]:
 
 
 def _lost_create(dice: random.Random) -> list[Operation]:
-    """A record is created, but the answer is lost or the worker dies; before the next try somebody goes on working."""
+    """A record is created, but the answer is lost or the worker dies; before the next try a user goes on working."""
     create = _create(dice)
     answers = [*LOST_ANSWERS, LOST_ANSWERS[0] if create.system == "google" else HANGS]
     lost = {
@@ -200,7 +200,7 @@ def _later_deed(dice: random.Random) -> Operation:
 
 
 def _edit_between(dice: random.Random) -> list[Operation]:
-    """Advoware's edit is on its way to EspoCRM when somebody edits the same there."""
+    """Advoware's edit is on its way to EspoCRM when a user edits the same there."""
     number, field = dice.randint(0, 1), dice.randrange(FIELDS)
     entry = dice.randint(0, 1)
     first: list[Any] = [

@@ -1,4 +1,4 @@
-"""The event loop of the simulation: while nobody works, its clock jumps to the next moment that somebody waits for.
+"""The event loop of the simulation: while no task works, its clock jumps to the next moment that a task waits for.
 
 Pauses between attempts, requests that are never answered and late answers cost no time at all. Answers of PostgreSQL,
 of Redis and of threads come from outside: while one is due, the clock runs `HASTE` times as fast as that on the wall.
@@ -46,11 +46,11 @@ class FirmLoop(PatientLoop):
     """See the module's description."""
 
     def __init__(self) -> None:
-        #: Connections to a store on which we have said something since we last heard something.
+        #: Connections to a store on which we have sent something since we last heard something.
         self.unanswered: set[asyncio.BaseTransport] = set()
         #: Ports of stores; those behind a file count as well.
         self.store_ports: set[int] = set()
-        #: Whether somebody outside is at work of whom the loop does not know.
+        #: Whether something outside is at work of which the loop does not know.
         self.is_awaited: Callable[[], bool] = lambda: False
         self._in_threads = 0
         super().__init__(_JumpingSelector(self._waits_for_answers))

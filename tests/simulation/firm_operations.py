@@ -11,14 +11,14 @@ import calendar_scenario
 
 @dataclass(frozen=True)
 class InOffice:
-    """Somebody works in EspoCRM or on Advoware's Beteiligte, or one of the two misbehaves from now on."""
+    """A user works in EspoCRM or on Advoware's Beteiligte, or one of the two misbehaves from now on."""
 
     step: beteiligte_scenario.Step
 
 
 @dataclass(frozen=True)
 class InCalendar:
-    """Somebody works in Google or on Advoware's Termine, or one of the two misbehaves from now on."""
+    """A user works in Google or on Advoware's Termine, or one of the two misbehaves from now on."""
 
     step: calendar_scenario.Step
 

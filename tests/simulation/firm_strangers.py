@@ -1,4 +1,4 @@
-"""Nothing of one person gets to another: also where Advoware gives the number of a person to somebody else.
+"""Nothing of one person gets to another: also where Advoware gives the number of a person to another one.
 
 What people type has a number that is used once, and the ledger knows for whom it was typed.
 """
@@ -16,7 +16,7 @@ from beteiligte_world import FIRST_NUMBER, BeteiligteWorld, Entry
 
 from sandbox.advoware.records import BERLIN
 
-#: Ids of EspoCRM, in which six digits of a number that somebody has typed may stand by chance.
+#: Ids of EspoCRM, in which six digits of a number that a user has typed may stand by chance.
 _ID = re.compile(r"\b[0-9a-f]{17}\b")
 
 
@@ -29,9 +29,9 @@ class _Place(NamedTuple):
 
 
 def give_last_number_again(office: BeteiligteWorld) -> str | None:
-    """Advoware puts a backup back, and somebody enters another person, who gets the number of the one that is lost.
+    """Advoware puts a backup back, and a user enters another person, who gets the number of the one that is lost.
 
-    Returns that number, None if nobody is there.
+    Returns that number, None if no one is there.
     """
     known = office.beteiligte()
     if not known:
@@ -69,7 +69,7 @@ def _typed_for(office: BeteiligteWorld, owner: str) -> int:
 
 
 def share_nothing(steps: Iterable[Any]) -> bool:
-    """Whether nobody enters a value of one person at another."""
+    """Whether no one enters a value of one person at another."""
     return not any(isinstance(s, Browse | CopyAddress | ShareContact) for s in steps)
 
 

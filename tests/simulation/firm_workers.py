@@ -30,7 +30,7 @@ class Worker:
         self.is_dead = False
 
     def die(self) -> None:
-        """As by ``kill -9``: nothing that it does from here on reaches anybody, and all its tasks end."""
+        """As by ``kill -9``: nothing that it does from here on reaches another program, and all its tasks end."""
         self.is_dead = True
         self.resources.tear_down()
         for task in list(self.tasks):
@@ -89,7 +89,7 @@ class MortalResources(Resources):
             opening.cancel()
 
     def forget(self) -> None:
-        """After `tear_down`: let go of what can be used no more."""
+        """After `tear_down`: release what can be used no more."""
         self._redis.clear()
         if self._session is not None:
             self._session.detach()

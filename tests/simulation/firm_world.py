@@ -1,6 +1,6 @@
 """The whole firm: three twins over HTTP, real PostgreSQL and Redis, two workers that can die, an engine, and people.
 
-`Firm.perform` carries out an operation of a story (`firm_story`); `Firm.settle` ends what goes wrong and lets the
+`Firm.perform` performs an operation of a story (`firm_story`); `Firm.settle` ends what goes wrong and lets the
 syncs come to rest. People, ledgers and checks are those of `beteiligte_world` and `calendar_world`, which share one
 Advoware, one clock and one database here.
 """
@@ -123,7 +123,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Webhook:
-    """A record of which EspoCRM is to tell."""
+    """A record of which EspoCRM is to send a webhook."""
 
     entity: str
     action: str
@@ -154,7 +154,7 @@ class _Office(BeteiligteWorld):
         pass  # the firm has them
 
     def _on_change(self, change: Change) -> None:
-        self._firm.told(change)
+        self._firm.reported(change)
 
     async def _quiet(self) -> None:
         await self._firm.quiet()
@@ -201,9 +201,9 @@ class Firm:
         self.log: list[tuple[str, dict[str, Any]]] = []
         #: What happened, in a line each.
         self.trace: list[str] = []
-        #: What must not happen and was seen on the way.
+        #: What must not happen and was observed on the way.
         self.defects: list[str] = []
-        #: How many operations were carried out and steps run, since the firm was opened.
+        #: How many operations were performed and steps run, since the firm was opened.
         self.operations = self.runs = self.requests_before = self.deaths = 0
         self.is_well = True
         #: Whether in this story PostgreSQL has refused something, or a worker has died: lines of the audit may lack.
@@ -280,7 +280,7 @@ class Firm:
         return next(twin for twin in self.twins if twin.name == name)
 
     async def begin(self, story: Story) -> None:
-        """Start over: nobody is known, nothing is remembered."""
+        """Start over: no one is known, nothing is remembered."""
         self.requests_before += len(self.requests)
         await self.quiet()
         self._make_well()
@@ -357,7 +357,7 @@ class Firm:
     # -- operations -------------------------------------------------------------------------------------------------
 
     async def perform(self, operation: Operation) -> None:
-        """Carry out one operation; what cannot be done (nothing is there, or the system refuses) is left undone."""
+        """Perform one operation; what cannot be done (nothing is there, or the system refuses) is left undone."""
         self.operations += 1
         self._pass(timedelta(seconds=30))
         await self._go_on_with_late_requests(30)
@@ -447,8 +447,8 @@ class Firm:
 
     # -- webhooks, crons, jobs --------------------------------------------------------------------------------------
 
-    def told(self, change: Change) -> None:
-        """EspoCRM is to tell of a change, be it ours."""
+    def reported(self, change: Change) -> None:
+        """EspoCRM is to report a change, also one of the sync."""
         if change.entity in HEARD:
             self.mail.append(Webhook(change.entity, change.event, change.id))
 
@@ -526,7 +526,7 @@ class Firm:
             self._pass(timedelta(minutes=1))
 
     def _free_the_rate(self) -> None:
-        """The rate limit counts by Redis's own clock, for which nobody wants to wait."""
+        """The rate limit counts by Redis's own clock, for which no test waits."""
         for client in self._redis:
             for name in client.scan_iter("rate_limit*"):
                 client.delete(name)

@@ -33,7 +33,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the command line said."""
+    """What the command line printed."""
 
     exit_code: int
     stdout: str
@@ -108,7 +108,7 @@ class AuditOffice:
         return office
 
     async def close(self) -> None:
-        """Everybody goes home."""
+        """All employees go home."""
         await self.session.close()
         await self.resources.close()
 
@@ -129,7 +129,7 @@ class AuditOffice:
     def environment(self) -> dict[str, str]:
         """The variables of an operator who uses these servers."""
         environment = self.resources.settings.environment()
-        twins = f"{environment['BITBYLAW_TWINS']},http://127.0.0.1:9"  # nobody listens there
+        twins = f"{environment['BITBYLAW_TWINS']},http://127.0.0.1:9"  # nothing listens there
         return environment | {
             "BITBYLAW_TWINS": twins,
             "BITBYLAW_ENV_FILE": "",
@@ -231,7 +231,7 @@ class AuditOffice:
         return pair
 
     async def write_all(self, kuerzel: str) -> int:
-        """Bring the employee's whole calendar in step, past Google's door; how many Termine that were."""
+        """Bring the employee's whole calendar in step, past Google's API; how many Termine that were."""
         calendar_id = self.calendars[kuerzel]
         calendar = self.google.world.calendars.calendars[calendar_id]
         window = self.resources.settings.calendar_sync

@@ -81,7 +81,7 @@ def konten(office: Office) -> list[dict[str, Any]]:
 
 
 def reasons(result: PartResult) -> list[Any]:
-    """Why people were told."""
+    """Why people were notified."""
     return [problem.details.reason for problem in result.problems]
 
 

@@ -41,7 +41,7 @@ def kind_of_entry(entry: Record) -> str:
 
 
 class Routine:
-    """Deeds of somebody who sees one CBeteiligte, or its Beteiligter."""
+    """Deeds of a user who sees one CBeteiligte, or its Beteiligter."""
 
     def __init__(self, people: _People) -> None:
         self._people = people
@@ -287,7 +287,7 @@ class Routine:
         ]
 
     def _enter_again(self, side: Side, owner: str, subject: str, text: str) -> None:
-        """What somebody gave up is entered again, so it must be kept again."""
+        """What a user gave up is entered again, so it must be kept again."""
         self._people._touch(side, owner, subject)
         again = [
             replace(entry, side=side, owner=owner, subject=subject, is_given_up=False)

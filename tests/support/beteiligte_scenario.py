@@ -13,7 +13,7 @@ ContactKind = Literal["Office", "Fax", "Mobile", "Home", "mail"]
 
 @dataclass(frozen=True)
 class Enter:
-    """Somebody enters a person or a company in EspoCRM; ``rich``: with contact data, address and bank account."""
+    """A user enters a person or a company in EspoCRM; ``rich``: with contact data, address and bank account."""
 
     company: bool = False
     rich: bool = True
@@ -21,7 +21,7 @@ class Enter:
 
 @dataclass(frozen=True)
 class EditMaster:
-    """Somebody changes one field of the master data, or (``clear``) empties it."""
+    """A user changes one field of the master data, or (``clear``) empties it."""
 
     side: Side
     number: int
@@ -39,7 +39,7 @@ class SwitchKind:
 
 @dataclass(frozen=True)
 class EditContact:
-    """Somebody changes a phone number or mail address. ``odd``: adds one that EspoCRM would refuse (Advoware only)."""
+    """A user changes a phone number or mail address. ``odd``: adds one that EspoCRM would refuse (Advoware only)."""
 
     side: Side
     number: int
@@ -50,7 +50,7 @@ class EditContact:
 
 @dataclass(frozen=True)
 class Retype:
-    """Somebody makes another kind of a phone number or mail address: of its ``value``, its ``kind``, or ``both``.
+    """A user makes another kind of a phone number or mail address: of its ``value``, its ``kind``, or ``both``.
 
     In Advoware a number is typed over by a mail address or the other way round, or its entry gets another kommKz;
     ``unmarked``: the note is emptied as well. In EspoCRM one is taken away and one of the other list is entered, the
@@ -67,7 +67,7 @@ class Retype:
 
 @dataclass(frozen=True)
 class Rearrange:
-    """Somebody tidies up, without a new value.
+    """A user tidies up, without a new value.
 
     ``swap``: two numbers or mail addresses change places; ``swap_names``: first and last name; ``again``: a number is
     entered once more, in another spelling; ``reenter``: it is deleted and entered again at once; ``put_back``: one
@@ -85,7 +85,7 @@ class Rearrange:
 
 @dataclass(frozen=True)
 class EditAddress:
-    """Somebody changes an address. ``active`` switches it off or on (EspoCRM only)."""
+    """A user changes an address. ``active`` switches it off or on (EspoCRM only)."""
 
     side: Side
     number: int
@@ -97,7 +97,7 @@ class EditAddress:
 
 @dataclass(frozen=True)
 class EditBank:
-    """Somebody changes a bank account."""
+    """A user changes a bank account."""
 
     side: Side
     number: int
@@ -107,7 +107,7 @@ class EditBank:
 
 @dataclass(frozen=True)
 class Drop:
-    """Somebody deletes the record."""
+    """A user deletes the record."""
 
     side: Side
     number: int
@@ -115,7 +115,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class EditOdd:
-    """Somebody enters what the other side has no place for: an Anrede of his own (Advoware), or a country."""
+    """A user enters what the other side has no place for: an Anrede of his own (Advoware), or a country."""
 
     side: Side
     number: int
@@ -125,7 +125,7 @@ class EditOdd:
 
 @dataclass(frozen=True)
 class ShareContact:
-    """Somebody enters a phone number or mail address of record ``other`` also at this one."""
+    """A user enters a phone number or mail address of record ``other`` also at this one."""
 
     side: Side
     number: int
@@ -135,7 +135,7 @@ class ShareContact:
 
 @dataclass(frozen=True)
 class CopyAddress:
-    """Somebody copies an address to the Beteiligter of record ``other``, remark included (Advoware only)."""
+    """A user copies an address to the Beteiligter of record ``other``, remark included (Advoware only)."""
 
     number: int
     other: int
@@ -145,7 +145,7 @@ class CopyAddress:
 
 @dataclass(frozen=True)
 class Browse:
-    """Somebody does what the browser offers beside plain edits (docs/sandbox.md, Actions).
+    """A user does what the browser offers beside plain edits (docs/sandbox.md, Actions).
 
     ``erase``: the phone numbers and mail addresses; ``merge``: record ``other`` goes into this one; ``restore``: the
     record that was deleted ``number``-th is back; ``revert_import``: the record is gone without an event;
@@ -212,7 +212,7 @@ class Flush:
 
 @dataclass(frozen=True)
 class Restart:
-    """One of the workers starts anew; nothing but the stores remembers."""
+    """One of the workers starts again; nothing but the stores remembers."""
 
     worker: int = 0
 
@@ -233,7 +233,7 @@ class Jump:
 
 @dataclass(frozen=True)
 class Cancel:
-    """The run is cancelled and its worker starts anew; its event comes back unless it is ``lost``."""
+    """The run is cancelled and its worker starts again; its event comes back unless it is ``lost``."""
 
     lost: bool = False
 

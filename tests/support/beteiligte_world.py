@@ -1,6 +1,6 @@
 """A law firm for scenarios of the Beteiligte sync: both twins over HTTP, the real stores, two workers, and people.
 
-`BeteiligteWorld.play` carries out a step of a scenario (`beteiligte_scenario`); `BeteiligteWorld.settle` ends the
+`BeteiligteWorld.play` performs a step of a scenario (`beteiligte_scenario`); `BeteiligteWorld.settle` ends the
 faults and lets the sync come to rest. What people type contains a number that is used once, so that it can be followed.
 """
 
@@ -105,7 +105,7 @@ OUR_TABLES = (
 DERIVED = frozenset({"anschrift", "kurzname", "bemerkung"})
 #: Cleared fields whose value is not entered again: both sides write them in a form of their own.
 NOT_REFILLED = frozenset({"anrede", "geburtsdatum"})
-#: What people type into a part, under its name on either side; who deletes the part has seen all of it.
+#: What people type into a part, under its name on either side; who deletes the part has read all of it.
 TYPED = {
     "adressen": (
         *("adresseStreet", "adresseCity", "adresseCountry", "strasse", "ort", "land"),
@@ -119,13 +119,13 @@ Record = dict[str, Any]
 
 @dataclass
 class Entry:
-    """Something that somebody has typed. ``forms`` are the texts in which it may show up."""
+    """Something that a user has typed. ``forms`` are the texts in which it may show up."""
 
     forms: tuple[str, ...]
     side: Side
     owner: str  #: id of the CBeteiligte
     subject: str  #: field of the master data, or the part that it belongs to
-    is_given_up: bool = False  #: somebody who saw it has changed or deleted it
+    is_given_up: bool = False  #: a user who saw it has changed or deleted it
 
     def stands_in(self, text: str) -> bool:
         return any(form in text for form in self.forms)
@@ -144,13 +144,13 @@ class Ledger:
     removed: list[tuple[str, str, str]] = field(default_factory=list)
     #: The last value of each field of the master data that was cleared, by CBeteiligte and name.
     cleared: dict[tuple[str, str], str] = field(default_factory=dict)
-    #: The type that somebody has chosen in EspoCRM for a number that was there, by CBeteiligte and number.
+    #: The type that a user has chosen in EspoCRM for a number that was there, by CBeteiligte and number.
     types: dict[tuple[str, str], str] = field(default_factory=dict)
     #: Those numbers whose type was chosen while a run was under way.
     chosen_in_a_run: set[str] = field(default_factory=set)
-    #: The primary number and mail address as somebody has last saved them in EspoCRM, by CBeteiligte and array.
+    #: The primary number and mail address as a user has last saved them in EspoCRM, by CBeteiligte and array.
     primary: dict[tuple[str, str], str] = field(default_factory=dict)
-    #: Numbers that somebody has entered twice at one record.
+    #: Numbers that a user has entered twice at one record.
     doubled: set[str] = field(default_factory=set)
     #: Each surprise with how much had been typed before it.
     surprises: list[tuple[Surprise, int]] = field(default_factory=list)
@@ -158,9 +158,9 @@ class Ledger:
         default_factory=set
     )  #: (side, id of the CBeteiligte, subject)
 
-    def give_up(self, seen: Any) -> None:
-        """Somebody overwrites or deletes what he sees."""
-        text = json.dumps(seen, ensure_ascii=False, default=str)
+    def give_up(self, observed: Any) -> None:
+        """A user overwrites or deletes what he sees."""
+        text = json.dumps(observed, ensure_ascii=False, default=str)
         for entry in self.entries:
             entry.is_given_up |= entry.stands_in(text)
 
@@ -217,7 +217,7 @@ class BeteiligteWorld:
         self.redis.close()
 
     async def begin(self, *, checks_versions: bool, version: str = "9.3") -> None:
-        """Start over: nobody is known, nothing is remembered."""
+        """Start over: no one is known, nothing is remembered."""
         await self._quiet()
         self.now += timedelta(days=1)
         self.ledger, self.queue, self._due = Ledger(), [], None
@@ -313,7 +313,7 @@ class BeteiligteWorld:
     # -- steps ------------------------------------------------------------------------------------------------------
 
     async def play(self, step: Step) -> None:
-        """Carry out one step; what cannot be done (nothing is there, or the system refuses) is left undone."""
+        """Perform one step; what cannot be done (nothing is there, or the system refuses) is left undone."""
         self.now += timedelta(seconds=30)
         match step:
             case Sync():
@@ -372,7 +372,7 @@ class BeteiligteWorld:
     # -- events -----------------------------------------------------------------------------------------------------
 
     def _on_change(self, change: Change) -> None:
-        """EspoCRM tells of a change, be it ours; one that waits already is not told twice (`services.api.webhooks`)."""
+        """EspoCRM reports a change, also the sync's; one that waits is not reported twice (`services.api.webhooks`)."""
         if change.entity not in HEARD:
             return
         job = Job(
@@ -582,7 +582,7 @@ def _typed(part: str, record: Mapping[str, Any]) -> list[Any]:
 
 
 class _People:
-    """Those who work with both programs. Whoever changes something has seen what was there."""
+    """Those who work with both programs. Whoever changes something has read what was there."""
 
     def __init__(self, world: BeteiligteWorld) -> None:
         self._world = world
@@ -722,7 +722,7 @@ class _People:
                     self._ledger.primary[entity_id, array] = row[attribute]
 
     def _edit_master(self, step: EditMaster, espo: Record, advo: Record) -> None:
-        seen = espo if step.side == "espocrm" else advo
+        observed = espo if step.side == "espocrm" else advo
         kind = (
             kind_of_espocrm(espo) if step.side == "espocrm" else kind_of_advoware(advo)
         )
@@ -740,8 +740,8 @@ class _People:
         else:
             value = None if clear else self._value(step.side, espo["id"], name)
             self._touch(step.side, espo["id"], name)
-        old = seen.get(attribute)
-        self._touch_kind(step.side, espo["id"], seen, {attribute: value})
+        old = observed.get(attribute)
+        self._touch_kind(step.side, espo["id"], observed, {attribute: value})
         if step.side == "espocrm":
             self._update("CBeteiligte", espo["id"], **{attribute: value})
         else:
@@ -757,19 +757,21 @@ class _People:
         self._touch_kind("advoware", espo["id"], advo, {"anrede": anrede})
         self._in_advoware(advo, anrede=anrede)
 
-    def _touch_kind(self, side: Side, owner: str, seen: Record, new: Record) -> None:
+    def _touch_kind(
+        self, side: Side, owner: str, observed: Record, new: Record
+    ) -> None:
         """A first name or a salutation makes a person of what has no legal form."""
         kind_of = kind_of_espocrm if side == "espocrm" else kind_of_advoware
-        if kind_of({**seen, **new}) != kind_of(seen):
+        if kind_of({**observed, **new}) != kind_of(observed):
             self._touch(side, owner, "kind")
 
     def _switch_kind(self, side: Side, espo: Record, advo: Record) -> None:
-        seen = espo if side == "espocrm" else advo
+        observed = espo if side == "espocrm" else advo
         kind = kind_of_espocrm(espo) if side == "espocrm" else kind_of_advoware(advo)
         company = kind == "person"
         fields = COMPANY_FIELDS if company else PERSON_FIELDS
         old = [
-            seen.get(name)
+            observed.get(name)
             for name in (
                 *PERSON_FIELDS,
                 *PERSON_FIELDS.values(),
@@ -1100,10 +1102,10 @@ class _People:
             self._touch("espocrm", entity_id, "kind")
             self._in_browser("restore", entity=entity, id=entity_id)
 
-    def _in_browser(self, action: str, **wish: Any) -> None:
-        wish = {"action": action, "entity": "CBeteiligte", **wish}
+    def _in_browser(self, action: str, **options: Any) -> None:
+        options = {"action": action, "entity": "CBeteiligte", **options}
         Browser(self._store, self._service, self._world._on_change, self._admin).do(
-            ACTIONS.validate_python(wish)
+            ACTIONS.validate_python(options)
         )
 
     # -- both -------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Shown:
 
 
 async def shown_events(world: CalendarWorld) -> list[Shown]:
-    """What is in the employees' calendars and is ours: with a pair, or made by us."""
+    """What is in the employees' calendars and is the sync's: with a pair, or made by it."""
     shown = []
     records = {record["frNr"]: record for record in world.termine()}
     hides_everything = world.configuration.anonymise or not world.full_content
@@ -147,7 +147,7 @@ async def assert_hidden_stays_hidden(
 
 
 async def assert_no_hidden_text(world: CalendarWorld) -> None:
-    """No text in Google that the rules hide, inside or outside the window, on any event that is ours."""
+    """No text in Google that the rules hide, inside or outside the window, on any event of the sync."""
     leaks = [
         event for event in await shown_events(world) if event.must_hide and event.texts
     ]
@@ -193,10 +193,10 @@ async def assert_nothing_is_there_twice(world: CalendarWorld) -> None:
         }
         waiting |= await _unknown_and_over(world, kuerzel, events)
         events = [event for event in events if event["id"] not in waiting]
-        ours = [
+        own = [
             event for event in events if event["creator"]["email"] == world.account_name
         ]
-        assert_single(property_of(event, "advoware_frnr") for event in ours)
+        assert_single(property_of(event, "advoware_frnr") for event in own)
         assert_single(
             token
             for event in events
@@ -247,7 +247,7 @@ def assert_single(names: Iterable[str | None]) -> None:
 
 
 async def assert_nothing_is_lost(world: CalendarWorld) -> None:
-    """What nobody deleted is still there, or is kept where it was typed into a hidden event."""
+    """What no one deleted is still there, or is kept where it was typed into a hidden event."""
     kept = await _kept_from_hidden(world)
     in_advoware = {token_of(record["text"]) for record in world.termine()}
     live = {

@@ -51,7 +51,7 @@ class CalendarOffice(CalendarWorld):
         await self.begin(START, Configure())
 
     async def configure(self, **variables: Any) -> None:
-        """The worker starts anew with these variables."""
+        """The worker starts again with these variables."""
         self._variables = variables
         await self.restart()
 
@@ -69,7 +69,7 @@ class CalendarOffice(CalendarWorld):
     # -- people in Advoware -----------------------------------------------------------------------------------------
 
     def termin(self, text: str = "Besprechung", day: str = DAY, **fields: Any) -> int:
-        """Somebody enters a Termin of SB's, from ten to eleven; its frNr."""
+        """A user enters a Termin of SB's, from ten to eleven; its frNr."""
         times = {
             "datum": day,
             "uhrzeitVon": "10:00:00",
@@ -87,12 +87,12 @@ class CalendarOffice(CalendarWorld):
         return int(self.advoware.termine.create(record)["frNr"])
 
     def change_termin(self, fr_nr: int, **fields: Any) -> None:
-        """Somebody changes a Termin in the desktop program."""
+        """A user changes a Termin in the desktop program."""
         self.now += timedelta(seconds=1)
         self.advoware.termine.edit(fr_nr, fields)
 
     def delete_termin(self, fr_nr: int) -> None:
-        """Somebody deletes a Termin in the desktop program."""
+        """A user deletes a Termin in the desktop program."""
         self.advoware.termine.remove(fr_nr)
 
     def records(self, text: str | None = None) -> list[Json]:
@@ -149,7 +149,7 @@ class CalendarOffice(CalendarWorld):
         )
 
     def delete_calendar(self, kuerzel: str = "SB") -> None:
-        """Somebody deletes the whole calendar."""
+        """A user deletes the whole calendar."""
         calendar = self.calendar(kuerzel)
         assert calendar is not None
         self.google.world.calendars.delete(calendar)
@@ -180,7 +180,7 @@ class CalendarOffice(CalendarWorld):
     async def sync(
         self, kuerzel: str = "SB", *, full_content: bool = True
     ) -> RunSummary:
-        """One run, from which on the journals tell; it must not raise."""
+        """One run, from which on the journals count; it must not raise."""
         self.full_content = full_content
         self.forget_journals()
         return await self.run(kuerzel)
@@ -217,7 +217,7 @@ class CalendarOffice(CalendarWorld):
             await keeper
 
     async def sync_interrupted(self, method: str, path: str, *, nth: int = 1) -> bool:
-        """A run that is cancelled when a system gets the nth such request, which it still carries out.
+        """A run that is cancelled when a system gets the nth such request, which it still executes.
 
         Returns whether it came to that.
         """

@@ -158,7 +158,7 @@ class People:
         token = self._world.token_of(event.content.fields.get("summary"))
         self._note_typed(event)
         if token is None:
-            # Made of a hidden event: if anything tells its text, then the Termin of the original.
+            # Made of a hidden event: if anything shows its text, then the Termin of the original.
             hidden = self._world.hidden_token(original)
             ledger.doubles.update({hidden} if hidden else ())
             properties = original.get("extendedProperties") or {}

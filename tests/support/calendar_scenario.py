@@ -34,7 +34,7 @@ class When:
 
 @dataclass(frozen=True)
 class EnterTermin:
-    """Somebody enters a Termin in Advoware; ``anwalt`` empty: for everybody."""
+    """A user enters a Termin in Advoware; ``anwalt`` empty: for all employees."""
 
     anwalt: str
     when: When
@@ -43,7 +43,7 @@ class EnterTermin:
 
 @dataclass(frozen=True)
 class EditTermin:
-    """Somebody changes one of the Termine. ``anwalt`` hands it on to ``to``."""
+    """A user changes one of the Termine. ``anwalt`` hands it on to ``to``."""
 
     number: int
     what: Literal["text", "move", "privat", "anwalt"]
@@ -53,7 +53,7 @@ class EditTermin:
 
 @dataclass(frozen=True)
 class DropTermin:
-    """Somebody deletes one of the Termine."""
+    """A user deletes one of the Termine."""
 
     number: int
 
@@ -98,7 +98,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Cancel:
-    """The run is cancelled and the worker starts anew."""
+    """The run is cancelled and the worker starts again."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class SyncAll:
 
 @dataclass(frozen=True)
 class Configure:
-    """The worker starts anew with other settings."""
+    """The worker starts again with other settings."""
 
     write_protection: bool = False
     anonymise: bool = False
@@ -143,7 +143,7 @@ class Jump:
 
 @dataclass(frozen=True)
 class Act:
-    """Somebody does in Google what is no plain edit; ``what`` is one of `ACTS`, ``variant`` varies it."""
+    """A user does in Google what is no plain edit; ``what`` is one of `ACTS`, ``variant`` varies it."""
 
     kuerzel: str
     number: int
@@ -355,7 +355,7 @@ class Scenario:
     start: datetime
     configuration: Configure
     steps: tuple[Step, ...]
-    #: Where nobody knows what Google does; see `sandbox.google.readings`.
+    #: Where it is not known what Google does; see `sandbox.google.readings`.
     readings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -378,7 +378,7 @@ KINDS: dict[str, int] = {
     **{f"{system} {name}": 1 for system, names in SURPRISES.items() for name in names},
 }
 #: What must hold besides that nothing is lost or doubled, that both sides agree, and that the sync comes to rest:
-#: clock times to the minute, computed here anew; Advoware's content on copies that a person has made impossible to
+#: clock times to the minute, computed here again; Advoware's content on copies that a person has made impossible to
 #: hold; no hidden text, inside and outside the window; none comes back meanwhile; no odd record ends a run; no Termin
 #: is made of an event of which only our placeholder is known.
 CHECKS = (
@@ -512,7 +512,7 @@ def _employee(dice: random.Random) -> str:
 
 
 def _deed(dice: random.Random) -> Step:
-    """Something that somebody does in one of the calendars."""
+    """Something that a user does in one of the calendars."""
     kind, number = dice.random(), dice.randint(0, 7)
     if kind < 0.2:
         return _entry(dice)

@@ -1,6 +1,6 @@
 """A law firm for scenarios of the calendar sync: both twins over HTTP, the real stores, and people who interfere.
 
-`CalendarWorld.play` carries out a step of a scenario (`calendar_scenario`); `CalendarWorld.settle` ends the faults and
+`CalendarWorld.play` performs a step of a scenario (`calendar_scenario`); `CalendarWorld.settle` ends the faults and
 lets the sync come to rest.
 """
 
@@ -89,10 +89,10 @@ class Ledger:
     dropped: set[str] = field(default_factory=set)
     copies_dropped: set[str] = field(
         default_factory=set
-    )  #: one employee's copy of everybody's Termin
+    )  #: one employee's copy of a Termin of all employees
     #: The Termine that people deleted in Advoware: their numbers, and the tokens of their texts.
     termine_dropped: set[str] = field(default_factory=set)
-    #: Changed in Advoware before the run that had created it there could hear of it: nothing tells whose it was.
+    #: Changed in Advoware before the run that had created it there could hear of it: nothing shows whose it was.
     untraceable: set[str] = field(default_factory=set)
     doubles: set[str] = field(default_factory=set)  #: what people have made several of
     #: Typed into a copy of a hidden event, or before it was copied: in the copy it is the person's own text.
@@ -102,7 +102,7 @@ class Ledger:
     copies: dict[tuple[str, str], str | None] = field(default_factory=dict)
     odd: set[str] = field(
         default_factory=set
-    )  #: Termine of which nobody can say what they mean
+    )  #: Termine of which no one can say what they mean
     #: What people have made of an event that they keep private: no one else may read its Termin.
     private: set[str] = field(default_factory=set)
     #: Whose the Termine are that people have handed on, by their numbers.
@@ -241,13 +241,13 @@ class CalendarWorld:
         calendar = self.calendar(kuerzel)
         if calendar is None:
             return []
-        seen = [
+        shown = [
             self.google.world.events.as_shown(calendar, event)
             for event in calendar.events.values()
         ]
         return [
             render_event(event, calendar.id, calendar.zone)
-            for event in seen
+            for event in shown
             if event.status != CANCELLED
         ]
 
@@ -257,7 +257,7 @@ class CalendarWorld:
         return str(self.google.service_account()["client_email"])
 
     def private_calendar(self) -> Calendar:
-        """The calendar of somebody at home, which we cannot see."""
+        """The calendar of a person at home, which we cannot see."""
         calendars = self.google.world.calendars
         found = [
             c for c in calendars.calendars.values() if c.texts["summary"] == "Zuhause"
@@ -285,7 +285,7 @@ class CalendarWorld:
     # -- steps ------------------------------------------------------------------------------------------------------
 
     async def play(self, step: Step) -> None:
-        """Carry out one step; what cannot be done (nothing is there, or the system refuses) is left undone."""
+        """Perform one step; what cannot be done (nothing is there, or the system refuses) is left undone."""
         self.now += timedelta(minutes=1)
         match step:
             case Sync(kuerzel, full_content, at, meanwhile):
@@ -437,12 +437,12 @@ class CalendarWorld:
         return f"{token} Müller ./. Schulze, Fassung {self._texts}"
 
     def new_title(self, old: str | None) -> str:
-        """What somebody writes into an event instead of that; of a hidden one nobody knows what it is about."""
+        """What a user writes into an event instead of that; of a hidden one no one knows what it is about."""
         token = token_of(old)
         return self.text(token) if token else f"{LEAK} {self._texts}"
 
     def _new_title_of(self, kuerzel: str, resource: dict[str, Any]) -> str:
-        """What somebody writes into this event.
+        """What a user writes into this event.
 
         The rest of a hidden series that has lost our marks is the person's, and so is what he writes into it.
         """
@@ -670,7 +670,7 @@ class CalendarWorld:
             return error
 
     async def _free_the_rate(self) -> None:
-        """The rate limit counts by Redis's own clock, for which nobody wants to wait."""
+        """The rate limit counts by Redis's own clock, for which no test waits."""
         redis = self.resources.calendar_redis
         names = [name async for name in redis.scan_iter("rate_limit*")]
         if names:

@@ -1,8 +1,8 @@
 """The outside world of `tools/kill_trial.py`: three twins that live on, people who edit in them, and what must hold.
 
 What people type is used once, so that it can be found again: a number, a street, an account, a title. In Advoware
-people edit only what nobody edits in EspoCRM in the same round: between the sync's last look at a Beteiligter and its
-PUT neither of both systems lets anybody guard an edit (docs/architecture.md).
+people edit only what no one edits in EspoCRM in the same round: between the sync's last look at a Beteiligter and its
+PUT neither of both systems lets a client guard an edit (docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Record = dict[str, Any]
 
 KUERZEL = "SB"
 ZONE = "Europe/Berlin"
-#: A real EspoCRM tries a webhook again after ten minutes; so long nobody waits here.
+#: A real EspoCRM tries a webhook again after ten minutes; so long no trial waits here.
 RETRY_AFTER = timedelta(seconds=3)
 MAX_ATTEMPTS = 100
 SETTINGS = {
@@ -48,7 +48,7 @@ SETTINGS = {
 
 @dataclass
 class Person:
-    """What somebody must find of a person on both sides."""
+    """What a user must find of a person on both sides."""
 
     token: str
     last_name: str
@@ -77,7 +77,7 @@ class KillWorld:
         self._termine: dict[str, str] = {}  #: title -> start
         self._events: set[str] = set()  #: titles
         self._edited: set[str] = set()
-        #: Whose name was corrected in Advoware, where nothing tells of it: the check of old records finds it in a day.
+        #: Whose name was corrected in Advoware, where nothing reports it: the check of old records finds it in a day.
         self.corrected: set[str] = set()
         self._tokens = 0
 
@@ -112,7 +112,7 @@ class KillWorld:
         }
 
     def register_webhooks(self, url: str) -> None:
-        """EspoCRM tells that system of each change."""
+        """EspoCRM reports each change to that system."""
         for event in EVENTS:
             entity, _, action = event.partition(".")
             webhook = {
@@ -131,7 +131,7 @@ class KillWorld:
     # -- people -----------------------------------------------------------------------------------------------------
 
     def edit(self, chance: random.Random) -> None:
-        """Somebody does something somewhere."""
+        """A user does something somewhere."""
         edits = [
             *([self._enter] * 3),
             *([self._rename] * 3),
@@ -209,7 +209,7 @@ class KillWorld:
         self._update(entity_id, phoneNumberData=rows)
 
     def _correct_first_name(self, chance: random.Random) -> None:
-        """Somebody corrects a name in Advoware, of a person whom nobody edits in EspoCRM."""
+        """A user corrects a name in Advoware, of a person whom no one edits in EspoCRM."""
         calm = [
             row
             for row in self._rows("CBeteiligte")
@@ -301,7 +301,7 @@ class KillWorld:
     # -- what must hold ---------------------------------------------------------------------------------------------
 
     def problems(self) -> list[str]:
-        """What is lost, doubled or not told truly; if nothing is, people may edit everywhere again."""
+        """What is lost, doubled or reported wrongly; if nothing is, people may edit everywhere again."""
         problems = [
             *self._problems_of_people(),
             *self._problems_of_appointments(),

@@ -39,7 +39,7 @@ class Firm:
     betnr: int
 
     async def sync(self, **options: Any) -> KommunikationResult:
-        """A sync as the flow does it: what an interrupted run has left is waited for, then it starts anew."""
+        """A sync as the flow does it: what an interrupted run has left is waited for, then it starts again."""
         manager = KommunikationSyncManager(resources=self.resources)
         result = await manager.sync_bidirectional(ID, self.betnr, **options)
         if result.not_before is not None:
@@ -127,7 +127,7 @@ class Firm:
         )
 
     async def assert_settled(self, standing: tuple[str, ...] = ()) -> None:
-        """Nothing is left to do: neither a request nor anything to remember; ``standing`` is still said."""
+        """Nothing is left to do: neither a request nor anything to remember; ``standing`` is still reported."""
         espo = await self.espo()
         advo = await AdvowareService(resources=self.resources).get_beteiligter(
             self.betnr

@@ -122,7 +122,7 @@ class Office:
         await self._in_espocrm_program("DELETE", f"records/{entity}/{entity_id}")
 
     async def new_person(self, **attributes: Any) -> str:
-        """A CBeteiligte of whom no webhook tells; his id."""
+        """A CBeteiligte for whom no webhook comes; his id."""
         record = {
             "firstName": "Erika",
             "lastName": "Muster",
@@ -182,8 +182,8 @@ class Office:
         assert (await self.sync(entity_id, "create")).result == "created"
         return entity_id, int((await self.in_espocrm(entity_id))["betnr"])
 
-    async def tell_the_rest(self) -> None:
-        """What the cron does about people who could not be told."""
+    async def notify_the_rest(self) -> None:
+        """What the cron does about people who could not be notified."""
         espocrm = EspoCRMAPI(resources=self.resources)
         await NotificationManager(espocrm, resources=self.resources).retry_unfinished()
 

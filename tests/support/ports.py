@@ -13,7 +13,7 @@ ALL_PORTS = range(20_000, 32_000)
 
 
 def unused_ports(count: int) -> list[int]:
-    """So many ports that nobody gets by chance, so that they are still free the second time.
+    """So many ports that no program gets by chance, so that they are still free the second time.
 
     Nor do the tests that run beside these: each of pytest's workers has ports of its own.
     """

@@ -212,7 +212,7 @@ def hasty_variables() -> dict[str, Any]:
 
 
 def known_settings(variables: Mapping[str, Any]) -> Settings:
-    """The settings of these variables; the worlds, whose workers start anew all the time, read them once."""
+    """The settings of these variables; the worlds, whose workers start again all the time, read them once."""
     return _read_once(tuple(sorted(variables.items())))
 
 

@@ -431,7 +431,7 @@ def _name(change: Any) -> str:
 
 
 async def _free_the_rate(resources: Resources) -> None:
-    """The rate limit counts by Redis's own clock, for which nobody wants to wait."""
+    """The rate limit counts by Redis's own clock, for which no test waits."""
     while True:
         redis = resources.calendar_redis
         names = [name async for name in redis.scan_iter("rate_limit*")]

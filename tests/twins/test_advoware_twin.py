@@ -44,7 +44,7 @@ async def caller_with_token(stranger: Advoware) -> Advoware:
     return stranger
 
 
-@pytest.fixture(name="nobody")
+@pytest.fixture(name="blank")
 async def beteiligter_without_any_lists(advoware: Advoware) -> dict[str, Any]:
     created: dict[str, Any] = await advoware.call(
         "POST", "/Beteiligte", {"name": "Neumann", "vorname": "Åsa"}
@@ -199,14 +199,14 @@ async def test_revoked_tokens_are_refused_and_a_new_login_helps(
 async def test_active_employees_are_listed_without_the_former_one(
     advoware: Advoware,
 ) -> None:
-    everybody = await advoware.call("GET", "/Mitarbeiter")
+    listed = await advoware.call("GET", "/Mitarbeiter")
     active = await advoware.call("GET", "/Mitarbeiter?aktiv=true")
-    assert (len(everybody), len(active)) == (12, 11)
-    assert {row["kuerzel"] for row in everybody} - {
-        row["kuerzel"] for row in active
-    } == {"VW"}
+    assert (len(listed), len(active)) == (12, 11)
+    assert {row["kuerzel"] for row in listed} - {row["kuerzel"] for row in active} == {
+        "VW"
+    }
     assert all(
-        row["name"] and re.fullmatch("[A-P]{40}", row["rowId"]) for row in everybody
+        row["name"] and re.fullmatch("[A-P]{40}", row["rowId"]) for row in listed
     )
 
 
@@ -379,14 +379,14 @@ async def test_update_without_a_change_leaves_everything_alone(
 
 async def test_update_ignores_read_only_attributes(advoware: Advoware) -> None:
     before = await advoware.call("GET", "/Beteiligte/1002")
-    wish = before | {
+    change = before | {
         "betNr": 7,
         "rowId": "A" * 40,
         "mobil": "0171 1",
         "geaendertVon": "XX",
         "kommunikation": [],
     }
-    assert await advoware.call("PUT", "/Beteiligte/1002", wish) == before
+    assert await advoware.call("PUT", "/Beteiligte/1002", change) == before
 
 
 async def test_update_of_an_unknown_number_and_any_delete_are_refused(
@@ -403,9 +403,9 @@ async def test_update_of_an_unknown_number_and_any_delete_are_refused(
 
 
 async def test_a_new_kommunikation_shows_in_list_and_derived_field_only(
-    advoware: Advoware, nobody: dict[str, Any]
+    advoware: Advoware, blank: dict[str, Any]
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}"
+    path = f"/Beteiligte/{blank['betNr']}"
     body = {
         "tlf": "0171-3920012",
         "bemerkung": "[ESPOCRM:x:3] privat",
@@ -414,15 +414,15 @@ async def test_a_new_kommunikation_shows_in_list_and_derived_field_only(
     }
     entry = await advoware.call("POST", f"{path}/Kommunikationen", body)
     assert entry | body == entry
-    assert (entry["betNr"], entry["kommArt"]) == (nobody["betNr"], "Mobil")
+    assert (entry["betNr"], entry["kommArt"]) == (blank["betNr"], "Mobil")
     after = await advoware.call("GET", path)
-    assert after == nobody | {"kommunikation": [entry], "mobil": "0171-3920012"}
+    assert after == blank | {"kommunikation": [entry], "mobil": "0171-3920012"}
 
 
 async def test_a_changed_kommunikation_keeps_its_kind_and_the_others_row_ids(
-    advoware: Advoware, nobody: dict[str, Any]
+    advoware: Advoware, blank: dict[str, Any]
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}"
+    path = f"/Beteiligte/{blank['betNr']}"
     first, second = [
         await advoware.call(
             "POST", f"{path}/Kommunikationen", {"tlf": tlf, "kommKz": 4, "online": True}
@@ -439,16 +439,16 @@ async def test_a_changed_kommunikation_keeps_its_kind_and_the_others_row_ids(
     after = await advoware.call("GET", path)
     assert after["kommunikation"] == [changed, second]
     assert (after["rowId"], after["emailGesch"], after["emailPrivat"]) == (
-        nobody["rowId"],
+        blank["rowId"],
         "c@example.de",
         None,
     )
 
 
 async def test_an_emptied_kommunikation_stays_as_a_slot(
-    advoware: Advoware, nobody: dict[str, Any]
+    advoware: Advoware, blank: dict[str, Any]
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}"
+    path = f"/Beteiligte/{blank['betNr']}"
     entry = await advoware.call(
         "POST", f"{path}/Kommunikationen", {"tlf": "0171-3920012", "kommKz": 3}
     )
@@ -472,17 +472,17 @@ async def test_an_emptied_kommunikation_stays_as_a_slot(
     ],
 )
 async def test_a_bad_kommunikation_is_refused(
-    advoware: Advoware, nobody: dict[str, Any], body: Any
+    advoware: Advoware, blank: dict[str, Any], body: Any
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}"
+    path = f"/Beteiligte/{blank['betNr']}"
     assert (await advoware.refused("POST", f"{path}/Kommunikationen", body))[0] == 400
-    assert await advoware.call("GET", path) == nobody
+    assert await advoware.call("GET", path) == blank
 
 
 async def test_an_address_is_created_whole_but_changed_only_in_part(
-    advoware: Advoware, nobody: dict[str, Any]
+    advoware: Advoware, blank: dict[str, Any]
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}"
+    path = f"/Beteiligte/{blank['betNr']}"
     body = {
         "strasse": "Große Straße 1",
         "plz": "30159",
@@ -499,7 +499,7 @@ async def test_an_address_is_created_whole_but_changed_only_in_part(
     }
     created = await advoware.call("POST", f"{path}/Adressen", body)
     assert created | body == created
-    wish = {
+    change = {
         "strasse": "Kurze Straße 2",
         "plz": "10115",
         "ort": "Berlin",
@@ -513,16 +513,16 @@ async def test_an_address_is_created_whole_but_changed_only_in_part(
         "gueltigBis": None,
         "reihenfolgeIndex": 9,
     }
-    changed = await advoware.call("PUT", f"{path}/Adressen/{created['id']}", wish)
-    taken = {field: wish[field] for field in ("strasse", "plz", "ort", "anschrift")}
+    changed = await advoware.call("PUT", f"{path}/Adressen/{created['id']}", change)
+    taken = {field: change[field] for field in ("strasse", "plz", "ort", "anschrift")}
     assert changed == created | taken | {"rowId": changed["rowId"]}
-    assert (await advoware.call("GET", path))["rowId"] == nobody["rowId"]
+    assert (await advoware.call("GET", path))["rowId"] == blank["rowId"]
 
 
 async def test_exactly_one_address_is_the_main_one(
-    advoware: Advoware, nobody: dict[str, Any]
+    advoware: Advoware, blank: dict[str, Any]
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}"
+    path = f"/Beteiligte/{blank['betNr']}"
 
     async def main_addresses() -> list[str]:
         record = await advoware.call("GET", path)
@@ -544,9 +544,9 @@ async def test_exactly_one_address_is_the_main_one(
 
 
 async def test_bank_accounts_can_only_be_added(
-    advoware: Advoware, nobody: dict[str, Any]
+    advoware: Advoware, blank: dict[str, Any]
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}"
+    path = f"/Beteiligte/{blank['betNr']}"
     body = {
         "bank": "Commerzbank",
         "iban": "DE62370400440000000011",
@@ -562,14 +562,14 @@ async def test_bank_accounts_can_only_be_added(
         await advoware.refused("DELETE", f"{path}/Bankverbindungen/{account['id']}")
     )[0] == 403
     after = await advoware.call("GET", path)
-    assert after == nobody | {"bankkverbindungen": [account]}
+    assert after == blank | {"bankkverbindungen": [account]}
 
 
 @pytest.mark.parametrize("iban", [None, "", "DE62370400440000000012", "DE62", "ohne"])
 async def test_a_bad_iban_is_refused(
-    advoware: Advoware, nobody: dict[str, Any], iban: str | None
+    advoware: Advoware, blank: dict[str, Any], iban: str | None
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}/Bankverbindungen"
+    path = f"/Beteiligte/{blank['betNr']}/Bankverbindungen"
     assert (await advoware.refused("POST", path, {"iban": iban, "bic": "COBADEFFXXX"}))[
         0
     ] == 400
@@ -577,9 +577,9 @@ async def test_a_bad_iban_is_refused(
 
 @pytest.mark.parametrize("resource", ["Kommunikationen", "Adressen"])
 async def test_entries_of_lists_are_neither_listed_nor_deleted_nor_found_elsewhere(
-    advoware: Advoware, nobody: dict[str, Any], resource: str
+    advoware: Advoware, blank: dict[str, Any], resource: str
 ) -> None:
-    path = f"/Beteiligte/{nobody['betNr']}/{resource}"
+    path = f"/Beteiligte/{blank['betNr']}/{resource}"
     entry = await advoware.call("POST", path, {"tlf": "030 1", "kommKz": 1})
     assert (await advoware.refused("GET", path))[0] == 405
     assert (await advoware.refused("GET", f"{path}/{entry['id']}"))[0] == 405
@@ -611,11 +611,11 @@ async def test_a_person_changes_master_data(advoware: Advoware) -> None:
 
 
 async def test_a_person_adds_changes_and_removes_entries_of_the_lists(
-    advoware: Advoware, nobody: dict[str, Any]
+    advoware: Advoware, blank: dict[str, Any]
 ) -> None:
     path, desktop_path = (
-        f"/Beteiligte/{nobody['betNr']}",
-        f"beteiligte/{nobody['betNr']}",
+        f"/Beteiligte/{blank['betNr']}",
+        f"beteiligte/{blank['betNr']}",
     )
     await advoware.desktop(
         "PUT",
@@ -626,8 +626,12 @@ async def test_a_person_adds_changes_and_removes_entries_of_the_lists(
     edits = [{"id": first["id"], "kommKz": 6}, {"id": second["id"], "delete": True}]
     addresses = [{"ort": "Celle", "land": "Schweiz"}]
     accounts = [{"iban": "DE62370400440000000011"}]
-    wish = {"kommunikation": edits, "adressen": addresses, "bankverbindungen": accounts}
-    after = await advoware.desktop("PUT", desktop_path, wish)
+    change = {
+        "kommunikation": edits,
+        "adressen": addresses,
+        "bankverbindungen": accounts,
+    }
+    after = await advoware.desktop("PUT", desktop_path, change)
     assert [
         (entry["id"], entry["kommKz"], entry["kommArt"])
         for entry in after["kommunikation"]
@@ -638,8 +642,8 @@ async def test_a_person_adds_changes_and_removes_entries_of_the_lists(
         "DE62370400440000000011"
     ]
     assert (after["rowId"], after["geaendertAm"]) == (
-        nobody["rowId"],
-        nobody["geaendertAm"],
+        blank["rowId"],
+        blank["geaendertAm"],
     )
 
 

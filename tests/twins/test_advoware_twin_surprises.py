@@ -39,8 +39,8 @@ async def new(advoware: Advoware, **values: Any) -> dict[str, Any]:
     return created
 
 
-async def act(advoware: Advoware, action: str, **wish: Any) -> Any:
-    return await advoware.desktop("POST", "actions", {"action": action, **wish})
+async def act(advoware: Advoware, action: str, **body: Any) -> Any:
+    return await advoware.desktop("POST", "actions", {"action": action, **body})
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
@@ -102,8 +102,8 @@ async def test_people_enter_accounts_without_iban_but_the_api_does_not(
 ) -> None:
     record = await new(advoware)
     account = {"kontoNr": "532013000", "blz": "37040044", "bank": "Commerzbank"}
-    wish = {"bankverbindungen": [account]}
-    edited = await advoware.desktop("PUT", f"beteiligte/{record['betNr']}", wish)
+    body = {"bankverbindungen": [account]}
+    edited = await advoware.desktop("PUT", f"beteiligte/{record['betNr']}", body)
     assert edited["bankkverbindungen"][0]["iban"] is None
     assert edited["bankkverbindungen"][0]["kontoNr"] == "532013000"
     path = f"/Beteiligte/{record['betNr']}/Bankverbindungen"
@@ -172,7 +172,7 @@ async def test_nan_is_no_json(advoware: Advoware) -> None:
 # -- a backup is put back ---------------------------------------------------------------------------------------------
 
 
-async def test_after_a_restore_a_number_belongs_to_somebody_else(
+async def test_after_a_restore_a_number_belongs_to_another_person(
     advoware: Advoware, clock: ManualClock
 ) -> None:
     kept = await new(advoware, vorname="Gerda")
@@ -244,7 +244,7 @@ async def test_a_second_restore_goes_back_further(
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "body",
     [
         {"action": "restore"},
         {"action": "restore", "seconds": -1},
@@ -254,11 +254,11 @@ async def test_a_second_restore_goes_back_further(
     ],
 )
 async def test_actions_that_make_no_sense_are_refused(
-    advoware: Advoware, wish: Any
+    advoware: Advoware, body: Any
 ) -> None:
-    assert (await advoware.raw("POST", "/__sandbox__/actions", wish))[0] == 400
+    assert (await advoware.raw("POST", "/__sandbox__/actions", body))[0] == 400
 
 
 async def test_copying_what_is_not_there_is_404(advoware: Advoware) -> None:
-    wish = {"action": "copy_address", "betNr": 1, "id": 2, "to": 3}
-    assert (await advoware.raw("POST", "/__sandbox__/actions", wish))[0] == 404
+    body = {"action": "copy_address", "betNr": 1, "id": 2, "to": 3}
+    assert (await advoware.raw("POST", "/__sandbox__/actions", body))[0] == 404

@@ -38,7 +38,7 @@ async def caller_with_token() -> AsyncIterator[Advoware]:
         yield advoware
 
 
-async def test_a_window_shows_what_is_ones_own_or_everybodys(
+async def test_a_window_shows_what_is_ones_own_or_of_all_employees(
     advoware: Advoware,
 ) -> None:
     rows = await advoware.call(
@@ -65,7 +65,7 @@ async def test_a_window_includes_what_reaches_into_it(advoware: Advoware) -> Non
         assert (created["frNr"] in {row["frNr"] for row in rows}) == inside, window
 
 
-async def test_nobodys_kuerzel_has_no_appointments(advoware: Advoware) -> None:
+async def test_an_unknown_kuerzel_has_no_appointments(advoware: Advoware) -> None:
     assert (
         await advoware.call("GET", "/Termine?kuerzel=XX&from=2026-01-01&to=2028-01-01")
         == []
@@ -356,7 +356,7 @@ async def test_a_list_can_lack_termine_that_a_direct_read_shows(
     assert len(await advoware.call("GET", f"/Termine?frnr={min(before)}")) == 1
 
 
-async def test_a_row_can_have_fields_and_values_that_nobody_knows(
+async def test_a_row_can_have_fields_and_values_that_no_one_knows(
     advoware: Advoware,
 ) -> None:
     created = await advoware.call("POST", "/Termine", TERMIN)

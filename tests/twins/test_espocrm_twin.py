@@ -46,7 +46,7 @@ async def test_more_than_ten_failed_logins_lock_the_address_for_a_minute(
     assert (await crm.call("GET", "CBeteiligte")).status == 200
 
 
-async def test_app_user_tells_who_is_logged_in_and_what_he_may(crm: Caller) -> None:
+async def test_app_user_reports_who_is_logged_in_and_what_he_may(crm: Caller) -> None:
     answer = await crm.good("GET", "App/user")
     assert (answer["user"]["userName"], answer["user"]["type"]) == ("sync", "api")
     allowed = {
@@ -233,21 +233,21 @@ async def test_version_number_refuses_whatever_differs_from_the_present_values(
 ) -> None:
     await crm.control("POST", "settings", {"optimistic_concurrency": ["CBeteiligte"]})
     record = await new_beteiligte(crm, rechtsform="Herr")
-    path, seen = (
+    path, headers = (
         f"CBeteiligte/{record['id']}",
         {"X-Version-Number": str(record["versionNumber"])},
     )
     await crm.good("PUT", path, {"lastName": "Rot"})
     conflict = await crm.call(
-        "PUT", path, {"lastName": "Blau", "rechtsform": "Herr"}, headers=seen
+        "PUT", path, {"lastName": "Blau", "rechtsform": "Herr"}, headers=headers
     )
     assert (conflict.status, conflict.reason) == (409, "modified")
     assert conflict.json == {"values": {"lastName": "Rot"}, "versionNumber": 2}
-    # A field that nobody else has touched is refused as well: only the versions are compared, and the values.
-    assert (await crm.call("PUT", path, {"firstName": "Änne"}, headers=seen)).json[
+    # A field that no one else has touched is refused as well: only the versions are compared, and the values.
+    assert (await crm.call("PUT", path, {"firstName": "Änne"}, headers=headers)).json[
         "values"
     ] == {"firstName": None}
-    assert (await crm.good("PUT", path, {"lastName": "Rot"}, headers=seen))[
+    assert (await crm.good("PUT", path, {"lastName": "Rot"}, headers=headers))[
         "versionNumber"
     ] == 2
 
@@ -324,7 +324,7 @@ async def test_duplicate_check_answers_409_when_switched_on(crm: Caller) -> None
         ("syncErrorMessage", "x" * 2001, "syncErrorMessage", "maxLength"),
         ("betnr", "many", "betnr", "valid"),
         ("betnr", 2**31, "betnr", "rangeInternal"),
-        ("emailAddress", "nobody(at)example.de", "emailAddress", "emailAddress"),
+        ("emailAddress", "unknown(at)example.de", "emailAddress", "emailAddress"),
         (
             "emailAddressData",
             [{"emailAddress": "ü@example.de"}],
@@ -511,7 +511,7 @@ async def test_a_part_has_a_beteiligter_who_waits_when_a_person_moves_or_deletes
     assert await waiting() == [True, False]
 
 
-async def test_an_address_is_called_by_street_and_place_until_somebody_names_it(
+async def test_an_address_is_called_by_street_and_place_until_a_user_names_it(
     crm: Caller,
 ) -> None:
     body = {

@@ -36,13 +36,13 @@ async def person(crm: Caller, **attributes: Any) -> str:
     )
 
 
-async def act(crm: Caller, action: str, **wish: Any) -> Any:
+async def act(crm: Caller, action: str, **body: Any) -> Any:
     return await crm.control(
-        "POST", "actions", {"action": action, "entity": "CBeteiligte", **wish}
+        "POST", "actions", {"action": action, "entity": "CBeteiligte", **body}
     )
 
 
-async def told(crm: Caller) -> list[tuple[str, str]]:
+async def reported(crm: Caller) -> list[tuple[str, str]]:
     """Every event so far: its name and the id it is about."""
     return [
         (item["event"], item["target_id"])
@@ -50,10 +50,10 @@ async def told(crm: Caller) -> list[tuple[str, str]]:
     ]
 
 
-async def told_by(crm: Caller, doing: Any) -> list[tuple[str, str]]:
-    before = len(await told(crm))
+async def reported_by(crm: Caller, doing: Any) -> list[tuple[str, str]]:
+    before = len(await reported(crm))
     await doing
-    return (await told(crm))[before:]
+    return (await reported(crm))[before:]
 
 
 async def test_erased_numbers_and_addresses_stay_linked_under_an_id_at_all_owners(
@@ -66,7 +66,7 @@ async def test_erased_numbers_and_addresses_stay_linked_under_an_id_at_all_owner
     }
     one, two = await person(crm, **contacts), await person(crm, **contacts)
     fields = ["phoneNumber", "emailAddress", "firstName"]
-    events = await told_by(crm, act(crm, "erase", id=one, fields=fields))
+    events = await reported_by(crm, act(crm, "erase", id=one, fields=fields))
     # The second update is the extension's, which notes the first name.
     assert events == [("CBeteiligte.update", one)] * 2
     shown, shared = [
@@ -113,7 +113,7 @@ async def test_merge_moves_everything_to_the_survivor_and_deletes_the_sources(
     )
     crm.clock.advance(seconds=5)
     values = {"lastName": "Rot", "betnr": 2, "phoneNumber": OTHER}
-    events = await told_by(
+    events = await reported_by(
         crm, act(crm, "merge", id=survivor, sources=[source], values=values)
     )
     # The second update is the extension's, which notes the source.
@@ -148,7 +148,7 @@ async def test_a_restored_record_is_there_as_it_was_and_waits_for_the_sync(
     record_id = await person(crm, betnr=7, phoneNumber=NUMBER)
     await crm.control("DELETE", f"records/CBeteiligte/{record_id}")
     assert (await crm.call("GET", f"CBeteiligte/{record_id}")).status == 404
-    assert await told_by(crm, act(crm, "restore", id=record_id)) == [
+    assert await reported_by(crm, act(crm, "restore", id=record_id)) == [
         ("CBeteiligte.update", record_id)
     ]
     restored = await crm.good("GET", f"CBeteiligte/{record_id}")
@@ -162,22 +162,22 @@ async def test_a_restored_record_is_there_as_it_was_and_waits_for_the_sync(
 
 async def test_a_reverted_import_is_gone_for_good_without_a_word(crm: Caller) -> None:
     ids = [await person(crm) for _ in range(2)]
-    assert await told_by(crm, act(crm, "revert_import", ids=ids)) == []
+    assert await reported_by(crm, act(crm, "revert_import", ids=ids)) == []
     assert (await crm.good("GET", "CBeteiligte"))["total"] == 0
-    wish = {"action": "restore", "entity": "CBeteiligte", "id": ids[0]}
-    async with crm.session.post(f"{crm.url}/__sandbox__/actions", json=wish) as answer:
+    body = {"action": "restore", "entity": "CBeteiligte", "id": ids[0]}
+    async with crm.session.post(f"{crm.url}/__sandbox__/actions", json=body) as answer:
         assert answer.status == 404
 
 
-async def test_mass_delete_tells_each_deletion(crm: Caller) -> None:
+async def test_mass_delete_reports_each_deletion(crm: Caller) -> None:
     ids = [await person(crm) for _ in range(3)]
-    assert await told_by(crm, act(crm, "mass_delete", ids=ids)) == [
+    assert await reported_by(crm, act(crm, "mass_delete", ids=ids)) == [
         ("CBeteiligte.delete", one) for one in ids
     ]
 
 
 @pytest.mark.parametrize(
-    ("wish", "status"),
+    ("body", "status"),
     [
         ({"action": "dance", "entity": "CBeteiligte"}, 400),
         ({"action": "merge", "entity": "CBeteiligte", "id": "x", "sources": []}, 400),
@@ -188,9 +188,9 @@ async def test_mass_delete_tells_each_deletion(crm: Caller) -> None:
     ],
 )
 async def test_actions_that_make_no_sense_are_refused(
-    crm: Caller, wish: dict[str, Any], status: int
+    crm: Caller, body: dict[str, Any], status: int
 ) -> None:
-    async with crm.session.post(f"{crm.url}/__sandbox__/actions", json=wish) as answer:
+    async with crm.session.post(f"{crm.url}/__sandbox__/actions", json=body) as answer:
         assert answer.status == status
 
 
@@ -210,13 +210,13 @@ async def test_an_identical_put_fires_a_webhook_on_8_4_and_none_on_9_3(
 ) -> None:
     path = f"CBeteiligte/{await person(crm)}"
     change = {"lastName": "Grün"}
-    assert await told_by(crm, crm.good("PUT", path, change)) == [
+    assert await reported_by(crm, crm.good("PUT", path, change)) == [
         ("CBeteiligte.update", path.split("/")[1])
     ]  # modifier
     crm.clock.advance(seconds=5)
-    assert await told_by(crm, crm.good("PUT", path, change)) == []
+    assert await reported_by(crm, crm.good("PUT", path, change)) == []
     await crm.control("POST", "settings", {"version": "8.4"})
-    assert len(await told_by(crm, crm.good("PUT", path, change))) == 1
+    assert len(await reported_by(crm, crm.good("PUT", path, change))) == 1
     item = (await crm.control("GET", "webhooks"))["queue"][-1]
     assert item["data"] == {
         "followersIds": [],
@@ -226,7 +226,7 @@ async def test_an_identical_put_fires_a_webhook_on_8_4_and_none_on_9_3(
     assert (await crm.good("GET", path))["modifiedAt"] == "2026-11-23 17:12:27"
 
 
-async def test_9_3_does_not_tell_the_followers(crm: Caller) -> None:
+async def test_9_3_does_not_notify_the_followers(crm: Caller) -> None:
     path = f"CBeteiligte/{await person(crm)}"
     await crm.good("PUT", path, {"lastName": "Rot"})
     assert (
@@ -241,8 +241,8 @@ async def test_a_run_of_the_webhook_job_takes_up_only_so_many_events(
     await crm.control("POST", "settings", {"webhook_event_portion": 20})
     for _ in range(25):
         await person(crm)
-    assert await told(crm) == []
+    assert await reported(crm) == []
     await crm.control("POST", "webhooks/process")
-    assert len(await told(crm)) == 20
+    assert len(await reported(crm)) == 20
     await crm.control("POST", "webhooks/process")
-    assert len(await told(crm)) == 25
+    assert len(await reported(crm)) == 25

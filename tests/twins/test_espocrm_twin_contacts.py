@@ -305,7 +305,7 @@ async def test_a_new_record_with_plain_value_and_array_forgets_the_flags_of_that
             NUMBER,
         ),
         ([entry(primary=True), entry(OTHER, primary=True)], OTHER),
-        ([entry(OTHER), entry()], OTHER),  # nobody is flagged: the first
+        ([entry(OTHER), entry()], OTHER),  # no one is flagged: the first
         ([entry(OTHER)], OTHER),
     ],
 )

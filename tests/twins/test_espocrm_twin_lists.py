@@ -223,7 +223,9 @@ async def test_order_offset_and_pages(crm: Caller) -> None:
     )
 
 
-async def test_page_is_20_rows_unless_told_and_200_at_most(crm: Caller) -> None:
+async def test_page_is_20_rows_unless_a_size_is_given_and_200_at_most(
+    crm: Caller,
+) -> None:
     for number in range(201):
         await crm.control("POST", "records/CAdressen?silent=1", {"name": str(number)})
     page = await crm.good("GET", "CAdressen")
@@ -236,7 +238,7 @@ async def test_page_is_20_rows_unless_told_and_200_at_most(crm: Caller) -> None:
     )
 
 
-async def test_no_total_tells_only_whether_there_is_more(crm: Caller) -> None:
+async def test_no_total_says_only_whether_there_is_more(crm: Caller) -> None:
     header = {"X-No-Total": "true"}
     assert (await crm.good("GET", "CBeteiligte?maxSize=3", headers=header))[
         "total"

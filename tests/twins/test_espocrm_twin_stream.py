@@ -90,7 +90,7 @@ async def test_a_post_rings_the_bell_of_active_users_it_mentions(crm: Caller) ->
     note = await crm.good(
         "POST",
         "Note",
-        {**body, "post": "Bitte prüfen, @r.niessen und @gone und @nobody"},
+        {**body, "post": "Bitte prüfen, @r.niessen und @gone und @unknown"},
     )
     assert note["data"]["mentions"].keys() == {"@r.niessen"}
     assert await bells(crm) == [("MentionInPost", LAWYER, "Note")]

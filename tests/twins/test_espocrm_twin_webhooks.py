@@ -159,7 +159,7 @@ async def test_batches_hold_fifty_events_in_order(
     assert [len(body) for body in receiver.bodies] == [50, 10]
 
 
-async def test_field_update_tells_one_field_only(
+async def test_field_update_reports_one_field_only(
     crm: Caller, receiver: Receiver
 ) -> None:
     await subscribe(crm, receiver.url, "CBeteiligte.fieldUpdate.lastName")

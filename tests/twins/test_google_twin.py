@@ -264,13 +264,13 @@ async def test_a_calendar_can_be_taken_off_the_list_and_put_back(
 async def test_the_list_of_calendars_has_pages(google: Google) -> None:
     made = {await google.new_calendar(f"AW-{n}") for n in range(5)}
     await google.control("POST", "page-size", {"n": 2})
-    request, seen = google.calendar_list.list(), set()
+    request, shown = google.calendar_list.list(), set()
     while request is not None:
         answer = await call(request)
-        seen |= {entry["id"] for entry in answer["items"]}
+        shown |= {entry["id"] for entry in answer["items"]}
         request = google.calendar_list.list_next(request, answer)
 
-    assert made <= seen
+    assert made <= shown
 
 
 # -- sharing ----------------------------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ async def test_a_rule_can_be_read_changed_and_removed(google: Google) -> None:
         {"role": "king", "scope": {"type": "user", "value": COLLEAGUE}},
         {"role": "reader", "scope": {"type": "planet", "value": "earth"}},
         {"role": "reader", "scope": {"type": "user"}},
-        {"role": "reader", "scope": {"type": "user", "value": "nobody"}},
+        {"role": "reader", "scope": {"type": "user", "value": "unknown"}},
     ],
     ids=[
         "no scope",
@@ -350,7 +350,7 @@ async def test_incomplete_rules_are_refused(
     ).status == 400
 
 
-async def test_nobody_takes_away_their_own_access(google: Google) -> None:
+async def test_no_one_takes_away_their_own_access(google: Google) -> None:
     calendar = await google.new_calendar()
 
     refusal = await refused(
@@ -374,13 +374,13 @@ async def test_a_service_account_sees_only_what_is_its_own_or_shared_with_it(
             calendarId=calendar, body=rule("reader", second["client_email"])
         )
     )
-    seen = await call(other.events().list(calendarId=calendar))
+    shown = await call(other.events().list(calendarId=calendar))
     write = await refused(other.events().insert(calendarId=calendar, body=at_nine()))
     remove = await refused(other.calendars().delete(calendarId=calendar))
     share = await refused(other.acl().insert(calendarId=calendar, body=rule("reader")))
 
     assert (stranger.status, stranger.reason) == (404, "notFound")
-    assert [item["id"] for item in seen["items"]] == [event["id"]]
+    assert [item["id"] for item in shown["items"]] == [event["id"]]
     assert (write.status, write.reason, write.domain) == (
         403,
         "requiredAccessLevel",
@@ -424,14 +424,14 @@ async def test_readers_do_not_see_the_content_of_private_events(google: Google) 
         )
     )
 
-    (seen,) = (
+    (shown,) = (
         await call(
             calendar_service(google.url, second).events().list(calendarId=calendar)
         )
     )["items"]
 
-    assert seen["start"]["dateTime"] == "2026-03-02T09:00:00+01:00"
-    assert not {"summary", "description"} & seen.keys()
+    assert shown["start"]["dateTime"] == "2026-03-02T09:00:00+01:00"
+    assert not {"summary", "description"} & shown.keys()
 
 
 # -- quotas and faults ------------------------------------------------------------------------------------------------

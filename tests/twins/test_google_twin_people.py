@@ -33,8 +33,10 @@ async def weekly_series(google: Google, calendar: str) -> Json:
     return series
 
 
-async def act(google: Google, action: str, **wish: Any) -> Json:
-    answer: Json = await google.control("POST", "actions", {"action": action, **wish})
+async def act(google: Google, action: str, **options: Any) -> Json:
+    answer: Json = await google.control(
+        "POST", "actions", {"action": action, **options}
+    )
     return answer
 
 
@@ -482,18 +484,18 @@ async def test_a_file_with_our_own_event_changes_or_revives_it(
     assert elsewhere["id"] == event["id"]
 
 
-async def test_an_invitation_is_somebody_elses_event(
+async def test_an_invitation_is_another_persons_event(
     google: Google, calendar: str
 ) -> None:
     invitation = at_nine(summary="Güteverhandlung", iCalUID="040000008200E00@outlook")
 
-    wish = {
+    options = {
         "calendar": calendar,
         "organizer": "gericht@example.org",
         "invitation": invitation,
     }
-    invited = await act(google, "invite", **wish)
-    twice = await act(google, "invite", **wish)
+    invited = await act(google, "invite", **options)
+    twice = await act(google, "invite", **options)
 
     assert invited["organizer"] == {"email": "gericht@example.org"}
     assert [guest["responseStatus"] for guest in invited["attendees"]] == [
@@ -505,14 +507,14 @@ async def test_an_invitation_is_somebody_elses_event(
 async def test_actions_that_make_no_sense_are_refused(
     google: Google, calendar: str, series: Json
 ) -> None:
-    for wish in (
+    for options in (
         {"action": "split", "calendar": calendar, "event": series["id"]},
         {"action": "restore", "calendar": calendar, "event": series["id"]},
         {"action": "copy", "calendar": "nowhere", "event": series["id"]},
         {"action": "fold", "calendar": calendar},
     ):
         with pytest.raises(AssertionError):
-            await act(google, **wish)
+            await act(google, **options)
     with pytest.raises(AssertionError):
         await google.control("POST", "settings", {"exceptions": "perhaps"})
 
@@ -542,7 +544,7 @@ async def test_a_rule_hides_the_same_events_whatever_comes_before_them(
     assert after == before - {made[0]["id"]}
 
 
-async def test_items_can_be_junk_and_have_fields_that_nobody_knows(
+async def test_items_can_be_junk_and_have_fields_that_no_one_knows(
     google: Google, calendar: str
 ) -> None:
     event = await call(google.events.insert(calendarId=calendar, body=at_nine()))

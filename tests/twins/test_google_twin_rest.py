@@ -153,18 +153,18 @@ async def test_a_person_is_the_creator_of_what_they_enter(
 ) -> None:
     invited = [{"email": "mandant@example.de"}]
 
-    theirs = await google.control(
+    entered = await google.control(
         "POST", f"calendars/{calendar}/events", at_nine(attendees=invited)
     )
-    ours = await call(
+    patched = await call(
         google.events.patch(
-            calendarId=calendar, eventId=theirs["id"], body={"summary": "Neu"}
+            calendarId=calendar, eventId=entered["id"], body={"summary": "Neu"}
         )
     )
 
-    assert theirs["creator"] == {"email": DEFAULT_PERSON}
+    assert entered["creator"] == {"email": DEFAULT_PERSON}
     assert (
-        ours["attendees"][0]["email"] == "mandant@example.de"
+        patched["attendees"][0]["email"] == "mandant@example.de"
     )  # an unchanged guest list is no invitation
 
 
@@ -264,10 +264,10 @@ async def test_free_busy_readers_see_only_that_time_is_taken(
     )
     await insert(google, calendar, at_nine(description="Akte 12/26", location="Saal 2"))
 
-    (seen,) = (await call(other.events().list(calendarId=calendar)))["items"]
+    (shown,) = (await call(other.events().list(calendarId=calendar)))["items"]
 
-    assert seen["start"]["dateTime"] == "2026-03-02T09:00:00+01:00"
-    assert not seen.keys() & {
+    assert shown["start"]["dateTime"] == "2026-03-02T09:00:00+01:00"
+    assert not shown.keys() & {
         "summary",
         "description",
         "location",

@@ -113,8 +113,8 @@ async def test_an_event_changed_between_two_pages_comes_with_the_next_sync(
     rest = await pages(google, calendar, maxResults=3, pageToken=first["nextPageToken"])
     changes = await listed(google, calendar, syncToken=rest[-1]["nextSyncToken"])
 
-    seen = {event["id"] for page in [first, *rest] for event in page["items"]}
-    assert seen | {ids[1]} == set(ids)
+    on_pages = {event["id"] for page in [first, *rest] for event in page["items"]}
+    assert on_pages | {ids[1]} == set(ids)
     assert {event["id"] for event in changes} >= {ids[0], ids[1]}
 
 

@@ -465,7 +465,7 @@ async def test_google_stores_and_shows_something_else_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"answer": [{"field": "name", "how": "shout"}]}, "'how' must be one of"),
         ({"answer": [{"field": "name", "how": "cut"}]}, "a number of characters"),
@@ -501,11 +501,11 @@ async def test_google_stores_and_shows_something_else_as_well() -> None:
     ],
 )
 async def test_a_rule_that_makes_no_sense_is_refused_and_says_why(
-    advoware: Advoware, wrong: dict[str, Any], said: str
+    advoware: Advoware, wrong: dict[str, Any], message: str
 ) -> None:
     status, text = await advoware.raw("POST", "/__sandbox__/faults", wrong)
     assert status == 400
-    assert said in json.dumps(json.loads(text), ensure_ascii=False)
+    assert message in json.dumps(json.loads(text), ensure_ascii=False)
     assert await advoware.desktop("GET", "faults") == []
 
 

@@ -280,7 +280,7 @@ async def test_a_misspelled_rule_is_refused(
 # -- journal --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_journal_tells_every_request_but_those_to_the_control_api(
+async def test_the_journal_reports_every_request_but_those_to_the_control_api(
     caller: Caller,
 ) -> None:
     await caller.control("POST", "faults", {"path": "Token", "status": 503})

@@ -1,4 +1,4 @@
-"""The sample firm: the same for everybody who asks, and as awkward as real data."""
+"""The sample firm: the same for all who ask, and as awkward as real data."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_an_api_key_is_needed_as_soon_as_one_is_configured() -> None:
             require_api_key(headers, strict)
 
 
-def test_without_keys_nobody_is_admitted_as_soon_as_one_system_is_real() -> None:
+def test_without_keys_no_one_is_admitted_as_soon_as_one_system_is_real() -> None:
     tunnel = settings(ESPOCRM_API_BASE_URL="http://127.0.0.1:4020/api/v1")
     with pytest.raises(AccessDenied, match="BITBYLAW_API_KEYS"):
         require_api_key({"x-api-key": ""}, tunnel)

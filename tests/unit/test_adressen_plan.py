@@ -62,14 +62,14 @@ MAPPER = AdressenMapper()
 
 @dataclass
 class World:
-    """Two systems with one address each, and what the sync remembers and tells."""
+    """Two systems with one address each, and what the sync remembers and reports."""
 
     store_espocrm: str = "as it is"
     store_advoware: str = "as it is"
     row: dict[str, Any] = field(default_factory=lambda: dict(ROW))
     adresse: dict[str, Any] = field(default_factory=lambda: dict(ADRESSE))
     state: SyncState | None = None
-    said: list[Any] = field(default_factory=list)
+    reported: list[Any] = field(default_factory=list)
     requests: int = 0
 
     def sync(self, hidden: dict[str, Any] | None = None) -> Settle:
@@ -83,14 +83,14 @@ class World:
         assert listing is not None
         now = datetime(2026, 2, 10, 9, tzinfo=UTC)
         states = {self.state.entity_id: self.state} if self.state else {}
-        seen = Observation(
+        observed = Observation(
             "b1", BETEILIGTER, {}, [self.row], listing.adressen, states, "both", now
         )
-        (action,) = make_plan(seen, match_addresses(seen))
+        (action,) = make_plan(observed, match_addresses(observed))
         assert isinstance(action, Settle), action
         assert action.fields is not None
         if action.fields.to_advoware:
-            action = settle_put(seen, action, self._put(action), {})
+            action = settle_put(observed, action, self._put(action), {})
         if attributes := action.espocrm:
             self.requests += 1
             store = STORES[self.store_espocrm]
@@ -101,7 +101,7 @@ class World:
                     for name, value in attributes.items()
                 },
             }
-            action = settle_update(seen, action, self.row, {})
+            action = settle_update(observed, action, self.row, {})
         self.row["syncStatus"] = action.shown_status
         state = action.state
         self.state = SyncState(
@@ -111,8 +111,8 @@ class World:
                 "rejected": _stored(state.rejected),
             }
         )
-        self.said += [
-            *(problem.details.as_json() for problem in problems_of(seen, action)),
+        self.reported += [
+            *(problem.details.as_json() for problem in problems_of(observed, action)),
             *_stored(changes_of(action)),
         ]
         return action
@@ -121,7 +121,7 @@ class World:
         assert action.fields is not None
         assert action.adresse is not None
         self.requests += 1
-        self.said.append(action.adresse.get(BLOCK))  # the audit keeps it
+        self.reported.append(action.adresse.get(BLOCK))  # the audit keeps it
         body = put_body(action.fields, action.adresse, put_names(action.fields))
         store = STORES[self.store_advoware]
         taken = {
@@ -148,7 +148,7 @@ edits = st.tuples(
     st.sampled_from(sorted(TEXTS)),
     st.booleans(),
 )
-# What Advoware may answer instead of what it holds, but for another plausible value: nobody can tell that from an edit.
+# What Advoware may answer instead of what it holds; another plausible value cannot be distinguished from an edit.
 no_value = st.sampled_from([..., None, 7, []])
 no_country = st.sampled_from([..., None, 7, [], "Absurdistan"])
 no_date = st.sampled_from([..., None, 7, [], "Absurdistan", "1492-01-01", "31.12.2030"])
@@ -195,17 +195,17 @@ def test_it_comes_to_rest_and_no_edit_is_gone_without_a_word(
     last = world.sync()
     assert world.requests == before
     assert not changes_of(last)
-    told = json.dumps(
-        [world.row, world.adresse, world.said], ensure_ascii=False
+    kept = json.dumps(
+        [world.row, world.adresse, world.reported], ensure_ascii=False
     ).casefold()
     for attribute, word in entered.items():
-        assert word.casefold() in told
-        ours, theirs = (
+        assert word.casefold() in kept
+        in_espocrm, in_advoware = (
             words.get((side, attribute), set()) for side in ("espocrm", "advoware")
         )
-        if not theirs:  # what the other side made of it never comes back
+        if not in_advoware:  # what the other side made of it never comes back
             assert str(world.row[attribute]).split("\n")[0] == word
-        if not ours and store_advoware == "as it is":
+        if not in_espocrm and store_advoware == "as it is":
             assert world.adresse[TEXTS[attribute]] == word
     if last.shown_status == "clean":
         assert MAPPER.get_changed_fields(world.row, world.adresse) == []
@@ -253,7 +253,7 @@ def test_the_first_comparison_of_any_two_addresses_comes_to_rest_and_loses_nothi
     before = world.requests
     last = world.sync()
     assert (world.requests, changes_of(last)) == (before, [])
-    left = json.dumps([world.row, world.adresse, world.said], ensure_ascii=False)
+    left = json.dumps([world.row, world.adresse, world.reported], ensure_ascii=False)
     for value in (*row.values(), *shown.values()):
         for line in value.split("\n") if isinstance(value, str) else ():
             assert line in left or line in {"0001-01-01T00:00:00", "DE"}
@@ -274,11 +274,11 @@ def test_what_advoware_answers_for_a_moment_changes_nothing_for_good(
     assert world.adresse == ADRESSE
 
 
-def test_the_first_comparison_tells_what_cannot_be_compared() -> None:
+def test_the_first_comparison_reports_what_cannot_be_compared() -> None:
     world = World(adresse={**ADRESSE, "land": "Absurdistan"})
     assert world.sync().shown_status == "conflict"
     assert world.requests == 0
-    assert world.said[0]["reason"] == "address_unknown_advoware"
+    assert world.reported[0]["reason"] == "address_unknown_advoware"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_nothing_in_an_adresse_breaks_the_plan(odd: dict[str, Any]) -> None:
     listing = adressen_of({"adressen": [{**ADRESSE, **odd, "id": 6}]})
     assert listing is not None
     now = datetime(2026, 2, 10, tzinfo=UTC)
-    seen = Observation(
+    observed = Observation(
         "b1",
         BETEILIGTER,
         {"assignedUserId": "u", "teamsIds": ["t"]},
@@ -305,7 +305,7 @@ def test_nothing_in_an_adresse_breaks_the_plan(odd: dict[str, Any]) -> None:
         "both",
         now,
     )
-    (action,) = make_plan(seen, match_addresses(seen))
+    (action,) = make_plan(observed, match_addresses(observed))
     assert not isinstance(action, Broken)
     assert isinstance(action, CreateCAdressen)
     assert (action.attributes["assignedUserId"], action.attributes["teamsIds"]) == (

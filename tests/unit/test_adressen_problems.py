@@ -25,7 +25,7 @@ ROW = {
     "adressePostalCode": "30159",
     "adresseCity": "Ulm",
 }
-SEEN: Any = Observation(
+OBSERVED: Any = Observation(
     "b1",
     {"betNr": 1001, "vorname": "Max", "name": "Müller"},
     {},
@@ -52,7 +52,7 @@ def test_a_task_names_whose_address_which_value_and_what_to_do(reason: str) -> N
         "reason": reason,
         "since": "2026-02-10T09:00:00+00:00",
     }
-    (problem,) = field_problems(SEEN, ROW, {"ort": item})
+    (problem,) = field_problems(OBSERVED, ROW, {"ort": item})
     title, text = task_title(problem), task_description(problem)
     assert "Weg 1, 30159 Ulm" in title
     for word in ("Max Müller", "1001", "Ort", "Celle", "Peine", "1. ", "2. "):
@@ -66,13 +66,13 @@ def test_every_field_has_a_name_that_people_know() -> None:
     assert {*FIELDS, "anschrift", "standardAnschrift"} <= LABELS.keys()
 
 
-def test_a_value_that_nobody_could_read_is_described() -> None:
+def test_a_value_that_no_one_could_read_is_described() -> None:
     item = {
         **pair_to_json(Pair("Hinterhaus", NOT_SHOWN)),
         "reason": "block",
         "since": "2026-02-10T09:00:00+00:00",
     }
-    (problem,) = field_problems(SEEN, ROW, {"weitereZeilen": item})
+    (problem,) = field_problems(OBSERVED, ROW, {"weitereZeilen": item})
     assert "alt „nicht erkennbar“, neu „Hinterhaus“" in task_description(problem)
 
 

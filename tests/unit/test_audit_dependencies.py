@@ -40,7 +40,7 @@ TODAY = date.today()  # noqa: DTZ011 - as the program
 
 
 @pytest.mark.parametrize(
-    ("report", "known", "status", "said"),
+    ("report", "known", "status", "message"),
     [
         ([GOOD, SKIPPED], "", 0, "0 known vulnerabilities"),
         ([GOOD, BAD], "", 1, "redis 1: CVE-2026-1, GHSA-1"),
@@ -51,7 +51,7 @@ TODAY = date.today()  # noqa: DTZ011 - as the program
     ],
 )
 def test_a_vulnerability_needs_an_update_or_a_reason(
-    tmp_path: Path, report: list[dict[str, Any]], known: str, status: int, said: str
+    tmp_path: Path, report: list[dict[str, Any]], known: str, status: int, message: str
 ) -> None:
     got, text = judged(tmp_path, report, known)
-    assert (got, said in text) == (status, True), text
+    assert (got, message in text) == (status, True), text

@@ -136,7 +136,7 @@ def test_both_spellings_of_the_list_are_read_and_its_absence_is_not_emptiness() 
 @pytest.mark.parametrize(
     "hidden", ["\u200b", "\u200e", "\ufeff", "\u00ad", "\u2060", "\u00a0", "\u202f"]
 )
-def test_characters_that_nobody_sees_are_no_part_of_an_iban_or_bic(hidden: str) -> None:
+def test_characters_that_no_one_sees_are_no_part_of_an_iban_or_bic(hidden: str) -> None:
     espo = {
         "iban": f"{hidden}DE89{hidden}370400440532013000",
         "bic": f"COBADEFF{hidden}",

@@ -1,4 +1,4 @@
-"""What is decided about a Bankverbindung comes to rest, tells every edit that does not arrive, and shows no number."""
+"""What is decided about a Bankverbindung comes to rest, names every edit that does not arrive, and shows no number."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def run(
     *,
     created: bool = False,
 ) -> Settle:
-    seen = observe(konto, {"r1": state} if state else {}, now)
-    return settle(seen, row, seen.konten[0], created=created)
+    observed = observe(konto, {"r1": state} if state else {}, now)
+    return settle(observed, row, observed.konten[0], created=created)
 
 
 def written(row: dict[str, Any], action: Settle) -> dict[str, Any]:
@@ -111,26 +111,26 @@ def test_a_second_look_writes_and_says_nothing_new(
 
 
 @given(row=rows, konto=konten, edit=rows)
-def test_an_edit_in_espocrm_that_does_not_arrive_is_told(
+def test_an_edit_in_espocrm_that_does_not_arrive_is_reported(
     row: dict[str, Any], konto: dict[str, Any], edit: dict[str, Any]
 ) -> None:
     first = run(full(row), konto, None)
     before = MAPPER.comparable_from_espocrm(row)
-    now, theirs = (
+    now, in_advoware = (
         MAPPER.comparable_from_espocrm(edit),
         MAPPER.comparable_from_advoware(konto),
     )
     settled = first.state.base["fields"]
     second = run({**written(full(row), first), **edit}, konto, first.state)
-    told = {
+    reported = {
         line.field for problem in second.problems for line in problem.details.fields
     }
     for field in ATTRIBUTES:
-        differs = field in theirs and not is_same(now[field], theirs[field])
+        differs = field in in_advoware and not is_same(now[field], in_advoware[field])
         if not is_same(before[field], now[field]) and differs:
-            assert field in told
-        if field in theirs and is_same(now[field], theirs[field]):
-            assert field not in told
+            assert field in reported
+        if field in in_advoware and is_same(now[field], in_advoware[field]):
+            assert field not in reported
     assert settled.keys() <= {*ATTRIBUTES}
 
 

@@ -427,11 +427,11 @@ def test_an_events_text_does_not_show_in_a_printed_plan() -> None:
 
 
 @pytest.mark.parametrize("anwalt", ["", None, "ALLE", "alle", "Allgemein", " ALLE "])
-def test_entries_of_everybody_belong_to_each_employee(anwalt: str | None) -> None:
+def test_entries_of_all_employees_belong_to_each_employee(anwalt: str | None) -> None:
     assert read_termin(termin(anwalt=anwalt)).belongs_to("AI")
 
 
-def test_an_entry_of_one_employee_belongs_to_nobody_else() -> None:
+def test_an_entry_of_one_employee_belongs_to_no_one_else() -> None:
     entry = read_termin(
         termin(anwalt="SB", zuletztGeaendertAm="2026-02-01T12:00:00.123")
     )
@@ -440,7 +440,7 @@ def test_an_entry_of_one_employee_belongs_to_nobody_else() -> None:
     assert entry.changed_at == datetime(2026, 2, 1, 12, 0, 0, 123000, tzinfo=BERLIN)
 
 
-def test_an_event_of_ours_tells_its_termin_its_pair_and_foreign_text() -> None:
+def test_an_event_of_the_sync_shows_its_termin_its_pair_and_foreign_text() -> None:
     event = event_of(termin())
     stored = {
         **stored_by_google(event),
@@ -461,7 +461,7 @@ def test_an_event_of_ours_tells_its_termin_its_pair_and_foreign_text() -> None:
     assert tombstone.cancelled
 
 
-def test_an_unmarked_event_of_ours_called_advoware_is_taken_as_anonymised() -> None:
+def test_an_unmarked_event_of_the_sync_called_advoware_is_taken_as_anonymised() -> None:
     event = google_to_event(
         google(
             "2026-02-10T10:00:00+01:00",

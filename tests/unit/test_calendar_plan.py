@@ -78,7 +78,7 @@ LAST_CHANGE = replace(WRITING, strategy="last_change_wins")
 
 @dataclass
 class World:
-    """Both systems and the table, in memory; actions are carried out as the sync would."""
+    """Both systems and the table, in memory; actions are executed as the sync would."""
 
     settings: PlanSettings = WRITING
     advoware: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -155,10 +155,10 @@ class World:
     # -- what the sync sees -----------------------------------------------------------------------------------------
 
     def termine(self) -> list[Termin]:
-        seen = [read_termin(record) for record in self.advoware.values()]
+        observed = [read_termin(record) for record in self.advoware.values()]
         return [
             t
-            for t in seen
+            for t in observed
             if not isinstance(t.event, NormalisedEvent) or self._is_listed(t.event)
         ]
 
@@ -328,8 +328,10 @@ class World:
                         self.pairs[pair.sync_id],
                         error=untranslatable_error(google.event.reason),
                     )
-                    seen = replace(left.google, content_hash=content_hash(google.event))
-                    self._save(replace(left, sync_status="failed", google=seen))
+                    observed = replace(
+                        left.google, content_hash=content_hash(google.event)
+                    )
+                    self._save(replace(left, sync_status="failed", google=observed))
             case RecordFingerprints(pair):
                 self._remember(pair)
             case MarkUntranslatable(reason, pair, termin, google):
@@ -345,10 +347,10 @@ class World:
                         ),
                     )
                 if pair is not None and google is not None:
-                    seen = Fingerprint(
+                    observed = Fingerprint(
                         content_hash(google.event), google.updated, google.etag
                     )
-                    marked = replace(marked, google=seen)
+                    marked = replace(marked, google=observed)
                 self._save(
                     replace(
                         marked, error=untranslatable_error(reason), sync_status="failed"
@@ -368,10 +370,10 @@ class World:
         )
 
     def _write_event(self, pair: Pair, event: NormalisedEvent) -> None:
-        ours = pair.source_system == "advoware"
+        is_own = pair.source_system == "advoware"
         current = self.event_of(pair.google_event_id or "")
         body = google_body(
-            event, pair.advoware_frnr or 0, pair.sync_id, current=current, is_own=ours
+            event, pair.advoware_frnr or 0, pair.sync_id, current=current, is_own=is_own
         )
         times = {
             side: {k: v for k, v in body[side].items() if v is not None}
@@ -551,7 +553,7 @@ def test_a_deleted_termin_takes_its_event_along() -> None:
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_a_deleted_copy_is_created_anew(full: bool) -> None:
+def test_a_deleted_copy_is_created_again(full: bool) -> None:
     world = synced()
     world.delete_event(world.live[0].google_event_id or "")
     assert kinds(world.run(full=full)) == [RecreateGoogle]
@@ -584,7 +586,7 @@ def test_a_persons_deleted_event_takes_its_termin_along_and_a_deleted_copy_comes
 
 @pytest.mark.parametrize("anwalt", ["", "ALLE"])
 @pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
-def test_deleting_ones_copy_of_everybodys_termin_brings_it_back_and_deletes_it_for_nobody(
+def test_deleting_ones_copy_of_a_termin_of_all_brings_it_back_and_deletes_it_for_no_one_else(
     settings: PlanSettings, anwalt: str
 ) -> None:
     world = posted(settings)
@@ -634,7 +636,7 @@ def test_a_termin_moved_out_of_the_window_moves_its_event() -> None:
     assert world.plan() == []
 
 
-def test_a_termin_that_somebody_else_took_over_leaves_this_calendar_only() -> None:
+def test_a_termin_that_another_person_took_over_leaves_this_calendar_only() -> None:
     world = synced(LAST_CHANGE)
     world.edit_termin(20001, anwalt="AI")
     assert kinds(world.run()) == [DeleteGoogle]
@@ -708,12 +710,12 @@ def test_an_event_left_by_a_crash_disappears_if_its_termin_is_not_the_employees_
 
 
 @pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE, SETTINGS])
-def test_a_persons_copy_of_an_event_of_ours_is_not_deleted_with_its_termin(
+def test_a_persons_copy_of_an_event_of_the_sync_is_not_deleted_with_its_termin(
     settings: PlanSettings,
 ) -> None:
     world = synced(settings, count=2)
-    ours = world.google[google_event_id(20001, SETTINGS.calendar_id)]
-    world.google["copy0of0ours"] = {**ours, "id": "copy0of0ours"}
+    original = world.google[google_event_id(20001, SETTINGS.calendar_id)]
+    world.google["copy0of0ours"] = {**original, "id": "copy0of0ours"}
     del world.advoware[20001]
     world.settle()
     assert world.google["copy0of0ours"]["status"] == "confirmed"
@@ -781,7 +783,7 @@ def test_with_last_change_wins_the_later_of_two_changes_stays(
 
 
 @pytest.mark.parametrize("settings", [WRITING, LAST_CHANGE])
-def test_editing_ones_copy_of_everybodys_termin_changes_it_for_nobody(
+def test_editing_ones_copy_of_a_termin_of_all_changes_it_for_no_one_else(
     settings: PlanSettings,
 ) -> None:
     world = posted(settings)
@@ -797,7 +799,7 @@ def test_editing_ones_copy_of_everybodys_termin_changes_it_for_nobody(
     assert world.plan() == []
 
 
-def test_the_event_of_a_person_with_the_content_of_everybodys_termin_becomes_its_copy() -> (
+def test_the_event_of_a_person_with_the_content_of_a_termin_of_all_becomes_its_copy() -> (
     None
 ):
     world = World()
@@ -1208,7 +1210,7 @@ def carry_out(world: World, edit: tuple[str, int, str, str]) -> None:
     True,
 )
 @example(
-    # Text typed into an anonymised event that wins, seen by one incremental listing only.
+    # Text typed into an anonymised event that wins, found by one incremental listing only.
     replace(WRITING, anonymise=True),
     [("event", 0, "2026-03-29", "01:30")],
     [("summary", 0, "2026-03-29", "01:30"), ("move", 0, "2026-03-29", "01:30")],
@@ -1286,7 +1288,7 @@ def test_write_protection_forbids_every_write_to_advoware(
 
 
 @given(settings_of, edits, edits, st.booleans())
-def test_no_calendar_decides_about_everybodys_termine(
+def test_no_calendar_decides_about_termine_of_all_employees(
     settings: PlanSettings, first: list[Any], second: list[Any], full: bool
 ) -> None:
     world = World(settings)
@@ -1509,7 +1511,7 @@ def test_of_two_copies_one_takes_the_place_of_the_original() -> None:
 
 
 @pytest.mark.parametrize("write_protection", [False, True])
-def test_what_would_be_made_anew_because_a_list_lacks_it_is_held_like_deletions(
+def test_what_would_be_made_again_because_a_list_lacks_it_is_held_like_deletions(
     write_protection: bool,
 ) -> None:
     world = World()

@@ -188,16 +188,16 @@ def test_times_that_are_written_in_our_way_mean_the_same_and_are_taken(
     record: Any,
 ) -> None:
     for entry in read_termine([record]).items:
-        ours = with_our_times(entry.record)
-        if ours is None:
+        rewritten = with_our_times(entry.record)
+        if rewritten is None:
             continue
-        assert termin_to_event(ours) == entry.event
+        assert termin_to_event(rewritten) == entry.event
         assert entry.notes == ()
         for name in ("uhrzeitVon", "uhrzeitBis"):
-            assert clock_time(ours[name], name) is not None
+            assert clock_time(rewritten[name], name) is not None
         for name in ("datum", "datumBis"):
-            assert parse_moment(ours[name], name) is not None
-        assert with_our_times(ours) is None
+            assert parse_moment(rewritten[name], name) is not None
+        assert with_our_times(rewritten) is None
 
 
 @given(resources)

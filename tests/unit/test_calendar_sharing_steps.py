@@ -73,7 +73,7 @@ def test_an_account_is_known_by_the_id_that_google_gave_its_rule() -> None:
     )
 
 
-def test_a_group_that_people_have_given_access_is_theirs() -> None:
+def test_a_group_that_people_have_given_access_stays() -> None:
     assert (
         sharing_steps(
             {"g@x.de": "writer"}, read_rules([rule("g@x.de", "reader", "group")]), []
@@ -113,7 +113,7 @@ def test_a_long_chain_is_one_and_a_circle_is_none() -> None:
     assert set(renames.unclear) == {"D", "E"}
 
 
-def test_nobody_is_known_at_first() -> None:
+def test_no_one_is_known_at_first() -> None:
     assert find_renames([], {"A": "Anna"}, frozenset()).chains == []
 
 

@@ -46,7 +46,7 @@ from tests.unit.test_calendar_mapping import (
 )
 
 TIMES = ("2026-02-10T10:00:00+01:00", "2026-02-10T11:00:00+01:00")
-OURS = {
+OWN_MARKS = {
     "extendedProperties": {
         "private": {"advoware_frnr": "20001", "sync_id": str(SYNC_ID)}
     }
@@ -113,15 +113,15 @@ def test_what_advoware_cannot_hold_is_named_and_the_rest_can_be_held(
     assert event.part is not None
     assert event.part.start == datetime(2026, 2, 10, 10, tzinfo=BERLIN)
     assert event.part.recurrence is None
-    ours = event_of(
+    in_advoware = event_of(
         termin(text="Text", notiz="Notiz", ort="Ort", datum="2026-03-01", privat=1)
     )
-    both = overlay(ours, event)
-    assert (both.start == ours.start) == ("times" in unknown)
+    both = overlay(in_advoware, event)
+    assert (both.start == in_advoware.start) == ("times" in unknown)
     expected = {"text": "Zahnarzt", "notiz": None, "ort": None}
-    for name, theirs in expected.items():
+    for name, in_google in expected.items():
         assert getattr(both, name) == (
-            getattr(ours, name) if name in unknown else theirs
+            getattr(in_advoware, name) if name in unknown else in_google
         )
     assert both.privat
 
@@ -187,21 +187,21 @@ def test_a_series_of_which_only_a_text_is_too_long_keeps_its_rule() -> None:
 def test_of_what_is_no_appointment_nothing_can_be_held(further: dict[str, Any]) -> None:
     event = partial(**further)
     assert (event.part, event.unknown) == (None, frozenset())
-    ours = event_of(termin())
-    assert overlay(ours, event) == ours
+    in_advoware = event_of(termin())
+    assert overlay(in_advoware, event) == in_advoware
 
 
 def test_an_anonymised_event_says_only_when_it_is() -> None:
-    ours = event_of(termin(text="Text", notiz="Notiz"))
-    theirs = google_to_event(
+    in_advoware = event_of(termin(text="Text", notiz="Notiz"))
+    in_google = google_to_event(
         google(
             "2026-03-01T10:00:00+01:00",
             "2026-03-01T11:00:00+01:00",
             summary="Advoware",
-            **OURS,
+            **OWN_MARKS,
         )
     )
-    both = overlay(ours, theirs)
+    both = overlay(in_advoware, in_google)
     assert (both.text, both.notiz, both.anonymised) == ("Text", "Notiz", False)
     assert both.first_day == date(2026, 3, 1)
 
@@ -223,7 +223,7 @@ def test_each_change_of_an_event_that_cannot_be_held_changes_its_hash() -> None:
         is_partial_hash(value) and not is_anonymised_hash(value) for value in hashes
     )
     assert content_hash(partial(**rules)) == hashes[0]
-    hidden = partial(**rules, **{"summary": "Advoware", **OURS})
+    hidden = partial(**rules, **{"summary": "Advoware", **OWN_MARKS})
     assert is_anonymised_hash(content_hash(hidden))
 
 
@@ -398,13 +398,13 @@ def test_a_persons_formatting_stays_while_it_reads_the_same() -> None:
 
 
 def test_formatting_is_no_difference_between_the_sides() -> None:
-    theirs = google_to_event(
+    in_google = google_to_event(
         google(*TIMES, summary="Gütetermin", description="<p>Akte &amp; Vollmacht</p>")
     )
-    ours = event_of(termin(notiz="Akte & Vollmacht"))
-    assert isinstance(theirs, NormalisedEvent)
-    assert content_hash(theirs) == content_hash(ours)
-    assert changed_termin(theirs, termin(notiz="Akte & Vollmacht")) == termin(
+    in_advoware = event_of(termin(notiz="Akte & Vollmacht"))
+    assert isinstance(in_google, NormalisedEvent)
+    assert content_hash(in_google) == content_hash(in_advoware)
+    assert changed_termin(in_google, termin(notiz="Akte & Vollmacht")) == termin(
         notiz="Akte & Vollmacht"
     )
 
@@ -484,7 +484,7 @@ def test_hiding_needs_to_know_nothing_of_the_event(
     [
         ({"summary": "Advoware"}, False), ({"summary": ""}, False), ({"summary": None, "description": "<br>"}, False),
         ({"summary": "Advoware", "description": "<i>x</i>"}, True), ({"summary": "Advoware", "location": "JVA"}, True),
-        ({"summary": "Advoware", **OURS}, False), ({"summary": "Müller", **OURS}, True),
+        ({"summary": "Advoware", **OWN_MARKS}, False), ({"summary": "Müller", **OWN_MARKS}, True),
         ({"summary": "Müller", "status": "cancelled"}, False), ({"recurringEventId": "x"}, True),
         ({"summary": "x" * 2000}, True), ({"summary": "Müller", "eventType": "outOfOffice"}, True),
     ],
@@ -499,7 +499,7 @@ def test_text_that_cannot_be_read_is_text() -> None:
     assert read(summary={"de": "Müller"}).shows_text
 
 
-def test_an_untranslatable_event_of_ours_tells_foreign_text() -> None:
+def test_an_untranslatable_event_of_the_sync_shows_foreign_text() -> None:
     hidden = {
         "summary": "Müller",
         "extendedProperties": {

@@ -361,7 +361,7 @@ def test_env_example_lists_every_variable_with_a_comment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("acl", "told"),
+    ("acl", "message"),
     [
         ("reader", "entry 1: must be role:email"),
         ("reader:", "no e-mail address"),
@@ -389,13 +389,13 @@ def test_env_example_lists_every_variable_with_a_comment() -> None:
     ],
 )
 def test_a_sharing_rule_that_google_would_refuse_is_named_at_start(
-    acl: str, told: str
+    acl: str, message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match="GOOGLE_CALENDAR_ACL") as refusal:
         load_settings({"GOOGLE_CALENDAR_ACL": acl}, env_file="")
 
-    assert told in str(refusal.value)
-    assert "example" not in str(refusal.value)  # nobody's address in a log
+    assert message in str(refusal.value)
+    assert "example" not in str(refusal.value)  # no person's address in a log
 
 
 def test_a_calendar_is_shared_by_the_rules_for_all_and_by_its_own() -> None:

@@ -195,7 +195,7 @@ def test_nothing_is_reported_to_strangers_or_kept_in_memory_only(path: Path) -> 
 def test_no_page_but_the_console_on_this_machine_may_read_answers(path: Path) -> None:
     config = modules(read_config(path, **CLUSTER_VARIABLES))
     cors = config["modules::api::RestApiModule"]["cors"]
-    # For the engine an empty list, and a missing one, means everybody.
+    # For the engine an empty list, and a missing one, means all users.
     names, ports = ("localhost", "127.0.0.1"), (3113, 3114)
     console = {f"http://{name}:{port}" for name in names for port in ports}
     assert set(cors["allowed_origins"]) == console
@@ -237,7 +237,7 @@ def test_the_real_engine_starts_with_it(path: Path, tmp_path: Path) -> None:
     )
     text = text.replace(
         "level: warn", "level: info"
-    )  # only then it tells what is asked for below
+    )  # only then it reports what is asked for below
     (tmp_path / "config.yaml").write_text(text)
     environment = {
         **os.environ,
@@ -379,7 +379,7 @@ def test_each_worker_has_an_engine_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "console.Dockerfile"])
-def test_no_image_of_ours_runs_as_root(file: str) -> None:
+def test_no_image_of_the_project_runs_as_root(file: str) -> None:
     users = re.findall(r"^USER (\S+)$", (DEPLOY / file).read_text(), flags=re.M)
     assert users
     assert int(users[-1]) > 0
@@ -406,7 +406,7 @@ def test_the_units_start_what_exists_again_and_again(name: str) -> None:
     unit.read_string((DEPLOY / "systemd" / f"{name}.service").read_text())
     service = unit["Service"]
     assert service["Restart"] == "always"
-    assert service.get("User", "nobody") != "root"
+    assert service.get("User", "another") != "root"
     assert service.get("DynamicUser") == "yes" or "User" in service
     for path in re.findall(r"/opt/bitbylaw/(deploy/\S+)", service["ExecStart"]):
         assert (ROOT / path).is_file()
@@ -420,19 +420,21 @@ def test_the_units_start_what_exists_again_and_again(name: str) -> None:
         assert service["ExecStart"].endswith(command)
 
 
-def test_the_reverse_proxy_opens_only_doors_that_exist() -> None:
+def test_the_reverse_proxy_opens_only_endpoints_that_exist() -> None:
     text = (DEPLOY / "Caddyfile").read_text()
     opened = re.search(r"@open path (.*)", text)
     assert opened is not None
-    doors = {
+    endpoints = {
         trigger.path
         for config in step_attribute("config")
         for trigger in config["triggers"]
         if trigger.type == "http"
     }
     for path in opened[1].split():
-        assert path in doors or any(
-            door.startswith(path.rstrip("*")) for door in doors if path.endswith("*")
+        assert path in endpoints or any(
+            endpoint.startswith(path.rstrip("*"))
+            for endpoint in endpoints
+            if path.endswith("*")
         ), path
     limit = re.search(r"max_size (\d+)KB", text)
     assert limit is not None

@@ -1,4 +1,4 @@
-"""`.env` keeps every line that is not ours to change, whatever people have written there."""
+"""`.env` keeps every line that is not the program's to change, whatever people have written there."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dotenv import dotenv_values
 from cli.env_file import EnvFile, unread_notice
 from config import ConfigurationError, load_settings
 
-OURS = {"ESPOCRM_MARVIN_API_KEY": "neu-0123", "VMH_TASK_ASSIGNED_USER_ID": "6b07"}
+SETTINGS = {"ESPOCRM_MARVIN_API_KEY": "neu-0123", "VMH_TASK_ASSIGNED_USER_ID": "6b07"}
 
 
 def changed(tmp_path: Path, text: str, settings: dict[str, str] | None = None) -> str:
     path = tmp_path / ".env"
     path.write_bytes(text.encode())
-    EnvFile(path, tmp_path / "none").change(OURS if settings is None else settings)
+    EnvFile(path, tmp_path / "none").change(SETTINGS if settings is None else settings)
     return path.read_bytes().decode()
 
 

@@ -127,24 +127,24 @@ def test_the_twin_has_the_extensions_fields_types_options_and_limits(
     entity: str,
 ) -> None:
     twin = {field.name: field for field in ENTITIES[entity].all_fields}
-    ours = fields_of(entity)
-    assert ours.keys() - NOT_IN_TWIN == twin.keys()
+    own = fields_of(entity)
+    assert own.keys() - NOT_IN_TWIN == twin.keys()
     for name, field in twin.items():
-        assert ours[name]["type"] == (
+        assert own[name]["type"] == (
             "personName" if entity == "CBeteiligte" and name == "name" else field.type
         ), name
         if field.type == "enum":
-            assert tuple(ours[name]["options"]) == field.options, name
+            assert tuple(own[name]["options"]) == field.options, name
         if field.max_length:
-            assert ours[name]["maxLength"] == field.max_length, name
-        assert bool(ours[name].get("default")) == bool(field.default), name
-        assert bool(ours[name].get("readOnly")) == (
+            assert own[name]["maxLength"] == field.max_length, name
+        assert bool(own[name].get("default")) == bool(field.default), name
+        assert bool(own[name].get("readOnly")) == (
             field.read_only and name != "name"
         ), name
-        assert bool(ours[name].get("required")) == field.required, name
+        assert bool(own[name].get("required")) == field.required, name
     assert [name for name, field in twin.items() if field.unique] == [
         name
-        for name, field in ours.items()
+        for name, field in own.items()
         if any(
             "Unique" in validator
             for validator in field.get("validatorClassNameList", ())
@@ -617,18 +617,18 @@ def test_a_field_that_is_required_by_dynamic_logic_keeps_nothing_from_the_sync()
 
 
 def test_every_sentence_that_the_server_may_say_exists_in_both_languages() -> None:
-    said = set()
+    used = set()
     for path in (MODULE / "Classes" / "FieldValidators").rglob("*.php"):
-        said |= set(
+        used |= set(
             re.findall(r"'((?:iban|bic|name|rechtsform)[A-Z]\w+)'", path.read_text())
         )
-    assert len(said) >= 9
+    assert len(used) >= 9
     for language in LANGUAGES:
         labels = {
             entity: resource(f"i18n/{language}/{entity}.json")
             for entity in CUSTOM_ENTITIES
         }
-        assert said == {
+        assert used == {
             name for names in labels.values() for name in names.get("messages", ())
         }
         checks = {kind for entity in CUSTOM_ENTITIES for field in fields_of(entity).values()
@@ -644,9 +644,9 @@ def test_every_sentence_that_the_server_may_say_exists_in_both_languages() -> No
 @entities
 def test_a_duplicated_record_does_not_claim_to_be_in_advoware(entity: str) -> None:
     """EspoCRM's action "duplicate" copies every field that is not marked."""
-    ours = {"betnr", *MACHINE_FIELDS}
+    own = {"betnr", *MACHINE_FIELDS}
     for name, field in fields_of(entity).items():
-        if name.startswith(("sync", "advoware")) or name in ours:
+        if name.startswith(("sync", "advoware")) or name in own:
             assert field.get("duplicateIgnore"), name
 
 
@@ -707,8 +707,8 @@ def test_what_the_installation_places_the_uninstallation_takes_back() -> None:
     assert {name.strip("' ") for name in taken.split(",")} == set(CUSTOM_ENTITIES)
 
 
-def test_every_view_of_ours_that_metadata_names_exists() -> None:
-    """Named in metadata, or by a script of ours; and there is none that nobody names."""
+def test_every_view_of_the_extension_that_metadata_names_exists() -> None:
+    """Named in metadata, or by a script of the extension; and there is none that is not named."""
     files = [*RESOURCES.rglob("*.json"), *CLIENT.rglob("*.js")]
     named = re.findall(
         r"""["']bit-by-law:([\w/-]+)["']""", "".join(path.read_text() for path in files)
@@ -754,18 +754,18 @@ def test_every_button_has_a_label_and_a_handler_that_knows_it() -> None:
 def test_the_buttons_texts_exist_in_both_languages_and_for_every_reason() -> None:
     scripts = "".join(path.read_text() for path in CLIENT.rglob("*.js"))
     php = "".join(path.read_text() for path in MODULE.rglob("*.php"))
-    said = set(re.findall(r"(?:text|notify)\('(\w+)'\)", scripts)) | {
+    used = set(re.findall(r"(?:text|notify)\('(\w+)'\)", scripts)) | {
         "syncQueued",
         "syncQueuedSkipped",
         "createAgainNote",
     }
-    said |= {"previewInAdvoware", "previewInEspoCRM"}
+    used |= {"previewInAdvoware", "previewInEspoCRM"}
     explained = set(
         re.findall(r"'(\w+)'", re.findall(r"REASONS = \[([^\]]*)\]", scripts)[0])
     ) | {"unavailable"}
     for language in LANGUAGES:
         messages = resource(f"i18n/{language}/BitByLaw.json")["messages"]
-        assert messages.keys() == said | {f"reason_{reason}" for reason in explained}
+        assert messages.keys() == used | {f"reason_{reason}" for reason in explained}
     answered = {row.reason for row in api_errors.ANSWERS}
     answered |= set(
         re.findall(r'"(\w+)"', inspect.getsource(api_errors.action_answer))
@@ -778,7 +778,7 @@ def test_the_buttons_texts_exist_in_both_languages_and_for_every_reason() -> Non
     assert answered - explained == {"invalid", "not_admitted"}
 
 
-def test_nobody_reads_the_key_of_the_buttons() -> None:
+def test_no_one_reads_the_key_of_the_buttons() -> None:
     fields = resource("metadata/entityDefs/Settings.json")["fields"]
     levels = {
         name: item["level"]

@@ -104,10 +104,10 @@ def test_a_company_is_named_by_firmenname_or_else_by_last_name() -> None:
 
 
 def test_values_of_advoware_that_espocrm_does_not_know_are_unknown() -> None:
-    theirs = MAPPER.comparable_from_advoware(
+    in_advoware = MAPPER.comparable_from_advoware(
         {"rechtsform": "Erbengemeinschaft", "name": "Erben Meier"}
     )
-    assert theirs["rechtsform"] == Unknown("Erbengemeinschaft")
+    assert in_advoware["rechtsform"] == Unknown("Erbengemeinschaft")
     assert MAPPER.comparable_from_advoware({"name": "Meier", "anrede": "Eheleute"})[
         "anrede"
     ] == Unknown("Eheleute")
@@ -205,7 +205,7 @@ def test_person_or_company_in_advoware(advo, kind) -> None:
     assert kind_of_advoware(advo) == kind
 
 
-def test_a_merchant_shows_what_persons_and_companies_have_and_others_only_theirs() -> (
+def test_a_merchant_shows_what_persons_and_companies_have_and_others_only_foreign() -> (
     None
 ):
     assert shown_by_espocrm({"rechtsform": "GmbH"}) == COMPANY_FIELDS

@@ -62,7 +62,7 @@ class Sides:
     writes: int = 0
 
     def sync(self, **options: bool) -> tuple[Plan, Applied]:
-        seen = Observation(
+        observed = Observation(
             read_espocrm({"phoneNumberData": self.phones, "emailAddressData": []}),
             read_advoware({"kommunikation": self.entries}),
             self.base,
@@ -70,7 +70,7 @@ class Sides:
             refused_by_advoware=self.refused,
             refused_by_espocrm=self.not_taken,
         )
-        plan, applied = make_plan(seen, **options), Applied()
+        plan, applied = make_plan(observed, **options), Applied()
         for write in plan.writes:
             self._send(write, applied)
         for entry_id, record in verify(applied, {"kommunikation": self.entries}):
@@ -83,12 +83,12 @@ class Sides:
         if refused:
             self.not_taken |= refused
             plan = make_plan(
-                replace(seen, refused_by_espocrm=self.not_taken), **options
+                replace(observed, refused_by_espocrm=self.not_taken), **options
             )
         self.phones = [
             dict(row) for row in plan.espocrm.get("phoneNumberData", self.phones)
         ]
-        held = {entry.key for entry in seen.espocrm.entries}
+        held = {entry.key for entry in observed.espocrm.entries}
         self.base = planned_links(plan, Memory(1, self.base), applied)
         self.refused = (self.refused | applied.refused_values) & held - {
             link.espocrm for link in self.base.values()
@@ -125,17 +125,17 @@ class Sides:
 
     def keys(self) -> tuple[set[Key], set[Key]]:
         """The values of EspoCRM and of Advoware."""
-        ours = {
+        in_espocrm = {
             entry.key
             for entry in read_espocrm({"phoneNumberData": self.phones}).entries
             if not entry.is_erased
         }
-        theirs = {
+        in_advoware = {
             entry.key
             for entry in advoware_entries({"kommunikation": self.entries})
             if entry.key.value
         }
-        return ours, theirs
+        return in_espocrm, in_advoware
 
 
 NUMBERS = [
@@ -221,7 +221,7 @@ def _edit_advoware(sides: Sides, place: int, value: str | None) -> None:
         )
 
 
-def told(plan: Plan, applied: Applied) -> str:
+def reported(plan: Plan, applied: Applied) -> str:
     """What stands in the audit as lost, and in tasks."""
     lost = [
         write.change.old for write in plan.writes if write.change and write.change.lost
@@ -238,7 +238,7 @@ def assert_at_rest(sides: Sides, **options: bool) -> None:
     """Another sync writes nothing, and says the same as the one after it."""
     sides.sync(
         **options
-    )  # a slot that was used, a value that has just been refused: told once more
+    )  # a slot that was used, a value that has just been refused: reported once more
     before = copy.deepcopy((sides.phones, sides.entries, sides.base)), sides.writes
     plan, _ = sides.sync(**options)
     assert (plan.writes, plan.espocrm, plan.changes) == ((), {}, ())
@@ -248,17 +248,17 @@ def assert_at_rest(sides: Sides, **options: bool) -> None:
 def assert_nothing_is_lost(
     sides: Sides, agreed: set[Key], changes: Any, **options: bool
 ) -> None:
-    """A value that is gone from both sides was deleted or replaced by a person on one of them, or is told."""
-    ours, theirs = sides.keys()
+    """A value that is gone from both sides was deleted or replaced by a person on one of them, or is reported."""
+    in_espocrm, in_advoware = sides.keys()
     written = {
         entry.key: entry.written
         for entry in advoware_entries({"kommunikation": sides.entries})
     }
     plan, applied = sides.sync(**options)
     after = set.union(*sides.keys())
-    for key in (ours | theirs) - after:
-        taken_away = key in agreed and not (key in ours and key in theirs)
-        assert taken_away or written.get(key, key.value) in told(plan, applied), (
+    for key in (in_espocrm | in_advoware) - after:
+        taken_away = key in agreed and not (key in in_espocrm and key in in_advoware)
+        assert taken_away or written.get(key, key.value) in reported(plan, applied), (
             key,
             changes,
             plan,

@@ -52,9 +52,9 @@ class Sides:
         self.complete = False
 
     def plan(self, **options: bool) -> Plan:
-        return make_plan(self.seen(), **options)
+        return make_plan(self.observation(), **options)
 
-    def seen(self, **known: Any) -> Observation:
+    def observation(self, **known: Any) -> Observation:
         return Observation(
             read_espocrm(self.espo),
             read_advoware(self.advo),
@@ -198,7 +198,7 @@ def test_both_alphabets_of_base64_are_read(encode: Any) -> None:
         ("[ESPOCRM-SLOT:] Büro", "Büro"),
         ("[ESPOCRM:MQ==", ""),  # cut by a field that was too short
         ("[ESPOCRM-SL", ""),
-        ("[ESPOCRM:MQ== Büro", "[ESPOCRM:MQ== Büro"),  # nobody can tell where it ends
+        ("[ESPOCRM:MQ== Büro", "[ESPOCRM:MQ== Büro"),  # no one can say where it ends
     ],
 )
 def test_a_damaged_marker_counts_as_none(note: str | None, text: str) -> None:
@@ -391,7 +391,7 @@ def test_one_of_two_entries_with_one_number_may_change_in_advoware() -> None:
 
 
 @pytest.mark.parametrize("new_type", ["Fax", "Home"])
-def test_a_type_changed_in_espocrm_is_told_and_moves_nothing(new_type: str) -> None:
+def test_a_type_changed_in_espocrm_is_reported_and_moves_nothing(new_type: str) -> None:
     sides = synced("+495111234", "+495115678")
     sides.espo["phoneNumberData"][0]["type"] = new_type
 
@@ -406,11 +406,11 @@ def test_a_type_changed_in_espocrm_is_told_and_moves_nothing(new_type: str) -> N
     assert sides.sync().notices == ()
 
 
-def test_a_type_that_changed_while_nobody_touched_the_record_is_no_edit() -> None:
+def test_a_type_that_changed_while_no_one_touched_the_record_is_no_edit() -> None:
     sides = synced("+495111234")
     sides.espo["phoneNumberData"][0]["type"] = "Fax"
 
-    sides.apply(make_plan(sides.seen(is_edited=False)))
+    sides.apply(make_plan(sides.observation(is_edited=False)))
 
     plan = sides.plan()
     assert (plan.writes, plan.espocrm, plan.notices) == ((), {}, ())
@@ -667,15 +667,17 @@ def test_the_first_sync_invents_and_deletes_nothing(
 ) -> None:
     sides = Sides(phones, mails, entries)
     numbers = _held(sides.espo)
-    theirs = {item.key for item in advoware_entries(sides.advo) if not item.is_empty}
+    in_advoware = {
+        item.key for item in advoware_entries(sides.advo) if not item.is_empty
+    }
     written = [row["tlf"] for row in sides.advo["kommunikation"]]
 
     plan = sides.sync()
 
     after = {item.key for item in advoware_entries(sides.advo) if not item.is_empty}
-    assert after <= theirs | numbers
-    assert theirs <= after
-    assert _held(sides.espo) <= theirs | numbers
+    assert after <= in_advoware | numbers
+    assert in_advoware <= after
+    assert _held(sides.espo) <= in_advoware | numbers
     assert all(
         new == old for old, new in zip(written, sides.values(), strict=False) if old
     )

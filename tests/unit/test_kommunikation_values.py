@@ -199,7 +199,7 @@ def test_no_reading_holds_fewer_digits_than_were_typed(text: str) -> None:
         assert number.endswith(typed[-6:])
 
 
-# -- what is told ---------------------------------------------------------------------------------------------------
+# -- what is reported -----------------------------------------------------------------------------------------------
 
 
 def test_every_reason_stands_in_the_catalogue_with_a_code_of_its_own_and_can_be_shown() -> (

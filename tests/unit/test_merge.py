@@ -115,7 +115,9 @@ def test_a_form_that_was_held_stays_held_whatever_else_is_edited() -> None:
     assert other.to_espocrm == {"f": "Meier"}
 
 
-def test_a_difference_that_was_said_already_is_not_said_again_in_another_form() -> None:
+def test_a_difference_that_was_reported_already_is_not_reported_again_in_another_form() -> (
+    None
+):
     base = {"f": Pair("Schmidt", "Müller")}
     plan = merged(base, "Schmidt", "MÜLLER", is_edited=False)
     assert plan == Merge(settled=base)
@@ -186,7 +188,7 @@ def test_a_settled_difference_stays_until_a_side_changes() -> None:
     }
 
 
-def test_what_the_receiver_cannot_hold_is_held_and_told_once() -> None:
+def test_what_the_receiver_cannot_hold_is_held_and_reported_once() -> None:
     def too_long(side: str, name: str, value: Any) -> str | None:
         return "too_long" if side == "advoware" and len(value or "") > 3 else None
 
@@ -340,15 +342,15 @@ def test_no_merge_loses_an_edit_or_writes_what_is_unknown(
     plan = merged(base, espocrm, advoware, first_winner=winner)
     written = [*plan.to_espocrm.values(), *plan.to_advoware.values()]
     assert not any(isinstance(value, Unknown) for value in written)
-    told = {item.field for item in (*plan.held, *plan.conflicts)}
+    reported = {item.field for item in (*plan.held, *plan.conflicts)}
     if plan.to_advoware and not is_same(advoware, base_advoware):
-        assert "f" in told  # an edit in Advoware gives way only if somebody is told
+        assert "f" in reported  # an edit in Advoware gives way only if that is reported
     if plan.to_espocrm:
         assert is_same(espocrm, base_espocrm)  # an edit in EspoCRM never gives way
     edited = not is_same(espocrm, base_espocrm) or not is_same(advoware, base_advoware)
     is_hidden = isinstance(advoware, Unknown) and not is_same(*base["f"])
     if edited and not is_same(espocrm, advoware):
-        assert written or told or is_hidden
+        assert written or reported or is_hidden
     after_espocrm, after_advoware = (
         plan.to_espocrm.get("f", espocrm),
         plan.to_advoware.get("f", advoware),

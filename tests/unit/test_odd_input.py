@@ -249,8 +249,8 @@ def _call(name: str, arguments: dict[str, Any]) -> Any:
 
 def _documented(name: str) -> tuple[type[Exception], ...]:
     """What a reader may raise: our own errors, and ValueError if it says so."""
-    is_said = "ValueError:" in (READERS[name].__doc__ or "")
-    return (BitByLawError, ValueError) if is_said else (BitByLawError,)
+    is_documented = "ValueError:" in (READERS[name].__doc__ or "")
+    return (BitByLawError, ValueError) if is_documented else (BitByLawError,)
 
 
 def test_what_is_left_out_exists() -> None:

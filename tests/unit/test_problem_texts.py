@@ -101,8 +101,8 @@ def assert_readable(text: str) -> None:
 @pytest.mark.parametrize("reason", CATALOGUE)
 def test_every_text_is_complete_and_german(reason: str) -> None:
     for details in SAMPLES:
-        told = problem(reason, details)
-        title, sentence = task_title(told), problem_sentence(told)
+        reported = problem(reason, details)
+        title, sentence = task_title(reported), problem_sentence(reported)
         assert title
         assert len(sentence) <= 200
         assert re.search(
@@ -111,8 +111,8 @@ def test_every_text_is_complete_and_german(reason: str) -> None:
         for text in (
             title,
             sentence,
-            task_description(told),
-            withdrawn_description(task_description(told), SETTLED),
+            task_description(reported),
+            withdrawn_description(task_description(reported), SETTLED),
         ):
             assert_readable(text)
 
@@ -169,7 +169,7 @@ def test_each_code_stands_for_one_kind_of_failure() -> None:
     codes = {failure.code for failure in FAILURES}
     assert (
         len(codes) == len(FAILURES) - 3
-    )  # a refused login, a wrong set-up and a request that was not carried out have two classes
+    )  # a refused login, a wrong set-up and a request that was not executed have two classes
     assert not codes & {text.code for text in CATALOGUE.values()}
 
 
@@ -202,7 +202,7 @@ def test_a_refusal_names_the_field_and_repeats_nothing_else(
     assert failure_sentence(error) == sentence
 
 
-def test_every_error_of_ours_is_known_by_its_own_class() -> None:
+def test_every_error_of_the_program_is_known_by_its_own_class() -> None:
     own = {
         kind
         for kind in vars(errors).values()
@@ -297,7 +297,7 @@ def test_every_detail_and_field_that_the_code_uses_has_a_label() -> None:
 @pytest.mark.parametrize(
     "hidden", ["\u200b", "\u202e", "\ufeff", "\u00ad", "\x00", "\x85"]
 )
-def test_characters_that_nobody_sees_are_named(hidden: str) -> None:
+def test_characters_that_no_one_sees_are_named(hidden: str) -> None:
     fields = [{"field": "iban", "old": f"{hidden}x", "new": "y"}]
     samples = ({"value": f"0511{hidden}{hidden}1234"}, {"fields": fields})
     text = "".join(
@@ -314,9 +314,9 @@ def test_values_with_braces_line_breaks_and_quotes_do_not_disturb_the_text() -> 
         "name": "A „B“ {",
         "fields": [{"field": "iban", "old": "a\nb", "new": "{x}"}],
     }
-    told = problem("bank_changed", details)
-    assert task_title(told) == "Bankverbindung stimmt nicht überein: {betnr} {0} %s"
-    assert "alt „a / b“, neu „{x}“" in task_description(told)
+    reported = problem("bank_changed", details)
+    assert task_title(reported) == "Bankverbindung stimmt nicht überein: {betnr} {0} %s"
+    assert "alt „a / b“, neu „{x}“" in task_description(reported)
 
 
 def test_what_has_no_label_is_not_shown() -> None:
@@ -329,9 +329,9 @@ def test_what_has_no_label_is_not_shown() -> None:
 
 def test_a_long_title_is_cut_and_a_long_list_is_whole() -> None:
     records = [{"betnr": number, "name": f"Person {number}"} for number in range(300)]
-    told = problem("deleted_many", {"records": records})
-    assert task_title(told) == "300 Beteiligte wurden in EspoCRM gelöscht"
-    assert task_description(told).count("\n- Person") == 300
+    reported = problem("deleted_many", {"records": records})
+    assert task_title(reported) == "300 Beteiligte wurden in EspoCRM gelöscht"
+    assert task_description(reported).count("\n- Person") == 300
     assert len(task_title(problem("bank_changed", {"konto": "x" * 400}))) == 255
 
 

@@ -32,7 +32,7 @@ def test_a_cron_takes_its_share_when_it_runs_and_in_order() -> None:
     assert station.left_of("new") == 50
 
 
-def test_what_takes_longer_leaves_less_room() -> None:
+def test_what_takes_longer_leaves_less_space() -> None:
     station = Station("workers", 60)
     assert station.minute(0, {"record": 100}, {"record": 2.0}) == {"record": 30}
     assert station.busiest == pytest.approx(100 * 2 / (60 * 60))

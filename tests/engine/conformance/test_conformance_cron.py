@@ -78,7 +78,7 @@ async def test_the_schedule_ends_with_its_worker(
     )
     await first.wait(1)
     await worker.crash()
-    seen = len(first.data)
+    before = len(first.data)
     await (
         new_worker(target)
         .on("tick", second)
@@ -86,7 +86,7 @@ async def test_the_schedule_ends_with_its_worker(
         .start()
     )
     assert len(await second.wait(2)) == 2
-    assert len(first.data) == seen
+    assert len(first.data) == before
 
 
 async def test_two_workers_with_the_same_cron_step(

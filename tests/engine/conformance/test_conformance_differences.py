@@ -1,4 +1,4 @@
-"""The table of known differences is true, complete and told to operators."""
+"""The table of known differences is true, complete and documented for operators."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_each_name_stands_for_one_difference_that_some_case_measures() -> None:
 @pytest.mark.parametrize(
     "difference", DIFFERENCES, ids=lambda difference: difference.name
 )
-def test_it_is_told_in_the_documentation(difference: Difference) -> None:
+def test_it_is_documented(difference: Difference) -> None:
     text = (PROJECT / "docs" / "deployment.md").read_text()
     assert f"| `{difference.name}` | {difference.engine} | {difference.steps} |" in text
 
 
-def test_a_difference_applies_to_the_versions_in_which_it_was_seen() -> None:
+def test_a_difference_applies_to_the_versions_in_which_it_was_observed() -> None:
     passing = Difference("x", "", "", since=(0, 9, 0), until=(0, 10, 0))
     versions = [(0, 8, 3), (0, 9, 0), (0, 9, 1), (0, 10, 0)]
     assert [passing.applies_to(version) for version in versions] == [

@@ -51,15 +51,15 @@ async def test_the_function_gets_the_request(
         data='{"ü": [1, null]}'.encode(),
         headers={"Content-Type": "application/json; charset=utf-8", "X-Custom": "Yes"},
     )
-    seen = reply.json
+    received = reply.json
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
-    assert seen["query_params"] == {"x": "2", "empty": "", "plus": "a bü"}
-    assert seen["path_params"] == {"id": "a%20b"}
-    assert seen["path"] == "orders/:id/items"
-    assert seen["method"] == "POST"
-    assert seen["body"] == {"ü": [1, None]}
-    assert seen["headers"]["x-custom"] == "Yes"
-    assert seen["trigger"] == {
+    assert received["query_params"] == {"x": "2", "empty": "", "plus": "a bü"}
+    assert received["path_params"] == {"id": "a%20b"}
+    assert received["path"] == "orders/:id/items"
+    assert received["method"] == "POST"
+    assert received["body"] == {"ü": [1, None]}
+    assert received["headers"]["x-custom"] == "Yes"
+    assert received["trigger"] == {
         "type": "http",
         "path": "orders/:id/items",
         "method": "POST",
@@ -72,14 +72,16 @@ async def test_the_target_of_a_request_holds_what_the_parameters_do_not(
     await new_worker(target).http("GET", "f", describe).start()
     raw = "/f?b=1&a=%C3%A4+b&b=2&c=%ff"
 
-    seen = (await request(target, "GET", raw)).json
-    told = (await request(target, "GET", raw, headers={"X-Forwarded-Uri": raw})).json
+    received = (await request(target, "GET", raw)).json
+    forwarded = (
+        await request(target, "GET", raw, headers={"X-Forwarded-Uri": raw})
+    ).json
 
-    assert seen["query_params"] == {"b": "2", "a": "ä b", "c": "\ufffd"}
-    assert seen["headers"].get("x-forwarded-uri") == (
+    assert received["query_params"] == {"b": "2", "a": "ä b", "c": "\ufffd"}
+    assert received["headers"].get("x-forwarded-uri") == (
         None if target.differs("no_request_target") else raw
     )
-    assert told["headers"]["x-forwarded-uri"] == raw
+    assert forwarded["headers"]["x-forwarded-uri"] == raw
 
 
 async def test_a_body_of_another_json_type_comes_through_the_channel(
@@ -107,14 +109,14 @@ async def test_a_body_of_another_json_type_comes_through_the_channel(
 async def test_the_order_of_keys_in_a_body(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
-    seen: list[Any] = []
+    received: list[Any] = []
 
     async def note(data: Any) -> None:
-        seen.append(list(data["body"]))
+        received.append(list(data["body"]))
 
     await new_worker(target).http("POST", "f", note).start()
     await request(target, "POST", "/f", data=b'{"b": 1, "a": 2}', headers=JSON)
-    assert seen == [["a", "b"] if target.differs("keys_sorted") else ["b", "a"]]
+    assert received == [["a", "b"] if target.differs("keys_sorted") else ["b", "a"]]
 
 
 @pytest.mark.parametrize(
@@ -147,10 +149,10 @@ async def test_nul_and_half_characters_in_a_body(
     target: EngineUnderTest, new_worker: NewWorker, text: str
 ) -> None:
     sent = [{"id": "first"}, {"id": text, text: 1}, {"id": "last"}]
-    seen: list[Any] = []
+    received: list[Any] = []
 
     async def note(data: Any) -> dict[str, Any]:
-        seen.append(data["body"])
+        received.append(data["body"])
         return {"body": {}}
 
     await new_worker(target).http("POST", "f", note).start()
@@ -160,7 +162,7 @@ async def test_nul_and_half_characters_in_a_body(
         )
     ).status == 200
     unpaired = any("\ud800" <= character <= "\udfff" for character in text)
-    assert seen == [
+    assert received == [
         None if unpaired and target.differs("lone_surrogates_are_no_json") else sent
     ]
 
@@ -497,7 +499,7 @@ async def test_without_a_worker(target: EngineUnderTest, new_worker: NewWorker) 
     worker = await new_worker(target).http("POST", "f", describe).start()
     assert await status() == 200
     await worker.crash()
-    await eventually(status, lambda seen: seen == absent)
+    await eventually(status, lambda received: received == absent)
 
 
 async def test_a_worker_lost_during_a_request(

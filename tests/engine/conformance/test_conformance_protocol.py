@@ -386,7 +386,7 @@ async def test_a_worker_that_reconnects_before_its_old_connection_is_gone(
     )
 
 
-async def test_a_worker_that_reconnects_registers_everything_anew(
+async def test_a_worker_that_reconnects_registers_everything_again(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
     for _ in range(3):
@@ -405,26 +405,26 @@ async def test_a_worker_that_reconnects_registers_everything_anew(
             "same-id",
         ]
         await worker.crash()
-        observer = await new_worker(target).start()
+        watcher = await new_worker(target).start()
 
-        async def workers(observer: Any = observer) -> int:
-            return len((await observer.call("engine::workers::list", {}))["workers"])
+        async def workers(watcher: Any = watcher) -> int:
+            return len((await watcher.call("engine::workers::list", {}))["workers"])
 
         await eventually(workers, lambda count: count == 1)
-        await observer.crash()
+        await watcher.crash()
 
 
 async def test_functions_and_triggers_of_a_lost_worker_are_gone(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
-    observer = await new_worker(target).start()
+    watcher = await new_worker(target).start()
     worker = (
         await new_worker(target)
         .on("f", echo)
         .trigger("cron", "f", {"expression": "0 0 0 1 1 *"})
         .start()
     )
-    listed = await observer.call("engine::functions::list", {})
+    listed = await watcher.call("engine::functions::list", {})
     assert "f" in {entry["function_id"] for entry in listed["functions"]}
     assert not [
         entry
@@ -434,11 +434,11 @@ async def test_functions_and_triggers_of_a_lost_worker_are_gone(
     await worker.crash()
 
     async def triggers() -> Any:
-        return (await observer.call("engine::triggers::list", {}))["triggers"]
+        return (await watcher.call("engine::triggers::list", {}))["triggers"]
 
     await eventually(triggers, lambda found: found == [])
     with pytest.raises(CallError):
-        await observer.call("f", {})
+        await watcher.call("f", {})
 
 
 async def test_unregistered_functions_and_triggers_are_gone(
@@ -458,7 +458,7 @@ async def test_unregistered_functions_and_triggers_are_gone(
     assert (await request(target, "GET", "/f")).status == 404
 
 
-async def test_workers_are_listed_with_what_they_told(
+async def test_workers_are_listed_with_what_they_reported(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
     worker = await new_worker(target).on("f", echo).start()
@@ -496,7 +496,7 @@ async def test_a_trigger_type_of_a_worker_is_forwarded_to_it(
         {"type": "registertrigger", **expected}
     ]
     await user.crash()
-    messages = await eventually(forwarded, lambda seen: len(seen) == 2)
+    messages = await eventually(forwarded, lambda observed: len(observed) == 2)
     assert messages[1]["type"] == "unregistertrigger"
 
 

@@ -16,7 +16,7 @@ async def done(target: EngineUnderTest, topic: str, dead: int = 0) -> None:
     async def left() -> tuple[int, int]:
         return await target.pending(topic), len(await target.dead_letters(topic))
 
-    await eventually(left, lambda seen: seen == (0, dead))
+    await eventually(left, lambda observed: observed == (0, dead))
 
 
 async def test_a_message_arrives_unchanged_and_leaves_nothing_behind(
@@ -153,7 +153,7 @@ async def test_no_more_jobs_run_at_once_than_the_subscription_allows(
     await eventually(now_running, lambda count: count == limit)
     await asyncio.sleep(
         0.25
-    )  # that nothing more starts can only be seen by waiting: two polls of the real engine
+    )  # that nothing more starts can only be observed by waiting: two polls of the real engine
     assert len(running) == limit
     gate.set()
     await done(target, "t")

@@ -55,7 +55,9 @@ async def test_what_waits_and_the_state_survive_the_end_of_the_engine(
         await worker.enqueue("t", n)
     await worker.call("state::set", {"scope": "s", "key": "k", "value": {"n": 1}})
     if durable.differs("saves_at_intervals"):
-        await asyncio.sleep(0.5)  # ten times the interval; nothing tells from outside
+        await asyncio.sleep(
+            0.5
+        )  # ten times the interval; nothing shows it from outside
     await getattr(durable, how)()
     await asyncio.wait_for(worker.closed.wait(), 60)
     assert worker.close_code == 1006

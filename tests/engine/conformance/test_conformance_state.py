@@ -149,11 +149,11 @@ async def test_streams_live_beside_the_state(
 async def test_state_triggers_see_changes_in_order_and_obey_filters_and_conditions(
     target: EngineUnderTest, new_worker: NewWorker
 ) -> None:
-    seen: list[tuple[str, Any, Any]] = []
+    observed: list[tuple[str, Any, Any]] = []
     filtered: list[str] = []
 
     async def note(event: Any) -> None:
-        seen.append((event["event_type"], event["old_value"], event["new_value"]))
+        observed.append((event["event_type"], event["old_value"], event["new_value"]))
 
     async def note_filtered(event: Any) -> None:
         filtered.append(event["key"])
@@ -179,7 +179,7 @@ async def test_state_triggers_see_changes_in_order_and_obey_filters_and_conditio
     await worker.call("state::delete", place)
 
     async def events() -> int:
-        return len(seen)
+        return len(observed)
 
     await eventually(events, lambda count: count == 4)
     expected = [
@@ -189,7 +189,7 @@ async def test_state_triggers_see_changes_in_order_and_obey_filters_and_conditio
         ("state:deleted", None, None),
     ]
     if target.differs("state_events_out_of_order"):
-        assert sorted(seen, key=repr) == sorted(expected, key=repr)
+        assert sorted(observed, key=repr) == sorted(expected, key=repr)
     else:
-        assert seen == expected
+        assert observed == expected
     await eventually(other, lambda keys: keys == ["x"])

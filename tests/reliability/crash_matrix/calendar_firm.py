@@ -1,4 +1,4 @@
-"""The firm of the crash matrix that works with Advoware and Google, and what can be seen of it from outside."""
+"""The firm of the crash matrix that works with Advoware and Google, and what can be observed of it from outside."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class CalendarFirm(CalendarOffice):
         """The requests since the journals were forgotten that may have changed something."""
         return [call for call in self.calls() if not call.startswith("GET")]
 
-    def seen(self) -> dict[str, list[str]]:
+    def observed(self) -> dict[str, list[str]]:
         """Termine, calendars, events and rules of sharing without ids and moments of change."""
         calendars = {name: self.calendar(name) for name in EMPLOYEES}
         return {
@@ -107,7 +107,7 @@ class CalendarFirm(CalendarOffice):
     def _events(self, kuerzel: str) -> list[str]:
         """An employee's events; their ids depend on the calendar's, which Google chooses."""
         shown = plain([{**event, "id": ""} for event in self.events(kuerzel)])
-        # "0" means the same as no mark, which is what an event has that was taken up after an interruption.
+        # "0" means the same as no mark, which is what an event has that was claimed after an interruption.
         return [text.replace('"advoware_anonymised": "0", ', "") for text in shown]
 
     async def left_behind(self) -> dict[str, list[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Beside the way of a flow: the whole of it is done again by the next run, as after any other cut.
-_AGAIN = "a branch after a refusal or an edit meanwhile; the next run compares anew"
+_AGAIN = "a branch after a refusal or an edit meanwhile; the next run compares again"
 #: It sets values.
 _BY_HAND = "a person has asked for it, sees whether it is done, and asks again"
 

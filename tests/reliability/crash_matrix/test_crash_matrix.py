@@ -1,8 +1,8 @@
-"""A worker dies of SIGKILL at each of its writes to a foreign system: nothing is lost, nothing doubled, all is said.
+"""A worker dies of SIGKILL at each of its writes to a foreign system: nothing is lost, nothing doubled, all reported.
 
 A row is a flow (`vmh_flows`, `calendar_flows`) with the writes of its run (`rows`). For each write of a row a real
 process is killed at four points (`crash_nursery`). Then the engine delivers the job again, the cron comes, time passes.
-What both systems hold afterwards must be what they hold when nobody dies; nothing may wait in our own tables; once
+What both systems hold afterwards must be what they hold when no worker dies; nothing may wait in our own tables; once
 more the same job must write nothing.
 
 The gate plays a part of the cells, ``make crash-matrix`` all of them.
@@ -30,11 +30,11 @@ from vmh_flows import VMH_FLOWS
 #: Of so many rows the gate plays one, with one cell.
 GATE_SHARE = 3
 PLAYS_ALL = os.environ.get("CRASH_MATRIX") == "all"
-#: What is said once, beside what counts, and may be lost with the worker: the note in a record's stream about a Task.
+#: Reported once, beside what counts, and may be lost with the worker: the note in a record's stream about a Task.
 MAY_BE_LOST = "Note"
 TAKEN_BACK = "an address is changed in EspoCRM, and taken back"
 
-Seen = dict[str, list[str]]
+Observed = dict[str, list[str]]
 
 
 class Flow(Protocol):
@@ -59,20 +59,20 @@ class Matrix:
     firm: Any
     nursery: Nursery
 
-    async def undisturbed(self, flow: Flow) -> tuple[list[str], Seen, set[str]]:
+    async def undisturbed(self, flow: Flow) -> tuple[list[str], Observed, set[str]]:
         """The writes of the flow's run, what is there at its end, and what the audit has recorded."""
         job = await flow.start(self.firm)
         sites = await self.firm.run_in(self.nursery, job)
         await self._end(flow, job)
-        return sites, self.firm.seen(), await self.firm.recorded()
+        return sites, self.firm.observed(), await self.firm.recorded()
 
-    async def killed(self, flow: Flow, cut: Cut) -> Seen:
+    async def killed(self, flow: Flow, cut: Cut) -> Observed:
         """What is there after a worker has died of the flow's job."""
         job = await flow.start(self.firm)
         await self.firm.run_in(self.nursery, job, cut)
         await self._end(flow, job)
-        seen: Seen = self.firm.seen()
-        return seen
+        observed: Observed = self.firm.observed()
+        return observed
 
     async def _end(self, flow: Flow, job: Work) -> None:
         if flow.then is not None:
@@ -82,18 +82,18 @@ class Matrix:
         assert await self.firm.left_behind() == {}
 
     async def play(self, flow: Flow, cuts: list[Cut]) -> None:
-        """Compare what is there after each cut with what is there if nobody dies."""
+        """Compare what is there after each cut with what is there if no worker dies."""
         sites, wanted, recorded = await self.undisturbed(flow)
         assert tuple(sites) == ROWS.get(flow.name), f"rows.py: {flow.name}: {sites}"
         problems = []
         for cut in cuts:
             place = f"{sites[cut.number - 1]} (write {cut.number}), {cut.point}"
             try:
-                seen = await self.killed(flow, cut)
+                observed = await self.killed(flow, cut)
             except AssertionError as error:
                 problems.append(f"{place}: {error}")
                 continue
-            problems += [f"{place}: {text}" for text in differences(wanted, seen)]
+            problems += [f"{place}: {text}" for text in differences(wanted, observed)]
             unrecorded = recorded - await self.firm.recorded()
             if (
                 unrecorded and flow.then is None
@@ -103,12 +103,14 @@ class Matrix:
             pytest.fail("\n".join(problems), pytrace=False)
 
 
-def differences(wanted: Seen, seen: Seen) -> list[str]:
+def differences(wanted: Observed, observed: Observed) -> list[str]:
     """What is missing and what is there too much, one text for each kind of record."""
     found = []
     for kind, rows in wanted.items():
-        missing = [row for row in rows if rows.count(row) > seen[kind].count(row)]
-        added = [row for row in seen[kind] if seen[kind].count(row) > rows.count(row)]
+        missing = [row for row in rows if rows.count(row) > observed[kind].count(row)]
+        added = [
+            row for row in observed[kind] if observed[kind].count(row) > rows.count(row)
+        ]
         if kind == MAY_BE_LOST:
             missing = []
         if missing or added:

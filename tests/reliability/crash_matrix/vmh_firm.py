@@ -1,4 +1,4 @@
-"""The firm of the crash matrix that works with EspoCRM and Advoware, and what can be seen of it from outside."""
+"""The firm of the crash matrix that works with EspoCRM and Advoware, and what can be observed of it from outside."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ class VmhFirm(BeteiligteWorld):
     # -- people -----------------------------------------------------------------------------------------------------
 
     async def open_day(self, extension: str) -> None:
-        """A new day: nobody is known, nothing is remembered."""
+        """A new day: no one is known, nothing is remembered."""
         await self.begin(checks_versions=True)
         self.espocrm._initial_settings = EspoCRMSettings(extension=extension)
         self.espocrm.load_seed()
         self.espocrm._service._publish = self._on_change
 
     def enter(self, entity: str = "CBeteiligte", **attributes: Any) -> str:
-        """Somebody creates a record in EspoCRM; its id."""
+        """A user creates a record in EspoCRM; its id."""
         person = {"firstName": "Erika", "lastName": "Muster", "salutationName": "Frau"}
         body = {**person, **attributes} if entity == "CBeteiligte" else attributes
         service, admin = self.espocrm._service, self.espocrm._admin
         return str(service.create(ENTITIES[entity], body, admin).id)
 
     def edit(self, entity: str, entity_id: str, **changes: Any) -> None:
-        """Somebody changes a record in EspoCRM."""
+        """A user changes a record in EspoCRM."""
         self._pass(timedelta(minutes=1))
         record = self.espocrm._store.get(ENTITIES[entity], entity_id)
         self.espocrm._service.update(record, changes, self.espocrm._admin)
 
     def delete(self, entity: str, entity_id: str) -> None:
-        """Somebody deletes a record in EspoCRM."""
+        """A user deletes a record in EspoCRM."""
         record = self.espocrm._store.get(ENTITIES[entity], entity_id)
         self.espocrm._service.delete(record, self.espocrm._admin)
 
     def edit_advoware(self, **changes: Any) -> None:
-        """Somebody changes the only Beteiligter in the desktop program."""
+        """A user changes the only Beteiligter in the desktop program."""
         self._pass(timedelta(minutes=1))
         (record,) = self.beteiligte()
         self.advoware.beteiligte.edit(record["betNr"], changes, "SB")
@@ -129,13 +129,13 @@ class VmhFirm(BeteiligteWorld):
         return self.writes()
 
     def _pass(self, span: timedelta) -> None:
-        """Time passes for the firm and for what expires in Redis, whose own clock nobody can move."""
+        """Time passes for the firm and for what expires in Redis, whose own clock cannot be moved."""
         self.now += span
         age_keys(self.redis, span)
 
     # -- what is there ----------------------------------------------------------------------------------------------
 
-    def seen(self) -> dict[str, list[str]]:
+    def observed(self) -> dict[str, list[str]]:
         """All records of both systems without ids and moments, so that two courses of events can be compared."""
         shown = {entity: self.rows(entity) for entity in SHOWN}
         shown["Note"] = [row for row in shown["Note"] if row.get("type") == "Post"]

@@ -1,11 +1,11 @@
-"""What the step of the benchmark's jobs has seen so far, for the step that shows it."""
+"""What the step of the benchmark's jobs has handled so far, for the step that shows it."""
 
 from __future__ import annotations
 
 import time
 
 
-class Seen:
+class Handled:
     """How many jobs have come; of the first and the newest, when (s) and after how much CPU time of the process (s)."""
 
     def __init__(self) -> None:
@@ -21,4 +21,4 @@ class Seen:
         self.count += 1
 
 
-seen = Seen()
+handled = Handled()

@@ -1,4 +1,4 @@
-"""Who gets in: with one real system nobody without a key, and whoever guesses is slow and quiet."""
+"""Who gets in: with one real system no one without a key, and whoever guesses is slow and quiet."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ NAMED = (
     f"reader:GET:{key_digest(READER)},"
     f"diary:GET-PUT@{TERMINE}+calendar:{key_digest(DIARY)}"
 )
-WISH = {"ids": ["6b0473a32660aa001"], "next_call": None}
+RESET_BODY = {"ids": ["6b0473a32660aa001"], "next_call": None}
 
 
 #: The last parts of addresses.
 NUMBERS = count(1)
 
 
-def somebody() -> dict[str, str]:
+def new_sender() -> dict[str, str]:
     """The header of a caller who was never refused before, and so is refused at once."""
     return {"X-Forwarded-For": f"198.18.0.{next(NUMBERS)}"}
 
@@ -74,16 +74,16 @@ async def trial() -> AsyncIterator[Outside]:
         ),
     ],
 )
-async def test_every_door_is_closed_without_its_key(
+async def test_every_endpoint_is_closed_without_its_key(
     trial: Outside, method: str, path: str
 ) -> None:
-    status, body = await trial.call(method, path, json=WISH, headers=somebody())
+    status, body = await trial.call(method, path, json=RESET_BODY, headers=new_sender())
 
     assert (status, body["error"]) == (401, "Unauthorized")
 
 
-async def test_the_keys_open_the_doors(trial: Outside) -> None:
-    assert (await trial.call("POST", RESET, json=WISH, headers=RIGHT))[0] == 200
+async def test_the_keys_open_the_endpoints(trial: Outside) -> None:
+    assert (await trial.call("POST", RESET, json=RESET_BODY, headers=RIGHT))[0] == 200
     assert (await trial.call("POST", f"{WEBHOOK}?token={KEY}", json=[{"id": "a1"}]))[
         0
     ] == 200
@@ -114,7 +114,7 @@ async def test_guesses_are_slow_and_quiet_and_the_right_key_is_not(
     async def keep_guessing(until: float) -> None:
         nonlocal refused
         while time.monotonic() < until:
-            status, _ = await trial.call("POST", path, json=WISH, headers=headers)
+            status, _ = await trial.call("POST", path, json=RESET_BODY, headers=headers)
             assert status == 401
             refused += 1
 
@@ -125,13 +125,15 @@ async def test_guesses_are_slow_and_quiet_and_the_right_key_is_not(
             group.create_task(keep_guessing(started + 6))
         asked = time.monotonic()
         for _ in range(20):
-            assert (await trial.call("POST", RESET, json=WISH, headers=RIGHT | sender))[
-                0
-            ] == 200
+            assert (
+                await trial.call("POST", RESET, json=RESET_BODY, headers=RIGHT | sender)
+            )[0] == 200
         answered = time.monotonic() - asked
         other = headers | {"X-Forwarded-For": "198.51.100.7"}
         asked = time.monotonic()
-        assert (await trial.call("POST", path, json=WISH, headers=other))[0] == 401
+        assert (await trial.call("POST", path, json=RESET_BODY, headers=other))[
+            0
+        ] == 401
         answered_other = time.monotonic() - asked
     seconds = time.monotonic() - started
 
@@ -161,16 +163,16 @@ async def test_no_key_or_token_is_in_a_log(trial: Outside) -> None:
             {"json": "text", "headers": basic},
         ]
         for options in webhooks:
-            headers = options.pop("headers", {}) | somebody()
+            headers = options.pop("headers", {}) | new_sender()
             url = f"{WEBHOOK}?token={token}"
             await trial.call("POST", url, headers=headers, **options)
-        key = {"X-Api-Key": token} | somebody()
-        await trial.call("POST", RESET, json=WISH, headers=key)
+        key = {"X-Api-Key": token} | new_sender()
+        await trial.call("POST", RESET, json=RESET_BODY, headers=key)
         await trial.call(
             "GET",
             "/advoware/proxy",
             params={"endpoint": "x"},
-            headers={"Authorization": f"Bearer {token}"} | somebody(),
+            headers={"Authorization": f"Bearer {token}"} | new_sender(),
         )
 
     _, body = await trial.call("POST", "/_console/otel/logs", json={})
@@ -223,7 +225,7 @@ async def test_a_read_only_key_reads_everything_and_changes_nothing(
         assert (status, body["error"]) == (403, "Not permitted")
     for path in (RESET, "/advoware/calendar/sync"):
         status, body = await trial.call(
-            "POST", path, json=WISH, headers={"X-Api-Key": READER}
+            "POST", path, json=RESET_BODY, headers={"X-Api-Key": READER}
         )
         assert (status, body["error"]) == (403, "Not permitted")
 
@@ -318,7 +320,9 @@ async def test_a_key_for_one_path_reads_it_and_logs_say_whose_key_it_was(
         f"X-Api-Key: {'x' * 8000}",
     ],
 )
-async def test_no_variant_of_the_header_opens_a_door(trial: Outside, head: str) -> None:
+async def test_no_variant_of_the_header_opens_an_endpoint(
+    trial: Outside, head: str
+) -> None:
     host, _, port = trial.system.http_url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     lines = f"GET /advoware/proxy?endpoint=x HTTP/1.1\r\nHost: x\r\n{head}\r\n"
@@ -337,7 +341,7 @@ def check_refusal(url: str, method: str, path: str, headers: dict[str, str]) -> 
     query = {"endpoint": "x"} if path == "/advoware/proxy" else {}
     options: dict[str, Any] = {"headers": headers, "query": query}
     if operation.body:
-        options["body"] = WISH if path == RESET else {}
+        options["body"] = RESET_BODY if path == RESET else {}
     case = operation.Case(**options)
     names = ("status_code", "content_type", "response_headers", "response_schema")
     checks = CHECKS.get_by_names([f"{name}_conformance" for name in names])
@@ -365,14 +369,16 @@ async def test_refusals_are_answered_as_they_are_described(trial: Outside) -> No
     assert await statuses("wrong") == {401}
     assert await statuses(READER) == {403}
     guesses = [
-        trial.call("POST", RESET, json=WISH, headers={"X-Api-Key": "wrong", **sender})
+        trial.call(
+            "POST", RESET, json=RESET_BODY, headers={"X-Api-Key": "wrong", **sender}
+        )
         for _ in range(access.REFUSED_FROM)
     ]
     await asyncio.gather(*guesses)
     assert await statuses("wrong") == {429}
     assert await statuses(READER) == {403}
     right = {**RIGHT, **sender}
-    assert (await trial.call("POST", RESET, json=WISH, headers=right))[0] == 200
+    assert (await trial.call("POST", RESET, json=RESET_BODY, headers=right))[0] == 200
 
 
 async def raw(system: Outside, text: bytes) -> bytes:
