@@ -17,8 +17,11 @@ from services.kommunikation_mapper import (
     build_marker,
     detect_komm_kz,
     espocrm_entries,
+    family_of,
     key_of,
+    kind_of,
     kommunikation_hash,
+    new_espocrm_row,
     parse_marker,
     read_advoware,
     read_espocrm,
@@ -712,3 +715,136 @@ def test_web_epost_and_bea_are_never_touched(entries: list[Row]) -> None:
     assert not untouched & {
         write.entry_id for write in Sides([], [], entries).plan().writes
     }
+
+
+# -- rows of either side --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("komm_kz", "shared", "row"),
+    [
+        (
+            1,
+            None,
+            {
+                "phoneNumber": "+49511 1",
+                "type": "Office",
+                "primary": False,
+                "optOut": False,
+                "invalid": False,
+            },
+        ),
+        (
+            7,
+            {"type": "Home", "optOut": True, "primary": True, "phoneNumberId": "6b"},
+            {
+                "phoneNumber": "+49511 1",
+                "type": "Home",
+                "primary": False,
+                "optOut": True,
+                "invalid": False,
+            },
+        ),
+        (
+            9,
+            {"type": None, "invalid": True},
+            {
+                "phoneNumber": "+49511 1",
+                "type": "Mobile",
+                "primary": False,
+                "optOut": False,
+                "invalid": True,
+            },
+        ),
+    ],
+)
+def test_a_number_that_is_new_to_espocrm_keeps_what_other_records_show_of_it(
+    komm_kz: int, shared: Any, row: Row
+) -> None:
+    assert new_espocrm_row(komm_kz, "+49511 1", shared) == row
+
+
+@pytest.mark.parametrize("komm_kz", [4, 8])
+def test_a_mail_address_that_is_new_to_espocrm(komm_kz: int) -> None:
+    shared = {"optOut": True, "type": "Office"}
+    assert new_espocrm_row(komm_kz, "Max@Example.de", shared) == {
+        "emailAddress": "Max@Example.de",
+        "lower": "max@example.de",
+        "primary": False,
+        "optOut": True,
+        "invalid": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("komm_kz", "kind", "family"),
+    [
+        (1, "phone", "phone"),
+        (2, "fax", "phone"),
+        (3, "phone", "phone"),
+        (4, "mail", "mail"),
+        (7, "fax", "phone"),
+        (8, "mail", "mail"),
+        (10, "phone", "phone"),
+    ],
+)
+def test_the_kind_and_the_family_of_a_kommkz(
+    komm_kz: int, kind: str, family: str
+) -> None:
+    assert (kind_of(komm_kz), family_of(komm_kz)) == (kind, family)
+
+
+def test_an_odd_row_of_advoware_stops_no_other_and_is_named_by_its_place() -> None:
+    good = {"rowId": "A", "tlf": "0511 1", "kommKz": 1, "bemerkung": None}
+    rows = [
+        {**good, "id": 7},
+        {**good, "id": "8", "tlf": "0511 2"},
+        {**good, "id": 7, "tlf": "0511 3"},
+        {**good, "id": 0, "tlf": "0511 4"},
+        {**good, "id": True, "tlf": "0511 5"},
+        "no row",
+        {**good, "id": 9, "tlf": "0511 6", "kommKz": " 3 "},
+        {**good, "id": 10, "kommKz": 5},
+    ]
+    read = read_advoware({"kommunikation": rows})
+    assert [(entry.id, entry.tlf, entry.komm_kz) for entry in read.entries] == [
+        (7, "0511 1", 1),
+        (8, "0511 2", 1),
+        (9, "0511 6", 3),
+    ]
+    assert sorted(read.odd) == [3, 4, 5, 6]
+    assert read.odd[3] == read.odd[4] == "no id of its own"
+    unaddressed = {key.value for key in read.unaddressed}
+    assert unaddressed == {"0511 3", "0511 4", "0511 5"}
+
+
+@pytest.mark.parametrize(
+    ("data", "values", "is_known", "is_complete"),
+    [
+        ([{"phoneNumber": " 1 "}, {"phoneNumber": "2"}], ["1", "2"], True, True),
+        ([{"phoneNumber": " "}, {"phoneNumber": ""}], [], True, True),
+        ([{"phoneNumber": None}, {"phoneNumber": "2"}], ["2"], True, False),
+        ([{"phoneNumber": 2}], [], True, False),
+        ([{}], [], True, False),
+        (["x", {"phoneNumber": "2"}], ["2"], True, False),
+        ([], [], True, True),
+        (None, [], False, False),
+        ({"phoneNumber": "2"}, [], False, False),
+    ],
+)
+def test_what_an_array_of_espocrm_shows(
+    data: Any, values: list[str], is_known: bool, is_complete: bool
+) -> None:
+    array = read_espocrm({"phoneNumberData": data}).array("phone")
+    assert [entry.written for entry in array.entries] == values
+    assert (array.is_known, array.is_complete) == (is_known, is_complete)
+
+
+@pytest.mark.parametrize(
+    ("shown", "komm_kz"),
+    [("Office", 1), ("Fax", 2), ("Mobile", 3), ("Home", 6), ("Praxis", 10), (None, 10)],
+)
+def test_the_kommkz_of_a_row_of_espocrm(shown: Any, komm_kz: int) -> None:
+    espo = {"phoneNumberData": [{"phoneNumber": "1", "type": shown}]}
+    (entry,) = espocrm_entries(espo, "phone")
+    assert entry.komm_kz == komm_kz
