@@ -282,7 +282,7 @@ class BeteiligteMapper:
             attributes = tuple(PERSON_FIELDS.values())
         values = self.comparable_from_espocrm(espo)
         if "name" not in values:  # which of the two it is, is not shown
-            attributes = tuple(set(attributes) - set(NAME_ATTRIBUTES))
+            attributes = tuple(a for a in attributes if a not in NAME_ATTRIBUTES)
         name = values.get("name")
         unheld = {}
         for attribute in attributes:

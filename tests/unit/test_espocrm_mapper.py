@@ -529,3 +529,10 @@ def test_a_company_whose_names_are_not_shown_has_no_empty_name() -> None:
 def test_what_is_too_long_for_espocrm_only_reaches_advoware() -> None:
     espo = {"lastName": "x" * 101, "firstName": "Max"}
     assert MAPPER.creatable(espo) == ({"name": "x" * 101, "vorname": "Max"}, {})
+
+
+def test_what_advoware_has_no_place_for_is_in_the_order_of_the_fields() -> None:
+    """Else the text of a task would be another one after each restart."""
+    person = {"dateOfBirth": "1970-01-31", "firstName": "M", "salutationName": "Herr"}
+    unheld = MAPPER.unheld({"rechtsform": "GmbH", **person})
+    assert list(unheld) == ["salutationName", "firstName", "dateOfBirth"]
