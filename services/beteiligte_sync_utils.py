@@ -679,6 +679,7 @@ class BeteiligteSync:
         else:
             raise NumberTaken(
                 f"betnr: {betnr} belongs to another record, CBeteiligte/{owner}",
+                betnr,
             )
 
     async def _create(self, espo: Record, run: _Run) -> tuple[Outcome, bool]:
@@ -688,6 +689,7 @@ class BeteiligteSync:
             espo = await self._show_syncing(espo)
         creator = BeteiligteCreator(self._advoware, run.store, self._resources)
         created = await creator.create(espo)
+        await self._require_free(created.betnr, espo["id"], run.store)
         run.created_betnr = created.betnr
         advo = await self._advoware.get_beteiligter(created.betnr)
         agreed, standing = self._compare_created(created, advo)
@@ -1140,7 +1142,8 @@ class BeteiligteSync:
 
     async def _hold(self, espo: Record, error: NeedsPerson) -> Outcome:
         """Leave the record alone, show why, and notify a person once; one task for all if Advoware was restored."""
-        details = Details(error.reason, espo.get("betnr"), espo.get("name"))
+        betnr = espo.get("betnr") or error.betnr
+        details = Details(error.reason, betnr, espo.get("name"))
         key = f"{error.reason}:{ENTITY_TYPE}:{espo['id']}"
         if isinstance(error, OlderState):
             details = Details(error.reason)

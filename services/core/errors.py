@@ -82,9 +82,16 @@ class RefusedBefore(BitByLawError):
 
 
 class NeedsPerson(BitByLawError):
-    """A record that is left alone until a person has decided; ``reason`` is its word in the catalogue of problems."""
+    """A record that is left alone until a person has decided; ``reason`` is its word in the catalogue of problems.
+
+    ``betnr``: the number in question, which the record in EspoCRM may not show.
+    """
 
     reason = "general_manual_action"
+
+    def __init__(self, message: str = "", betnr: str | None = None) -> None:
+        super().__init__(message)
+        self.betnr = betnr
 
 
 class NameMissing(NeedsPerson):

@@ -614,6 +614,32 @@ class SyncStore:
                 "this Advoware record belongs to another create",
             ) from error
 
+    async def found_created(
+        self,
+        entity_type: str,
+        entity_id: str,
+        advoware_id: str,
+    ) -> None:
+        """Record what was found to be the result of the create.
+
+        Raises:
+            Conflict: another record's create has taken it, or that create has ended and its record is linked with it.
+        """
+        async with (
+            database_errors(),
+            self._pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            store = SyncStore(connection)
+            await store.created(entity_type, entity_id, advoware_id)
+            # Asked only now: a create that took it before has either made that fail, or left its link.
+            owner = await store.linked_entity(entity_type, advoware_id)
+            if owner not in {None, entity_id}:
+                raise Conflict(
+                    "PostgreSQL",
+                    "another record is linked with this Advoware record",
+                )
+
     async def end_create(self, entity_type: str, entity_id: str) -> None:
         """Forget the intent: the create has certainly led to nothing. One that has led to a link ends with `save`."""
         async with database_errors():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from beteiligte_office import MAILS, PHONES, WRITES, Office, office
-from waiting import held
+from waiting import held, until
 
 from services.bankverbindungen_sync import BankverbindungenSync
 from services.beteiligte_check import BeteiligteCheck
@@ -1123,6 +1123,50 @@ async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(
     assert sorted(numbers) == sorted(
         row["betNr"] for row in office.advoware.state()["beteiligte"]
     )
+
+
+async def test_what_another_create_takes_before_it_is_noted_is_left_to_that_create(
+    office: Office,
+) -> None:
+    """It is looked up, then noted: between the two the other record is linked with it, and its create is ended."""
+    await office.fault(
+        office.advoware,
+        method="POST",
+        path="Beteiligte$",
+        when="after",
+        reset=True,
+        count=2,
+    )
+    slow, fast = [await office.new_person(), await office.new_person()]
+    for entity_id in (slow, fast):
+        assert (await office.sync(entity_id, "create")).result == "failed"
+    office.clock.advance(minutes=2)
+    pool = await office.resources.database()
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+    search = held(
+        office.advoware,
+        office.sync(slow, "create"),
+        method="GET",
+        path="Beteiligte$",
+    )
+    async with pool.acquire() as connection, connection.transaction():
+        async with search as late:
+            await connection.execute(
+                "SELECT FROM create_intent WHERE entity_id = $1 FOR SHARE", slow
+            )
+        await until(lambda: has_row(connection, waiting))
+        outcome = await office.sync(fast, "create")
+
+    assert [outcome.result, (await late).result] == ["adopted", "adopted"]
+    numbers = [(await office.in_espocrm(entity))["betnr"] for entity in (slow, fast)]
+    assert sorted(numbers) == sorted(
+        row["betNr"] for row in office.advoware.state()["beteiligte"]
+    )
+
+
+async def has_row(connection: Any, query: str) -> bool:
+    return bool(await connection.fetchval(query))
 
 
 async def test_a_beteiligter_whose_record_was_deleted_is_free_for_the_one_that_is_entered_again(

@@ -287,6 +287,64 @@ async def test_a_part_that_keeps_failing_is_reported_when_the_record_is_given_up
     assert len(await office.tasks()) == 1
 
 
+async def entered_elsewhere(office: Office) -> tuple[str, str, int]:
+    """A record whose create was answered and no more, and the one that a user has entered its number at since."""
+    creating = await office.new_person()
+    work = office.sync(creating, "create")
+    async with held(office.advoware, work, method="GET", path="Beteiligte/") as running:
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    (betnr,) = office.advoware.state()["beteiligte"]
+    other = await office.new_person()
+    await office.edit_espocrm(other, betnr=betnr["betNr"])
+    assert (await office.sync(other)).error is None
+    return creating, other, betnr["betNr"]
+
+
+async def test_a_create_whose_number_was_entered_at_another_record_needs_a_person(
+    office: Office,
+) -> None:
+    creating, other, betnr = await entered_elsewhere(office)
+
+    await recover(office, creating)
+
+    assert (await office.in_espocrm(creating))["syncStatus"] == "conflict"
+    assert len(office.advoware.state()["beteiligte"]) == 1
+    (task,) = await office.tasks()
+    assert "gehört in EspoCRM schon zu einem anderen Datensatz" in task["name"]
+    assert str(betnr) in text_of([task])
+
+    await office.delete_in_espocrm(other)
+    await office.sync(other, "delete")
+    await recover(office, creating)
+
+    assert (await office.in_espocrm(creating))["betnr"] == betnr
+    assert len(office.advoware.state()["beteiligte"]) == 1
+
+
+@pytest.mark.parametrize("ended", ["deleted", "another number"])
+async def test_what_a_create_has_left_to_another_record_is_no_ones_task(
+    office: Office, ended: str
+) -> None:
+    creating, other, betnr = await entered_elsewhere(office)
+    if ended == "deleted":
+        await office.delete_in_espocrm(creating)
+        outcome = await office.sync(creating, "delete")
+    else:
+        deleted, free = await office.linked_person()
+        await office.delete_in_espocrm(deleted)
+        await office.sync(deleted, "delete")
+        await office.edit_espocrm(creating, betnr=free)
+        outcome = await office.sync(creating)
+
+    assert outcome.error is None, outcome
+    assert str(betnr) not in text_of(await office.tasks())
+    assert (await office.in_espocrm(other))["betnr"] == betnr
+    pool = await office.resources.database()
+    assert await pool.fetchval("SELECT count(*) FROM create_intent") == 0
+
+
 async def test_a_run_cancelled_while_it_takes_the_lock_leaves_none_behind(
     office: Office,
 ) -> None:

@@ -133,7 +133,7 @@ class BeteiligteCreator:
         created = await left_by_create(
             self._store,
             (ENTITY_TYPE, entity_id),
-            find=partial(self._find_created, entity_id, entered=entered),
+            find=partial(self._find_left, entity_id, entered=entered),
             resources=self._resources,
         )
         if created is None:
@@ -155,6 +155,21 @@ class BeteiligteCreator:
         if found is None:
             return None
         return Created(found, intent.posted, was_found=True)
+
+    async def _find_left(
+        self,
+        entity_id: str,
+        intent: CreateIntent,
+        entered: str | None,
+    ) -> Created | None:
+        """What an earlier attempt has created; None if another record has got its number, as a user has entered it."""
+        found = await self._find_created(entity_id, intent, entered)
+        if found is None:
+            return None
+        owner = await self._store.linked_entity(ENTITY_TYPE, found.betnr)
+        if owner not in {None, entity_id}:
+            return None
+        return found
 
     async def _is_the_created_one(self, intent: CreateIntent, betnr: str) -> bool:
         """Whether the number that was noted still stands for what was created: a number is not an identity.
@@ -181,6 +196,7 @@ class BeteiligteCreator:
                 return True  # a user has corrected a part of the name
         raise DifferentPerson(
             f"betnr {betnr}: the name is not the one that was created",
+            betnr,
         )
 
     async def _adopt(
@@ -194,7 +210,7 @@ class BeteiligteCreator:
             if found is None:
                 return None
             try:
-                await self._store.created(ENTITY_TYPE, entity_id, found)
+                await self._store.found_created(ENTITY_TYPE, entity_id, found)
             except Conflict:
                 continue
             return found

@@ -44,6 +44,7 @@ def require_same_person(
         if not shared and not mapper.is_alike(espocrm, advoware):
             raise DifferentPerson(
                 f"betnr {advo['betNr']} and the record that names it are different people",
+                str(advo["betNr"]),
             )
         return
     base = base_from_json(state.base)
@@ -51,6 +52,7 @@ def require_same_person(
     if different and _was_created_again(advo, state):
         raise DifferentPerson(
             f"betnr {state.advoware_id} stands for another person in Advoware",
+            state.advoware_id,
         )
 
 

@@ -268,8 +268,9 @@ TEXTS: Mapping[str, Text] = {
     "number_taken": Text(
         "BET-21",
         "Die Nummer gehört in EspoCRM schon zu einem anderen Datensatz: {subject}",
-        "Zwei Datensätze in EspoCRM tragen dieselbe Nummer aus Advoware, zum Beispiel weil nach einem Zusammenführen "
-        "der gelöschte Datensatz wiederhergestellt wurde. Abgeglichen wird nur der andere.",
+        "Zwei Datensätze in EspoCRM gehören zu derselben Nummer aus Advoware, zum Beispiel weil nach einem "
+        "Zusammenführen der gelöschte Datensatz wiederhergestellt oder die Nummer bei einem zweiten eingetragen wurde. "
+        "Abgeglichen wird nur der andere.",
         (
             "In EspoCRM unter „Beteiligte“ nach der Nummer suchen und die beiden Datensätze vergleichen.",
             "Sind sie dieselbe Person oder Firma: diesen Datensatz mit dem anderen zusammenführen.",
