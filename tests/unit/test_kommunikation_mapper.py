@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.kommunikation_mapper import (
     PARTICIPATING_KOMM_KZ,
+    Key,
     Marker,
     advoware_entries,
     build_marker,
@@ -662,6 +664,59 @@ def test_towards_advoware_espocrm_is_not_changed_and_everything_settles(
 
     assert sides.espo == before
     _check_settled(sides, to_advoware=True)
+
+
+def _counted(sides: Sides) -> Counter[Key]:
+    """How often Advoware holds each value."""
+    return Counter(
+        item.key for item in advoware_entries(sides.advo) if not item.is_empty
+    )
+
+
+@example(
+    phones=[],
+    mails=[],
+    entries=[entry(1, ""), entry(2, "a@b.de", 4)],
+    later_phones=[],
+    edits=[(0, "a@b.de", 1), (1, "+495111111", 1)],
+    to_advoware=True,
+)
+@given(
+    PHONE_ROWS,
+    MAIL_ROWS,
+    ENTRIES,
+    PHONE_ROWS,
+    st.lists(
+        st.tuples(
+            st.integers(0, 9),
+            st.sampled_from(NUMBERS + MAILS),
+            st.sampled_from([1, 2, 3, 4]),
+        ),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_what_a_user_enters_elsewhere_in_advoware_is_not_written_a_second_time(
+    phones: list[Row],
+    mails: list[Row],
+    entries: list[Row],
+    later_phones: list[Row],
+    edits: list[tuple[int, str, int]],
+    to_advoware: bool,
+) -> None:
+    """Values change their places, and entries their kinds."""
+    sides = Sides(phones, mails, entries)
+    sides.sync()
+    sides.espo["phoneNumberData"] = later_phones
+    rows = sides.advo["kommunikation"]
+    for at, tlf, komm_kz in edits[: len(rows)]:
+        rows[at % len(rows)] |= {"tlf": tlf, "kommKz": komm_kz}
+    before = _counted(sides)
+
+    sides.sync(to_advoware=to_advoware)
+
+    for key, count in _counted(sides).items():
+        assert count <= max(before[key], 1), key
 
 
 @given(PHONE_ROWS, MAIL_ROWS, ENTRIES)

@@ -682,14 +682,16 @@ class _Planner:
 
         Another entry may hold the old value still, or EspoCRM the new one already; or the entry was empty.
         """
-        if self._to_advoware:
-            self._restore(entry, link)
-            return True
         held = self._unsettled_entry(link)
-        if held is None or _was_empty(entry, link):
+        if held is None:
             return False
         if entry.key.family != held.key.family:
             return False  # EspoCRM keeps numbers and mail addresses apart
+        if self._to_advoware:
+            self._restore(entry, held)
+            return True
+        if _was_empty(entry, link):
+            return False
         if self._arrays.find(entry.key) not in (None, held):
             return False
         reason = self._unfit(entry)
@@ -741,9 +743,7 @@ class _Planner:
         self._awaiting.add(entry.id)
         self._agree(entry, Link(entry.key, entry.key), "Var6")
 
-    def _restore(self, entry: AdvowareEntry, link: Link) -> None:
-        same = [item for item in self._living if item.key == link.espocrm]
-        held = same[0]
+    def _restore(self, entry: AdvowareEntry, held: EspoEntry) -> None:
         self._agreed.add(held.key)
         self._overwrite("Var6", entry, held, lost=True)
 
