@@ -683,10 +683,9 @@ class _Planner:
         Another entry may hold the old value still, or EspoCRM the new one already; or the entry was empty.
         """
         held = self._unsettled_entry(link)
-        if held is None:
+        # EspoCRM keeps numbers and mail addresses apart.
+        if held is None or held.key.family != entry.key.family:
             return False
-        if entry.key.family != held.key.family:
-            return False  # EspoCRM keeps numbers and mail addresses apart
         if self._to_advoware:
             self._restore(entry, held)
             return True
