@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv.parser import Binding, parse_stream
+from dotenv.variables import Variable, parse_variables
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -727,12 +728,28 @@ def _file_problems(env_file: Path | str | None) -> list[str]:
         text = Path(env_file).read_text("utf-8-sig")
     except UnicodeDecodeError:
         return [f"{env_file}: is not UTF-8"]
-    lines = [
-        _line_of(binding)
-        for binding in parse_stream(io.StringIO(text))
-        if binding.error or (binding.key and binding.value is None)
-    ]
-    return [f"{env_file}: line {line} is not NAME=value" for line in lines]
+    known = set(os.environ)
+    problems = []
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error or (binding.key and binding.value is None):
+            problems.append(f"{env_file}: line {_line_of(binding)} is not NAME=value")
+        if binding.value and not _variables_in(binding.value) <= known:
+            problems.append(
+                f"{env_file}: line {_line_of(binding)} names a variable that is not set, as ${{NAME}}; "
+                "a value that holds these characters has to be set in the environment",
+            )
+        if binding.key:
+            known.add(binding.key)
+    return problems
+
+
+def _variables_in(value: str) -> set[str]:
+    """The variables that dotenv replaces in a value; without a default it takes nothing for one that is not set."""
+    return {
+        atom.name
+        for atom in parse_variables(value)
+        if isinstance(atom, Variable) and atom.default is None
+    }
 
 
 def _line_of(binding: Binding) -> int:

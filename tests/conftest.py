@@ -138,29 +138,19 @@ def make_settings(
     """Settings for the servers and twins of this test, all named as such; keyword arguments override variables."""
 
     def make(**overrides: Any) -> Settings:
-        settings = load_settings(
-            {
-                **stores.variables(database),
-                **advoware_variables(advoware),
-                **espocrm_variables(espocrm),
-                "ADVOWARE_CONFIGURATOR_URL": f"{advoware.url}/AdvonetConfigurator/api/Url",
-                "ADVOWARE_API_TIMEOUT_SECONDS": 2,
-                "ESPOCRM_API_TIMEOUT_SECONDS": 2,
-                **overrides,
-            }
-        )
+        variables = {
+            **stores.variables(database),
+            **advoware_variables(advoware),
+            **espocrm_variables(espocrm),
+            "ADVOWARE_CONFIGURATOR_URL": f"{advoware.url}/AdvonetConfigurator/api/Url",
+            "ADVOWARE_API_TIMEOUT_SECONDS": 2,
+            "ESPOCRM_API_TIMEOUT_SECONDS": 2,
+            **overrides,
+        }
         addresses = [
-            url
-            for group in settings.foreign_systems.values()
-            for url in group.addresses.values()
+            str(value) for value in variables.values() if str(value).startswith("http")
         ]
-        return load_settings(
-            {
-                **settings.environment(),
-                "BITBYLAW_TWINS": ",".join(addresses),
-                **overrides,
-            }
-        )
+        return load_settings({"BITBYLAW_TWINS": ",".join(addresses), **variables})
 
     return make
 

@@ -317,6 +317,37 @@ def test_a_line_of_the_file_that_sets_nothing_is_named_and_not_passed_over(
     assert "geheim" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["ge${heim}nis", "'ge${heim}nis'", '"${}geheim"'])
+def test_a_value_of_the_file_in_which_something_is_replaced_by_nothing_is_named(
+    tmp_path: Path, value: str
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"# Redis\nREDIS_PASSWORD={value}\n")
+
+    with pytest.raises(ConfigurationError, match="line 2 ") as caught:
+        load_settings(env_file=file)
+
+    assert "geheim" not in str(caught.value)
+    assert "heim" not in str(caught.value)
+
+
+def test_variables_that_are_set_are_replaced_in_the_file_and_dollars_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE", "store.example")
+    file = tmp_path / ".env"
+    file.write_text(
+        "POSTGRES_HOST=${STORE}\nREDIS_HOST=${POSTGRES_HOST}\n"
+        "POSTGRES_USER=${USER_OF_STORE:-sync}\nREDIS_PASSWORD=a$b{c}$\n"
+    )
+
+    settings = load_settings(env_file=file)
+
+    assert (settings.postgres.host, settings.redis.host) == ("store.example",) * 2
+    assert settings.postgres.user == "sync"
+    assert settings.redis.password.get_secret_value() == "a$b{c}$"
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_file_in_another_encoding_is_named_without_a_traceback(
     tmp_path: Path, encoding: str
