@@ -95,7 +95,7 @@ class Case:
 
 
 def run_tests() -> list[Case]:
-    """All tests of this folder against the real EspoCRM."""
+    """All tests of this folder against the real EspoCRM. No name decides what runs, only what counts."""
     with tempfile.TemporaryDirectory() as directory:
         result = Path(directory) / "result.xml"
         command = [
@@ -103,15 +103,15 @@ def run_tests() -> list[Case]:
             "-m",
             "pytest",
             str(HERE),
-            "-k",
-            "not twin and not report",
+            f"--ignore={HERE / 'test_report.py'}",
             "-q",
             f"--junitxml={result}",
         ]
         subprocess.run(  # noqa: S603 - own
             [*command, "--numprocesses", "0"], check=False, cwd=HERE.parents[1]
         )
-        return [_case(found) for found in ElementTree.parse(result).iter("testcase")]  # noqa: S314 - own
+        found = ElementTree.parse(result).iter("testcase")  # noqa: S314 - own
+        return [_case(case) for case in found if "[twin" not in case.attrib["name"]]
 
 
 def _case(found: ElementTree.Element) -> Case:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from report import SENTENCES, Case, make_table, with_report
+import re
+
+from report import HERE, SENTENCES, Case, make_table, with_report
 
 
 def rows_of(*cases: Case) -> tuple[dict[str, str], bool]:
@@ -60,3 +62,13 @@ def test_report_of_a_version_replaces_the_one_before_and_leaves_the_rest() -> No
     assert new == text.replace("alt", "neu")
     assert new.startswith("# EspoCRM\n\nText.\n\n## Tried")
     assert with_report(new, "8.4.2", "neu") == new
+
+
+def test_report_has_a_test_for_each_sentence() -> None:
+    names = [
+        f"{file.stem.removeprefix('test_')}::{name}"
+        for file in HERE.glob("test_*.py")
+        for name in re.findall(r"^async def test_(\w+)", file.read_text(), re.MULTILINE)
+    ]
+    for _, text, pattern in SENTENCES:
+        assert any(re.search(pattern, name) for name in names), text
