@@ -35,6 +35,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PROJECT_ROOT = Path(__file__).resolve().parent
 #: Of keys, tokens and secrets by which others prove to us who they are. So many characters cannot be guessed.
 KEY_CHARACTERS = 24
+#: Every wait ends, and every date is one: a setting beyond these stops the start.
+LONGEST_WAIT_SECONDS = 3600
+LONGEST_TOKEN_MINUTES = 1440
+MOST_DAYS = 36_500
 GOOGLE_API_URL = "https://www.googleapis.com"
 ADVOWARE_CONFIGURATOR_URL = "https://www2.advo-net.net/AdvonetConfigurator/api/Url"
 
@@ -217,7 +221,7 @@ class RedisSettings(_Group):
     password: SecretStr | None = None
     db_advoware_cache: int = Field(default=1, ge=0)
     db_calendar_sync: int = Field(default=2, ge=0)
-    timeout_seconds: float = Field(default=2.0, gt=0)
+    timeout_seconds: float = Field(default=2.0, gt=0, le=LONGEST_WAIT_SECONDS)
 
 
 class PostgresSettings(_Group):
@@ -230,7 +234,7 @@ class PostgresSettings(_Group):
     user: str = "postgres"
     password: SecretStr | None = None
     db_name: str = "bitbylaw"
-    timeout_seconds: float = Field(default=5.0, gt=0)
+    timeout_seconds: float = Field(default=5.0, gt=0, le=LONGEST_WAIT_SECONDS)
 
 
 class AdvowareSettings(_Group):
@@ -249,8 +253,8 @@ class AdvowareSettings(_Group):
     user: str = ""
     role: int = 2
     password: SecretStr = SecretStr("")
-    token_lifetime_minutes: int = Field(default=55, ge=3)
-    api_timeout_seconds: float = Field(default=25.0, gt=0)
+    token_lifetime_minutes: int = Field(default=55, ge=3, le=LONGEST_TOKEN_MINUTES)
+    api_timeout_seconds: float = Field(default=25.0, gt=0, le=LONGEST_WAIT_SECONDS)
     write_protection: bool = True
 
     @property
@@ -278,7 +282,7 @@ class EspoCRMSettings(_Group):
 
     api_base_url: str | None = None
     marvin_api_key: SecretStr = SecretStr("")
-    api_timeout_seconds: float = Field(default=20.0, gt=0)
+    api_timeout_seconds: float = Field(default=20.0, gt=0, le=LONGEST_WAIT_SECONDS)
     webhook_token: SecretStr | None = None
     webhook_secrets: SecretStr | None = None
     #: by which EspoCRM proves that a button was pressed there
@@ -421,8 +425,8 @@ class CalendarSyncSettings(_Group):
 
     debug_kuerzel: str = ""
     anonymize: bool = False
-    days_back: int = Field(default=7, ge=0)
-    days_ahead: int = Field(default=730, ge=1)
+    days_back: int = Field(default=7, ge=0, le=MOST_DAYS)
+    days_ahead: int = Field(default=730, ge=1, le=MOST_DAYS)
     #: of new pairs
     strategy: Literal["source_system_wins", "last_change_wins"] = "source_system_wins"
     #: so many of an employee's pairs may be deleted in one run, or a fifth of them if that is more
@@ -445,7 +449,7 @@ class VmhSettings(_Group):
 
     model_config = SettingsConfigDict(env_prefix="VMH_")
 
-    lock_seconds: float = Field(default=60.0, ge=2)
+    lock_seconds: float = Field(default=60.0, ge=2, le=LONGEST_WAIT_SECONDS)
     cron_limit: int = Field(default=1000, ge=1)
     nextcall_field: str = "nextCall"
     nextcall_entity: str = "CVmhErstgespraech"
@@ -542,10 +546,10 @@ class RetentionSettings(_Group):
     """How long what was recorded is kept, in days; the daily cleaning removes what is older."""
 
     #: lines of the audits, and problems that are over
-    audit_days: int = Field(default=1095, ge=31)
-    log_days: int = Field(default=30, ge=1)
+    audit_days: int = Field(default=1095, ge=31, le=MOST_DAYS)
+    log_days: int = Field(default=30, ge=1, le=MOST_DAYS)
     #: jobs that are done or given up
-    queue_days: int = Field(default=30, ge=1)
+    queue_days: int = Field(default=30, ge=1, le=MOST_DAYS)
     #: of log files that no one else rotates; `make up` sets it
     log_directory: str = ""
 

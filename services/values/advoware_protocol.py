@@ -202,7 +202,7 @@ _SECONDS = re.compile(r"[0-9]{1,8}")
 
 
 def read_token(answer: Any, now: datetime, lifetime_minutes: int) -> Token:
-    """The token of a login's answer.
+    """The token of a login's answer; ``lifetime_minutes`` is that of one that names no expiry, as in the settings.
 
     Raises:
         UnexpectedAnswer: there is none in it.

@@ -49,6 +49,7 @@ from beteiligte_scenario import (
 )
 from hasty_loop import HASTE
 from servers import (
+    EMPTY,
     Stores,
     advoware_variables,
     espocrm_variables,
@@ -93,14 +94,6 @@ COUNTRIES = {
     "espocrm": ("DE", "AT", "FR"),
     "advoware": ("Deutschland", "Österreich", "Frankreich"),
 }
-OUR_TABLES = (
-    "sync_state",
-    "create_intent",
-    "sync_audit",
-    "notification",
-    "responsible",
-    "look_again",
-)
 #: What a Beteiligter shows of other fields, and what only the program writes.
 DERIVED = frozenset({"anschrift", "kurzname", "bemerkung"})
 #: Cleared fields whose value is not entered again: both sides write them in a form of their own.
@@ -235,10 +228,7 @@ class BeteiligteWorld:
         for number in range(2):
             await self.restart(number)
         pool = await self.workers[0].database()
-        async with pool.acquire() as connection, connection.transaction():
-            # Past the trigger that keeps the audit.
-            await connection.execute("SET LOCAL session_replication_role = replica")
-            await connection.execute(f"TRUNCATE {', '.join(OUR_TABLES)}")
+        await pool.execute(EMPTY)
         self.redis.flushall()
 
     async def restart(self, number: int) -> None:

@@ -45,6 +45,7 @@ from calendar_scenario import (
 )
 from hasty_loop import HASTE
 from servers import (
+    EMPTY,
     Stores,
     advoware_variables,
     google_variables,
@@ -182,15 +183,7 @@ class CalendarWorld:
         self.google.world.events.readings = Readings(**(readings or {}))
         await self.restart()
         pool = await self.resources.database()
-        async with pool.acquire() as connection, connection.transaction():
-            # Past the trigger that keeps the audit.
-            await connection.execute("SET LOCAL session_replication_role = replica")
-            tables = await connection.fetch(
-                "SELECT tablename FROM pg_tables WHERE tablename LIKE 'calendar_sync%'"
-            )
-            await connection.execute(
-                f"TRUNCATE {', '.join(row['tablename'] for row in tables)}"
-            )
+        await pool.execute(EMPTY)
         await self.resources.redis.flushall()
 
     async def restart(self) -> None:

@@ -348,6 +348,22 @@ def test_variables_that_are_set_are_replaced_in_the_file_and_dollars_are_kept(
     assert settings.redis.password.get_secret_value() == "a$b{c}$"
 
 
+DURATIONS = [
+    f"{group.annotation.model_config['env_prefix']}{name}".upper()
+    for group in Settings.model_fields.values()
+    if group.annotation is not None
+    for name in group.annotation.model_fields
+    if name.endswith(("_seconds", "_minutes", "_days")) or name.startswith("days_")
+]
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "9" * 12])
+@pytest.mark.parametrize("variable", DURATIONS)
+def test_a_duration_without_end_is_refused(variable: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings({variable: value})
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_file_in_another_encoding_is_named_without_a_traceback(
     tmp_path: Path, encoding: str

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import services
-from config import BitByLawError
+from config import LONGEST_TOKEN_MINUTES, BitByLawError
 from services.adressen_mapper import FIELDS as ADRESSE
 from services.calendar_sync.mapping import (
     google_to_event,
@@ -165,6 +165,9 @@ NARROWER: dict[str, st.SearchStrategy[Any]] = {
     "kommunikation_mapper.read_advoware.advo": odd.beteiligte,
     "values.advoware_protocol.endpoint_url.base_url": st.just("https://a.example/x/"),
     "values.advoware_protocol.parse_date_time.default_zone": st.just(BERLIN),
+    "values.advoware_protocol.read_token.lifetime_minutes": st.integers(
+        3, LONGEST_TOKEN_MINUTES
+    ),
 }
 
 
