@@ -8,15 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.adressen_mapper import AdressenMapper, adressen_of
 from services.values.address_block import BLOCK, changed_block
+from services.values.merge import text_of
 from services.vmh_sync.adressen.fields import put_body, put_names
 from services.vmh_sync.adressen.match import Observation, match_addresses
 from services.vmh_sync.adressen.plan import (
     Broken,
+    CreateAdresse,
     CreateCAdressen,
     Settle,
     changes_of,
@@ -26,6 +28,7 @@ from services.vmh_sync.adressen.plan import (
     settle_update,
 )
 from services.vmh_sync.store import SyncState
+from tests.support.adressen_sides import ADRESSE_FIELDS, ROW_FIELDS, AdressenSides
 
 BETEILIGTER = {
     "betNr": 1001,
@@ -341,3 +344,275 @@ def test_a_block_written_by_hand_keeps_every_line_that_is_not_an_old_part(
         "",
     }
     assert changed.startswith("Von Hand")
+
+
+def _row(street: str | None, **further: Any) -> dict[str, Any]:
+    return {"adresseStreet": street, "adresseCity": "Ulm", **further}
+
+
+NEW_ROWS = st.fixed_dictionaries(
+    {
+        "adresseStreet": st.sampled_from(
+            [None, "Weg 1", "Gasse 2", "WEG 1", "Allee 3\nHof"]
+        ),
+        "adresseCity": st.sampled_from([None, "Ulm", "Köln"]),
+        "adresseCountry": st.sampled_from([None, "DE", "AT"]),
+        "postfach": st.sampled_from([None, "12"]),
+        "istStandard": st.booleans(),
+        "isActive": st.sampled_from([True, True, True, False]),
+    }
+)
+NEW_ADRESSEN = st.fixed_dictionaries(
+    {
+        "strasse": st.sampled_from([None, "", "Weg 1", "Gasse 2", "Allee 3"]),
+        "ort": st.sampled_from([None, "Ulm", "Köln"]),
+        "land": st.sampled_from(["", "Österreich", "Absurdistan"]),
+        "postfach": st.sampled_from([None, "12"]),
+        BLOCK: st.sampled_from(["", "Von Hand", "Herrn Max Müller\nAllee 3\nHof\nUlm"]),
+    }
+)
+AT = st.integers(0, 4)
+#: What is entered in a field: a word of its own, a value that other addresses have too, nothing.
+ENTERED = st.sampled_from(["word", "common", "", None])
+SINGLE = {"land": "Schweiz", "adresseCountry": "CH", "gueltigVon": "2021-05-01"}
+COMMON = {
+    "adresseStreet": "Weg 1", "strasse": "Weg 1", "adressePostalCode": "30159", "plz": "30159", "adresseCity": "Ulm",
+    "ort": "Ulm", "adresseCountry": "AT", "land": "Österreich", "postfach": "12", "gueltigVon": "2020-01-01",
+    BLOCK: "Von Hand",
+}  # fmt: skip
+DEEDS = st.one_of(
+    st.tuples(st.just("row"), AT, st.sampled_from(ROW_FIELDS), ENTERED),
+    st.tuples(
+        st.just("adresse"),
+        AT,
+        st.sampled_from(ADRESSE_FIELDS),
+        ENTERED | st.just(7),
+    ),
+    st.tuples(
+        st.sampled_from(
+            ["swap rows", "equal rows", "swap adressen", "copy mark", "copy", "replace"]
+        ),
+        AT,
+        AT,
+    ),
+    st.tuples(
+        st.sampled_from(
+            [
+                "delete row",
+                "move row",
+                "restore row",
+                "main row",
+                "delete adresse",
+                "restore adresse",
+                "main adresse",
+                "remove mark",
+            ]
+        ),
+        AT,
+    ),
+    st.tuples(st.just("active"), AT, st.booleans()),
+    st.tuples(st.just("new row"), NEW_ROWS),
+    st.tuples(st.just("new adresse"), NEW_ADRESSEN),
+)
+HIDDEN = st.dictionaries(
+    st.integers(0, 2),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys(ADRESSE_FIELDS, no_value),
+            "bemerkung": st.just(...),
+        },
+    ),
+    max_size=2,
+)
+
+
+def _do(sides: AdressenSides, deed: Any, word: str) -> None:
+    """What a person does on one of the sides, if there is anything to do it with."""
+    kind, *arguments = deed
+    if kind == "new row":
+        sides.new_row(**arguments[0])
+    elif kind == "new adresse":
+        sides.new_adresse(**arguments[0])
+    elif kind.startswith("restore"):
+        _restore(sides, kind, *arguments)
+    elif kind in {"row", "active"} or kind.endswith((" row", " rows")):
+        if sides.rows:
+            _do_in_espocrm(sides, kind, word, *arguments)
+    elif sides.adressen:
+        _do_in_advoware(sides, kind, word, *arguments)
+
+
+def _restore(sides: AdressenSides, kind: str, at: int) -> None:
+    if kind == "restore row" and sides.gone:
+        name = list(sides.gone)[at % len(sides.gone)]
+        sides.rows[name] = sides.gone.pop(name)
+        sides.elsewhere.discard(name)
+    elif kind == "restore adresse" and sides.removed:
+        sides.adressen.append(sides.removed.pop(at % len(sides.removed)))
+
+
+def _value(name: str, entered: Any, word: str) -> Any:
+    if entered == "word":
+        return SINGLE.get(name, word)
+    if entered == "common":
+        return COMMON[name]
+    return entered
+
+
+def _do_in_espocrm(
+    sides: AdressenSides, kind: str, word: str, at: int, *further: Any
+) -> None:
+    rows = list(sides.rows.values())
+    row = rows[at % len(rows)]
+    values = {name: row[name] for name in ROW_FIELDS}
+    match kind:
+        case "row":
+            sides.edit_row(row, **{further[0]: _value(*further, word)})
+        case "active":
+            sides.edit_row(row, isActive=further[0])
+        case "main row":
+            for item in rows:
+                sides.edit_row(item, istStandard=item is row)
+        case "delete row" | "move row":
+            sides.gone[row["id"]] = sides.rows.pop(row["id"])
+            sides.elsewhere |= {row["id"]} if kind == "move row" else set()
+        case "swap rows" | "equal rows":
+            other = rows[further[0] % len(rows)]
+            theirs = {name: other[name] for name in ROW_FIELDS}
+            sides.edit_row(row, **theirs)
+            if kind == "swap rows":
+                sides.edit_row(other, **values)
+
+
+def _do_in_advoware(
+    sides: AdressenSides, kind: str, word: str, at: int, *further: Any
+) -> None:
+    adressen = sides.adressen
+    adresse = adressen[at % len(adressen)]
+    values = {name: adresse[name] for name in ADRESSE_FIELDS}
+    marked = {"bemerkung": adresse["bemerkung"]}
+    match kind:
+        case "adresse":
+            sides.edit_adresse(adresse, **{further[0]: _value(*further, word)})
+        case "main adresse":
+            for item in adressen:
+                sides.edit_adresse(item, standardAnschrift=item is adresse)
+        case "remove mark":
+            sides.edit_adresse(adresse, bemerkung=None)
+        case "copy":
+            sides.new_adresse(**values, **marked)
+        case "delete adresse" | "replace":
+            if kind == "replace":
+                sides.new_adresse(**values, **marked)
+            adressen.remove(adresse)
+            sides.removed.append(adresse)
+        case "swap adressen":
+            other = adressen[further[0] % len(adressen)]
+            theirs = {name: other[name] for name in ADRESSE_FIELDS}
+            sides.edit_adresse(adresse, **theirs)
+            sides.edit_adresse(other, **values)
+        case "copy mark":
+            sides.edit_adresse(adressen[further[0] % len(adressen)], **marked)
+
+
+def _entered_values(sides: AdressenSides) -> set[str]:
+    """All texts that stand on one of the sides, line by line."""
+    texts: set[str] = set()
+    for record in (*sides.rows.values(), *sides.adressen):
+        for name in {*ROW_FIELDS, *ADRESSE_FIELDS} & record.keys():
+            if isinstance(record[name], str):
+                texts.update(record[name].split("\n"))
+    return texts - {"", "DE"}
+
+
+def _unreadable(sides: AdressenSides) -> list[tuple[int, str]]:
+    return [
+        (adresse["id"], name)
+        for adresse in sides.adressen
+        for name in ADRESSE_FIELDS
+        if adresse[name] == 7
+    ]
+
+
+def _keys(records: Any, read: Any) -> set[Any]:
+    keys = set()
+    for record in records:
+        values = read(record)
+        key = tuple(
+            str(text_of(values.get(name)) or "").casefold()
+            for name in ("strasse", "plz", "ort", "postfach")
+        )
+        keys.add(key)
+    return keys - {("", "", "", "")}
+
+
+def _checked_sync(sides: AdressenSides, agreed: set[str], *options: Any) -> None:
+    """One run that loses nothing, writes over nothing that it cannot read, and creates nothing twice."""
+    before = _entered_values(sides)
+    odd = _unreadable(sides)
+    sides.sync(*options)
+    known = (sides.standing + sides.notices).casefold()
+    for text in before:
+        assert text.casefold() in known + sides.audited.casefold(), text
+        if text.startswith("Wort"):  # entered since the last run: a person knows
+            assert text in agreed or text.casefold() in known, text
+    assert set(odd) <= set(_unreadable(sides))
+    new_rows = [item.row for item in sides.plan if isinstance(item, CreateAdresse)]
+    new_there = [
+        item.adresse for item in sides.plan if isinstance(item, CreateCAdressen)
+    ]
+    assert not (
+        _keys(new_rows, MAPPER.comparable_from_espocrm)
+        & _keys(new_there, MAPPER.comparable_from_advoware)
+    )
+    agreed |= _entered_values(sides)
+
+
+DIRECTIONS = st.sampled_from(["both", "both", "to_advoware"])
+
+
+@example(  # a copy in Advoware has the mark of its original, and the same was entered in EspoCRM
+    rows=[_row("Weg 1")],
+    adressen=[],
+    history=[
+        ([("copy", 0, 0), ("new row", _row("Weg 1"))], "both", {}),
+    ],
+)
+@example(  # its CAdressen is another Beteiligter's by now
+    rows=[_row("Weg 1")],
+    adressen=[],
+    history=[
+        ([("move row", 0), ("replace", 0, 0), ("new row", _row("Weg 1"))], "both", {}),
+    ],
+)
+@given(
+    st.lists(NEW_ROWS, max_size=3),
+    st.lists(NEW_ADRESSEN, max_size=3),
+    st.lists(
+        st.tuples(st.lists(DEEDS, max_size=5), DIRECTIONS, HIDDEN | st.just({})),
+        min_size=1,
+        max_size=2,
+    ),
+)
+def test_whatever_people_do_with_several_addresses_nothing_is_lost_or_there_twice(
+    rows: list[dict[str, Any]], adressen: list[dict[str, Any]], history: list[Any]
+) -> None:
+    sides = AdressenSides()
+    for row in rows:
+        sides.new_row(**row)
+    for adresse in adressen:
+        sides.new_adresse(**adresse)
+    agreed: set[str] = set()
+    _checked_sync(sides, agreed)
+    for number, (deeds, direction, disguise) in enumerate(history):
+        for step, deed in enumerate(deeds):
+            _do(sides, deed, f"Wort{number}{step}")
+        _checked_sync(sides, agreed, direction, disguise)
+    _checked_sync(sides, agreed)
+    _checked_sync(sides, agreed)
+    before = sides.standing
+
+    _checked_sync(sides, agreed)
+
+    assert (sides.writes, sides.lines, sides.standing) == (0, [], before)

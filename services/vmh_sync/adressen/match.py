@@ -373,7 +373,7 @@ def match_addresses(observed: Observation) -> Match:
     )
     matcher.pair_linked(observed)
     matcher.pair_marked(observed)
-    matcher.pair_equal(observed)
+    matcher.pair_equal(matcher.without_foreign(observed))
     rest = list(matcher.rest.values())
     return _with_rest(observed, matcher.rows, rest, matcher.pairs)
 
@@ -398,16 +398,26 @@ class _Matcher:
         for adresse_id, adresse in list(self.rest.items()):
             self._pair(observed.marked_row(adresse), adresse_id)
 
-    def pair_equal(self, observed: Observation) -> None:
+    def without_foreign(self, observed: Observation) -> list[Record]:
+        """The Adressen without a row that are of no CAdressen outside EspoCRM's list.
+
+        A mark that names a row of the list was copied by a user, or the two would be paired.
+        """
+        own = []
+        for adresse in self.rest.values():
+            mark = observed.marked_row(adresse)
+            is_own = mark is None or mark in self.rows
+            if is_own and not _belongs_to_deleted(observed, adresse):
+                own.append(adresse)
+        return own
+
+    def pair_equal(self, adressen: Iterable[Record]) -> None:
         by_values = self._rows_by_values()
-        for adresse_id, adresse in list(self.rest.items()):
-            if observed.marked_row(adresse) or _belongs_to_deleted(observed, adresse):
-                continue
-            values = _mapper.comparable_from_advoware(adresse)
-            key = _value_key(values)
+        for adresse in adressen:
+            key = _value_key(_mapper.comparable_from_advoware(adresse))
             equal_rows = by_values.get(key)
             if key is not None and equal_rows:
-                self._pair(equal_rows.pop(0), adresse_id)
+                self._pair(equal_rows.pop(0), int(adresse["id"]))
 
     def _rows_by_values(self) -> dict[tuple[str, ...] | None, list[str]]:
         """The ids of the rows in use that have no Adresse so far, by what makes them the same to a user."""
@@ -583,7 +593,24 @@ def with_whereabouts(
             new_adressen.append(adresse)
         elif place == "gone":
             vanished[mark] = adresse
-    return replace(found, new_adressen=new_adressen, vanished=vanished)
+    found = replace(found, new_adressen=new_adressen, vanished=vanished)
+    return _with_equal_pairs(found)
+
+
+def _with_equal_pairs(found: Match) -> Match:
+    """The match with what is new on both sides, and equal, as pairs."""
+    matcher = _Matcher(
+        rows={row["id"]: row for row in found.new_rows},
+        rest={int(adresse["id"]): adresse for adresse in found.new_adressen},
+    )
+    matcher.pair_equal(found.new_adressen)
+    new_pairs = [(matcher.rows[name], item) for name, item in matcher.pairs.items()]
+    return replace(
+        found,
+        pairs=[*found.pairs, *new_pairs],
+        new_rows=[row for row in found.new_rows if row["id"] not in matcher.pairs],
+        new_adressen=list(matcher.rest.values()),
+    )
 
 
 def _is_linked_with_other(
