@@ -586,6 +586,17 @@ DIRECTIONS = st.sampled_from(["both", "both", "to_advoware"])
         ([("move row", 0), ("replace", 0, 0), ("new row", _row("Weg 1"))], "both", {}),
     ],
 )
+@example(  # a printed block that cannot be read
+    rows=[],
+    adressen=[{"ort": "Ulm", BLOCK: ""}],
+    history=[
+        (
+            [("row", 0, "adresseStreet", "word"), ("adresse", 0, BLOCK, 7)],
+            "both",
+            {},
+        ),
+    ],
+)
 @given(
     st.lists(NEW_ROWS, max_size=3),
     st.lists(NEW_ADRESSEN, max_size=3),

@@ -321,8 +321,10 @@ def _unknown_side(pair: Pair) -> str | None:
 
 def _hides(plan: FieldPlan, adresse: Record, state: SyncState) -> bool:
     """Whether Advoware does not show what a PUT would overwrite: it may be a user's edit."""
-    if block_of(adresse) is None and observed_block(adresse, state):
-        return True
+    if block_of(adresse) is None:
+        is_unreadable = adresse.get(BLOCK) is not None
+        if is_unreadable or observed_block(adresse, state):
+            return True
     return any(_is_hidden(plan, name) for name in plan.to_advoware)
 
 
