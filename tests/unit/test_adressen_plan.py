@@ -414,12 +414,13 @@ DEEDS = st.one_of(
     st.tuples(st.just("new row"), NEW_ROWS),
     st.tuples(st.just("new adresse"), NEW_ADRESSEN),
 )
+#: Null in place of a value that no run has known cannot be distinguished from none.
 HIDDEN = st.dictionaries(
     st.integers(0, 2),
     st.fixed_dictionaries(
         {},
         optional={
-            **dict.fromkeys(ADRESSE_FIELDS, no_value),
+            **dict.fromkeys(ADRESSE_FIELDS, st.sampled_from([..., []])),
             "bemerkung": st.just(...),
         },
     ),

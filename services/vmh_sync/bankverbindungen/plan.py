@@ -92,6 +92,21 @@ class Observation:
                 return konto
         return None
 
+    def is_account_of(self, row: Record, konto: Record) -> bool:
+        """Whether both mean the same account; one of which Advoware shows no IBAN now has the IBAN that it had last."""
+        if _has_iban(konto):
+            return _mapper.is_same_account(row, konto)
+        last = {**konto, "iban": self._last_iban(self.link_of(konto))}
+        return any(_mapper.is_same_account(row, item) for item in (konto, last))
+
+    def _last_iban(self, link: str) -> Value:
+        """The IBAN that a linked Bankverbindung had when it was compared last."""
+        for state in self.states.values():
+            if state.deleted_at is None and state.advoware_id == link:
+                last = base_from_json(state.base.get("fields") or {})
+                return last.get("iban", Pair(None, None)).advoware
+        return None
+
     def may_hide(self, row: Record) -> bool:
         """Whether one of the Bankverbindungen without id may be the row's."""
         if not all(map(_has_iban, self.odd)):
@@ -153,13 +168,13 @@ def find_konto(observed: Observation, row: Record) -> Found:
     """
     link = _link_here(observed, row)
     konto = observed.konto_by_link(link)
-    if konto is not None and _mapper.is_same_account(row, konto):
+    if konto is not None and observed.is_account_of(row, konto):
         return Found(konto, is_known=True)
     is_known = link is not None
     taken = observed.linked_except(row["id"])
     is_taken = False
     for candidate in observed.konten:
-        if not _mapper.is_same_account(row, candidate):
+        if not observed.is_account_of(row, candidate):
             continue
         if observed.link_of(candidate) not in taken:
             return Found(candidate, is_known)
@@ -230,7 +245,8 @@ def settle(
     state = _known_state(observed, row, link)
     if state is None:
         state = SyncState(ENTITY_TYPE, row["id"], advoware_id=link)
-        last: Mapping[str, Pair] = _harmless(espocrm, advoware, created=created)
+        harmless = _harmless(espocrm, advoware, created=created)
+        last: Mapping[str, Pair] = without(harmless, _edited(observed, row, espocrm))
     else:
         last = base_from_json(state.base.get("fields") or {})
     settled, held = _compare(last, espocrm, advoware)
@@ -285,12 +301,35 @@ def _known_state(observed: Observation, row: Record, link: str) -> SyncState | N
 
 
 def _regained(observed: Observation, row: Record) -> SyncState | None:
-    """The state of a row whose CBeteiligte was deleted and is there again, with the link that it had."""
+    """The state of a row that was deleted, or its CBeteiligte, and is there again, with the link that it had."""
     state = observed.states.get(row["id"])
-    if state is None or not state.is_released or state.released_from != observed.betnr:
+    if state is None:
+        return None
+    if not state.is_released:
+        return replace(state, deleted_at=None)
+    if state.released_from != observed.betnr:
         return None
     link = f"{observed.betnr}/{row.get('advowareKontoId')}"
     return replace(state, advoware_id=link, deleted_at=None)
+
+
+def _edited(
+    observed: Observation,
+    row: Record,
+    espocrm: Mapping[str, Value],
+) -> set[str]:
+    """The fields in which a row that was linked otherwise says what a user has entered and Advoware had not got then.
+
+    It still waits, although the row's Bankverbindung is another one now.
+    """
+    state = observed.states.get(row["id"])
+    if state is None:
+        return set()
+    edited = set(state.rejected)
+    for name, pair in base_from_json(state.base.get("fields") or {}).items():
+        if name in espocrm and not is_same(pair.espocrm, espocrm[name]):
+            edited.add(name)
+    return edited
 
 
 def line_of_create(row: Record, values: Mapping[str, Value]) -> Mapping[str, Any]:
