@@ -444,13 +444,14 @@ class _KindChange:
         that were compared only the name is brought, because it stands elsewhere now.
         """
         new = {}
-        for name in FIELDS_OF[kind].keys() - (self.compared - {"name"}):
+        comparable = FIELDS_OF[kind].keys() & shown.keys()
+        for name in comparable - (self.compared - {"name"}):
             value = source.get(name)
             if name == "name" and name in self.settled:
                 value = self.settled[name].espocrm
             if value is None or isinstance(value, Unknown):
                 continue
-            if is_same(value, shown.get(name)):
+            if is_same(value, shown[name]):
                 continue
             if self.unfit(side, name, value) is None:
                 new[name] = value
