@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.kommunikation_mapper import (
+    FAMILIES,
     PARTICIPATING_KOMM_KZ,
+    UNTOUCHED_KOMM_KZ,
     Key,
     Marker,
     advoware_entries,
@@ -717,6 +720,145 @@ def test_what_a_user_enters_elsewhere_in_advoware_is_not_written_a_second_time(
 
     for key, count in _counted(sides).items():
         assert count <= max(before[key], 1), key
+
+
+AT = st.integers(0, 6)
+ALL_KINDS = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 11])
+NAMES = st.sampled_from(["phoneNumberData", "emailAddressData"])
+#: What a person does in Advoware (by the place of an entry), or in EspoCRM.
+DEEDS = st.one_of(
+    st.tuples(
+        st.just("value"), AT, st.sampled_from([*NUMBERS, *MAILS, "", "+49511777", None])
+    ),
+    st.tuples(st.just("kind"), AT, ALL_KINDS),
+    st.tuples(st.sampled_from(["swap", "copy note"]), AT, AT),
+    st.tuples(
+        st.sampled_from(["copy", "delete", "restore", "empty note", "hide note"]), AT
+    ),
+    st.tuples(st.just("new"), st.sampled_from([*NUMBERS[:3], *MAILS]), ALL_KINDS),
+    st.tuples(st.just("phones"), PHONE_ROWS),
+    st.tuples(st.just("mails"), MAIL_ROWS),
+    st.tuples(st.sampled_from(["erase", "unreadable"]), NAMES),
+)
+
+
+def _do(sides: Sides, removed: list[Row], kind: str, *arguments: Any) -> None:
+    if kind in {"phones", "mails"}:
+        name = {"phones": "phoneNumberData", "mails": "emailAddressData"}[kind]
+        sides.espo[name] = copy.deepcopy(arguments[0])
+    elif kind in {"erase", "unreadable"}:
+        _do_to_array(sides.espo[arguments[0]], kind)
+    else:
+        _do_in_advoware(sides.advo["kommunikation"], removed, kind, *arguments)
+
+
+def _do_to_array(rows: list[Row], kind: str) -> None:
+    if kind == "unreadable":
+        rows.append({"phoneNumber": 7, "emailAddress": 7, "primary": False})
+        return
+    for at, row in enumerate(rows):
+        row |= {name: f"ERASED:{at}" for name in row if name.endswith(("er", "ess"))}
+
+
+def _do_in_advoware(
+    rows: list[Row], removed: list[Row], kind: str, at: Any, *further: Any
+) -> None:
+    free = 1 + max((row["id"] for row in [*rows, *removed]), default=0)
+    if kind == "new":
+        rows.append(entry(free, at, *further))
+    elif kind == "restore":
+        rows += [removed.pop()] if removed else []
+    elif rows:
+        _do_to_entry(rows, removed, free, kind, at % len(rows), *further)
+
+
+def _do_to_entry(
+    rows: list[Row], removed: list[Row], free: int, kind: str, at: int, *further: Any
+) -> None:
+    row = rows[at]
+    match kind:
+        case "value":
+            row["tlf"] = further[0]
+        case "kind":
+            row["kommKz"] = further[0]
+        case "swap":
+            other = rows[further[0] % len(rows)]
+            row["tlf"], other["tlf"] = other["tlf"], row["tlf"]
+        case "copy note":
+            row["bemerkung"] = rows[further[0] % len(rows)].get("bemerkung")
+        case "copy":
+            rows.append({**row, "id": free})
+        case "delete":
+            removed.append(rows.pop(at))
+        case "empty note":
+            row["bemerkung"] = None
+        case "hide note":
+            row.pop("bemerkung", None)
+
+
+def _all_keys(sides: Sides) -> set[Key]:
+    held = {item.key for item in advoware_entries(sides.advo) if not item.is_empty}
+    return held | _held(sides.espo)
+
+
+def _named(plan: Plan) -> set[str]:
+    """The values that a change or a notice of a plan names, in canonical form."""
+    written = [write.change for write in plan.writes if write.change]
+    texts = [
+        text for item in (*plan.changes, *written) for text in (item.old, item.new)
+    ]
+    texts += [text for item in plan.notices for text in (item.value, item.other)]
+    return {key_of(family, text).value for text in texts if text for family in FAMILIES}
+
+
+def _checked_sync(sides: Sides, **options: bool) -> None:
+    """One run that loses nothing, doubles nothing and leaves alone what it does not understand."""
+    keys, counted = _all_keys(sides), _counted(sides)
+    rows = copy.deepcopy(sides.advo["kommunikation"])
+
+    plan = sides.sync(**options)
+
+    assert {key.value for key in keys - _all_keys(sides)} <= _named(plan)
+    for key, count in _counted(sides).items():
+        assert count <= max(counted[key], 1), key
+    after = {row["id"]: row for row in sides.advo["kommunikation"]}
+    for row in rows:
+        if row["kommKz"] in UNTOUCHED_KOMM_KZ:
+            assert after[row["id"]] == row
+        if row["tlf"] is None:
+            assert after[row["id"]]["tlf"] is None
+
+
+@given(
+    PHONE_ROWS,
+    MAIL_ROWS,
+    ENTRIES,
+    st.lists(
+        st.tuples(
+            st.lists(DEEDS, max_size=5),
+            st.sampled_from([{}, {}, {"to_advoware": True}, {"forced": True}]),
+            st.none() | NAMES,
+        ),
+        min_size=1,
+        max_size=2,
+    ),
+)
+def test_whatever_people_do_on_both_sides_nothing_is_lost_or_there_twice(
+    phones: list[Row], mails: list[Row], entries: list[Row], history: list[Any]
+) -> None:
+    sides = Sides(*copy.deepcopy([phones, mails, entries]))
+    removed: list[Row] = []
+    _checked_sync(sides)
+    for deeds, options, hidden in history:
+        for deed in deeds:
+            _do(sides, removed, *deed)
+        array = {} if hidden is None else {hidden: sides.espo.pop(hidden)}
+        _checked_sync(sides, **options)
+        sides.espo |= array
+    _checked_sync(sides)
+    _checked_sync(sides)
+    again = sides.plan()
+    assert (again.writes, again.espocrm) == ((), {})
 
 
 @given(PHONE_ROWS, MAIL_ROWS, ENTRIES)
