@@ -507,11 +507,11 @@ class BeteiligteSync:
         if not was_edited or rounds <= 1:
             return outcome
         log(self._context, "info", "beteiligte.edited_meanwhile", entity_id=espo["id"])
-        again = await self._sync(
-            await self._espocrm.get_entity(ENTITY_TYPE, espo["id"]),
-            run,
-            rounds - 1,
-        )
+        latest = await self._espocrm.get_entity(ENTITY_TYPE, espo["id"])
+        if not may_be_edited(latest):
+            # The status is this run's own, and says nothing of the edit.
+            latest = {**latest, "syncStatus": "syncing"}
+        again = await self._sync(latest, run, rounds - 1)
         if outcome.result == "no_change" or again.error:
             return again
         return outcome

@@ -377,8 +377,7 @@ def assert_chosen_types_stay(
 ) -> None:
     """The type that a person has chosen in EspoCRM stays, and a task says where it has to be changed in Advoware.
 
-    Unless another record shows the number too: its row is shared. What was changed in Advoware may settle the type. No
-    task is made of a type that is chosen while a run is under way (docs/reliability.md, known and left).
+    Unless another record shows the number too: its row is shared. What was changed in Advoware may settle the type.
     """
     shown = Counter(
         row["phoneNumber"]
@@ -397,9 +396,8 @@ def assert_chosen_types_stay(
         if chosen is None or shown[entry.written] > 1:
             continue
         assert entry.type == chosen, f"{entry.written} was made {chosen}"
-        is_excused = is_edited or entry.written in world.ledger.chosen_in_a_run
         is_alike = (entry.key, chosen) in listed
-        assert is_alike or is_excused or entry.written in named, (
+        assert is_alike or is_edited or entry.written in named, (
             f"no one was notified that {entry.written} is {chosen} now"
         )
 

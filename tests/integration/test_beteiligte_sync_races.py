@@ -158,6 +158,30 @@ async def test_an_edit_of_the_very_field_that_a_running_sync_brings_over_is_not_
     assert "interrupted" not in results
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "CAdressen"), ("GET", "CBankverbindungen"), ("PUT", "CBeteiligte")],
+)
+async def test_a_type_of_a_number_that_is_chosen_while_a_run_is_under_way_is_reported(
+    office: Office, method: str, path: str
+) -> None:
+    """Also where EspoCRM compares no versions, so that the run writes its status over the edit's."""
+    url = f"{office.espocrm.url}/__sandbox__/settings"
+    await office._request("POST", url, json={"optimistic_concurrency": []})
+    entity_id, _ = await office.linked_person(phoneNumberData=PHONES)
+    await office.edit_espocrm(entity_id, firstName="VonMensch")
+    work = office.sync(entity_id)
+    async with held(office.espocrm, work, method=method, path=path) as running:
+        fax = [{**PHONES[0], "type": "Fax"}]
+        await office.edit_espocrm(entity_id, phoneNumberData=fax)
+
+    await running
+
+    assert "Art einer Rufnummer" in text_of(await office.tasks())
+    espo = await office.in_espocrm(entity_id)
+    assert espo["phoneNumberData"][0]["type"] == "Fax"
+
+
 async def test_an_edit_in_advoware_between_create_and_first_read_is_no_refusal(
     office: Office,
 ) -> None:

@@ -112,8 +112,6 @@ class Routine:
 
     def _note_type(self, espo: Record, row: Record) -> None:
         self._ledger.types[espo["id"], row["phoneNumber"]] = row["type"]
-        if espo["syncStatus"] == "syncing":
-            self._ledger.chosen_in_a_run.add(row["phoneNumber"])
 
     def _move_to(self, to: str, step: Retype, espo: Record) -> None:
         """A number goes and a mail address comes, or the other way round, in one save.

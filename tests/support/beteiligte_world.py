@@ -139,8 +139,6 @@ class Ledger:
     cleared: dict[tuple[str, str], str] = field(default_factory=dict)
     #: The type that a user has chosen in EspoCRM for a number that was there, by CBeteiligte and number.
     types: dict[tuple[str, str], str] = field(default_factory=dict)
-    #: Those numbers whose type was chosen while a run was under way.
-    chosen_in_a_run: set[str] = field(default_factory=set)
     #: The primary number and mail address as a user has last saved them in EspoCRM, by CBeteiligte and array.
     primary: dict[tuple[str, str], str] = field(default_factory=dict)
     #: Numbers that a user has entered twice at one record.
