@@ -480,8 +480,8 @@ def _do_in_espocrm(
             sides.elsewhere |= {row["id"]} if kind == "move row" else set()
         case "swap rows" | "equal rows":
             other = rows[further[0] % len(rows)]
-            theirs = {name: other[name] for name in ROW_FIELDS}
-            sides.edit_row(row, **theirs)
+            of_other = {name: other[name] for name in ROW_FIELDS}
+            sides.edit_row(row, **of_other)
             if kind == "swap rows":
                 sides.edit_row(other, **values)
 
@@ -510,8 +510,8 @@ def _do_in_advoware(
             sides.removed.append(adresse)
         case "swap adressen":
             other = adressen[further[0] % len(adressen)]
-            theirs = {name: other[name] for name in ADRESSE_FIELDS}
-            sides.edit_adresse(adresse, **theirs)
+            of_other = {name: other[name] for name in ADRESSE_FIELDS}
+            sides.edit_adresse(adresse, **of_other)
             sides.edit_adresse(other, **values)
         case "copy mark":
             sides.edit_adresse(adressen[further[0] % len(adressen)], **marked)

@@ -248,8 +248,8 @@ def _do_in_espocrm(sides: BankSides, kind: str, at: int, *further: Any) -> None:
             row[ATTRIBUTES[name]] = ENTERED[name][choice]
         case "swap rows":
             other = present[further[0] % len(present)]
-            theirs = {name: other[name] for name in values}
-            row |= theirs
+            of_other = {name: other[name] for name in values}
+            row |= of_other
             if other is not row:
                 other |= values
         case "delete row":
@@ -272,8 +272,8 @@ def _do_in_advoware(sides: BankSides, kind: str, at: int, *further: Any) -> None
             konto[name] = ENTERED[name][choice]
         case "swap konten":
             other = sides.konten[further[0] % len(sides.konten)]
-            theirs = {name: other[name] for name in FIELDS}
-            konto |= theirs
+            of_other = {name: other[name] for name in FIELDS}
+            konto |= of_other
             if other is not konto:
                 other |= values
         case "delete konto":
