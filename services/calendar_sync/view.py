@@ -386,10 +386,12 @@ class CalendarView:
             google is None
             or pair.source_system != "google"
             or is_anonymised_hash(pair.google.content_hash)
-            or google.has_foreign_text  # hidden by a run that ended before its row
+            # Hidden by a run that ended before its row, or a person's who gives it the title of a hidden one.
+            or google.has_foreign_text
+            or not google.shows_text
         ):
             return pair.persons_private
-        return google.is_private and google.shows_text
+        return google.is_private
 
     def must_hide(self, pair: Pair) -> bool:
         """Whether the pair's event may show no text."""

@@ -369,3 +369,49 @@ async def test_an_occurrence_is_hidden_although_advoware_refuses_the_move_of_its
     calls = office.calls("google")
     assert [call for call in calls if call.startswith("PATCH")] == []
     assert [call for call in calls if "/events?" in call and "sync" not in call] == []
+
+
+@pytest.mark.parametrize("settings", [MAY_WRITE, LAST_CHANGE_WINS])
+@pytest.mark.parametrize(
+    "beside", [{}, {"visibility": "default"}, timed(DAY, "16:00", "17:00")]
+)
+@in_haste
+async def test_a_private_event_that_gets_the_title_of_hidden_ones_rests(
+    office: CalendarOffice, beside: dict[str, Any], settings: Any
+) -> None:
+    await office.configure(**settings)
+    await sync_all(office)
+    event_id = office.enter("Arzt", visibility="private")
+    await sync_all(office, 2)
+    office.change_event(event_id, summary="Advoware", **beside)
+    await sync_all(office, 2)
+    office.now += timedelta(hours=25)
+
+    await office.sync_until_calm()
+
+    await office.sync_until_calm(runs=1)
+    assert [record["text"] for record in office.termine()] == ["Advoware"]
+
+
+@pytest.mark.parametrize("settings", [MAY_WRITE, LAST_CHANGE_WINS])
+@pytest.mark.parametrize("is_full", [False, True])
+@in_haste
+async def test_a_private_event_hidden_by_a_run_that_ended_is_shown_again_as_private(
+    office: CalendarOffice, is_full: bool, settings: Any
+) -> None:
+    await office.configure(**settings)
+    await sync_all(office)
+    office.enter("Arzt", visibility="private")
+    await sync_all(office, 2)
+    await office.configure(**settings, CALENDAR_SYNC_ANONYMIZE="true")
+    assert await office.sync_interrupted("PATCH", "/events/")
+    if is_full:
+        office.now += timedelta(hours=25)
+    await sync_all(office, 2)
+    assert office.texts() == ["Advoware"]
+
+    await office.configure(**settings)
+    await sync_all(office, 3)
+
+    (event,) = office.events("SB")
+    assert (event["summary"], event.get("visibility")) == ("Arzt", "private")
