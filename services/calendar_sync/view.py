@@ -412,8 +412,19 @@ class CalendarView:
         google = self.events.get(pair.google_event_id or "")
         if google is None:
             return not is_anonymised_hash(pair.google.content_hash)
-        listed = (google, *self.occurrences.get(google.id, ()))
+        listed = [google, *self.occurrences.get(google.id, ())]
+        if self.is_as_we_hid_it(pair, google):
+            listed = [item for item in listed if not _shows_the_same(item, google)]
         return any(item.shows_text for item in listed) or self.may_show_unlisted(pair)
+
+    def is_as_we_hid_it(self, pair: Pair, google: GoogleEvent) -> bool:
+        """Whether a text in the pair's event is what Google has made of the title that we gave to a hidden one.
+
+        It stays so if it is written again; once a day we try.
+        """
+        if self.google.full or google.etag != pair.google.etag:
+            return False
+        return is_anonymised_hash(pair.google.content_hash)
 
     def may_show_unlisted(self, pair: Pair) -> bool:
         """Whether occurrences that are not listed may show text, although their series does not.
@@ -525,6 +536,12 @@ def _is_exception(occurrence: GoogleEvent, series: GoogleEvent) -> bool:
     if not _is_slot(slot, whole):
         return True
     return _has_other_texts(occurrence, series)
+
+
+def _shows_the_same(item: GoogleEvent, series: GoogleEvent) -> bool:
+    """Whether it is that event, or an occurrence with its texts that is marked as hidden as well."""
+    is_hidden = item.has_foreign_text == series.has_foreign_text
+    return is_hidden and not _has_other_texts(item, series)
 
 
 def _has_other_texts(occurrence: GoogleEvent, series: GoogleEvent) -> bool:

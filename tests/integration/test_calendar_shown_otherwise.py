@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
+from calendar_deeds import persons_series
 from calendar_office import DAY, CalendarOffice, in_haste, office, timed
 
 from services.calendar_sync.model import OTHER_TIMES
@@ -21,6 +22,12 @@ FORMS: dict[str, dict[str, Any]] = {
     "in capitals": {"how": "upper"},
     "replaced": {"how": "value", "to": "Termin"},
     "with blanks": {"how": "value", "to": "Gütetermin  Meier  gegen  Schulze"},
+}
+#: And how that of a hidden one is.
+HIDDEN_FORMS: dict[str, dict[str, Any]] = {
+    "cut": {"how": "cut", "to": 5},
+    "in capitals": {"how": "upper"},
+    "replaced": {"how": "value", "to": "Termin"},
 }
 
 
@@ -383,3 +390,66 @@ async def test_what_a_person_has_made_of_an_occurrence_is_kept_before_the_series
     store = await office.store()
     kept = await store.overwritten(office.now - timedelta(days=1))
     assert occurrence in [event.resource["id"] for event in kept]
+
+
+def alter_hidden(office: CalendarOffice, form: str) -> None:
+    """Google stores the title of hidden events otherwise than it was sent."""
+    change = dict(HIDDEN_FORMS[form], field="summary", match="^Advoware", echo=True)
+    office.strike("google", method="POST|PUT|PATCH", stored=[change])
+
+
+@in_haste
+@pytest.mark.parametrize("form", HIDDEN_FORMS)
+@pytest.mark.parametrize("origin", ["advoware", "google"])
+@pytest.mark.parametrize("day", ["2028-06-03", "2026-01-03", DAY])
+async def test_a_hidden_title_that_google_stores_otherwise_rests_wherever_its_event_is(
+    office: CalendarOffice, day: str, origin: System, form: str
+) -> None:
+    await office.configure(CALENDAR_SYNC_STRATEGY="last_change_wins")
+    await office.sync()
+    if origin == "advoware":
+        office.termin(TITLE)
+    else:
+        office.enter(TITLE)
+    await office.sync()
+    (pair,) = await office.pairs()
+    office.change_event(str(pair.google_event_id), **timed(day, "09:00", "10:00"))
+    await office.sync_until_calm()
+    await office.configure(
+        CALENDAR_SYNC_STRATEGY="last_change_wins", CALENDAR_SYNC_ANONYMIZE="true"
+    )
+    alter_hidden(office, form)
+
+    await writes_in(office, 3)
+
+    assert await writes_in(office, 4) == 0
+    assert TITLE not in office.texts()
+    office.change_event(str(pair.google_event_id), summary="Rückfrage")
+    await writes_in(office, 2)
+    assert "Rückfrage" not in office.texts()
+
+
+@in_haste
+@pytest.mark.parametrize("form", HIDDEN_FORMS)
+@pytest.mark.parametrize("strategy", ["source_system_wins", "last_change_wins"])
+async def test_hidden_titles_of_occurrences_that_google_stores_otherwise_rest(
+    office: CalendarOffice, strategy: str, form: str
+) -> None:
+    await office.configure(CALENDAR_SYNC_STRATEGY=strategy)
+    _, event_id = await persons_series(office)
+    moved = timed("2026-02-26", "16:00", "17:00")
+    occurrence = f"{event_id}_20260226T130000Z"
+    office.change_event(occurrence, **moved)
+    await office.sync_until_calm()
+    await office.configure(
+        CALENDAR_SYNC_STRATEGY=strategy, CALENDAR_SYNC_ANONYMIZE="true"
+    )
+    alter_hidden(office, form)
+
+    await writes_in(office, 3)
+
+    assert await writes_in(office, 4) == 0
+    assert "Mandat" not in str(office.events("SB"))
+    office.change_event(occurrence, summary="Rückfrage")
+    await writes_in(office, 2)
+    assert "Rückfrage" not in office.texts()

@@ -59,7 +59,7 @@ class Comparison:
         occurrences = view.occurrences.get(pair.google_event_id or "", ())
         self.occurrences = tuple(occurrences)
         self._is_touched = event is not None and event.etag != pair.google.etag
-        self.has_foreign_text = self._has_foreign_text(is_full=view.google.full)
+        self.has_foreign_text = self._has_foreign_text(view)
         self._ignore_texts_without_marker()
         self.google_hash = self._hash_of_google()
         self.advoware_hash = self._hash_of_advoware()
@@ -72,12 +72,10 @@ class Comparison:
 
     # -- what each side says --------------------------------------------------------------------------------------
 
-    def _has_foreign_text(self, *, is_full: bool) -> bool:
+    def _has_foreign_text(self, view: CalendarView) -> bool:
         if self.event is None or not self.event.has_foreign_text:
             return False
-        # What Google has made of our own write stays so if it is written again; once a day we try.
-        was_anonymised = is_anonymised_hash(self.pair.google.content_hash)
-        return self._is_touched or not was_anonymised or is_full
+        return not view.is_as_we_hid_it(self.pair, self.event)
 
     def _ignore_texts_without_marker(self) -> None:
         """Texts of a hidden event that has lost our marker are still not the Termin's."""
