@@ -415,3 +415,28 @@ async def test_a_private_event_hidden_by_a_run_that_ended_is_shown_again_as_priv
 
     (event,) = office.events("SB")
     assert (event["summary"], event.get("visibility")) == ("Arzt", "private")
+
+
+@pytest.mark.parametrize("settings", [MAY_WRITE, LAST_CHANGE_WINS])
+@pytest.mark.parametrize("series", [{}, WEEKLY], ids=["single", "series"])
+@pytest.mark.parametrize("is_full", [False, True])
+@in_haste
+async def test_an_event_that_its_owner_makes_private_as_all_are_hidden_stays_private(
+    office: CalendarOffice, is_full: bool, series: dict[str, Any], settings: Any
+) -> None:
+    await office.configure(**settings)
+    await sync_all(office)
+    event_id = office.enter("Arzt", **series)
+    await sync_all(office, 2)
+    await office.configure(**settings, CALENDAR_SYNC_ANONYMIZE="true")
+    office.change_event(event_id, visibility="private")
+    await sync_all(office, 3)
+    assert office.texts() == ["Advoware"]
+
+    await office.configure(**settings)
+    if is_full:
+        office.now += timedelta(hours=25)
+    await sync_all(office, 3)
+
+    (event,) = office.events("SB")
+    assert (event["summary"], event.get("visibility")) == ("Arzt", "private")

@@ -39,6 +39,7 @@ class Comparison:
         event: the event as it is listed.
         shown: what Google is to show.
         has_foreign_text: whether Google shows text that has to be written over.
+        row: the pair to be written with: of a hidden event it cannot be known any more that its owner keeps it private.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Comparison:
         self.event = event
         self.google = event.event if event else None
         self.persons_private = view.persons_private(pair)
+        self.row = replace(pair, persons_private=self.persons_private)
         self.shown = view.settings.shown(advoware, persons_private=self.persons_private)
         occurrences = view.occurrences.get(pair.google_event_id or "", ())
         self.occurrences = tuple(occurrences)
@@ -290,7 +292,7 @@ class Comparison:
     def update_google(self) -> UpdateGoogle:
         """Write what Google is to show."""
         return UpdateGoogle(
-            self.pair,
+            self.row,
             self.termin,
             self.shown,
             self.etag,
@@ -301,7 +303,7 @@ class Comparison:
     def replace_google(self, event: GoogleEvent) -> ReplaceGoogle:
         """Put a new series in the place of this one; its single occurrences, which go with it, are a person's."""
         undone = self.undone or self.occurrences
-        return ReplaceGoogle(self.pair, self.termin, self.shown, event, undone)
+        return ReplaceGoogle(self.row, self.termin, self.shown, event, undone)
 
     def show(self) -> ShowGoogle:
         """Write the texts, and leave the times."""
