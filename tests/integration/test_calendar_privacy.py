@@ -420,16 +420,17 @@ async def test_a_private_event_hidden_by_a_run_that_ended_is_shown_again_as_priv
 @pytest.mark.parametrize("settings", [MAY_WRITE, LAST_CHANGE_WINS])
 @pytest.mark.parametrize("series", [{}, WEEKLY], ids=["single", "series"])
 @pytest.mark.parametrize("is_full", [False, True])
+@pytest.mark.parametrize("moved", [{}, timed(DAY, "16:00", "17:00")])
 @in_haste
 async def test_an_event_that_its_owner_makes_private_as_all_are_hidden_stays_private(
-    office: CalendarOffice, is_full: bool, series: dict[str, Any], settings: Any
+    office: CalendarOffice, moved: Any, is_full: bool, series: Any, settings: Any
 ) -> None:
     await office.configure(**settings)
     await sync_all(office)
     event_id = office.enter("Arzt", **series)
     await sync_all(office, 2)
     await office.configure(**settings, CALENDAR_SYNC_ANONYMIZE="true")
-    office.change_event(event_id, visibility="private")
+    office.change_event(event_id, visibility="private", **moved)
     await sync_all(office, 3)
     assert office.texts() == ["Advoware"]
 
@@ -440,3 +441,62 @@ async def test_an_event_that_its_owner_makes_private_as_all_are_hidden_stays_pri
 
     (event,) = office.events("SB")
     assert (event["summary"], event.get("visibility")) == ("Arzt", "private")
+
+
+FORMS = [{"how": "upper"}, {"how": "cut", "to": 5}, {"how": "value", "to": "Termin"}]
+
+
+@pytest.mark.parametrize("settings", [MAY_WRITE, LAST_CHANGE_WINS])
+@pytest.mark.parametrize("origin", ["advoware", "google"])
+@pytest.mark.parametrize("day", ["2028-06-03", "2026-01-03"])
+@pytest.mark.parametrize("form", [None, *FORMS])
+@in_haste
+async def test_an_event_that_leaves_the_window_when_its_termin_becomes_private_is_hidden(
+    office: CalendarOffice, form: Any, day: str, origin: str, settings: Any
+) -> None:
+    await office.configure(**settings)
+    await sync_all(office)
+    if origin == "advoware":
+        office.termin("Mandat Weber")
+    else:
+        office.enter("Mandat Weber")
+    await sync_all(office, 2)
+    fr_nr = office.record("Mandat Weber")["frNr"]
+    if form is not None:
+        change = dict(form, field="summary", match="^Advoware", echo=True)
+        office.strike("google", method="PATCH", stored=[change])
+    office.change_termin(fr_nr, privat=1)
+    office.change_event(office.copy(fr_nr)["id"], **timed(day, "09:00", "10:00"))
+
+    await sync_all(office, 2)
+
+    assert "Mandat" not in str(office.events("SB"))
+    assert [record["text"] for record in office.termine()] == ["Mandat Weber"]
+    await office.sync_until_calm(runs=1)
+
+
+@pytest.mark.parametrize("has_occurrence", [False, True])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Europe/Vienna"])
+@in_haste
+async def test_a_series_that_leaves_the_window_when_its_termin_becomes_private_is_hidden(
+    office: CalendarOffice, zone: str, has_occurrence: bool
+) -> None:
+    await office.configure(**MAY_WRITE)
+    if has_occurrence:
+        _, event_id = await persons_series(office)
+    else:
+        await sync_all(office)
+        event_id = office.enter("Mandat Weber", **WEEKLY)
+        await sync_all(office, 2)
+    office.change_termin(office.record("Mandat Weber")["frNr"], privat=1)
+    times = timed("2028-06-03", "09:00", "10:00")
+    for moment in times.values():
+        moment["timeZone"] = zone
+    rule = ["RRULE:FREQ=WEEKLY;UNTIL=20280830T215959Z"]
+    office.change_event(event_id, recurrence=rule, **times)
+
+    await sync_all(office, 2)
+
+    assert "Mandat" not in str(with_occurrences(office))
+    assert office.record("Mandat Weber")["datum"].startswith("2028-06-03")
+    await office.sync_until_calm()

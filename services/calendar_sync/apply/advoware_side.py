@@ -234,7 +234,8 @@ class AdvowareSide:
         """
         if action.hide is None:
             return
-        if action.shown is not None or isinstance(error, NOT_TAKEN):
+        is_for_advoware = shows(action.google, action.event)
+        if not is_for_advoware or isinstance(error, NOT_TAKEN):
             await self._google_side.hide(action.hide)
 
     async def _put(self, body: Json) -> Json | None:

@@ -257,7 +257,7 @@ def _follow_google(
 ) -> Iterator[Action]:
     """Copy a person's edit to Advoware; a text of the Termin that it could not show stays."""
     unseen = found.unseen_texts
-    if google.anonymised and _may_stay_shown(view, found):
+    if _may_stay_shown(view, found) and _is_compared_last(view, google):
         yield ListGoogle(found.pair)
     elif found.is_cut_short:
         yield from _wait_for_texts(view, found, event)
@@ -269,6 +269,11 @@ def _follow_google(
         yield from _update_but_texts(view, found, event, known)
     else:
         yield _update_advoware(view, found, event, google)
+
+
+def _is_compared_last(view: CalendarView, google: NormalisedEvent) -> bool:
+    """Whether no later run compares the event by itself: its series is hidden, or Advoware will not list its Termin."""
+    return google.anonymised or not view.in_window(google)
 
 
 def _may_stay_shown(view: CalendarView, found: Comparison) -> bool:
@@ -329,7 +334,7 @@ def _update_but_texts(
     if_not_taken = _hide_if_not_taken(view, found.pair)
     undone = found.unseen_in_advoware
     yield UpdateAdvoware(
-        found.pair,
+        found.row,
         found.termin,
         event,
         known,
@@ -347,14 +352,12 @@ def _update_advoware(
     google: NormalisedEvent,
 ) -> UpdateAdvoware:
     """Copy all that Google says."""
-    # An incremental listing would not show the text again.
-    shown = google if found.has_foreign_text else None
+    shown = _shown_with_edit(view, found, google)
     if_not_taken = _hide_if_not_taken(view, found.pair)
     undone = found.unseen_in_advoware
-    # Not while the series shows its text: Google makes it private with them, as a person may have.
-    hidden = hidden_with(view, event, google) if found.shown.anonymised else ()
+    hidden = hidden_with(view, event, shown or google) if found.shown.anonymised else ()
     return UpdateAdvoware(
-        found.pair,
+        found.row,
         found.termin,
         event,
         google,
@@ -363,6 +366,24 @@ def _update_advoware(
         undone,
         hidden,
     )
+
+
+def _shown_with_edit(
+    view: CalendarView,
+    found: Comparison,
+    google: NormalisedEvent,
+) -> NormalisedEvent | None:
+    """What is written into the event beside its edit, because the next run may not see it; None: nothing.
+
+    An incremental listing would not show a text again, and Advoware lists no Termin that has left the window. A series
+    is hidden with its occurrences, which have to be listed for that.
+    """
+    if found.has_foreign_text:
+        return google
+    is_text_shown = found.shown.anonymised and not google.anonymised
+    if is_text_shown and (view.google.full or not found.is_series):
+        return google.anonymise()
+    return None
 
 
 def _hide_if_not_taken(view: CalendarView, pair: Pair) -> HideGoogle | None:
