@@ -116,12 +116,14 @@ async def make_backup(resources: Resources, folder: Path) -> Manifest:
     """
     unfinished = await asyncio.to_thread(_new_folder, folder)
     pool = await resources.database()
+    # Read before the snapshot is taken: what is written while the tables are copied is younger than the backup.
+    made_at = resources.now()
     async with (
         database_errors(None),
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        manifest = await _write_tables(connection, unfinished, resources)
+        manifest = await _write_tables(connection, unfinished, made_at)
     await asyncio.to_thread(_finish, unfinished, folder, manifest)
     return manifest
 
@@ -147,7 +149,7 @@ def _finish(unfinished: Path, folder: Path, manifest: Manifest) -> None:
 async def _write_tables(
     connection: Any,
     folder: Path,
-    resources: Resources,
+    made_at: datetime,
 ) -> Manifest:
     tables = {}
     for name in await tables_of(connection):
@@ -162,7 +164,7 @@ async def _write_tables(
         rows = int(done.rpartition(" ")[2])
         tables[name] = {"rows": rows, "sha256": writer.digest}
     return Manifest(
-        resources.now(),
+        made_at,
         await _migrations(connection),
         tables,
         version("bitbylaw"),

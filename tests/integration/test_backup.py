@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -10,8 +11,11 @@ import asyncpg
 import pytest
 from beteiligte_office import MAILS, PHONES, Office, office
 from operator_desk import command, dump, tables
+from waiting import until
 
+from services.backup import make_backup
 from services.core.resources import Resources
+from services.privacy.erase import erase
 
 __all__ = ["office"]
 
@@ -176,3 +180,28 @@ async def test_what_was_erased_since_is_named_after_a_restore(
     _, output = await restore(office.resources, folder, "--apply", "--over-newer")
 
     assert f"privacy erase {entity_id} --apply" in output
+
+
+async def test_what_happens_while_a_backup_is_written_is_younger_than_it(
+    office: Office, folder: Path, tmp_path: Path
+) -> None:
+    """The snapshot has been taken: neither the edit nor the erasure is in the backup, so the restore names both."""
+    erased, _ = await office.linked_person()
+    edited, _ = await office.linked_person()
+    pool = await office.resources.database()
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE restored IN ACCESS EXCLUSIVE MODE")
+        backup = asyncio.create_task(make_backup(office.resources, folder))
+        await until(lambda: connection.fetchval(waiting))
+        office.clock.advance(minutes=1)
+        await erase(office.resources, erased, tmp_path, apply=True)
+        await office.edit_espocrm(edited, lastName="Neuer")
+        await office.sync(edited)
+        office.clock.advance(minutes=1)
+    await backup
+
+    status, output = await restore(office.resources, folder)
+
+    assert (status, "younger than the backup in sync_audit" in output) == (0, True)
+    assert f"privacy erase {erased} --apply" in output
