@@ -15,8 +15,9 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -110,11 +111,23 @@ class Restore:
 async def make_backup(resources: Resources, folder: Path) -> Manifest:
     """Write a backup into a new folder, which only its owner may read. The system may run meanwhile.
 
+    One that fails leaves nothing behind.
+
     Raises:
-        BackupRefused: the folder exists.
+        BackupRefused: the folder exists, or cannot be written.
         Unavailable: PostgreSQL does not answer.
     """
     unfinished = await asyncio.to_thread(_new_folder, folder)
+    try:
+        manifest = await _write_snapshot(resources, unfinished)
+        await asyncio.to_thread(_finish, unfinished, folder, manifest)
+    except BaseException:
+        await asyncio.to_thread(shutil.rmtree, unfinished, ignore_errors=True)
+        raise
+    return manifest
+
+
+async def _write_snapshot(resources: Resources, folder: Path) -> Manifest:
     pool = await resources.database()
     # Read before the snapshot is taken: what is written while the tables are copied is younger than the backup.
     made_at = resources.now()
@@ -123,9 +136,20 @@ async def make_backup(resources: Resources, folder: Path) -> Manifest:
         pool.acquire() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
-        manifest = await _write_tables(connection, unfinished, made_at)
-    await asyncio.to_thread(_finish, unfinished, folder, manifest)
-    return manifest
+        return await _write_tables(connection, folder, made_at)
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """Say which file cannot be written, and why; among PostgreSQL's errors it would count as one of those.
+
+    Raises:
+        BackupRefused: the operating system refuses it, as on a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise BackupRefused(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _new_folder(folder: Path) -> Path:
@@ -135,15 +159,17 @@ def _new_folder(folder: Path) -> Path:
         raise BackupRefused(
             f"{folder} or {unfinished} exists; name a new folder, or remove it",
         )
-    unfinished.mkdir(parents=True, mode=0o700)
+    with _file_errors(unfinished):
+        unfinished.mkdir(parents=True, mode=0o700)
     return unfinished
 
 
 def _finish(unfinished: Path, folder: Path, manifest: Manifest) -> None:
     document = json.dumps(manifest.as_json(), indent=2)
-    with _private(unfinished / MANIFEST) as file:
-        file.write(document.encode())
-    unfinished.rename(folder)
+    with _file_errors(unfinished / MANIFEST):
+        with _private(unfinished / MANIFEST) as file:
+            file.write(document.encode())
+        unfinished.rename(folder)
 
 
 async def _write_tables(
@@ -182,8 +208,10 @@ class _Writer:
     """Compresses what PostgreSQL sends, and digests it."""
 
     def __init__(self, path: Path) -> None:
-        self._raw = _private(path)
-        self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=1)
+        self._path = path
+        with _file_errors(path):
+            self._raw = _private(path)
+            self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=1)
         self._hash = hashlib.sha256()
 
     @property
@@ -192,14 +220,15 @@ class _Writer:
 
     async def write(self, piece: bytes) -> None:
         self._hash.update(piece)
-        await asyncio.to_thread(self._file.write, piece)
+        with _file_errors(self._path):
+            await asyncio.to_thread(self._file.write, piece)
 
     def __enter__(self) -> _Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._raw.close()
+        with _file_errors(self._path), self._raw:
+            self._file.close()
 
 
 def _private(path: Path) -> Any:

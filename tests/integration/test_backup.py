@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -84,6 +87,54 @@ async def test_a_backup_comes_back_whole_into_an_empty_database(
     finally:
         await admin.execute(f"DROP DATABASE {empty} WITH (FORCE)")
         await admin.close()
+
+
+@contextmanager
+def small_files(most: int) -> Iterator[None]:
+    """No file may be longer than so many bytes, as where the disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("most", [0, 12, 400])
+async def test_a_backup_that_cannot_be_written_says_so_and_leaves_nothing_behind(
+    office: Office, folder: Path, most: int
+) -> None:
+    await office.linked_person(phoneNumberData=PHONES)
+
+    with small_files(most):
+        status, output = await command(office.resources, "backup", str(folder))
+
+    assert (status, "cannot be written: File too large" in output) == (1, True), output
+    assert (str(folder) in output, "PostgreSQL" in output) == (True, False)
+    assert list(folder.parent.iterdir()) == []
+    await back_up(office.resources, folder)
+
+
+async def test_a_backup_where_no_folder_can_be_made_says_so(
+    office: Office, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    folder = tmp_path / "file" / "backup"
+    status, output = await command(office.resources, "backup", str(folder))
+
+    assert (status, "Not a directory" in output) == (1, True), output
+
+
+async def test_a_backup_without_postgresql_leaves_nothing_behind(
+    office: Office, folder: Path
+) -> None:
+    status, _ = await command(
+        office.resources, "backup", str(folder), POSTGRES_HOST="/nowhere"
+    )
+
+    assert status == 1
+    assert list(folder.parent.iterdir()) == []
 
 
 async def test_a_restore_is_refused_where_it_would_do_harm(
