@@ -15,7 +15,7 @@ import subprocess  # nosec B404  # for the names of its errors
 import tempfile
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -89,11 +89,19 @@ class EmbeddedRedis:
     host: str = "127.0.0.1"
 
 
-def free_port() -> int:
-    """A TCP port of this machine that no program listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+#: The ports that this process was given: a program may not listen yet on the one that it is to have.
+_given_ports: set[int] = set()
+
+
+def free_port(besides: Collection[int] = ()) -> int:
+    """A TCP port of this machine that no program listens on at the moment; each is given once, and none ``besides``."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_ports and port not in besides:
+            _given_ports.add(port)
+            return port
 
 
 @asynccontextmanager

@@ -253,9 +253,10 @@ async def _all_of(*starts: Coroutine[Any, Any, Any]) -> list[Any]:
 
 def _fixed_ports(ports: Ports) -> Ports:
     """With a number for each that is free to choose: a process that is started again must be found where it was."""
+    chosen = vars(ports).values()
     numbers = {}
     for name, port in vars(ports).items():
-        numbers[name] = port or embedded.free_port()
+        numbers[name] = port or embedded.free_port(chosen)
     return Ports(**numbers)
 
 
