@@ -108,7 +108,7 @@ class Routine:
         self._save(espo, "phone", rows)
         self._note_type(espo, row)
         if step.what == "both":
-            self._ledger.give_up(old)
+            self._ledger.give_up_number(espo["id"], old)
 
     def _note_type(self, espo: Record, row: Record) -> None:
         self._ledger.types[espo["id"], row["phoneNumber"]] = row["type"]

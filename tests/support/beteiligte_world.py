@@ -155,6 +155,11 @@ class Ledger:
         for entry in self.entries:
             entry.is_given_up |= entry.stands_in(text)
 
+    def give_up_number(self, owner: str, number: str | None) -> None:
+        """A user overwrites or deletes a number or mail address, and with it the type that he has chosen for it."""
+        self.types.pop((owner, str(number)), None)
+        self.give_up(number)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -810,7 +815,7 @@ class _People:
                     attribute: self._phone("espocrm", espo["id"], kind),
                 }
         self._update("CBeteiligte", espo["id"], **{array: rows})
-        self._ledger.give_up(old)
+        self._ledger.give_up_number(espo["id"], old)
 
     def _edit_address_in_espocrm(self, step: EditAddress, espo: Record) -> None:
         owner = espo["id"]
