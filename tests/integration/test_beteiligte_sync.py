@@ -1098,21 +1098,20 @@ async def test_what_was_edited_in_the_hour_that_comes_twice_is_newer_only_if_tha
     assert shown == (winner or "Alt", winner or "Neu")
 
 
-async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(
-    office: Office,
-) -> None:
-    await office.fault(
-        office.advoware,
-        method="POST",
-        path="Beteiligte$",
-        when="after",
-        reset=True,
-        count=2,
-    )
+async def equal_records_without_answers(office: Office) -> list[str]:
+    """Two equal records that Advoware has created; neither answer has arrived, and both may be tried again."""
+    await lose_create(office, "Beteiligte$", count=2)
     ids = [await office.new_person(), await office.new_person()]
     for entity_id in ids:
         assert (await office.sync(entity_id, "create")).result == "failed"
     office.clock.advance(minutes=2)
+    return ids
+
+
+async def test_two_equal_records_whose_creates_lost_their_answers_get_one_each(
+    office: Office,
+) -> None:
+    ids = await equal_records_without_answers(office)
 
     results = await asyncio.gather(
         *(office.sync(entity_id, "create") for entity_id in ids)
@@ -1129,18 +1128,7 @@ async def test_what_another_create_takes_before_it_is_noted_is_left_to_that_crea
     office: Office,
 ) -> None:
     """It is looked up, then noted: between the two the other record is linked with it, and its create is ended."""
-    await office.fault(
-        office.advoware,
-        method="POST",
-        path="Beteiligte$",
-        when="after",
-        reset=True,
-        count=2,
-    )
-    slow, fast = [await office.new_person(), await office.new_person()]
-    for entity_id in (slow, fast):
-        assert (await office.sync(entity_id, "create")).result == "failed"
-    office.clock.advance(minutes=2)
+    slow, fast = await equal_records_without_answers(office)
     pool = await office.resources.database()
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
